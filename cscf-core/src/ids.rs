@@ -1,0 +1,117 @@
+//! Chance as an argument: every token a node makes comes from one seed and a counter.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+/// The seed of one node. In simulated runs it is derived from the scenario's seed and the node's
+/// name; in live runs the host takes it from the operating system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed(pub [u8; 32]);
+
+impl Seed {
+    /// Derives the seed of the node `name` from the number of a run.
+    #[must_use]
+    pub fn derive(run: u64, name: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(run.to_be_bytes());
+        hash.update(name.as_bytes());
+        Self(hash.finalize().into())
+    }
+
+    /// The two 64-bit keys of the node's hash maps.
+    #[must_use]
+    pub fn map_keys(&self) -> (u64, u64) {
+        let mut hash = Sha256::new();
+        hash.update(self.0);
+        hash.update(b"map");
+        let [a, b, ..] = words(hash.finalize().into());
+        (a, b)
+    }
+}
+
+/// The number of a shard inside its node; written into every token that must find its way home.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u8);
+
+/// Source of branches, tags, Call-IDs, nonces and random challenges.
+#[derive(Clone, Debug)]
+pub struct Ids {
+    seed: Seed,
+    counter: u64,
+    shard: ShardId,
+}
+
+impl Ids {
+    /// Starts the sequence of `seed`.
+    #[must_use]
+    pub const fn new(seed: Seed, shard: ShardId) -> Self {
+        Self { seed, counter: 0, shard }
+    }
+
+    /// The shard whose tokens these are.
+    #[must_use]
+    pub const fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// 32 unpredictable bytes (unpredictable without the seed).
+    pub fn block(&mut self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(self.seed.0);
+        hash.update([self.shard.0]);
+        hash.update(self.counter.to_be_bytes());
+        self.counter += 1;
+        hash.finalize().into()
+    }
+
+    /// 16 bytes, e.g. a RAND (TS 33.102 §6.3.2).
+    pub fn rand16(&mut self) -> [u8; 16] {
+        let mut out = [0; 16];
+        for (to, from) in out.iter_mut().zip(self.block()) {
+            *to = from;
+        }
+        out
+    }
+
+    /// A number below `bound` (0 when `bound` is 0).
+    pub fn below(&mut self, bound: u64) -> u64 {
+        let [word, ..] = words(self.block());
+        if bound == 0 { 0 } else { word % bound }
+    }
+
+    /// A Via branch with the magic cookie and our shard number: `z9hG4bK<shard>-<token>`
+    /// (RFC 3261 §8.1.1.7).
+    pub fn branch(&mut self) -> String {
+        let shard = self.shard.0;
+        format!("z9hG4bK{shard}-{}", self.token(12))
+    }
+
+    /// A From or To tag (RFC 3261 §19.3).
+    pub fn tag(&mut self) -> String {
+        self.token(6)
+    }
+
+    /// A Call-ID for a dialog or request of our own.
+    pub fn call_id(&mut self, host: &str) -> String {
+        format!("{}@{host}", self.token(10))
+    }
+
+    /// `bytes` random bytes in lower-case hexadecimal (at most 32 bytes).
+    pub fn token(&mut self, bytes: usize) -> String {
+        let block = self.block();
+        let mut out = String::with_capacity(2 * bytes);
+        for byte in block.iter().take(bytes) {
+            let _ = write!(out, "{byte:02x}");
+        }
+        out
+    }
+}
+
+fn words(block: [u8; 32]) -> [u64; 4] {
+    let mut out = [0; 4];
+    for (word, chunk) in out.iter_mut().zip(block.chunks_exact(8)) {
+        *word = chunk.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    }
+    out
+}

@@ -1,0 +1,44 @@
+//! The core of the IMS emulator: everything below the three roles.
+//!
+//! **Floors** (lower knows nothing of higher; a test enforces it, see `tests/tidy.rs`):
+//!
+//! ```text
+//! 10  host                              sockets, real clock      <- the only impure floor
+//!  9  config                            the lab file
+//!  8  engine                            joins role, proxy, transactions, transport rules
+//!  7  role                              trait Role, Env, Action
+//!  6  hss   proxy   ua                  embedded store | response contexts | user agent core
+//!  5  ifc   registrar   diameter
+//!  4  transaction   dialog   cx   trace
+//!  3  identity   transport   auth
+//!  2  sip                               messages, headers, URIs, SDP
+//!  1  time   ids   clause   map
+//! ```
+//!
+//! **Drain rule**: after each [`engine::Node::handle_input`] call [`engine::Node::poll_output`]
+//! until it returns `None`, then [`engine::Node::poll_timeout`] once; nothing is sent otherwise.
+//!
+//! Start reading at [`role::Role`], then [`engine::Engine`].
+
+pub mod auth;
+pub mod clause;
+pub mod config;
+pub mod cx;
+pub mod dialog;
+pub mod diameter;
+pub mod engine;
+pub mod host;
+pub mod hss;
+pub mod identity;
+pub mod ids;
+pub mod ifc;
+pub mod map;
+pub mod proxy;
+pub mod registrar;
+pub mod role;
+pub mod sip;
+pub mod time;
+pub mod trace;
+pub mod transaction;
+pub mod transport;
+pub mod ua;

@@ -1,0 +1,164 @@
+//! Rules about transport, without a socket: flows, packets, where the next hop is.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use bytes::Bytes;
+
+use crate::time::Instant;
+
+/// A transport protocol as it stands in a Via (RFC 3261 §18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// UDP.
+    Udp,
+    /// WebSocket (RFC 7118).
+    Ws,
+    /// WebSocket over TLS (RFC 7118).
+    Wss,
+}
+
+impl Transport {
+    /// Whether the transport itself delivers, so that nothing is retransmitted (RFC 3261 §17).
+    #[must_use]
+    pub const fn is_reliable(self) -> bool {
+        !matches!(self, Self::Udp)
+    }
+
+    /// The name in a Via header: `UDP`.
+    #[must_use]
+    pub const fn via_name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Udp => "UDP",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
+        }
+    }
+
+    /// The name in a `transport` parameter: `udp`.
+    #[must_use]
+    pub const fn param_name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Udp => "udp",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    /// The port a URI without one means (RFC 3261 §19.1.2).
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Tls => 5061,
+            Self::Wss => 443,
+            Self::Ws => 80,
+            Self::Tcp | Self::Udp => 5060,
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.via_name())
+    }
+}
+
+/// The text names no transport we know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown transport {0}")]
+pub struct UnknownTransport(pub String);
+
+impl FromStr for Transport {
+    type Err = UnknownTransport;
+    fn from_str(text: &str) -> Result<Self, UnknownTransport> {
+        [Self::Tcp, Self::Tls, Self::Udp, Self::Ws, Self::Wss]
+            .into_iter()
+            .find(|transport| transport.via_name().eq_ignore_ascii_case(text))
+            .ok_or_else(|| UnknownTransport(text.to_owned()))
+    }
+}
+
+/// A connection of a node. Connections that the engine opens and those that the host accepts are
+/// numbered apart, so that both sides may give numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+impl ConnId {
+    /// The `count`-th connection opened by the node itself.
+    #[must_use]
+    pub const fn opened(count: u64) -> Self {
+        Self(count << 1 | 1)
+    }
+
+    /// The `count`-th connection accepted from a peer.
+    #[must_use]
+    pub const fn accepted(count: u64) -> Self {
+        Self(count << 1)
+    }
+}
+
+/// A set of security associations towards one UE (TS 33.203 §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SaId(pub u32);
+
+/// Where a packet travels: both addresses, and the connection or security association if any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow {
+    /// The transport protocol.
+    pub transport: Transport,
+    /// Our address.
+    pub local: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// The connection, on stream transports.
+    pub conn: Option<ConnId>,
+    /// The security association set, on protected Gm flows.
+    pub sa: Option<SaId>,
+}
+
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} -> {}", self.transport, self.local, self.remote)
+    }
+}
+
+/// A datagram, or one framed message of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Where it travels.
+    pub flow: Flow,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// When the host had it in hand (for waiting times; zero for packets that leave).
+    pub received_at: Instant,
+}
+
+/// Something happened to a path, not to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlowEvent {
+    /// A connection ended.
+    Closed {
+        /// Which one.
+        flow: Flow,
+        /// Why, for the trace.
+        cause: String,
+    },
+    /// A connection that we asked for is up, or a peer connected.
+    Opened(Flow),
+    /// A datagram could not be delivered (ICMP), or a connection was refused.
+    Unreachable {
+        /// The path that does not work.
+        flow: Flow,
+        /// Why, for the trace.
+        cause: String,
+    },
+}

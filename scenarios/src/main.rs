@@ -1,0 +1,3 @@
+//! The command `cscf`.
+
+fn main() {}

@@ -1,0 +1,165 @@
+//! Requests and responses: a start line, header fields, a body.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::headers::Headers;
+use super::method::Method;
+use super::name::HeaderName;
+
+/// A SIP request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The Request-URI as text; read it with [`crate::sip::Uri::parse`].
+    pub request_uri: String,
+    /// The header fields.
+    pub headers: Headers,
+    /// The body; Content-Length is the caller's to keep in step, see [`Request::set_body`].
+    pub body: Bytes,
+}
+
+/// A SIP response.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status code, 100 to 699.
+    pub status: u16,
+    /// The reason phrase, may be empty.
+    pub reason: String,
+    /// The header fields.
+    pub headers: Headers,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A SIP message.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// A request.
+    Request(Request),
+    /// A response.
+    Response(Response),
+}
+
+impl Message {
+    /// The header fields.
+    #[must_use]
+    pub const fn headers(&self) -> &Headers {
+        match self {
+            Self::Request(request) => &request.headers,
+            Self::Response(response) => &response.headers,
+        }
+    }
+
+    /// The body.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        match self {
+            Self::Request(request) => &request.body,
+            Self::Response(response) => &response.body,
+        }
+    }
+
+    /// The bytes on the wire.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        match self {
+            Self::Request(request) => request.to_bytes(),
+            Self::Response(response) => response.to_bytes(),
+        }
+    }
+}
+
+fn write(start_line: &[&str], headers: &Headers, body: &Bytes) -> Bytes {
+    let start_len: usize = start_line.iter().map(|part| part.len()).sum();
+    let mut out = BytesMut::with_capacity(start_len + 4 + headers.wire_len() + body.len());
+    for part in start_line {
+        out.put_slice(part.as_bytes());
+    }
+    out.put_slice(b"\r\n");
+    for field in headers {
+        out.put_slice(field.line());
+    }
+    out.put_slice(b"\r\n");
+    out.put_slice(body);
+    out.freeze()
+}
+
+impl Request {
+    /// A request without headers or body.
+    #[must_use]
+    pub fn new(method: Method, request_uri: impl Into<String>) -> Self {
+        Self {
+            method,
+            request_uri: request_uri.into(),
+            headers: Headers::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// The bytes on the wire.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let line = [self.method.as_str(), " ", &self.request_uri, " SIP/2.0"];
+        write(&line, &self.headers, &self.body)
+    }
+
+    /// Gives the request a body and sets Content-Type and Content-Length.
+    pub fn set_body(&mut self, content_type: &str, body: impl Into<Bytes>) {
+        set_body(&mut self.headers, &mut self.body, content_type, body.into());
+    }
+
+    /// A response to this request with Via, From, To, Call-ID and CSeq copied (RFC 3261 §8.2.6.2),
+    /// Timestamp in a 100 (§8.2.6.1), and Content-Length 0. The To tag is the caller's to add.
+    #[must_use]
+    pub fn response(&self, status: u16, reason: &str) -> Response {
+        let mut headers = Headers::new();
+        for name in [
+            HeaderName::Via,
+            HeaderName::From,
+            HeaderName::To,
+            HeaderName::CallId,
+            HeaderName::CSeq,
+        ] {
+            headers.copy_from(&self.headers, name);
+        }
+        if status == 100 {
+            headers.copy_from(&self.headers, HeaderName::Timestamp);
+        }
+        headers.push(HeaderName::ContentLength, "0");
+        Response { status, reason: reason.to_owned(), headers, body: Bytes::new() }
+    }
+}
+
+impl Response {
+    /// The bytes on the wire.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let status = self.status.to_string();
+        let line = ["SIP/2.0 ", &status, " ", &self.reason];
+        write(&line, &self.headers, &self.body)
+    }
+
+    /// Gives the response a body and sets Content-Type and Content-Length.
+    pub fn set_body(&mut self, content_type: &str, body: impl Into<Bytes>) {
+        set_body(&mut self.headers, &mut self.body, content_type, body.into());
+    }
+
+    /// Whether it is provisional (1xx).
+    #[must_use]
+    pub const fn is_provisional(&self) -> bool {
+        self.status < 200
+    }
+
+    /// Whether it is a success (2xx).
+    #[must_use]
+    pub const fn is_success(&self) -> bool {
+        self.status >= 200 && self.status < 300
+    }
+}
+
+fn set_body(headers: &mut Headers, body: &mut Bytes, content_type: &str, bytes: Bytes) {
+    headers.set(HeaderName::ContentType, content_type);
+    headers.set(HeaderName::ContentLength, &bytes.len().to_string());
+    *body = bytes;
+}

@@ -1,1 +1,325 @@
-//! cx.
+//! The Cx reference point as messages (TS 29.228): what I- and S-CSCF ask the HSS and what it
+//! answers. How the question travels (Diameter, memory) is not visible here.
+
+use std::fmt;
+
+/// A question to the HSS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CxRequest {
+    /// User-Authorization-Request: may this user register here, and at which S-CSCF? (§6.1.1)
+    Uar(Uar),
+    /// Multimedia-Auth-Request: authentication data (§6.3).
+    Mar(Mar),
+    /// Server-Assignment-Request: registration state and user profile (§6.1.2).
+    Sar(Sar),
+    /// Location-Info-Request: which S-CSCF serves this identity? (§6.1.4)
+    Lir(Lir),
+}
+
+/// The answer of the HSS, or the lack of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CxAnswer {
+    /// Answer to [`CxRequest::Uar`] or [`CxRequest::Lir`].
+    Server(ServerAnswer),
+    /// Answer to [`CxRequest::Mar`].
+    Maa(Maa),
+    /// Answer to [`CxRequest::Sar`].
+    Saa(Saa),
+    /// No answer in time, or no connection to the HSS.
+    Unreachable,
+}
+
+/// Why a UAR is sent (TS 29.229 §6.3.24).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorizationType {
+    /// Initial or re-registration.
+    Registration,
+    /// Deregistration.
+    Deregistration,
+    /// Registration, and the I-CSCF wants capabilities to select a new S-CSCF.
+    RegistrationAndCapabilities,
+}
+
+/// User-Authorization-Request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uar {
+    /// Private identity.
+    pub impi: String,
+    /// Public identity, as in To of the REGISTER.
+    pub impu: String,
+    /// Visited-Network-Identifier.
+    pub visited_network: String,
+    /// Why.
+    pub authorization_type: AuthorizationType,
+    /// Emergency registration bit of UAR-Flags.
+    pub emergency: bool,
+}
+
+/// Location-Info-Request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lir {
+    /// Public identity looked for.
+    pub impu: String,
+    /// Originating-Request present (session case originating for an unregistered user).
+    pub originating: bool,
+    /// The I-CSCF wants capabilities to select a new S-CSCF.
+    pub capabilities: bool,
+}
+
+/// Capabilities an S-CSCF must or should have (TS 29.229 §6.3.4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerCapabilities {
+    /// Without these an S-CSCF may not be chosen.
+    pub mandatory: Vec<u32>,
+    /// Preferred.
+    pub optional: Vec<u32>,
+    /// S-CSCF names that the HSS proposes.
+    pub server_names: Vec<String>,
+}
+
+/// User-Authorization-Answer or Location-Info-Answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAnswer {
+    /// What the HSS decided.
+    pub result: CxResult,
+    /// The S-CSCF assigned already.
+    pub server_name: Option<String>,
+    /// What a new one must have.
+    pub capabilities: Option<ServerCapabilities>,
+}
+
+/// Multimedia-Auth-Request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mar {
+    /// Private identity.
+    pub impi: String,
+    /// Public identity.
+    pub impu: String,
+    /// Name of the asking S-CSCF.
+    pub server_name: String,
+    /// Which kind of credentials.
+    pub scheme: AuthScheme,
+    /// How many vectors.
+    pub count: u32,
+    /// RAND and AUTS for resynchronisation (TS 33.102 §6.3.5).
+    pub resync: Option<([u8; 16], [u8; 14])>,
+}
+
+/// SIP-Authentication-Scheme (TS 29.229 §6.3.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthScheme {
+    /// `Digest-AKAv1-MD5`, for AKAv1 and AKAv2 alike.
+    Aka,
+    /// `SIP Digest`.
+    SipDigest,
+    /// `Unknown`: the HSS says which one the subscriber has.
+    Unknown,
+}
+
+/// Multimedia-Auth-Answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maa {
+    /// What the HSS decided.
+    pub result: CxResult,
+    /// AKA vectors or digest credentials, in the order they must be used.
+    pub items: Vec<AuthItem>,
+}
+
+/// One SIP-Auth-Data-Item.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AuthItem {
+    /// An AKA vector.
+    Aka {
+        /// Random challenge.
+        rand: [u8; 16],
+        /// Network authentication token.
+        autn: [u8; 16],
+        /// Expected response, 4 to 16 bytes.
+        xres: Vec<u8>,
+        /// Confidentiality key.
+        ck: [u8; 16],
+        /// Integrity key.
+        ik: [u8; 16],
+    },
+    /// SIP digest credentials (SIP-Digest-Authenticate).
+    Digest {
+        /// The realm HA1 was made for.
+        realm: String,
+        /// `MD5` or `SHA-256`.
+        algorithm: String,
+        /// H(username:realm:password) in hexadecimal.
+        ha1: String,
+        /// HA1 with SHA-256 when the subscriber has both (offered first).
+        ha1_sha256: Option<String>,
+    },
+}
+
+/// Keys do not show in traces.
+impl fmt::Debug for AuthItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aka { .. } => f.write_str("Aka(..)"),
+            Self::Digest { algorithm, .. } => write!(f, "Digest({algorithm})"),
+        }
+    }
+}
+
+/// Why a SAR is sent (TS 29.229 §6.3.15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssignmentType {
+    /// 0: profile wanted, no change of state.
+    NoAssignment,
+    /// 1: first registration of an identity.
+    Registration,
+    /// 2: re-registration.
+    ReRegistration,
+    /// 3: request for an unregistered user.
+    UnregisteredUser,
+    /// 4: registration timed out.
+    TimeoutDeregistration,
+    /// 5: the user deregistered.
+    UserDeregistration,
+    /// 6: timed out, keep the S-CSCF name.
+    TimeoutDeregistrationStoreServerName,
+    /// 7: the user deregistered, keep the S-CSCF name.
+    UserDeregistrationStoreServerName,
+    /// 8: by administrative action.
+    AdministrativeDeregistration,
+    /// 9: authentication failed.
+    AuthenticationFailure,
+    /// 10: no answer to the challenge.
+    AuthenticationTimeout,
+    /// 11: too much data.
+    DeregistrationTooMuchData,
+}
+
+impl AssignmentType {
+    /// The value in the AVP.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        self as u32
+    }
+}
+
+/// Server-Assignment-Request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sar {
+    /// Private identity (absent for an unregistered user).
+    pub impi: Option<String>,
+    /// Public identities.
+    pub impus: Vec<String>,
+    /// Name of the asking S-CSCF.
+    pub server_name: String,
+    /// Why.
+    pub assignment_type: AssignmentType,
+    /// The S-CSCF has the profile already (User-Data-Already-Available).
+    pub profile_available: bool,
+}
+
+/// Server-Assignment-Answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saa {
+    /// What the HSS decided.
+    pub result: CxResult,
+    /// The IMSSubscription document (TS 29.228 Annex E).
+    pub user_data: Option<String>,
+    /// Primary charging collection function (Charging-Information).
+    pub charging_ccf: Option<String>,
+    /// Private identities associated with the public ones.
+    pub associated_impis: Vec<String>,
+}
+
+/// Result-Code or Experimental-Result-Code of an answer (TS 29.229 §6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CxResult {
+    /// 2001 `DIAMETER_SUCCESS`.
+    Success,
+    /// Experimental 2001 `DIAMETER_FIRST_REGISTRATION`.
+    FirstRegistration,
+    /// Experimental 2002 `DIAMETER_SUBSEQUENT_REGISTRATION`.
+    SubsequentRegistration,
+    /// Experimental 2003 `DIAMETER_UNREGISTERED_SERVICE`.
+    UnregisteredService,
+    /// Experimental 2004 `DIAMETER_SUCCESS_SERVER_NAME_NOT_STORED`.
+    ServerNameNotStored,
+    /// Experimental 5001 `DIAMETER_ERROR_USER_UNKNOWN`.
+    UserUnknown,
+    /// Experimental 5002 `DIAMETER_ERROR_IDENTITIES_DONT_MATCH`.
+    IdentitiesDontMatch,
+    /// Experimental 5003 `DIAMETER_ERROR_IDENTITY_NOT_REGISTERED`.
+    IdentityNotRegistered,
+    /// Experimental 5004 `DIAMETER_ERROR_ROAMING_NOT_ALLOWED`.
+    RoamingNotAllowed,
+    /// Experimental 5005 `DIAMETER_ERROR_IDENTITY_ALREADY_REGISTERED`.
+    IdentityAlreadyRegistered,
+    /// Experimental 5006 `DIAMETER_ERROR_AUTH_SCHEME_NOT_SUPPORTED`.
+    AuthSchemeNotSupported,
+    /// Experimental 5007 `DIAMETER_ERROR_IN_ASSIGNMENT_TYPE`.
+    InAssignmentType,
+    /// Experimental 5008 `DIAMETER_ERROR_TOO_MUCH_DATA`.
+    TooMuchData,
+    /// Experimental 5011 `DIAMETER_ERROR_FEATURE_UNSUPPORTED`.
+    FeatureUnsupported,
+    /// 5003 `DIAMETER_AUTHORIZATION_REJECTED`.
+    AuthorizationRejected,
+    /// 5012 `DIAMETER_UNABLE_TO_COMPLY`.
+    UnableToComply,
+    /// 3004 `DIAMETER_TOO_BUSY`.
+    TooBusy,
+    /// Any other base result code.
+    Other(u32),
+    /// Any other experimental result code of 3GPP.
+    OtherExperimental(u32),
+}
+
+impl CxResult {
+    /// Whether the question was granted.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        match self {
+            Self::Success
+            | Self::FirstRegistration
+            | Self::SubsequentRegistration
+            | Self::UnregisteredService
+            | Self::ServerNameNotStored => true,
+            Self::Other(code) | Self::OtherExperimental(code) => code >= 2000 && code < 3000,
+            _ => false,
+        }
+    }
+}
+
+/// What the HSS asks of an S-CSCF on its own account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CxDemand {
+    /// Registration-Termination-Request (TS 29.228 §6.1.3).
+    Rtr {
+        /// Private identity.
+        impi: String,
+        /// Public identities; empty means all of the IMPI.
+        impus: Vec<String>,
+        /// Why.
+        reason: DeregistrationReason,
+        /// Text for the user.
+        info: String,
+    },
+    /// Push-Profile-Request (TS 29.228 §6.2.1).
+    Ppr {
+        /// Private identity.
+        impi: String,
+        /// The new IMSSubscription document.
+        user_data: Option<String>,
+    },
+}
+
+/// Deregistration-Reason (TS 29.229 §6.3.17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeregistrationReason {
+    /// 0.
+    PermanentTermination,
+    /// 1.
+    NewServerAssigned,
+    /// 2.
+    ServerChange,
+    /// 3.
+    RemoveScscf,
+}

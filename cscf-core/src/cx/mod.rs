@@ -323,3 +323,11 @@ pub enum DeregistrationReason {
     /// 3.
     RemoveScscf,
 }
+
+/// The number of a question to the HSS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// The number of a demand of the HSS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DemandId(pub u64);

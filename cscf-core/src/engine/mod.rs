@@ -1,1 +1,99 @@
-//! engine.
+//! The engine: the only thing between bytes and a role. It does everything RFC 3261 asks of any
+//! element, so that roles contain only what TS 24.229 asks of theirs.
+//!
+//! **Drain rule**: after each [`Node::handle_input`] call [`Node::poll_output`] until it returns
+//! `None`, then [`Node::poll_timeout`] once; nothing is sent otherwise. `now` never decreases; an
+//! early [`Input::Timeout`] is harmless.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::cx::{AskId, CxDemand, CxResult, DemandId};
+use crate::role::{Answer, Question};
+use crate::time::Instant;
+use crate::trace::TraceEvent;
+use crate::transport::{ConnId, Flow, Packet, Transport};
+
+/// What happens to a node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The outside answers a question.
+    Answer(AskId, Answer),
+    /// Bytes of a connection, in any portions.
+    Bytes {
+        /// Which connection.
+        conn: ConnId,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// A connection ended, or could not be opened.
+    Closed {
+        /// Which connection.
+        conn: ConnId,
+        /// Why, for the trace, e.g. `reset by peer`, `refused`.
+        cause: String,
+    },
+    /// A datagram.
+    Datagram(Packet),
+    /// The HSS demands something.
+    Demand(DemandId, CxDemand),
+    /// A connection is up: one that we asked for, or one a peer opened.
+    Opened(Flow),
+    /// The time [`Node::poll_timeout`] named has come.
+    Timeout,
+    /// A datagram to this address came back undelivered (ICMP).
+    Unreachable {
+        /// Our address.
+        local: SocketAddr,
+        /// The peer's address.
+        remote: SocketAddr,
+        /// Why, for the trace.
+        cause: String,
+    },
+}
+
+/// What a node wants.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// A question to the outside.
+    Ask(AskId, Question),
+    /// End a connection.
+    Close(ConnId),
+    /// Open a connection.
+    Connect {
+        /// The number it shall have.
+        conn: ConnId,
+        /// The transport.
+        transport: Transport,
+        /// The address it is bound to, so that address and port name us to the peer.
+        local: SocketAddr,
+        /// The peer.
+        remote: SocketAddr,
+    },
+    /// Send a datagram.
+    Datagram(Packet),
+    /// The answer to a demand of the HSS.
+    DemandAnswer(DemandId, CxResult),
+    /// Something to tell.
+    Trace(TraceEvent),
+    /// Write to a connection.
+    Write {
+        /// Which connection.
+        conn: ConnId,
+        /// The bytes.
+        bytes: Bytes,
+    },
+}
+
+/// A node of the network: bytes and events in, bytes and events out, one deadline.
+pub trait Node {
+    /// Its name in traces.
+    fn name(&self) -> &str;
+    /// Takes one event.
+    fn handle_input(&mut self, now: Instant, input: Input);
+    /// Gives one output; `None` when drained.
+    fn poll_output(&mut self) -> Option<Output>;
+    /// The next time the node wants [`Input::Timeout`].
+    fn poll_timeout(&self) -> Option<Instant>;
+}

@@ -1,0 +1,651 @@
+//! The lab: what nodes there are, where they listen, who the subscribers are, and the lab's choices
+//! where the standards leave them.
+
+use std::net::SocketAddr;
+
+use super::problem::{Problems, nearest};
+use super::tree::{Node, Position, Reader, Value, read_tree, scalar};
+use crate::time::Duration;
+
+/// A whole lab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lab {
+    /// Home network domain name, also the realm (TS 23.003 §13.2).
+    pub domain: String,
+    /// The nodes, in the order of the file.
+    pub nodes: Vec<NodeConfig>,
+    /// The control address; none means no control interface.
+    pub control: Option<SocketAddr>,
+    /// Whether a right AKA answer without security agreement registers (a rule of this emulator).
+    pub aka_without_sec_agree: bool,
+    /// Whether the P-CSCF subscribes to the reg event of its users (TS 24.229 §5.2.3).
+    pub reg_event_subscription: bool,
+    /// How long registrations may last.
+    pub registration: RegistrationLimits,
+    /// Timer values between network elements (RFC 3261).
+    pub core_timers: TimerValues,
+    /// Timer values towards UEs on a 3GPP radio access (TS 24.229 §7.7).
+    pub air_timers: TimerValues,
+    /// How long an answer to a challenge may take (reg-await-auth, TS 24.229 §5.4.1.2.1).
+    pub reg_await_auth: Duration,
+    /// How long the HSS may take to answer.
+    pub cx_timeout: Duration,
+    /// The largest datagram that passes; larger requests go by TCP (RFC 3261 §18.1.1).
+    pub path_mtu: PathMtu,
+    /// The subscribers, in the order of the file.
+    pub subscribers: Vec<SubscriberConfig>,
+}
+
+/// What is known of the path MTU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathMtu {
+    /// So many bytes, e.g. 65536 on loopback.
+    Known(u32),
+    /// Nothing: requests above 1300 bytes go by TCP.
+    Unknown,
+}
+
+/// Limits of the registration interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegistrationLimits {
+    /// Shorter wishes get 423 with Min-Expires.
+    pub expires_min: Duration,
+    /// Longer wishes are cut down to this.
+    pub expires_max: Duration,
+    /// Granted where the UE wishes nothing.
+    pub expires_default: Duration,
+}
+
+/// T1, T2 and T4 of RFC 3261 §17.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerValues {
+    /// Round-trip estimate.
+    pub t1: Duration,
+    /// Longest interval between retransmissions.
+    pub t2: Duration,
+    /// Longest time a message stays in the network.
+    pub t4: Duration,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeRole {
+    /// Home subscriber server.
+    Hss,
+    /// Interrogating CSCF.
+    Icscf,
+    /// Proxy CSCF.
+    Pcscf,
+    /// Serving CSCF.
+    Scscf,
+}
+
+impl NodeRole {
+    /// All roles with their names in the file.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("p-cscf", Self::Pcscf),
+        ("i-cscf", Self::Icscf),
+        ("s-cscf", Self::Scscf),
+        ("hss", Self::Hss),
+    ];
+
+    /// The name in the file, and of the program.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hss => "hss",
+            Self::Icscf => "i-cscf",
+            Self::Pcscf => "p-cscf",
+            Self::Scscf => "s-cscf",
+        }
+    }
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Its name in traces, e.g. `p1`.
+    pub name: String,
+    /// What it is.
+    pub role: NodeRole,
+    /// Where it listens: UDP and TCP (HSS: TCP).
+    pub listen: SocketAddr,
+    /// What others are told: host and port (behind a translation or in a container).
+    pub advertise: (String, u16),
+    /// S-CSCF: the capabilities it has (TS 29.228 §6.7).
+    pub capabilities: Vec<u32>,
+}
+
+impl NodeConfig {
+    /// `host:port` as others are told, IPv6 in brackets.
+    #[must_use]
+    pub fn advertised(&self) -> String {
+        let (host, port) = &self.advertise;
+        if host.contains(':') && !host.starts_with('[') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        }
+    }
+
+    /// The node's own URI, e.g. `sip:127.0.0.1:6060`.
+    #[must_use]
+    pub fn sip_uri(&self) -> String {
+        format!("sip:{}", self.advertised())
+    }
+}
+
+/// How requests reach a UE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SubscriberTransport {
+    /// As it registered.
+    #[default]
+    AsRegistered,
+    /// By TCP.
+    Tcp,
+    /// By UDP.
+    Udp,
+}
+
+/// A public identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Impu {
+    /// `sip:` or `tel:` URI.
+    pub uri: String,
+    /// Only usable to register (TS 23.003 §13.4).
+    pub barred: bool,
+}
+
+/// How a subscriber authenticates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// IMS AKA with Milenage.
+    Aka {
+        /// Subscriber key.
+        k: [u8; 16],
+        /// Operator variant key, derived from OP if the file has OP.
+        opc: [u8; 16],
+        /// Authentication management field.
+        amf: [u8; 2],
+        /// The sequence number the HSS starts with (48 bits).
+        sqn: u64,
+    },
+    /// SIP digest.
+    Digest {
+        /// The password.
+        password: String,
+        /// Algorithms offered, most preferred first.
+        algorithms: Vec<String>,
+    },
+}
+
+/// One subscriber.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriberConfig {
+    /// Name in scenarios and traces.
+    pub name: String,
+    /// Private identity.
+    pub impi: String,
+    /// Public identities of the implicit registration set, the default first among the unbarred.
+    pub impus: Vec<Impu>,
+    /// How it authenticates.
+    pub auth: Auth,
+    /// How requests reach its UE.
+    pub transport: SubscriberTransport,
+}
+
+impl SubscriberConfig {
+    /// The default public identity: the first that is not barred.
+    #[must_use]
+    pub fn default_impu(&self) -> Option<&str> {
+        self.impus.iter().find(|impu| !impu.barred).map(|impu| impu.uri.as_str())
+    }
+}
+
+impl Lab {
+    /// The first node with this role.
+    #[must_use]
+    pub fn node(&self, role: NodeRole) -> Option<&NodeConfig> {
+        self.nodes.iter().find(|node| node.role == role)
+    }
+
+    /// The node with this name.
+    #[must_use]
+    pub fn node_named(&self, name: &str) -> Option<&NodeConfig> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// The subscriber with this name.
+    #[must_use]
+    pub fn subscriber(&self, name: &str) -> Option<&SubscriberConfig> {
+        self.subscribers.iter().find(|subscriber| subscriber.name == name)
+    }
+
+    /// The addresses of all nodes: peers inside the trust domain.
+    #[must_use]
+    pub fn trusted_peers(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.listen).collect()
+    }
+}
+
+/// Reads a span of time: `500ms`, `4s`, `10min`, `2h`.
+///
+/// # Errors
+///
+/// A text that says what would be right.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let count: u64 =
+        number.parse().map_err(|_| format!("`{text}` is no time; write 500ms, 4s, 10min or 2h"))?;
+    let millis = match unit.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("`{text}` needs a unit: ms, s, min or h")),
+    };
+    count
+        .checked_mul(millis)
+        .filter(|millis| *millis <= 1_000_000_000_000)
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("`{text}` is longer than any run"))
+}
+
+/// Reads a lab file.
+///
+/// # Errors
+///
+/// Every mistake in it, with its place.
+pub fn read_lab(source: &str) -> Result<Lab, Problems> {
+    let tree = read_tree(source)?;
+    let mut problems = Problems::default();
+    let lab = lab(&tree, &mut problems);
+    if problems.is_empty() { Ok(lab) } else { Err(problems) }
+}
+
+fn lab(tree: &Node, problems: &mut Problems) -> Lab {
+    let mut reader = Reader::new(tree, "the lab", problems);
+    let domain = reader
+        .required("domain", problems)
+        .and_then(|node| scalar(node, problems, domain_name))
+        .unwrap_or_default();
+    let nodes = reader.required("nodes", problems).map(|node| nodes(node, problems));
+    let subscribers = reader
+        .optional("subscribers")
+        .map(|node| subscribers(node, &domain, problems))
+        .unwrap_or_default();
+    let secs = Duration::from_secs;
+    let lab = Lab {
+        nodes: nodes.unwrap_or_default(),
+        control: reader.or("control", None, problems, control),
+        aka_without_sec_agree: reader.or("aka_without_sec_agree", true, problems, |text| {
+            choice(text, &[("allow", true), ("deny", false)])
+        }),
+        reg_event_subscription: reader.or("reg_event_subscription", true, problems, on_off),
+        registration: registration(reader.optional("registration"), problems),
+        core_timers: timers(
+            reader.optional("core_timers"),
+            TimerValues { t1: Duration::from_millis(500), t2: secs(4), t4: secs(5) },
+            problems,
+        ),
+        air_timers: timers(
+            reader.optional("air_timers"),
+            TimerValues { t1: secs(2), t2: secs(16), t4: secs(17) },
+            problems,
+        ),
+        reg_await_auth: reader.or("reg_await_auth", secs(240), problems, duration),
+        cx_timeout: reader.or("cx_timeout", secs(5), problems, duration),
+        path_mtu: reader.or("path_mtu", PathMtu::Known(65_536), problems, path_mtu),
+        subscribers,
+        domain,
+    };
+    reader.finish(problems);
+    lab
+}
+
+fn domain_name(text: &str) -> Result<String, String> {
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if text.split('.').all(label) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!("`{text}` is no domain name, e.g. ims.mnc001.mcc001.3gppnetwork.org"))
+    }
+}
+
+fn control(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text == "off" { Ok(None) } else { socket_addr(text).map(Some) }
+}
+
+fn on_off(text: &str) -> Result<bool, String> {
+    choice(text, &[("on", true), ("off", false)])
+}
+
+fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        match nearest(text, names.iter().copied()) {
+            Some(near) => format!("`{text}` is not known here; did you mean `{near}`?"),
+            None => format!("`{text}` is not known here; write one of: {}", names.join(", ")),
+        }
+    })
+}
+
+fn path_mtu(text: &str) -> Result<PathMtu, String> {
+    if text == "unknown" {
+        return Ok(PathMtu::Unknown);
+    }
+    text.parse()
+        .ok()
+        .filter(|bytes| (576..=65_536).contains(bytes))
+        .map(PathMtu::Known)
+        .ok_or_else(|| format!("`{text}` is no MTU; write 576 to 65536, or unknown"))
+}
+
+fn socket_addr(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is no address with port, e.g. 127.0.0.1:5060 or [::1]:5060"))
+}
+
+fn host_port(text: &str) -> Result<(String, u16), String> {
+    let fault = || format!("`{text}` is no host with port, e.g. pcscf.example.org:5060");
+    let (host, port) = text.rsplit_once(':').ok_or_else(fault)?;
+    let port = port.parse().map_err(|_| fault())?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let named = domain_name(host).is_ok() || host.parse::<std::net::IpAddr>().is_ok();
+    if named { Ok((host.to_owned(), port)) } else { Err(fault()) }
+}
+
+fn timers(node: Option<&Node>, default: TimerValues, problems: &mut Problems) -> TimerValues {
+    let Some(node) = node else { return default };
+    let mut reader = Reader::new(node, "the timers", problems);
+    let values = TimerValues {
+        t1: reader.or("t1", default.t1, problems, duration),
+        t2: reader.or("t2", default.t2, problems, duration),
+        t4: reader.or("t4", default.t4, problems, duration),
+    };
+    reader.finish(problems);
+    if values.t1.is_zero() || values.t2 < values.t1 {
+        problems.push(node.at, "t1 must be above zero and t2 at least t1", None);
+    }
+    values
+}
+
+fn registration(node: Option<&Node>, problems: &mut Problems) -> RegistrationLimits {
+    let default = RegistrationLimits {
+        expires_min: Duration::from_secs(60),
+        expires_max: Duration::from_secs(600_000),
+        expires_default: Duration::from_secs(600_000),
+    };
+    let Some(node) = node else { return default };
+    let mut reader = Reader::new(node, "registration", problems);
+    let limits = RegistrationLimits {
+        expires_min: reader.or("expires_min", default.expires_min, problems, duration),
+        expires_max: reader.or("expires_max", default.expires_max, problems, duration),
+        expires_default: reader.or("expires_default", default.expires_default, problems, duration),
+    };
+    reader.finish(problems);
+    if limits.expires_min > limits.expires_max {
+        problems.push(node.at, "expires_min is above expires_max", None);
+    }
+    limits
+}
+
+fn named_entries<'a>(
+    node: &'a Node,
+    what: &str,
+    problems: &mut Problems,
+) -> Vec<(&'a str, Position, &'a Node)> {
+    match &node.value {
+        Value::Map(entries) => {
+            entries.iter().map(|entry| (entry.key.as_str(), entry.at, &entry.node)).collect()
+        }
+        Value::Scalar(_) | Value::Seq(_) => {
+            problems.push(node.at, format!("{what} must be a mapping by name"), None);
+            Vec::new()
+        }
+    }
+}
+
+fn nodes(node: &Node, problems: &mut Problems) -> Vec<NodeConfig> {
+    let mut out: Vec<NodeConfig> = Vec::new();
+    for (name, at, node) in named_entries(node, "nodes", problems) {
+        let mut reader = Reader::new(node, "a node", problems);
+        let role = reader
+            .required("role", problems)
+            .and_then(|node| scalar(node, problems, |text| choice(text, &NodeRole::ALL)));
+        let listen = reader.required("listen", problems);
+        let listen = listen.and_then(|node| scalar(node, problems, socket_addr));
+        let advertise =
+            reader.optional("advertise").and_then(|node| scalar(node, problems, host_port));
+        let capabilities =
+            reader.optional("capabilities").map(|node| numbers(node, problems)).unwrap_or_default();
+        reader.finish(problems);
+        let (Some(role), Some(listen)) = (role, listen) else { continue };
+        if let Some(other) = out.iter().find(|other| other.listen == listen) {
+            problems.push(at, format!("{listen} is taken by `{}`", other.name), None);
+        }
+        let advertise = advertise.unwrap_or_else(|| (listen.ip().to_string(), listen.port()));
+        out.push(NodeConfig { name: name.to_owned(), role, listen, advertise, capabilities });
+    }
+    for (name, role) in NodeRole::ALL {
+        if !out.iter().any(|node| node.role == role) {
+            problems.push(node.at, format!("the lab has no node with role {name}"), None);
+        }
+    }
+    out
+}
+
+fn numbers(node: &Node, problems: &mut Problems) -> Vec<u32> {
+    let Value::Seq(items) = &node.value else {
+        problems.push(node.at, "here must be a list of numbers, e.g. [1, 2]", None);
+        return Vec::new();
+    };
+    items
+        .iter()
+        .filter_map(|item| {
+            scalar(item, problems, |text| {
+                text.parse().map_err(|_| format!("`{text}` is no number"))
+            })
+        })
+        .collect()
+}
+
+fn subscribers(node: &Node, domain: &str, problems: &mut Problems) -> Vec<SubscriberConfig> {
+    let mut out: Vec<SubscriberConfig> = Vec::new();
+    let mut seen = std::collections::BTreeMap::new();
+    for (name, at, node) in named_entries(node, "subscribers", problems) {
+        if let Some(subscriber) = subscriber(name, node, domain, problems) {
+            if let Some(other) = seen.insert(subscriber.impi.clone(), name) {
+                let text = format!("{} is the IMPI of `{other}` already", subscriber.impi);
+                problems.push(at, text, None);
+            }
+            out.push(subscriber);
+        }
+    }
+    out
+}
+
+fn subscriber(
+    name: &str,
+    node: &Node,
+    domain: &str,
+    problems: &mut Problems,
+) -> Option<SubscriberConfig> {
+    let mut reader = Reader::new(node, "a subscriber", problems);
+    let impi = reader.required("impi", problems).and_then(|node| {
+        scalar(node, problems, |text| {
+            let full =
+                if text.contains('@') { text.to_owned() } else { format!("{text}@{domain}") };
+            let fine = full.split('@').count() == 2 && !full.contains(char::is_whitespace);
+            fine.then_some(full).ok_or_else(|| format!("`{text}` is no private identity"))
+        })
+    });
+    let impus = reader.required("impus", problems).map(|node| impus(node, problems));
+    let transport = reader.or("transport", SubscriberTransport::AsRegistered, problems, |text| {
+        choice(
+            text,
+            &[
+                ("as-registered", SubscriberTransport::AsRegistered),
+                ("tcp", SubscriberTransport::Tcp),
+                ("udp", SubscriberTransport::Udp),
+            ],
+        )
+    });
+    let aka = reader.optional("aka");
+    let digest = reader.optional("digest");
+    reader.finish(problems);
+    let auth = match (aka, digest) {
+        (Some(node), None) => self::aka(node, problems),
+        (None, Some(node)) => self::digest(node, problems),
+        _ => {
+            let text = format!("`{name}` needs either `aka` or `digest`");
+            problems.push(node.at, text, None);
+            None
+        }
+    };
+    Some(SubscriberConfig {
+        name: name.to_owned(),
+        impi: impi?,
+        impus: impus?,
+        auth: auth?,
+        transport,
+    })
+}
+
+fn impus(node: &Node, problems: &mut Problems) -> Vec<Impu> {
+    let Value::Seq(items) = &node.value else {
+        problems.push(node.at, "impus must be a list of sip: and tel: URIs", None);
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    for item in items {
+        let (uri, barred) = match &item.value {
+            Value::Map(_) => {
+                let mut reader = Reader::new(item, "an identity", problems);
+                let uri = reader.optional("barred");
+                if uri.is_none() {
+                    let text = "write the URI alone, or `barred: URI`";
+                    problems.push(item.at, text, None);
+                }
+                reader.finish(problems);
+                (uri, true)
+            }
+            Value::Scalar(_) | Value::Seq(_) => (Some(item), false),
+        };
+        let Some(uri) = uri.and_then(|node| scalar(node, problems, impu)) else { continue };
+        out.push(Impu { uri, barred });
+    }
+    if out.iter().all(|impu| impu.barred) {
+        problems.push(node.at, "at least one identity must not be barred", None);
+    }
+    out
+}
+
+fn impu(text: &str) -> Result<String, String> {
+    let sip = text.strip_prefix("sip:").is_some_and(|rest| rest.contains('@'));
+    let tel = text.strip_prefix("tel:").is_some_and(|rest| !rest.is_empty());
+    if (sip || tel) && !text.contains(char::is_whitespace) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no public identity, e.g. sip:alice@ims.example or tel:+15550100"))
+    }
+}
+
+fn aka(node: &Node, problems: &mut Problems) -> Option<Auth> {
+    let mut reader = Reader::new(node, "aka", problems);
+    let k = reader.required("k", problems);
+    let k = k.and_then(|node| scalar(node, problems, hex::<16>));
+    let op = reader.optional("op").and_then(|node| scalar(node, problems, hex::<16>));
+    let opc = reader.optional("opc").and_then(|node| scalar(node, problems, hex::<16>));
+    let amf = reader.or("amf", [0x80, 0], problems, hex::<2>);
+    let sqn = reader.or("sqn", 0, problems, |text| {
+        hex::<6>(text).map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    });
+    reader.finish(problems);
+    let opc = match (op, opc) {
+        (Some(op), None) => k.map(|k| crate::auth::derive_opc(k, op)),
+        (None, opc @ Some(_)) => opc,
+        _ => {
+            problems.push(node.at, "aka needs either `op` or `opc`", None);
+            None
+        }
+    };
+    Some(Auth::Aka { k: k?, opc: opc?, amf, sqn })
+}
+
+fn digest(node: &Node, problems: &mut Problems) -> Option<Auth> {
+    let mut reader = Reader::new(node, "digest", problems);
+    let password = reader.required("password", problems);
+    let password = password.and_then(|node| scalar(node, problems, |text| Ok(text.to_owned())));
+    let algorithms = match reader.optional("algorithms") {
+        None => vec!["MD5".to_owned()],
+        Some(node) => algorithms(node, problems),
+    };
+    reader.finish(problems);
+    Some(Auth::Digest { password: password?, algorithms })
+}
+
+fn algorithms(node: &Node, problems: &mut Problems) -> Vec<String> {
+    let Value::Seq(items) = &node.value else {
+        problems.push(node.at, "algorithms must be a list, e.g. [SHA-256, MD5]", None);
+        return Vec::new();
+    };
+    let known = [("MD5", "MD5"), ("SHA-256", "SHA-256")];
+    items
+        .iter()
+        .filter_map(|item| scalar(item, problems, |text| choice(text, &known).map(str::to_owned)))
+        .collect()
+}
+
+fn hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
+    let fault = || format!("`{text}` is not {} hexadecimal digits", 2 * N);
+    if text.len() != 2 * N || !text.is_ascii() {
+        return Err(fault());
+    }
+    let mut out = [0; N];
+    for (byte, at) in out.iter_mut().zip((0..).step_by(2)) {
+        let digits = text.get(at..at + 2).ok_or_else(fault)?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| fault())?;
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("600000s"), Ok(Duration::from_secs(600_000)));
+        assert!(duration("5").expect_err("unit").contains("needs a unit"));
+        assert!(duration("99999999999999999999h").is_err());
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_its_place() {
+        let source = "domain: ims.example\nnodes:\n  p1: {role: p-cscv, listen: 127.0.0.1:5060}\n\
+                      subscribers:\n  a: {impi: a, impus: [alice], aka: {k: 00, op: 01}}\n\
+                      aka_without_sec_agree: alow\nfoo: 1\n";
+        let problems = read_lab(source).expect_err("wrong");
+        let said: Vec<(u32, u32, &str)> = problems
+            .0
+            .iter()
+            .map(|problem| (problem.at.line, problem.at.column, problem.text.as_str()))
+            .collect();
+        assert!(
+            said.contains(&(3, 14, "`p-cscv` is not known here; did you mean `p-cscf`?")),
+            "{said:?}"
+        );
+        assert!(
+            said.contains(&(6, 24, "`alow` is not known here; did you mean `allow`?")),
+            "{said:?}"
+        );
+        assert!(said.contains(&(7, 1, "unknown key `foo` in the lab")), "{said:?}");
+        assert!(said.iter().any(|(line, _, text)| *line == 5 && text.contains("hexadecimal")));
+    }
+}

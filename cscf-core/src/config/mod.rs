@@ -1,0 +1,15 @@
+//! The lab file: domain, nodes, timers, subscribers. Every mistake is said with file, line, column
+//! and the nearest right name, all of them in one reading.
+
+mod default;
+mod lab;
+mod problem;
+mod tree;
+mod write;
+
+pub use lab::{
+    Auth, Impu, Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, SubscriberConfig,
+    SubscriberTransport, TimerValues, duration, read_lab,
+};
+pub use problem::{Problem, Problems, nearest, render};
+pub use tree::{Entry, Node, Position, Reader, Value, read_tree};

@@ -1,0 +1,357 @@
+//! A YAML document as a tree whose every value knows its place and keeps its text as written (an
+//! IMSI stays `001010…`), and a reader that walks it and collects all mistakes.
+
+use std::collections::BTreeMap;
+
+use serde_yaml::granit_parser::{Event, Parser, Span};
+
+use super::problem::{Problems, nearest};
+
+/// A place in a file; line and column count from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Line.
+    pub line: u32,
+    /// Column, in characters.
+    pub column: u32,
+    /// Byte offset.
+    pub start: usize,
+    /// Byte offset behind the end.
+    pub end: usize,
+}
+
+impl Position {
+    fn of(span: &Span) -> Self {
+        let clip = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let start = span.start.byte_offset().unwrap_or_default();
+        Self {
+            line: clip(span.start.line()),
+            column: clip(span.start.col()) + 1,
+            start,
+            end: span.end.byte_offset().unwrap_or(start),
+        }
+    }
+
+    /// The bytes to underline: the first line of the value, at least nothing, inside the source.
+    #[must_use]
+    pub fn byte_range(&self, source: &str) -> std::ops::Range<usize> {
+        let start = self.start.min(source.len());
+        let end = self.end.clamp(start, source.len());
+        let text = source.get(start..end).unwrap_or_default();
+        let line = text.split(['\n', '\r']).next().unwrap_or_default();
+        start..start + line.trim_end().len()
+    }
+}
+
+/// A value with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Where it stands.
+    pub at: Position,
+    /// What it is.
+    pub value: Value,
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A mapping, in the order of the file.
+    Map(Vec<Entry>),
+    /// The text of a scalar, escapes resolved.
+    Scalar(String),
+    /// A sequence.
+    Seq(Vec<Node>),
+}
+
+/// One key of a mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where the key stands.
+    pub at: Position,
+    /// The key.
+    pub key: String,
+    /// Its value.
+    pub node: Node,
+}
+
+/// Values in one file at most; a lab of 100,000 written-out subscribers has 1.5 million.
+const NODES_MAX: usize = 20_000_000;
+/// Nesting at most.
+const DEPTH_MAX: usize = 64;
+
+/// Reads a YAML document into a tree.
+///
+/// # Errors
+///
+/// The first place that is not YAML, a duplicate key, an alias (which these files do not need), or a
+/// document that is too large or too deep.
+pub fn read_tree(source: &str) -> Result<Node, Problems> {
+    let mut problems = Problems::default();
+    let mut builder = Builder { count: 0, problems: &mut problems };
+    let mut parser = Parser::new_from_str(source);
+    let node = builder.document(&mut parser);
+    match node {
+        Some(node) if problems.is_empty() => Ok(node),
+        _ => {
+            if problems.is_empty() {
+                problems.push(Position::default(), "the file is empty", None);
+            }
+            Err(problems)
+        }
+    }
+}
+
+struct Builder<'a> {
+    count: usize,
+    problems: &'a mut Problems,
+}
+
+type Events<'input> = Parser<'input, serde_yaml::granit_parser::StrInput<'input>>;
+
+impl Builder<'_> {
+    fn next<'i>(&mut self, parser: &mut Events<'i>) -> Option<(Event<'i>, Position)> {
+        match parser.next_event()? {
+            Ok((event, span)) => Some((event, Position::of(&span))),
+            Err(fault) => {
+                let marker = fault.marker();
+                let clip = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+                let start = marker.byte_offset().unwrap_or_default();
+                let at = Position {
+                    line: clip(marker.line()),
+                    column: clip(marker.col()) + 1,
+                    start,
+                    end: start,
+                };
+                self.problems.push(at, format!("not YAML: {}", fault.info()), None);
+                None
+            }
+        }
+    }
+
+    fn document(&mut self, parser: &mut Events<'_>) -> Option<Node> {
+        loop {
+            let (event, at) = self.next(parser)?;
+            if event.is_node() {
+                return self.node(event, at, parser, 0);
+            }
+            if matches!(event, Event::StreamEnd) {
+                return None;
+            }
+        }
+    }
+
+    fn node(
+        &mut self,
+        event: Event<'_>,
+        at: Position,
+        parser: &mut Events<'_>,
+        depth: usize,
+    ) -> Option<Node> {
+        self.count += 1;
+        if self.count > NODES_MAX || depth > DEPTH_MAX {
+            self.problems.push(at, "the file is too large or nested too deep", None);
+            return None;
+        }
+        let value = match event {
+            Event::Scalar(text, ..) => Value::Scalar(text.into_owned()),
+            Event::SequenceStart(..) => self.sequence(parser, depth)?,
+            Event::MappingStart(..) => self.mapping(parser, depth)?,
+            _ => {
+                self.problems.push(at, "aliases are not used in these files", None);
+                return None;
+            }
+        };
+        Some(Node { at, value })
+    }
+
+    fn sequence(&mut self, parser: &mut Events<'_>, depth: usize) -> Option<Value> {
+        let mut items = Vec::new();
+        loop {
+            let (event, at) = self.next(parser)?;
+            if matches!(event, Event::SequenceEnd) {
+                return Some(Value::Seq(items));
+            }
+            if event.is_node() {
+                items.push(self.node(event, at, parser, depth + 1)?);
+            }
+        }
+    }
+
+    fn mapping(&mut self, parser: &mut Events<'_>, depth: usize) -> Option<Value> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut seen = BTreeMap::new();
+        loop {
+            let (event, at) = self.next(parser)?;
+            if matches!(event, Event::MappingEnd) {
+                return Some(Value::Map(entries));
+            }
+            if !event.is_node() {
+                continue;
+            }
+            let Event::Scalar(key, ..) = event else {
+                self.problems.push(at, "a key must be a word", None);
+                return None;
+            };
+            let key = key.into_owned();
+            if let Some(line) = seen.insert(key.clone(), at.line) {
+                self.problems.push(at, format!("`{key}` stands twice, first in line {line}"), None);
+            }
+            let (event, value_at) = loop {
+                let (event, value_at) = self.next(parser)?;
+                if event.is_node() {
+                    break (event, value_at);
+                }
+            };
+            let node = self.node(event, value_at, parser, depth + 1)?;
+            entries.push(Entry { at, key, node });
+        }
+    }
+}
+
+impl Node {
+    /// The text of a scalar.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(text) => Some(text),
+            Value::Map(_) | Value::Seq(_) => None,
+        }
+    }
+
+    /// What it is, for error texts.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Map(_) => "a mapping",
+            Value::Scalar(_) => "a value",
+            Value::Seq(_) => "a list",
+        }
+    }
+}
+
+/// Reads the keys of one mapping: what was not asked for is a mistake.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    at: Position,
+    entries: &'a [Entry],
+    known: Vec<&'static str>,
+    what: &'static str,
+}
+
+impl<'a> Reader<'a> {
+    /// Starts reading `node`, which must be a mapping describing `what`.
+    pub fn new(node: &'a Node, what: &'static str, problems: &mut Problems) -> Self {
+        let entries = match &node.value {
+            Value::Map(entries) => entries.as_slice(),
+            Value::Scalar(text) if text.is_empty() => &[],
+            Value::Scalar(_) | Value::Seq(_) => {
+                let text = format!("{what} must be a mapping, here is {}", node.kind());
+                problems.push(node.at, text, None);
+                &[]
+            }
+        };
+        Self { at: node.at, entries, known: Vec::new(), what }
+    }
+
+    /// The value of `key`, if it is there.
+    pub fn optional(&mut self, key: &'static str) -> Option<&'a Node> {
+        self.known.push(key);
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    /// The value of `key`, which must be there.
+    pub fn required(&mut self, key: &'static str, problems: &mut Problems) -> Option<&'a Node> {
+        let node = self.optional(key);
+        if node.is_none() {
+            let text = format!("{} needs `{key}`", self.what);
+            problems.push(self.at, text, None);
+        }
+        node
+    }
+
+    /// The value of `key` read by `read`, or `default` where it is absent or wrong.
+    pub fn or<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        problems: &mut Problems,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
+        match self.optional(key) {
+            None => default,
+            Some(node) => scalar(node, problems, read).unwrap_or(default),
+        }
+    }
+
+    /// Reports every key that was not asked for.
+    pub fn finish(self, problems: &mut Problems) {
+        for entry in self.entries {
+            if self.known.contains(&entry.key.as_str()) {
+                continue;
+            }
+            let text = format!("unknown key `{}` in {}", entry.key, self.what);
+            let near = nearest(&entry.key, self.known.iter().copied());
+            let help = near.map_or_else(
+                || format!("known here: {}", self.known.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            problems.push(entry.at, text, Some(help));
+        }
+    }
+}
+
+/// Reads a scalar by `read`, whose error text is reported at the value.
+pub(super) fn scalar<T>(
+    node: &Node,
+    problems: &mut Problems,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    let Some(text) = node.text() else {
+        problems.push(node.at, format!("here must be a value, not {}", node.kind()), None);
+        return None;
+    };
+    read(text).map_err(|fault| problems.push(node.at, fault, None)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_keep_their_text_and_place() {
+        let tree = read_tree("a: 001\nb:\n  - x: \"y z\"\n").expect("reads");
+        let Value::Map(entries) = &tree.value else { panic!("mapping") };
+        assert_eq!(entries[0].node.text(), Some("001"));
+        assert_eq!((entries[0].node.at.line, entries[0].node.at.column), (1, 4));
+        assert_eq!((entries[1].at.line, entries[1].at.column), (2, 1));
+    }
+
+    #[test]
+    fn duplicate_keys_and_bad_yaml_are_named_with_their_place() {
+        let twice = read_tree("a: 1\nb: 2\na: 3\n").expect_err("twice");
+        assert_eq!(twice.0[0].text, "`a` stands twice, first in line 1");
+        assert_eq!((twice.0[0].at.line, twice.0[0].at.column), (3, 1));
+        let bad = read_tree("a: [1, 2\nb: }\n").expect_err("not yaml");
+        assert!(bad.0[0].text.starts_with("not YAML"), "{bad:?}");
+    }
+
+    #[test]
+    fn every_unknown_key_is_reported_with_the_nearest_known_one() {
+        let tree = read_tree("lisen: 1\nrole: x\nfoo: 2\n").expect("reads");
+        let mut problems = Problems::default();
+        let mut reader = Reader::new(&tree, "a node", &mut problems);
+        let _ = reader.optional("role");
+        let _ = reader.required("listen", &mut problems);
+        reader.finish(&mut problems);
+        let texts: Vec<&str> = problems.0.iter().map(|problem| problem.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "a node needs `listen`",
+                "unknown key `lisen` in a node",
+                "unknown key `foo` in a node"
+            ]
+        );
+        assert_eq!(problems.0[1].help.as_deref(), Some("did you mean `listen`?"));
+    }
+}

@@ -1,0 +1,160 @@
+//! Writes a lab as a commented file, which reads back as the same lab.
+
+use std::fmt::Write as _;
+
+use super::lab::{Auth, Lab, PathMtu, SubscriberConfig, SubscriberTransport, TimerValues};
+use crate::time::Duration;
+
+impl Lab {
+    /// The lab file with comments.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        let mut out = String::new();
+        self.write_head(&mut out);
+        self.write_choices(&mut out);
+        out.push_str("\nsubscribers:\n");
+        for subscriber in &self.subscribers {
+            write_subscriber(&mut out, subscriber);
+        }
+        out
+    }
+
+    fn write_head(&self, out: &mut String) {
+        let _ = write!(
+            out,
+            "# A lab for cscf: `cscf check FILE` says what is wrong in it, `cscf up --lab FILE` \
+             starts it.\n\n\
+             # Home network domain name and realm (TS 23.003 13.2).\ndomain: {}\n\n\
+             # One entry a node. CSCFs listen on UDP and TCP, the HSS on TCP (Diameter).\n\
+             # `advertise: host:port` is what others are told, where it differs from `listen`.\n\
+             nodes:\n",
+            self.domain
+        );
+        for node in &self.nodes {
+            let _ = write!(
+                out,
+                "  {}: {{role: {}, listen: \"{}\", advertise: \"{}\"",
+                node.name,
+                node.role.as_str(),
+                node.listen,
+                node.advertised()
+            );
+            if !node.capabilities.is_empty() {
+                let _ = write!(out, ", capabilities: {:?}", node.capabilities);
+            }
+            out.push_str("}\n");
+        }
+        let control = self.control.map_or_else(|| "off".to_owned(), |addr| addr.to_string());
+        let _ =
+            write!(out, "\n# Control interface of `cscf up`, or off.\ncontrol: \"{control}\"\n");
+    }
+
+    fn write_choices(&self, out: &mut String) {
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        let mtu = match self.path_mtu {
+            PathMtu::Known(bytes) => bytes.to_string(),
+            PathMtu::Unknown => "unknown".to_owned(),
+        };
+        let _ = write!(
+            out,
+            "\n# Whether a right AKA answer registers a UE that did not offer a security \
+             agreement.\n# IMS AKA proper needs one (TS 33.203); plain clients have none.\n\
+             aka_without_sec_agree: {}\n\n\
+             # Whether the P-CSCF subscribes to the reg event of its users (TS 24.229 5.2.3).\n\
+             reg_event_subscription: {}\n\n\
+             # Limits of the registration interval: shorter gets 423, longer is cut down.\n\
+             registration: {{expires_min: {}, expires_max: {}, expires_default: {}}}\n\n\
+             # Timers between network elements (RFC 3261), and towards UEs on a 3GPP radio \
+             access\n# (TS 24.229 7.7).\ncore_timers: {}\nair_timers: {}\n\n\
+             # How long a UE may take to answer a challenge, and the HSS to answer a question.\n\
+             reg_await_auth: {}\ncx_timeout: {}\n\n\
+             # Largest datagram that passes, or unknown (then requests above 1300 bytes go by \
+             TCP).\npath_mtu: {mtu}\n",
+            if self.aka_without_sec_agree { "allow" } else { "deny" },
+            on_off(self.reg_event_subscription),
+            span(self.registration.expires_min),
+            span(self.registration.expires_max),
+            span(self.registration.expires_default),
+            timers(&self.core_timers),
+            timers(&self.air_timers),
+            span(self.reg_await_auth),
+            span(self.cx_timeout),
+        );
+    }
+}
+
+fn timers(values: &TimerValues) -> String {
+    format!("{{t1: {}, t2: {}, t4: {}}}", span(values.t1), span(values.t2), span(values.t4))
+}
+
+fn span(value: Duration) -> String {
+    let millis = value.as_millis();
+    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
+}
+
+fn write_subscriber(out: &mut String, subscriber: &SubscriberConfig) {
+    let _ = write!(out, "  {}:\n    impi: {}\n    impus:\n", subscriber.name, subscriber.impi);
+    for impu in &subscriber.impus {
+        let barred = if impu.barred { "barred: " } else { "" };
+        let _ = writeln!(out, "      - {barred}{}", quoted(&impu.uri));
+    }
+    match &subscriber.auth {
+        Auth::Aka { k, opc, amf, sqn } => {
+            let _ = writeln!(
+                out,
+                "    aka: {{k: \"{}\", opc: \"{}\", amf: \"{}\", sqn: \"{sqn:012x}\"}}",
+                hex(k),
+                hex(opc),
+                hex(amf)
+            );
+        }
+        Auth::Digest { password, algorithms } => {
+            let _ = writeln!(
+                out,
+                "    digest: {{password: {}, algorithms: [{}]}}",
+                quoted(password),
+                algorithms.join(", ")
+            );
+        }
+    }
+    match subscriber.transport {
+        SubscriberTransport::AsRegistered => {}
+        SubscriberTransport::Tcp => out.push_str("    transport: tcp\n"),
+        SubscriberTransport::Udp => out.push_str("    transport: udp\n"),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(out, "{byte:02X}");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::super::lab::read_lab;
+    use super::*;
+
+    #[test]
+    fn the_default_lab_reads_back_as_itself() {
+        let lab = Lab::default_lab();
+        let text = lab.to_yaml();
+        assert_eq!(read_lab(&text), Ok(lab));
+    }
+
+    #[test]
+    fn the_default_lab_has_the_addresses_other_tools_rely_on() {
+        let lab = Lab::default_lab();
+        let listen: Vec<SocketAddr> = lab.nodes.iter().map(|node| node.listen).collect();
+        let expected = ["127.0.0.1:5060", "127.0.0.1:4060", "127.0.0.1:6060", "127.0.0.1:3868"];
+        assert_eq!(listen.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    }
+}

@@ -3,14 +3,37 @@
 //! A message that came from the wire keeps its bytes: a header line nobody changed leaves as it
 //! came, order, folding and compact form included. Typed values are read on demand.
 
+mod address;
+mod cseq;
+mod escape;
 mod headers;
 mod message;
+mod message_ext;
 mod method;
+mod misc;
 mod name;
+mod params;
 mod parse;
+mod scan;
+mod status;
+mod uri;
+mod via;
 
+pub use address::{Contacts, NameAddr, q_value};
+pub use cseq::{CSeq, RAck};
+pub use escape::{decode, encode};
 pub use headers::{Field, Headers, split_values};
 pub use message::{Message, Request, Response};
+pub use message_ext::HeaderError;
 pub use method::Method;
+pub use misc::{
+    DialogRef, Event, MinSe, Reason, Replaces, RetryAfter, SessionExpires, SubscriptionState,
+    Tagged, parse_expires, parse_max_forwards, parse_rseq,
+};
 pub use name::HeaderName;
+pub use params::{Param, Params, comma_pairs, is_valid_token};
 pub use parse::{LIMITS, Limits, ParseError, parse};
+pub use scan::{SyntaxError, quote, unquote};
+pub use status::reason_phrase;
+pub use uri::{OtherUri, SipUri, TelUri, Uri, UriError, host_eq, host_ip, phone_digits, uri_eq};
+pub use via::{DEFAULT_PORT, DEFAULT_TLS_PORT, Via};

@@ -1,1 +1,3 @@
-//! The bench.
+//! The bench: lab, UE emulator, scenarios, reports, and the command `cscf`.
+
+pub mod report;

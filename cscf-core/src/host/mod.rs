@@ -1,1 +1,3 @@
-//! host.
+//! The only impure floor: sockets, the clock, the trace pipe.
+
+pub mod json;

@@ -1,0 +1,210 @@
+//! The ladder: one lifeline a node, one arrow a message, the time since the start, and at the right
+//! the clauses of the decisions that led to the arrow.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use cscf_core::time::Instant;
+use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
+
+use super::pcapng::Names;
+use super::summary::label;
+
+/// How a ladder is drawn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// ANSI colours.
+    pub colour: bool,
+    /// Each decision as a sentence of its own, not only its clause.
+    pub explain: bool,
+}
+
+/// Between two lifelines, in characters.
+const PITCH: usize = 13;
+/// Where the first lifeline stands.
+const LEFT: usize = 14;
+
+/// Draws the ladder. `columns` are the lifelines from left to right; a peer that has none is drawn
+/// under its address at the right.
+#[must_use]
+pub fn draw(events: &[TraceEvent], columns: &[String], names: &Names, style: Style) -> String {
+    let mut ladder = Ladder::new(columns, names, style);
+    ladder.head();
+    for event in events {
+        ladder.event(event);
+    }
+    ladder.out
+}
+
+struct Ladder<'a> {
+    columns: Vec<String>,
+    names: &'a Names,
+    style: Style,
+    notes: BTreeMap<String, Vec<Note>>,
+    start: Option<Instant>,
+    out: String,
+}
+
+impl<'a> Ladder<'a> {
+    fn new(columns: &[String], names: &'a Names, style: Style) -> Self {
+        let columns = columns.to_vec();
+        Self { columns, names, style, notes: BTreeMap::new(), start: None, out: String::new() }
+    }
+
+    fn head(&mut self) {
+        let mut line = " ".repeat(LEFT - PITCH / 2);
+        for column in &self.columns {
+            let _ = write!(line, "{column:^PITCH$}");
+        }
+        let _ = writeln!(self.out, "{}", line.trim_end());
+    }
+
+    fn event(&mut self, event: &TraceEvent) {
+        match &event.kind {
+            TraceKind::Note(note) => {
+                self.notes.entry(event.node.to_string()).or_default().push(note.clone());
+            }
+            TraceKind::Sent(wire) if !is_watchdog(wire) => self.sent(event, wire),
+            TraceKind::Fault { action, wire } => self.fault(event, action, wire),
+            TraceKind::State(state) => {
+                let time = self.time(event.at);
+                let text = format!("{} {state}", event.node);
+                let _ = writeln!(self.out, "{time} {}  * {text}", self.lifelines(None));
+            }
+            TraceKind::Dropped { remote, reason } => {
+                let time = self.time(event.at);
+                let text = format!("{} drops a packet of {remote}: {reason}", event.node);
+                let _ = writeln!(self.out, "{time} {}  ! {text}", self.lifelines(None));
+            }
+            TraceKind::Sent(_) | TraceKind::Received(_) => {}
+        }
+    }
+
+    fn sent(&mut self, event: &TraceEvent, wire: &Wire) {
+        let notes = self.notes.remove(&*event.node).unwrap_or_default();
+        if self.style.explain {
+            self.explain(&event.node, &notes);
+        }
+        let to = self.name(&wire.remote);
+        let arrow = self.arrow(&event.node, &to, &label(wire));
+        let clauses = if self.style.explain { String::new() } else { clauses(&notes) };
+        let time = self.time(event.at);
+        let line = format!("{time} {arrow}{}", self.dim(&clauses));
+        let _ = writeln!(self.out, "{}", line.trim_end());
+    }
+
+    fn fault(&mut self, event: &TraceEvent, action: &str, wire: &Wire) {
+        let to = self.name(&wire.remote);
+        let from = self.name(&wire.local);
+        let time = self.time(event.at);
+        let text = format!("{} {from} -> {to} {action}", label(wire));
+        let _ = writeln!(self.out, "{time} {}  x {text}", self.lifelines(None));
+    }
+
+    fn explain(&mut self, node: &str, notes: &[Note]) {
+        for note in notes {
+            let sign = if note.refusal { '!' } else { '.' };
+            let text = format!("{node}: {} [{}]", note.text, note.clause);
+            let lines = self.lifelines(None);
+            let text = self.dim(&text);
+            let _ = writeln!(self.out, "{:9} {lines}  {sign} {text}", "");
+        }
+    }
+
+    fn time(&mut self, at: Instant) -> String {
+        let start = *self.start.get_or_insert(at);
+        let since = at.since(start);
+        format!("{:>4}.{:04}", since.as_secs(), since.subsec_micros() / 100)
+    }
+
+    fn name(&mut self, addr: &SocketAddr) -> String {
+        let name = self.names.get(addr).cloned().unwrap_or_else(|| addr.to_string());
+        if !self.columns.contains(&name) {
+            self.columns.push(name.clone());
+        }
+        name
+    }
+
+    fn dim(&self, text: &str) -> String {
+        if self.style.colour && !text.is_empty() {
+            format!("\x1b[2m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// The lifelines with an arrow between two of them.
+    fn arrow(&mut self, from: &str, to: &str, label: &str) -> String {
+        let position = |columns: &[String], name: &str| {
+            columns.iter().position(|column| column == name).unwrap_or_default()
+        };
+        if !self.columns.iter().any(|column| column == from) {
+            self.columns.push(from.to_owned());
+        }
+        let (a, b) = (position(&self.columns, from), position(&self.columns, to));
+        self.lifelines(Some((a, b, label)))
+    }
+
+    fn lifelines(&self, arrow: Option<(usize, usize, &str)>) -> String {
+        let mut cells: Vec<char> = vec![' '; LEFT - 10 + PITCH * self.columns.len()];
+        let at = |column: usize| LEFT - 10 + PITCH * column;
+        let mut put = |index: usize, letter: char| {
+            if let Some(cell) = cells.get_mut(index) {
+                *cell = letter;
+            }
+        };
+        for column in 0..self.columns.len() {
+            put(at(column), '|');
+        }
+        if let Some((from, to, label)) = arrow {
+            let (left, right) = (at(from.min(to)) + 1, at(from.max(to)));
+            for index in left..right {
+                put(index, '-');
+            }
+            let room = right.saturating_sub(left).saturating_sub(2);
+            let text: Vec<char> = label.chars().take(room).collect();
+            let begin = left + (right.saturating_sub(left) - text.len().min(room)) / 2;
+            for (offset, letter) in text.into_iter().enumerate() {
+                put(begin + offset, letter);
+            }
+            if from < to {
+                put(right - 1, '>');
+            } else if from > to {
+                put(left, '<');
+            }
+        }
+        let line: String = cells.into_iter().collect();
+        line.trim_end().to_owned() + &" ".repeat(PITCH / 3)
+    }
+}
+
+/// Diameter's own housekeeping after the capabilities exchange is left out of the picture.
+fn is_watchdog(wire: &Wire) -> bool {
+    wire.protocol == Protocol::Diameter && matches!(label(wire).get(..2), Some("DW"))
+}
+
+/// The clauses of the decisions, each once, refusals marked.
+fn clauses(notes: &[Note]) -> String {
+    let mut seen: Vec<String> = Vec::new();
+    for note in notes {
+        let text = note.clause.to_string();
+        if !seen.contains(&text) {
+            seen.push(text);
+        }
+    }
+    // The document is said once for a run of its sections.
+    let mut out = String::new();
+    let mut document = "";
+    for text in &seen {
+        let (name, section) = text.split_once(" §").unwrap_or((text, ""));
+        if name == document && !section.is_empty() {
+            let _ = write!(out, ", §{section}");
+        } else {
+            out.push_str(if out.is_empty() { "" } else { "; " });
+            out.push_str(text);
+        }
+        document = name;
+    }
+    out
+}

@@ -1,0 +1,6 @@
+//! Readers of the trace: ladder, packet capture, JSON lines.
+
+pub mod artefacts;
+pub mod ladder;
+pub mod pcapng;
+pub mod summary;

@@ -1,0 +1,47 @@
+//! A message in a word or two: `INVITE`, `183 (INVITE)`, `UAR`, `UAA 2001`.
+
+use cscf_core::sip::{self, HeaderName, Message};
+use cscf_core::trace::{Protocol, Wire};
+
+/// The label of a message: a request's method, a response's code with the method it answers, a
+/// Diameter command's abbreviation.
+#[must_use]
+pub fn label(wire: &Wire) -> String {
+    match wire.protocol {
+        Protocol::Diameter => diameter_label(&wire.bytes),
+        Protocol::Sip => sip_label(wire),
+    }
+}
+
+fn sip_label(wire: &Wire) -> String {
+    match sip::parse(&wire.bytes) {
+        Ok(Message::Request(request)) => request.method.to_string(),
+        Ok(Message::Response(response)) => {
+            let cseq = response.headers.get(HeaderName::CSeq).unwrap_or_default();
+            match cseq.split_whitespace().nth(1) {
+                Some(method) => format!("{} ({method})", response.status),
+                None => response.status.to_string(),
+            }
+        }
+        Err(_) => "?".to_owned(),
+    }
+}
+
+/// The abbreviation of a Diameter message (RFC 6733 §3, TS 29.229 §6.1), from its header alone.
+#[must_use]
+pub fn diameter_label(bytes: &[u8]) -> String {
+    let [_, _, _, _, flags, a, b, c, ..] = *bytes else { return "?".to_owned() };
+    let name = match u32::from_be_bytes([0, a, b, c]) {
+        257 => "CE",
+        280 => "DW",
+        282 => "DP",
+        300 => "UA",
+        301 => "SA",
+        302 => "LI",
+        303 => "MA",
+        304 => "RT",
+        305 => "PP",
+        code => return format!("Diameter {code}"),
+    };
+    format!("{name}{}", if flags & 0x80 == 0 { 'A' } else { 'R' })
+}

@@ -1,31 +1,16 @@
 //! Authentication and key agreement (TS 33.102 §6.3, RFC 3310, RFC 4169): authentication vectors
-//! of the HSS, the check and the answer of the USIM, resynchronisation by AUTS, the nonce that
-//! carries RAND and AUTN in SIP, and the password that HTTP digest makes of the result.
+//! of the HSS, the check and the answer of the USIM, resynchronisation by AUTS, and the password
+//! that HTTP digest makes of the result.
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use crate::auth::digest::{Algorithm, Hash};
 use crate::auth::functions::{AMF_RESYNC, AkaFunctions, Amf, Key, Rand, Res, join, to_hex, xor};
+use crate::auth::nonce::{AkaNonce, TokenError, from_base64, to_base64};
 use crate::auth::sequence::{FreshnessCheck, NotFresh, Sqn};
-
-/// Octets of server data that a nonce may carry at most; more is a peer's abuse.
-pub const SERVER_DATA_MAX: usize = 512;
-
-/// Written with padding, read with any or none: the standard's own example has too much of it
-/// (RFC 3310 §4).
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 /// The authentication token: SQN ⊕ AK ‖ AMF ‖ MAC-A (TS 33.102 §6.3.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,10 +94,10 @@ impl AuthVector {
     }
 }
 
-/// The token of a synchronisation failure: SQN_MS ⊕ AK* ‖ MAC-S (TS 33.102 §6.3.3).
+/// The token of a synchronisation failure: `SQN_MS` ⊕ AK* ‖ MAC-S (TS 33.102 §6.3.3).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Auts {
-    /// SQN_MS ⊕ AK*.
+    /// `SQN_MS` ⊕ AK*.
     pub concealed_sqn: [u8; 6],
     /// MAC-S, by which the HSS knows its USIM.
     pub mac_s: [u8; 8],
@@ -128,11 +113,11 @@ impl Auts {
         }
     }
 
-    /// Checks the token against the challenge it answers and gives SQN_MS (TS 33.102 §6.3.5).
+    /// Checks the token against the challenge it answers and gives `SQN_MS` (TS 33.102 §6.3.5).
     ///
     /// # Errors
     ///
-    /// [`AutsMacMismatch`]: another key, another RAND or a forgery; SQN_HE must not change.
+    /// [`AutsMacMismatch`]: another key, another RAND or a forgery; `SQN_HE` must not change.
     pub fn verify<F>(&self, functions: &F, rand: &Rand) -> Result<Sqn, AutsMacMismatch>
     where
         F: AkaFunctions + ?Sized,
@@ -158,7 +143,7 @@ impl Auts {
     /// As the value of the `auts` parameter (RFC 3310 §3.4).
     #[must_use]
     pub fn encode(&self) -> String {
-        BASE64.encode(self.to_bytes())
+        to_base64(&self.to_bytes())
     }
 
     /// Reads the value of the `auts` parameter.
@@ -167,7 +152,7 @@ impl Auts {
     ///
     /// [`TokenError`]: not base64, or not 14 octets.
     pub fn decode(value: &str) -> Result<Self, TokenError> {
-        let octets = decode(value)?;
+        let octets = from_base64(value)?;
         let octets = octets
             .try_into()
             .map_err(|octets: Vec<u8>| TokenError::Length { expected: 14, found: octets.len() })?;
@@ -279,92 +264,6 @@ pub enum AuthenticateError {
     },
 }
 
-/// The nonce of an AKA challenge: RAND ‖ AUTN ‖ server data in base64 (RFC 3310 §3.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AkaNonce {
-    /// The challenge.
-    pub rand: Rand,
-    /// What proves the home network.
-    pub autn: Autn,
-    /// Whatever else the server put there; usually nothing.
-    pub server_data: Vec<u8>,
-}
-
-impl AkaNonce {
-    /// From RAND ‖ AUTN as the SIP-Authenticate AVP carries it (TS 29.229 §6.3.10).
-    ///
-    /// # Errors
-    ///
-    /// [`TokenError::Length`] unless there are 32 octets.
-    pub fn from_sip_authenticate(octets: &[u8]) -> Result<Self, TokenError> {
-        let octets = <[u8; 32]>::try_from(octets)
-            .map_err(|_| TokenError::Length { expected: 32, found: octets.len() })?;
-        Self::from_octets(&octets)
-    }
-
-    /// As the value of the `nonce` parameter.
-    #[must_use]
-    pub fn encode(&self) -> String {
-        let mut octets = Vec::with_capacity(32 + self.server_data.len());
-        octets.extend_from_slice(&self.rand);
-        octets.extend_from_slice(&self.autn.to_bytes());
-        octets.extend_from_slice(&self.server_data);
-        BASE64.encode(octets)
-    }
-
-    /// Reads the value of the `nonce` parameter.
-    ///
-    /// # Errors
-    ///
-    /// [`TokenError`]: not base64, shorter than RAND and AUTN, or with more than
-    /// [`SERVER_DATA_MAX`] octets behind them. A UE then takes the challenge for invalid
-    /// (TS 24.229 §5.1.1.5.3).
-    pub fn decode(value: &str) -> Result<Self, TokenError> {
-        Self::from_octets(&decode(value)?)
-    }
-
-    fn from_octets(octets: &[u8]) -> Result<Self, TokenError> {
-        let short = || TokenError::Length { expected: 32, found: octets.len() };
-        let (rand, rest) = octets.split_first_chunk::<16>().ok_or_else(short)?;
-        let (autn, server_data) = rest.split_first_chunk::<16>().ok_or_else(short)?;
-        let (rand, autn) = (*rand, Autn::from_bytes(*autn));
-        Ok(Self { rand, autn, server_data: server_data.to_vec() })
-    }
-}
-
-/// A nonce or AUTS of the peer that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum TokenError {
-    /// A character that base64 does not have, or a stray end.
-    #[error("not base64: {0}")]
-    NotBase64(base64::DecodeError),
-    /// Too few or too many octets.
-    #[error("{found} octets where {expected} are due")]
-    Length {
-        /// How many there must be (at least).
-        expected: usize,
-        /// How many there are.
-        found: usize,
-    },
-    /// More characters than any nonce of ours needs.
-    #[error("{found} characters, more than the {limit} allowed")]
-    TooLong {
-        /// How many there are.
-        found: usize,
-        /// How many there may be.
-        limit: usize,
-    },
-}
-
-fn decode(value: &str) -> Result<Vec<u8>, TokenError> {
-    let limit = (32 + SERVER_DATA_MAX).div_ceil(3) * 4;
-    if value.len() > limit {
-        return Err(TokenError::TooLong { found: value.len(), limit });
-    }
-    BASE64.decode(value.trim_end_matches('=')).map_err(TokenError::NotBase64)
-}
-
 /// Which version of digest AKA an algorithm is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AkaVersion {
@@ -387,7 +286,7 @@ pub fn aka_password(algorithm: Algorithm, res: &Res, ik: &Key, ck: &Key) -> Vec<
         None | Some(AkaVersion::V1) => res.as_bytes().to_vec(),
         Some(AkaVersion::V2) => {
             let key = [res.as_bytes(), ik, ck].concat();
-            BASE64.encode(hmac(algorithm.hash, &key, b"http-digest-akav2-password")).into_bytes()
+            to_base64(&hmac(algorithm.hash, &key, b"http-digest-akav2-password")).into_bytes()
         }
     }
 }
@@ -496,32 +395,6 @@ mod tests {
         let refusal = usim.authenticate(&foreign.rand, &foreign.autn);
         assert_eq!(refusal, Err(AuthenticateError::MacFailure));
         assert_eq!(usim.freshness.sqn_ms(), Sqn::default());
-    }
-
-    #[test]
-    fn nonce_carries_server_data_and_survives_wrong_padding() {
-        let mut nonce = vector(&alice(), RAND, 32).nonce();
-        nonce.server_data = b"shard 7".to_vec();
-        let text = nonce.encode();
-        assert_eq!(AkaNonce::decode(&text), Ok(nonce.clone()));
-        assert_eq!(AkaNonce::decode(text.trim_end_matches('=')), Ok(nonce));
-        // The nonce of the RFC's own example is whole without its "==".
-        assert!(AkaNonce::decode("CjPk9mRqNuT25eRkajM09uTl9nM09uTl9nMz5OX25PZz==").is_ok());
-    }
-
-    #[test]
-    fn unreadable_tokens_are_refused() {
-        for value in ["", "AAAA", "dcd98b7102dd2f0e8b11d0f600bfb0c093", "\u{e9}", "a b"] {
-            assert!(AkaNonce::decode(value).is_err(), "{value}");
-            assert!(Auts::decode(value).is_err(), "{value}");
-        }
-        let longest = BASE64.encode(vec![0; 32 + SERVER_DATA_MAX]);
-        assert!(AkaNonce::decode(&longest).is_ok());
-        let longer = BASE64.encode(vec![0; 36 + SERVER_DATA_MAX]);
-        assert!(matches!(AkaNonce::decode(&longer), Err(TokenError::TooLong { .. })));
-        assert!(AkaNonce::from_sip_authenticate(&[0; 33]).is_err());
-        assert!(Auts::from_sip_authorization(&[0; 29]).is_err());
-        assert!(Auts::from_sip_authorization(&[0; 31]).is_err());
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub enum Scheme {
 pub struct SequenceGenerator {
     scheme: Scheme,
     ind_bits: IndBits,
-    /// SQN_HE: the last one made.
+    /// `SQN_HE`: the last one made.
     last: Sqn,
     /// DIF, in clock units.
     offset: i64,
@@ -153,7 +153,7 @@ impl SequenceGenerator {
         self
     }
 
-    /// SQN_HE: the last number made, or accepted from the USIM; what a stored state keeps.
+    /// `SQN_HE`: the last number made, or accepted from the USIM; what a stored state keeps.
     #[must_use]
     pub const fn last(&self) -> Sqn {
         self.last
@@ -175,7 +175,7 @@ impl SequenceGenerator {
     }
 
     /// Takes over the USIM's number from a verified AUTS, if the next one of ours would be
-    /// refused: it is not above SQN_MS, or further than Δ above (TS 33.102 §6.3.5).
+    /// refused: it is not above `SQN_MS`, or further than Δ above (TS 33.102 §6.3.5).
     pub fn resynchronise(&mut self, sqn_ms: Sqn, now: UnixTime) -> Resync {
         let seq_ms = sqn_ms.seq(self.ind_bits);
         let in_range = self.upcoming(now).is_some_and(|next| {
@@ -209,7 +209,7 @@ fn clock(now: UnixTime) -> i64 {
     i64::try_from(now.0.saturating_mul(UNITS_PER_SECOND)).unwrap_or(i64::MAX)
 }
 
-/// What a verified AUTS did to SQN_HE.
+/// What a verified AUTS did to `SQN_HE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resync {
     /// Nothing: the next number would be accepted anyway.
@@ -229,9 +229,9 @@ pub struct SequenceExhausted;
 #[derive(Clone, Debug)]
 pub struct FreshnessCheck {
     ind_bits: IndBits,
-    /// SEQ_MS of each index.
+    /// `SEQ_MS` of each index.
     accepted: Vec<u64>,
-    /// SQN_MS: the greatest number accepted so far.
+    /// `SQN_MS`: the greatest number accepted so far.
     sqn_ms: Sqn,
     delta: Option<u64>,
     age_limit: Option<u64>,
@@ -267,14 +267,16 @@ impl FreshnessCheck {
         self
     }
 
-    /// As if `sqn` had been accepted: a card with a history.
+    /// As if the numbers up to `sqn` had been used: a card with a history, which refuses all that
+    /// is not above it, whatever the index.
     #[must_use]
     pub fn starting_at(mut self, sqn: Sqn) -> Self {
-        self.store(sqn);
+        self.accepted.fill(sqn.seq(self.ind_bits));
+        self.sqn_ms = sqn;
         self
     }
 
-    /// SQN_MS: the greatest number accepted, which goes into an AUTS (TS 33.102 §6.3.3).
+    /// `SQN_MS`: the greatest number accepted, which goes into an AUTS (TS 33.102 §6.3.3).
     #[must_use]
     pub const fn sqn_ms(&self) -> Sqn {
         self.sqn_ms
@@ -414,6 +416,16 @@ mod tests {
             assert_eq!(usim.accept(sqn(seq, ind)), expected, "{seq} {ind}");
         }
         assert_eq!(usim.sqn_ms(), sqn(11, 1));
+    }
+
+    #[test]
+    fn card_with_a_history_refuses_old_numbers_of_any_index() {
+        let mut usim = FreshnessCheck::default().starting_at(sqn(100, 9));
+        for ind in 0..32 {
+            assert_eq!(usim.accept(sqn(100, ind)), Err(NotFresh::AlreadyUsed));
+        }
+        assert_eq!(usim.sqn_ms(), sqn(100, 9));
+        assert_eq!(usim.accept(sqn(101, 0)), Ok(()));
     }
 
     #[test]

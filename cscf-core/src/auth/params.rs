@@ -1,0 +1,468 @@
+//! The parameter lists of the authentication header fields (RFC 3261 §25.1 `auth-param`,
+//! RFC 7616 §3.3 – §3.5): read with limits, kept in their order and quoting, printed again.
+//!
+//! A value is held as it stands between its quotes, escapes included, because that is what goes
+//! into the digest on both sides (`unq`, RFC 7616 §3.3).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use thiserror::Error;
+
+/// Octets of one header field value that are read at most.
+pub const VALUE_MAX: usize = 8192;
+
+/// Parameters in one header field that are read at most.
+pub const PARAMS_MAX: usize = 64;
+
+/// Parameters that are written without quotes (RFC 7616 §3.4; for `qop` it depends).
+const TOKENS: [&str; 5] = ["algorithm", "charset", "nc", "stale", "userhash"];
+
+/// One parameter as received or to be printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthParam {
+    name: String,
+    raw: String,
+    quoted: bool,
+}
+
+impl AuthParam {
+    /// The name in its own case.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value without its quotes, escapes kept.
+    #[must_use]
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+}
+
+impl fmt::Display for AuthParam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quote = if self.quoted { "\"" } else { "" };
+        write!(f, "{}={quote}{}{quote}", self.name, self.raw)
+    }
+}
+
+/// An ordered list of parameters, each name once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthParams {
+    list: Vec<AuthParam>,
+}
+
+impl AuthParams {
+    /// Reads `Digest` and the parameters behind it.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthHeaderError`], all of them the peer's fault.
+    pub fn parse_with_scheme(value: &str) -> Result<Self, AuthHeaderError> {
+        let mut reader = Reader::new(value)?;
+        reader.skip_space();
+        let at = reader.at;
+        let scheme = reader.token();
+        if !scheme.eq_ignore_ascii_case("Digest") {
+            let scheme = scheme.chars().take(32).collect();
+            return Err(AuthHeaderError::SchemeUnsupported { at, scheme });
+        }
+        if reader.skip_space() == 0 {
+            return Err(AuthHeaderError::NameMissing { at: reader.at });
+        }
+        reader.params()
+    }
+
+    /// Reads a list without a scheme, as in Authentication-Info.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthHeaderError`], all of them the peer's fault.
+    pub fn parse(value: &str) -> Result<Self, AuthHeaderError> {
+        Reader::new(value)?.params()
+    }
+
+    /// The parameter `name`, in any case.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&AuthParam> {
+        self.list.iter().find(|param| param.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The value of `name` without its quotes, escapes kept: what the digest takes.
+    #[must_use]
+    pub fn raw(&self, name: &str) -> Option<&str> {
+        self.param(name).map(AuthParam::raw)
+    }
+
+    /// The value of `name` as it is meant: without quotes and escapes.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<Cow<'_, str>> {
+        let raw = self.raw(name)?;
+        if !raw.contains('\\') {
+            return Some(Cow::Borrowed(raw));
+        }
+        let mut plain = String::with_capacity(raw.len());
+        let mut characters = raw.chars();
+        while let Some(character) = characters.next() {
+            plain.extend(if character == '\\' { characters.next() } else { Some(character) });
+        }
+        Some(Cow::Owned(plain))
+    }
+
+    /// Sets `name` to the plain text `value`, in its old place or at the end, and quotes it
+    /// unless its grammar is a bare token.
+    ///
+    /// Control characters are left out: nothing that is set here can end the header field.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let bare = TOKENS.iter().any(|token| name.eq_ignore_ascii_case(token));
+        self.put(name, value, !bare);
+    }
+
+    /// Sets `name` to a bare token; a value that is none is quoted nevertheless.
+    pub fn set_token(&mut self, name: &str, value: &str) {
+        self.put(name, value, false);
+    }
+
+    /// Takes a parameter over from another list, with its escapes.
+    pub fn copy(&mut self, name: &str, from: &Self) {
+        if let Some(param) = from.param(name) {
+            self.insert(param.clone());
+        }
+    }
+
+    /// Removes `name` and tells whether it was there.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.list.len();
+        self.list.retain(|param| !param.name.eq_ignore_ascii_case(name));
+        self.list.len() != before
+    }
+
+    /// All parameters in order.
+    pub fn iter(&self) -> impl Iterator<Item = &AuthParam> {
+        self.list.iter()
+    }
+
+    fn put(&mut self, name: &str, value: &str, quoted: bool) {
+        let name: String = name.chars().filter(|c| is_token(*c)).collect();
+        let quoted = quoted || value.is_empty() || !value.chars().all(is_token);
+        let mut raw = String::with_capacity(value.len());
+        for character in value.chars().filter(|c| !is_forbidden(*c)) {
+            if matches!(character, '"' | '\\') {
+                raw.push('\\');
+            }
+            raw.push(character);
+        }
+        self.insert(AuthParam { name, raw, quoted });
+    }
+
+    fn insert(&mut self, param: AuthParam) {
+        let old = self.list.iter_mut().find(|old| old.name.eq_ignore_ascii_case(&param.name));
+        match old {
+            Some(old) => *old = param,
+            None => self.list.push(param),
+        }
+    }
+}
+
+/// The list with `, ` between, without a scheme.
+impl fmt::Display for AuthParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, param) in self.list.iter().enumerate() {
+            write!(f, "{}{param}", if at == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a header field value; `at` counts octets from its start.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AuthHeaderError {
+    /// Something other than a comma between two parameters.
+    #[error("octet {at}: a comma is missing")]
+    CommaMissing {
+        /// Where it should be.
+        at: usize,
+    },
+    /// A control character.
+    #[error("octet {at}: a control character")]
+    ControlCharacter {
+        /// Where it is.
+        at: usize,
+    },
+    /// No parameter where one must be.
+    #[error("octet {at}: a parameter name is missing")]
+    NameMissing {
+        /// Where it should be.
+        at: usize,
+    },
+    /// A parameter twice; which one counts would be anybody's guess.
+    #[error("octet {at}: parameter {name:?} comes twice")]
+    Repeated {
+        /// Where the second is.
+        at: usize,
+        /// Its name.
+        name: String,
+    },
+    /// A scheme other than Digest.
+    #[error("octet {at}: the scheme {scheme:?} is not Digest")]
+    SchemeUnsupported {
+        /// Where it is.
+        at: usize,
+        /// Its first 32 characters.
+        scheme: String,
+    },
+    /// A value longer than [`VALUE_MAX`].
+    #[error("{length} octets, more than the {VALUE_MAX} allowed")]
+    TooLong {
+        /// Its length.
+        length: usize,
+    },
+    /// More parameters than [`PARAMS_MAX`].
+    #[error("octet {at}: more than {PARAMS_MAX} parameters")]
+    TooMany {
+        /// Where the first surplus one is.
+        at: usize,
+    },
+    /// A quoted string without end.
+    #[error("octet {at}: the quoted string does not end")]
+    Unterminated {
+        /// Where it starts.
+        at: usize,
+    },
+    /// A name without `=` and value.
+    #[error("octet {at}: parameter {name:?} has no value")]
+    ValueMissing {
+        /// Where it should be.
+        at: usize,
+        /// The parameter's name.
+        name: String,
+    },
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Result<Self, AuthHeaderError> {
+        if text.len() > VALUE_MAX {
+            return Err(AuthHeaderError::TooLong { length: text.len() });
+        }
+        Ok(Self { text, at: 0 })
+    }
+
+    fn params(mut self) -> Result<AuthParams, AuthHeaderError> {
+        let mut params = AuthParams::default();
+        loop {
+            // Empty elements are no reason to lose a registration (RFC 9110 §5.6.1.2).
+            while self.skip_space() > 0 || self.take(',') {}
+            if self.rest().is_empty() {
+                break;
+            }
+            let at = self.at;
+            if params.list.len() == PARAMS_MAX {
+                return Err(AuthHeaderError::TooMany { at });
+            }
+            let param = self.param()?;
+            if params.param(&param.name).is_some() {
+                return Err(AuthHeaderError::Repeated { at, name: param.name });
+            }
+            params.list.push(param);
+            self.skip_space();
+            if !self.rest().is_empty() && !self.rest().starts_with(',') {
+                return Err(AuthHeaderError::CommaMissing { at: self.at });
+            }
+        }
+        if params.list.is_empty() {
+            return Err(AuthHeaderError::NameMissing { at: self.at });
+        }
+        Ok(params)
+    }
+
+    fn param(&mut self) -> Result<AuthParam, AuthHeaderError> {
+        let name = self.token();
+        if name.is_empty() {
+            return Err(AuthHeaderError::NameMissing { at: self.at });
+        }
+        let name = name.to_owned();
+        self.skip_space();
+        if !self.take('=') {
+            return Err(AuthHeaderError::ValueMissing { at: self.at, name });
+        }
+        self.skip_space();
+        if self.rest().starts_with('"') {
+            let raw = self.quoted()?.to_owned();
+            return Ok(AuthParam { name, raw, quoted: true });
+        }
+        // Some clients leave the quotes of nonce, uri and response out; no harm is done.
+        let raw = self.run(|c| c.is_ascii_graphic() && !matches!(c, ',' | '"' | ';')).to_owned();
+        if raw.is_empty() {
+            return Err(AuthHeaderError::ValueMissing { at: self.at, name });
+        }
+        Ok(AuthParam { name, raw, quoted: false })
+    }
+
+    /// The inside of a quoted string, escapes kept.
+    fn quoted(&mut self) -> Result<&'a str, AuthHeaderError> {
+        let start = self.at;
+        let inside = self.rest().get(1..).unwrap_or_default();
+        let mut escaped = false;
+        for (offset, character) in inside.char_indices() {
+            if is_forbidden(character) {
+                return Err(AuthHeaderError::ControlCharacter { at: start + 1 + offset });
+            }
+            match character {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' => {
+                    self.at = start + offset + 2;
+                    return Ok(inside.get(..offset).unwrap_or_default());
+                }
+                _ => {}
+            }
+        }
+        Err(AuthHeaderError::Unterminated { at: start })
+    }
+
+    fn token(&mut self) -> &'a str {
+        self.run(is_token)
+    }
+
+    /// Skips blanks and folds, and tells how many octets.
+    fn skip_space(&mut self) -> usize {
+        self.run(|c| matches!(c, ' ' | '\t' | '\r' | '\n')).len()
+    }
+
+    fn take(&mut self, character: char) -> bool {
+        let found = self.rest().starts_with(character);
+        if found {
+            self.at += character.len_utf8();
+        }
+        found
+    }
+
+    fn run(&mut self, belongs: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest();
+        let end = rest.find(|c| !belongs(c)).unwrap_or(rest.len());
+        self.at += end;
+        rest.get(..end).unwrap_or_default()
+    }
+
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+}
+
+/// Token characters (RFC 3261 §25.1).
+fn is_token(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(character)
+}
+
+/// What may stand in no header field value, quoted or not.
+fn is_forbidden(character: char) -> bool {
+    character.is_control() && character != '\t'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_is_printed_in_order_and_quoting() {
+        for text in [
+            r#"username="a@b", realm="r", nonce="", uri="sip:r", response="""#,
+            r#"qop=auth, x-unknown="q \" \\ z", nc=00000001, opaque="", NONCE="a,b=c""#,
+            r#"username="Jäsøn", algorithm=AKAv1-MD5, integrity-protected="yes""#,
+        ] {
+            assert_eq!(AuthParams::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn blanks_folds_and_empty_elements_do_no_harm() {
+        let params =
+            AuthParams::parse_with_scheme("  dIGEST\r\n a = \"1\" ,, b=2\t, \r\n c = x/y== ,");
+        assert_eq!(params.unwrap().to_string(), r#"a="1", b=2, c=x/y=="#);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        use AuthHeaderError as E;
+        let name = || "a".to_owned();
+        for (text, expected) in [
+            ("", E::SchemeUnsupported { at: 0, scheme: String::new() }),
+            ("Basic abc", E::SchemeUnsupported { at: 0, scheme: "Basic".into() }),
+            ("Digest", E::NameMissing { at: 6 }),
+            ("Digest ", E::NameMissing { at: 7 }),
+            ("Digest ,,", E::NameMissing { at: 9 }),
+            ("Digest =1", E::NameMissing { at: 7 }),
+            ("Digest a", E::ValueMissing { at: 8, name: name() }),
+            ("Digest a=", E::ValueMissing { at: 9, name: name() }),
+            ("Digest a=,", E::ValueMissing { at: 9, name: name() }),
+            ("Digest a=\"x", E::Unterminated { at: 9 }),
+            ("Digest a=\"x\\\"", E::Unterminated { at: 9 }),
+            ("Digest a=\"x\0\"", E::ControlCharacter { at: 11 }),
+            ("Digest a=\"x\r\ny\"", E::ControlCharacter { at: 11 }),
+            ("Digest a=\"x\" b=1", E::CommaMissing { at: 13 }),
+            ("Digest a=1;b=2", E::CommaMissing { at: 10 }),
+            ("Digest a=1, A=2", E::Repeated { at: 12, name: "A".into() }),
+        ] {
+            assert_eq!(AuthParams::parse_with_scheme(text), Err(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_to_the_number() {
+        let list =
+            |count: usize| (0..count).map(|n| format!("p{n}=1")).collect::<Vec<_>>().join(",");
+        assert!(AuthParams::parse(&list(PARAMS_MAX)).is_ok());
+        let surplus = AuthParams::parse(&list(PARAMS_MAX + 1));
+        assert!(matches!(surplus, Err(AuthHeaderError::TooMany { .. })));
+        let long = format!("a=\"{}\"", "x".repeat(VALUE_MAX - 4));
+        assert!(AuthParams::parse(&long).is_ok());
+        let longer = AuthParams::parse(&format!("{long} "));
+        assert_eq!(longer, Err(AuthHeaderError::TooLong { length: VALUE_MAX + 1 }));
+    }
+
+    #[test]
+    fn set_values_cannot_break_out() {
+        let mut params = AuthParams::default();
+        params.set("username", "a\"b\\c\r\nEvil: 1");
+        params.set("nc", "0 1\"");
+        params.set("na\r\nme", "");
+        let printed = params.to_string();
+        assert_eq!(printed, r#"username="a\"b\\cEvil: 1", nc="0 1\"", name="""#);
+        assert_eq!(params.value("username").unwrap(), "a\"b\\cEvil: 1");
+        assert_eq!(params.raw("username"), Some(r#"a\"b\\cEvil: 1"#));
+        assert_eq!(AuthParams::parse(&printed), Ok(params));
+    }
+
+    #[test]
+    fn set_keeps_the_place_and_remove_takes_any_case() {
+        let mut params = AuthParams::parse(r#"Nonce="x", ck="1", IK="2", z=1"#).unwrap();
+        params.set("nonce", "y");
+        assert!(params.remove("CK"));
+        assert!(params.remove("ik"));
+        assert!(!params.remove("ik"));
+        assert_eq!(params.to_string(), r#"nonce="y", z=1"#);
+    }
+
+    /// Cuts, doublings and swaps of a good value at every place: errors are fine, panics are not.
+    #[test]
+    fn damaged_values_never_panic_and_accepted_ones_stay_the_same_when_printed() {
+        let good = "Digest username=\"a\\\"b\u{e9}\", realm=\"r\", qop=auth , nc = 1, x=\"\"";
+        let cuts: Vec<usize> = (0..=good.len()).filter(|at| good.is_char_boundary(*at)).collect();
+        for from in &cuts {
+            for to in &cuts {
+                let text = format!("{}{}", &good[..*from], &good[*to..]);
+                if let Ok(params) = AuthParams::parse_with_scheme(&text) {
+                    let again = AuthParams::parse(&params.to_string());
+                    assert_eq!(again, Ok(params), "{text:?}");
+                }
+            }
+        }
+    }
+}

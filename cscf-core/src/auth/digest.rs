@@ -185,7 +185,7 @@ impl Qop {
 
 /// H(A1) of user, realm and password, before nonce and cnonce come in (RFC 7616 §3.4.2).
 ///
-/// This is what the SIP-Digest-Authenticate AVP hands to the S-CSCF (TS 29.229 §6.3.38).
+/// This is what the SIP-Digest-Authenticate AVP hands to the S-CSCF (TS 29.229 §6.3).
 #[derive(Clone)]
 pub struct Ha1 {
     hash: Hash,

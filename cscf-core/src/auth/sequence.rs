@@ -13,7 +13,7 @@ use crate::time::UnixTime;
 /// a new one: 2^28 (TS 33.102 §C.3).
 pub const DELTA: u64 = 1 << 28;
 
-/// Clock units in a second for time-based generation: 0.1 s each (TS 33.102 §C.3.3).
+/// Clock units in a second for time-based generation: 0.1 s each (TS 33.102 §C.3).
 pub const UNITS_PER_SECOND: u64 = 10;
 
 /// A sequence number of 48 bits.

@@ -1,9 +1,15 @@
 //! Time as an argument: a point in time of our own, which nothing below the host can read off a
-//! clock, and the ordered set of deadlines.
+//! clock, and sets of deadlines.
+
+mod deadlines;
+mod wheel;
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 pub use std::time::Duration;
+
+pub use deadlines::Deadlines;
+pub use wheel::{DeadlineId, Wheel};
 
 /// A point in time: nanoseconds since the epoch of the run (virtual: 0 at the start; live: the
 /// moment the lab was started).

@@ -1,0 +1,518 @@
+//! The timing wheel: four levels of 256 slots with ticks of one millisecond, and one slot for what
+//! lies beyond (49 days). Which deadline is next is always known exactly.
+//!
+//! Each slot is a small heap ordered by (instant, sequence), so the order in which deadlines come
+//! out is that of their instants, and among equal instants that in which they were set.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::Instant;
+
+const LEVELS: usize = 4;
+const SLOTS: usize = 256;
+/// The slot for everything that differs from the base in a digit above the fourth.
+const FAR: usize = LEVELS * SLOTS;
+const TICK_NANOS: u64 = 1_000_000;
+/// Slots with fewer abandoned entries than this are not worth compacting.
+const COMPACT_MIN: u32 = 32;
+
+/// Names a deadline while it is set; a stale id is harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeadlineId {
+    index: u32,
+    stamp: u32,
+}
+
+/// Deadlines with a key each, named by [`DeadlineId`].
+///
+/// Setting and cancelling take constant time but for a push into the small heap of one slot. A
+/// deadline that moves later stays where it is filed until it would be next; so the usual fate of
+/// a retransmission timer, to be replaced by a later one, costs next to nothing.
+#[derive(Clone, Debug)]
+pub struct Wheel<K> {
+    entries: Vec<Entry<K>>,
+    free: Vec<u32>,
+    slots: Vec<Slot>,
+    /// One bit a slot: something is filed there.
+    occupied: [[u64; SLOTS / 64]; LEVELS],
+    /// The tick up to which time has passed; slots are digits of ticks relative to it.
+    base: u64,
+    sequence: u64,
+    next: Option<Instant>,
+    count: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry<K> {
+    /// `None` while the place is free.
+    key: Option<K>,
+    at: u64,
+    sequence: u64,
+    /// Where it is filed; may be an earlier time than `at`.
+    slot: u16,
+    /// Counts the lives of the place.
+    stamp: u32,
+    /// Counts the filings of this life: only the last one is valid.
+    filing: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    heap: BinaryHeap<Reverse<Filed>>,
+    abandoned: u32,
+}
+
+/// A place in a slot. Ordered by instant, then sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Filed {
+    at: u64,
+    sequence: u64,
+    index: u32,
+    stamp: u32,
+    filing: u32,
+}
+
+impl<K> Default for Wheel<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K> Wheel<K> {
+    /// No deadlines; the wheel starts at the epoch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            slots: (0..=FAR).map(|_| Slot::default()).collect(),
+            occupied: [[0; SLOTS / 64]; LEVELS],
+            base: 0,
+            sequence: 0,
+            next: None,
+            count: 0,
+        }
+    }
+
+    /// How many deadlines are set.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether no deadline is set.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The earliest deadline, exactly.
+    #[must_use]
+    pub const fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// When this deadline fires; `None` if it is no longer set.
+    #[must_use]
+    pub fn at(&self, id: DeadlineId) -> Option<Instant> {
+        self.entry(id).map(|entry| Instant::from_nanos(entry.at))
+    }
+
+    /// Sets a deadline.
+    pub fn insert(&mut self, at: Instant, key: K) -> DeadlineId {
+        let sequence = self.next_sequence();
+        let index = self.free.pop().unwrap_or_else(|| {
+            let index = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+            self.entries.push(Entry {
+                key: None,
+                at: 0,
+                sequence: 0,
+                slot: 0,
+                stamp: 0,
+                filing: 0,
+            });
+            index
+        });
+        self.count += 1;
+        let mut stamp = 0;
+        if let Some(entry) = self.entries.get_mut(index as usize) {
+            stamp = entry.stamp;
+            entry.key = Some(key);
+            entry.at = at.as_nanos();
+            entry.sequence = sequence;
+        }
+        self.file(index);
+        self.note_earlier(at);
+        DeadlineId { index, stamp }
+    }
+
+    /// Moves a deadline. To its present instant: it keeps its place among equal ones. Says whether
+    /// it was still set.
+    pub fn reschedule(&mut self, id: DeadlineId, at: Instant) -> bool {
+        let Some(old) = self.at(id) else { return false };
+        if old == at {
+            return true;
+        }
+        let sequence = self.next_sequence();
+        if let Some(entry) = self.entries.get_mut(id.index as usize) {
+            entry.at = at.as_nanos();
+            entry.sequence = sequence;
+        }
+        if at < old {
+            // Its old filing must not be taken for the deadline itself.
+            self.abandon(id.index);
+            self.file(id.index);
+            self.note_earlier(at);
+        }
+        if self.next == Some(old) {
+            self.find_next();
+        }
+        true
+    }
+
+    /// Takes a deadline back and returns its key; `None` if it was no longer set.
+    pub fn cancel(&mut self, id: DeadlineId) -> Option<K> {
+        let at = self.at(id)?;
+        self.abandon(id.index);
+        let key = self.release(id.index);
+        if self.next == Some(at) {
+            self.find_next();
+        }
+        key
+    }
+
+    /// Takes out the next deadline if it lies at or before `now`.
+    pub fn pop_due(&mut self, now: Instant) -> Option<K> {
+        let Some(next) = self.next.filter(|next| *next <= now) else {
+            self.advance(now.as_nanos() / TICK_NANOS);
+            return None;
+        };
+        self.advance(next.as_nanos() / TICK_NANOS);
+        let slot = self.first_slot()?;
+        let filed = self.slots.get_mut(slot).and_then(|slot| slot.heap.pop())?.0;
+        self.clear_if_empty(slot);
+        let key = self.release(filed.index);
+        self.find_next();
+        key
+    }
+
+    fn entry(&self, id: DeadlineId) -> Option<&Entry<K>> {
+        let entry = self.entries.get(id.index as usize)?;
+        (entry.stamp == id.stamp && entry.key.is_some()).then_some(entry)
+    }
+
+    const fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    fn note_earlier(&mut self, at: Instant) {
+        if self.next.is_none_or(|next| at < next) {
+            self.next = Some(at);
+        }
+    }
+
+    /// Frees the entry's place.
+    fn release(&mut self, index: u32) -> Option<K> {
+        let entry = self.entries.get_mut(index as usize)?;
+        let key = entry.key.take()?;
+        entry.stamp = entry.stamp.wrapping_add(1);
+        entry.filing = 0;
+        self.free.push(index);
+        self.count -= 1;
+        Some(key)
+    }
+
+    /// The slot of a tick: the level is the highest digit in which it differs from the base. What
+    /// lies in the past goes to the base's own slot, whose heap puts it first.
+    const fn slot_of(&self, at: u64) -> usize {
+        let tick = at / TICK_NANOS;
+        let tick = if tick < self.base { self.base } else { tick };
+        let differing = tick ^ self.base;
+        let level = match differing {
+            0..0x100 => 0,
+            0x100..0x1_0000 => 1,
+            0x1_0000..0x100_0000 => 2,
+            0x100_0000..0x1_0000_0000 => 3,
+            _ => return FAR,
+        };
+        level * SLOTS + ((tick >> (8 * level)) & 0xff) as usize
+    }
+
+    /// Files the entry at its own instant.
+    fn file(&mut self, index: u32) {
+        let Some(at) = self.entries.get(index as usize).map(|entry| entry.at) else { return };
+        let slot = self.slot_of(at);
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        entry.slot = u16::try_from(slot).unwrap_or(u16::MAX);
+        entry.filing = entry.filing.wrapping_add(1);
+        let Entry { at, sequence, stamp, filing, .. } = *entry;
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.heap.push(Reverse(Filed { at, sequence, index, stamp, filing }));
+        }
+        self.mark(slot, true);
+    }
+
+    /// Leaves the entry's filing behind as invalid; compacts the slot when most of it is.
+    fn abandon(&mut self, index: u32) {
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        entry.filing = entry.filing.wrapping_add(1);
+        let at = usize::from(entry.slot);
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        slot.abandoned += 1;
+        if slot.abandoned >= COMPACT_MIN && slot.abandoned as usize > slot.heap.len() / 2 {
+            let entries = &self.entries;
+            slot.heap.retain(|Reverse(filed)| is_valid(entries, filed));
+            slot.heap.shrink_to(slot.heap.len() * 2);
+            slot.abandoned = 0;
+            self.clear_if_empty(at);
+        }
+    }
+
+    fn clear_if_empty(&mut self, at: usize) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        if slot.heap.is_empty() {
+            slot.abandoned = 0;
+            // A burst must not leave its room behind in each slot it came by.
+            slot.heap.shrink_to(64);
+            self.mark(at, false);
+        }
+    }
+
+    fn mark(&mut self, slot: usize, filled: bool) {
+        let word =
+            self.occupied.get_mut(slot / SLOTS).and_then(|level| level.get_mut(slot % SLOTS / 64));
+        if let Some(word) = word {
+            let bit = 1 << (slot % 64);
+            *word = if filled { *word | bit } else { *word & !bit };
+        }
+    }
+
+    /// The occupied slot with the earliest filings.
+    fn first_slot(&self) -> Option<usize> {
+        for (level, words) in self.occupied.iter().enumerate() {
+            for (word, bits) in words.iter().enumerate() {
+                // Slots before the base's digit are empty: their time has passed.
+                if *bits != 0 {
+                    return Some(level * SLOTS + word * 64 + bits.trailing_zeros() as usize);
+                }
+            }
+        }
+        self.slots.get(FAR).filter(|slot| !slot.heap.is_empty()).map(|_| FAR)
+    }
+
+    /// Makes the top of the first slot a valid and exact filing, and remembers its instant.
+    fn find_next(&mut self) {
+        self.next = None;
+        while let Some(at) = self.first_slot() {
+            let Some(slot) = self.slots.get_mut(at) else { return };
+            let Some(Reverse(filed)) = slot.heap.peek().copied() else { return };
+            if !is_valid(&self.entries, &filed) {
+                slot.heap.pop();
+                slot.abandoned = slot.abandoned.saturating_sub(1);
+                self.clear_if_empty(at);
+                continue;
+            }
+            let moved = self
+                .entries
+                .get(filed.index as usize)
+                .is_some_and(|entry| entry.sequence != filed.sequence);
+            if moved {
+                slot.heap.pop();
+                self.clear_if_empty(at);
+                self.file(filed.index);
+                continue;
+            }
+            self.next = Some(Instant::from_nanos(filed.at));
+            return;
+        }
+    }
+
+    /// Moves the base to `tick`, before which nothing is due, and spreads the slots it enters over
+    /// the finer levels.
+    fn advance(&mut self, tick: u64) {
+        if tick <= self.base {
+            return;
+        }
+        let differing = tick ^ self.base;
+        self.base = tick;
+        if differing >= 1 << 32 {
+            self.spread(FAR);
+        }
+        for level in (1..LEVELS).rev() {
+            if differing >= 1 << (8 * level) {
+                self.spread(level * SLOTS + ((tick >> (8 * level)) & 0xff) as usize);
+            }
+        }
+    }
+
+    fn spread(&mut self, at: usize) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        if slot.heap.is_empty() {
+            return;
+        }
+        let filed = std::mem::take(slot).heap.into_vec();
+        self.mark(at, false);
+        for Reverse(filed) in filed {
+            if is_valid(&self.entries, &filed) {
+                self.file(filed.index);
+            }
+        }
+    }
+}
+
+fn is_valid<K>(entries: &[Entry<K>], filed: &Filed) -> bool {
+    entries.get(filed.index as usize).is_some_and(|entry| {
+        entry.key.is_some() && entry.stamp == filed.stamp && entry.filing == filed.filing
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::Duration;
+    use super::*;
+    use crate::ids::{Ids, Seed, ShardId};
+
+    /// The same behaviour, written so plainly that it cannot be wrong.
+    #[derive(Default)]
+    struct Model {
+        order: BTreeMap<(Instant, u64), u32>,
+        sequence: u64,
+    }
+
+    impl Model {
+        fn set(&mut self, key: u32, at: Instant) {
+            let old = self.order.iter().find(|(_, k)| **k == key).map(|(place, _)| *place);
+            if old.is_some_and(|(old, _)| old == at) {
+                return;
+            }
+            if let Some(old) = old {
+                self.order.remove(&old);
+            }
+            self.sequence += 1;
+            self.order.insert((at, self.sequence), key);
+        }
+
+        fn cancel(&mut self, key: u32) {
+            self.order.retain(|_, k| *k != key);
+        }
+
+        fn next(&self) -> Option<Instant> {
+            self.order.keys().next().map(|(at, _)| *at)
+        }
+
+        fn pop_due(&mut self, now: Instant) -> Option<u32> {
+            let first = *self.order.keys().next().filter(|(at, _)| *at <= now)?;
+            self.order.remove(&first)
+        }
+    }
+
+    fn span(ids: &mut Ids) -> Duration {
+        let limit = [3, 900, 300_000, 70_000_000, 20_000_000_000, 5_000_000_000_000_000];
+        let limit = limit[ids.below(limit.len() as u64) as usize];
+        Duration::from_micros(ids.below(limit))
+    }
+
+    fn run_program(seed: u64, steps: usize, keys: u64) {
+        let mut ids = Ids::new(Seed::derive(seed, "wheel"), ShardId(0));
+        let (mut wheel, mut model) = (Wheel::new(), Model::default());
+        let mut set: BTreeMap<u32, DeadlineId> = BTreeMap::new();
+        let mut now = Instant::EPOCH;
+        for step in 0..steps {
+            let key = ids.below(keys) as u32;
+            match ids.below(10) {
+                0..=4 => {
+                    let early = ids.below(8) == 0;
+                    let at = if early { Instant::from_millis(1) } else { now + span(&mut ids) };
+                    if !set.get(&key).is_some_and(|id| wheel.reschedule(*id, at)) {
+                        set.insert(key, wheel.insert(at, key));
+                    }
+                    model.set(key, at);
+                }
+                5 => {
+                    let id = set.remove(&key);
+                    let cancelled = id.and_then(|id| wheel.cancel(id));
+                    assert_eq!(cancelled.is_some(), model.order.values().any(|k| *k == key));
+                    model.cancel(key);
+                }
+                _ => {
+                    now += span(&mut ids);
+                    if ids.below(3) == 0 {
+                        now = model.next().map_or(now, |next| next.max(now));
+                    }
+                    loop {
+                        let (ours, theirs) = (wheel.pop_due(now), model.pop_due(now));
+                        assert_eq!(ours, theirs, "seed {seed} step {step}");
+                        if ours.is_none() {
+                            break;
+                        }
+                    }
+                }
+            }
+            assert_eq!(wheel.next(), model.next(), "seed {seed} step {step}");
+            assert_eq!(wheel.len(), model.order.len(), "seed {seed} step {step}");
+        }
+    }
+
+    #[test]
+    fn random_programs_agree_with_a_sorted_map() {
+        for seed in 0..300 {
+            run_program(seed, 400, 1 + seed % 60);
+        }
+    }
+
+    #[test]
+    fn equal_instants_come_out_in_the_order_they_were_set() {
+        let mut wheel = Wheel::new();
+        let at = Instant::from_secs(7);
+        let first = wheel.insert(Instant::from_secs(3), "moved");
+        wheel.insert(at, "a");
+        wheel.insert(at, "b");
+        wheel.reschedule(first, at);
+
+        let out: Vec<_> = std::iter::from_fn(|| wheel.pop_due(at)).collect();
+
+        assert_eq!(out, ["a", "b", "moved"]);
+    }
+
+    #[test]
+    fn a_deadline_of_a_week_comes_at_its_instant_and_not_before() {
+        let mut wheel = Wheel::new();
+        let at = Instant::from_secs(600_000);
+        wheel.insert(at, ());
+        assert_eq!(wheel.pop_due(Instant::from_nanos(at.as_nanos() - 1)), None);
+        assert_eq!(wheel.next(), Some(at));
+        assert_eq!(wheel.pop_due(at), Some(()));
+        assert_eq!(wheel.next(), None);
+    }
+
+    #[test]
+    fn cancelled_deadlines_leave_no_memory_behind() {
+        let mut wheel = Wheel::new();
+        for round in 0..100_000_u64 {
+            let id = wheel.insert(Instant::from_secs(600_000 + round % 5), round);
+            assert_eq!(wheel.cancel(id), Some(round));
+            assert_eq!(wheel.cancel(id), None);
+        }
+        let filed: usize = wheel.slots.iter().map(|slot| slot.heap.len()).sum();
+        assert!(filed <= 5 * COMPACT_MIN as usize, "{filed} filings are left");
+        assert_eq!(wheel.entries.len(), 1);
+    }
+
+    #[test]
+    fn a_deadline_that_keeps_moving_is_filed_once() {
+        let mut wheel = Wheel::new();
+        let id = wheel.insert(Instant::from_secs(1), ());
+        wheel.insert(Instant::from_millis(1), ());
+        for step in 2..1000 {
+            assert!(wheel.reschedule(id, Instant::from_secs(step)));
+        }
+        let filed: usize = wheel.slots.iter().map(|slot| slot.heap.len()).sum();
+        assert_eq!(filed, 2);
+        assert_eq!(wheel.pop_due(Instant::from_millis(1)), Some(()));
+        assert_eq!(wheel.next(), Some(Instant::from_secs(999)));
+    }
+}

@@ -1,1 +1,185 @@
-//! The I-CSCF.
+//! The I-CSCF (TS 24.229 §5.3): the entry point of a home network. It asks the HSS which S-CSCF
+//! serves a user, chooses one where there is none, and sends the request there.
+//!
+//! It keeps nothing but the requests in its hands, adds no Record-Route, and lets in no REGISTER
+//! from outside the trust domain. It does no topology hiding and no transit routing.
+
+mod config;
+mod register;
+mod select;
+mod session;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use cscf_core::clause::{Clause, ts24229};
+use cscf_core::cx::{AskId, CxRequest};
+use cscf_core::role::{
+    Action, Actions, Answer, Answered, BranchId, ContextId, Env, Incoming, Question, RequestKind,
+    Role,
+};
+use cscf_core::sip::{HeaderName, Method, Request, Response, Uri};
+
+pub use crate::config::{Config, ScscfConfig};
+use crate::register::Registering;
+use crate::session::Locating;
+
+/// An I-CSCF.
+#[derive(Debug)]
+pub struct Icscf {
+    config: Config,
+    pending: BTreeMap<ContextId, Pending>,
+    /// Open questions; an answer to any other is late and has nobody waiting for it.
+    asks: BTreeMap<AskId, ContextId>,
+}
+
+/// A request whose final answer is not yet there.
+#[derive(Debug)]
+enum Pending {
+    Register(Box<Registering>),
+    Session(Box<Locating>),
+}
+
+/// The actions of an I-CSCF; it has no timers.
+pub type IcscfActions = Actions<Infallible>;
+
+/// A response that this node makes itself, and why.
+struct Refusal {
+    status: u16,
+    clause: Clause,
+    why: String,
+}
+
+impl Refusal {
+    fn new(status: u16, section: &'static str, why: impl Into<String>) -> Self {
+        Self { status, clause: ts24229(section), why: why.into() }
+    }
+}
+
+impl Icscf {
+    /// An I-CSCF with this configuration and no request in its hands.
+    #[must_use]
+    pub const fn new(config: Config) -> Self {
+        Self { config, pending: BTreeMap::new(), asks: BTreeMap::new() }
+    }
+
+    /// The number of requests in its hands; zero when nothing is going on.
+    #[must_use]
+    pub fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn ask(
+        &mut self,
+        env: &mut Env<'_>,
+        context: ContextId,
+        question: CxRequest,
+        out: &mut IcscfActions,
+    ) {
+        let ask = env.next_ask();
+        self.asks.insert(ask, context);
+        out.push(Action::Ask { ask, question: Question::Cx(question) });
+    }
+}
+
+/// Answers a request with a final response of our own and says why.
+fn refuse(
+    env: &mut Env<'_>,
+    context: ContextId,
+    request: &Request,
+    refusal: Refusal,
+    out: &mut IcscfActions,
+) {
+    let Refusal { status, clause, why } = refusal;
+    env.refuse(clause, || format!("{} answered {status}: {why}", request.method));
+    let response = Box::new(request.reply(status));
+    out.push(Action::Reply { context, response });
+}
+
+impl Role for Icscf {
+    type Command = Infallible;
+    type Timer = Infallible;
+
+    fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut IcscfActions) {
+        if incoming.request.method == Method::Register {
+            self.register(env, incoming, out);
+        } else if incoming.kind == RequestKind::Initial {
+            self.initial(env, incoming, out);
+        } else {
+            self.subsequent(env, incoming, out);
+        }
+    }
+
+    fn on_response(&mut self, env: &mut Env<'_>, answered: Answered, out: &mut IcscfActions) {
+        match self.pending.get_mut(&answered.context) {
+            Some(Pending::Register(_)) => self.register_answered(env, answered, out),
+            Some(Pending::Session(_)) => self.session_answered(env, answered, out),
+            None => {
+                let Answered { context, branch, response, .. } = answered;
+                pass_up(context, branch, response, out);
+            }
+        }
+    }
+
+    /// A cancelled INVITE that still waits for the HSS is answered here; nothing was forwarded.
+    fn on_cancel(
+        &mut self,
+        env: &mut Env<'_>,
+        context: ContextId,
+        cancel: &Request,
+        out: &mut IcscfActions,
+    ) {
+        if let Some(Pending::Session(locating)) = self.pending.get(&context)
+            && locating.is_asking()
+        {
+            let why = "cancelled before the HSS said where the user is";
+            let refusal = Refusal::new(487, "5.3.2.1", why);
+            refuse(env, context, locating.request(), refusal, out);
+            self.pending.remove(&context);
+            return;
+        }
+        let reason = cancel.headers.get(HeaderName::Reason).map(str::to_owned);
+        out.push(Action::Cancel { context, reason });
+    }
+
+    fn on_context_end(&mut self, context: ContextId) {
+        self.pending.remove(&context);
+    }
+
+    fn on_answer(&mut self, env: &mut Env<'_>, ask: AskId, answer: Answer, out: &mut IcscfActions) {
+        let Some(context) = self.asks.remove(&ask) else { return };
+        let Answer::Cx(answer) = answer;
+        match self.pending.get(&context) {
+            Some(Pending::Register(_)) => self.authorized(env, context, answer, out),
+            Some(Pending::Session(_)) => self.located(env, context, answer, out),
+            None => {}
+        }
+    }
+
+    fn on_command(&mut self, _: &mut Env<'_>, command: Infallible, _: &mut IcscfActions) {
+        match command {}
+    }
+}
+
+fn pass_up(context: ContextId, branch: BranchId, response: Response, out: &mut IcscfActions) {
+    out.push(Action::PassUp { context, branch, response: Box::new(response) });
+}
+
+/// The identity as the HSS knows it: without port, parameters, headers and visual separators, and
+/// a global number as a tel URI (RFC 3261 §10.3, RFC 3966 §4, TS 24.229 §5.3.2.1).
+fn public_identity(uri: &Uri) -> Option<String> {
+    match uri {
+        Uri::Sip(sip) => {
+            let user = sip.user()?;
+            let phone = sip.params().get("user").is_some_and(|is| is.eq_ignore_ascii_case("phone"));
+            if phone && user.starts_with('+') {
+                let number = user.split(';').next().unwrap_or(user);
+                return Some(format!("tel:{}", cscf_core::sip::phone_digits(number)));
+            }
+            let user = uri.user_decoded()?;
+            Some(format!("sip:{user}@{}", sip.host().to_ascii_lowercase()))
+        }
+        Uri::Tel(tel) => Some(format!("tel:{}", tel.digits())),
+        Uri::Other(_) => None,
+    }
+}

@@ -1,3 +1,4 @@
 //! The bench: lab, UE emulator, scenarios, reports, and the command `cscf`.
 
+pub mod lab;
 pub mod report;

@@ -1,0 +1,393 @@
+//! The simulated lab: all nodes in one process, virtual time, a network with seeded faults.
+//!
+//! The loop: take the earliest of packets in flight and nodes' deadlines; set the time; hand it in;
+//! drain. Ties are broken by the order of posting and of adding nodes, so a seed replays a run byte
+//! for byte.
+
+mod network;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cscf_core::engine::{Input, Node, Output};
+use cscf_core::ids::{Ids, Seed, ShardId};
+use cscf_core::time::Instant;
+use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
+use cscf_core::transport::{ConnId, Flow, Packet, Transport};
+
+pub use network::NetworkOptions;
+use network::{Pipe, Sending};
+
+/// A node that the lab can look into.
+pub trait LabNode: Node + Any {
+    /// What it still holds, by name; all must be zero when everything has expired.
+    fn remainders(&self) -> Vec<(&'static str, usize)> {
+        Vec::new()
+    }
+}
+
+/// The simulated lab.
+pub struct Lab {
+    now: Instant,
+    seed: u64,
+    posted: u64,
+    slots: Vec<Slot>,
+    by_addr: BTreeMap<SocketAddr, usize>,
+    queue: BTreeMap<(Instant, u64), Event>,
+    pipes: BTreeMap<(usize, ConnId), Pipe>,
+    accepted: u64,
+    network: NetworkOptions,
+    chance: Ids,
+    trace: Vec<TraceEvent>,
+    inboxes: BTreeMap<SocketAddr, Vec<Packet>>,
+}
+
+struct Slot {
+    name: String,
+    node: Option<Box<dyn LabNode>>,
+    deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Event {
+    Input { slot: usize, input: Input },
+    Inbox { addr: SocketAddr, packet: Packet },
+}
+
+impl std::fmt::Debug for Lab {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lab")
+            .field("now", &self.now)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Lab {
+    /// An empty lab at time zero.
+    #[must_use]
+    pub fn new(seed: u64, network: NetworkOptions) -> Self {
+        Self {
+            now: Instant::EPOCH,
+            seed,
+            posted: 0,
+            slots: Vec::new(),
+            by_addr: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            pipes: BTreeMap::new(),
+            accepted: 0,
+            network,
+            chance: Ids::new(Seed::derive(seed, "network"), ShardId(0)),
+            trace: Vec::new(),
+            inboxes: BTreeMap::new(),
+        }
+    }
+
+    /// The seed of a node of this run.
+    #[must_use]
+    pub fn seed_of(&self, name: &str) -> Seed {
+        Seed::derive(self.seed, name)
+    }
+
+    /// Adds a node that owns these addresses.
+    pub fn add(&mut self, node: Box<dyn LabNode>, addresses: &[SocketAddr]) {
+        let slot = self.slots.len();
+        for addr in addresses {
+            self.by_addr.insert(*addr, slot);
+        }
+        let name = node.name().to_owned();
+        self.slots.push(Slot { name, node: Some(node), deadline: None });
+        self.drain(slot);
+    }
+
+    /// An address without a node: what is sent to it is kept in its inbox.
+    pub fn add_inbox(&mut self, addr: SocketAddr) {
+        self.inboxes.entry(addr).or_default();
+    }
+
+    /// The time now.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// All events so far.
+    #[must_use]
+    pub fn trace(&self) -> &[TraceEvent] {
+        &self.trace
+    }
+
+    /// The network's faults from now on.
+    pub const fn network_mut(&mut self) -> &mut NetworkOptions {
+        &mut self.network
+    }
+
+    /// The names of all nodes in the order they were added.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().map(|slot| slot.name.as_str())
+    }
+
+    /// What the nodes still hold: node, what, how many; zero counts left out.
+    #[must_use]
+    pub fn remainders(&self) -> Vec<(String, &'static str, usize)> {
+        let mut out = Vec::new();
+        for slot in &self.slots {
+            let Some(node) = &slot.node else { continue };
+            let held = node.remainders().into_iter().filter(|(_, count)| *count > 0);
+            out.extend(held.map(|(what, count)| (slot.name.clone(), what, count)));
+        }
+        out
+    }
+
+    /// Lets `act` do something to the node `name` of type `T` (a command), then performs what the
+    /// node wants. `None` when there is no such node.
+    pub fn with<T: LabNode, R>(
+        &mut self,
+        name: &str,
+        act: impl FnOnce(&mut T, Instant) -> R,
+    ) -> Option<R> {
+        let index = self.slots.iter().position(|slot| slot.name == name)?;
+        let now = self.now;
+        let node = self.slots.get_mut(index)?.node.as_mut()?;
+        let any: &mut dyn Any = node.as_mut();
+        let result = act(any.downcast_mut::<T>()?, now);
+        self.drain(index);
+        Some(result)
+    }
+
+    /// Stops the node at once: its connections are reset, its state is gone. Gives back whether
+    /// there was one running.
+    pub fn crash(&mut self, name: &str) -> bool {
+        let Some(index) = self.slots.iter().position(|slot| slot.name == name) else {
+            return false;
+        };
+        let Some(slot) = self.slots.get_mut(index) else { return false };
+        slot.deadline = None;
+        let was = slot.node.take().is_some();
+        let open: Vec<ConnId> =
+            self.pipes.keys().filter(|(slot, _)| *slot == index).map(|(_, conn)| *conn).collect();
+        for conn in open {
+            self.end_pipe(index, conn, "reset by peer");
+        }
+        was
+    }
+
+    /// Starts a fresh node under a name that was crashed.
+    pub fn restart(&mut self, node: Box<dyn LabNode>) {
+        let Some(index) = self.slots.iter().position(|slot| slot.name == node.name()) else {
+            return;
+        };
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.node = Some(node);
+        }
+        self.drain(index);
+    }
+
+    /// Sends a datagram from an address that need not belong to a node.
+    pub fn send_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        let flow =
+            Flow { transport: Transport::Udp, local: from, remote: to, conn: None, sa: None };
+        self.datagram(&Packet { flow, bytes, received_at: Instant::EPOCH }, "raw");
+    }
+
+    /// Takes what has arrived at an inbox.
+    pub fn take_inbox(&mut self, addr: SocketAddr) -> Vec<Packet> {
+        self.inboxes.get_mut(&addr).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The time of the next event, if anything is due at all.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Instant> {
+        let queued = self.queue.keys().next().map(|(at, _)| *at);
+        let deadline = self.slots.iter().filter_map(|slot| slot.deadline).min();
+        queued.into_iter().chain(deadline).min()
+    }
+
+    /// Performs the next event. `false` when nothing is due any more.
+    pub fn step(&mut self) -> bool {
+        let queued = self.queue.keys().next().copied();
+        let due = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter_map(|(index, slot)| slot.deadline.map(|at| (at, index)))
+            .min();
+        match (queued, due) {
+            (Some(key), Some((at, index))) if at < key.0 => self.wake(at, index),
+            (Some(key), _) => self.deliver(key),
+            (None, Some((at, index))) => self.wake(at, index),
+            (None, None) => return false,
+        }
+        true
+    }
+
+    /// Runs until `end`, or until nothing is due; the time is `end` afterwards.
+    pub fn run_until(&mut self, end: Instant) {
+        while self.next_at().is_some_and(|at| at <= end) {
+            self.step();
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn wake(&mut self, at: Instant, index: usize) {
+        self.now = self.now.max(at);
+        self.input(index, Input::Timeout);
+    }
+
+    fn deliver(&mut self, key: (Instant, u64)) {
+        let Some(event) = self.queue.remove(&key) else { return };
+        self.now = self.now.max(key.0);
+        match event {
+            Event::Input { slot, input } => {
+                let input = match input {
+                    Input::Datagram(packet) => {
+                        Input::Datagram(Packet { received_at: self.now, ..packet })
+                    }
+                    other => other,
+                };
+                self.input(slot, input);
+            }
+            Event::Inbox { addr, packet } => {
+                if let Some(inbox) = self.inboxes.get_mut(&addr) {
+                    inbox.push(packet);
+                }
+            }
+        }
+    }
+
+    fn input(&mut self, index: usize, input: Input) {
+        let now = self.now;
+        if let Some(node) = self.slots.get_mut(index).and_then(|slot| slot.node.as_mut()) {
+            node.handle_input(now, input);
+        }
+        self.drain(index);
+    }
+
+    fn drain(&mut self, index: usize) {
+        loop {
+            let Some(node) = self.slots.get_mut(index).and_then(|slot| slot.node.as_mut()) else {
+                return;
+            };
+            let Some(output) = node.poll_output() else { break };
+            self.output(index, output);
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.deadline = slot.node.as_ref().and_then(|node| node.poll_timeout());
+        }
+    }
+
+    fn output(&mut self, index: usize, output: Output) {
+        match output {
+            Output::Close(conn) => self.end_pipe(index, conn, "closed by peer"),
+            Output::Connect { conn, transport, local, remote } => {
+                let flow = Flow { transport, local, remote, conn: Some(conn), sa: None };
+                self.connect(index, flow);
+            }
+            Output::Datagram(packet) => {
+                let name = self.slots.get(index).map_or("", |slot| slot.name.as_str()).to_owned();
+                self.datagram(&packet, &name);
+            }
+            Output::Trace(event) => self.trace.push(event),
+            Output::Write { conn, bytes } => self.write(index, conn, &bytes),
+            // Questions are answered inside the node that asks; none leaves it here.
+            Output::Ask(..) | Output::DemandAnswer(..) => {}
+        }
+    }
+
+    fn post(&mut self, at: Instant, event: Event) {
+        self.posted += 1;
+        self.queue.insert((at, self.posted), event);
+    }
+
+    fn datagram(&mut self, packet: &Packet, sender: &str) {
+        let Flow { local, remote, .. } = packet.flow;
+        let sending = self.network.datagram(&mut self.chance, packet.bytes.len());
+        let wire = || Wire {
+            protocol: Protocol::Sip,
+            transport: Transport::Udp,
+            local,
+            remote,
+            bytes: packet.bytes.clone(),
+        };
+        let Sending { arrivals, action } = sending;
+        if let Some(action) = action {
+            let kind = TraceKind::Fault { action, wire: wire() };
+            self.trace.push(TraceEvent { at: self.now, node: Arc::from(sender), kind });
+        }
+        for delay in arrivals {
+            let at = self.now + delay;
+            let flow = Flow { local: remote, remote: local, ..packet.flow };
+            let arrived = Packet { flow, bytes: packet.bytes.clone(), received_at: at };
+            match self.by_addr.get(&remote).copied() {
+                _ if self.inboxes.contains_key(&remote) => {
+                    self.post(at, Event::Inbox { addr: remote, packet: arrived });
+                }
+                Some(slot) if self.is_up(slot) => {
+                    self.post(at, Event::Input { slot, input: Input::Datagram(arrived) });
+                }
+                // Nobody listens there: an ICMP port unreachable comes back.
+                Some(_) | None => {
+                    if let Some(slot) = self.by_addr.get(&local).copied() {
+                        let cause = "port unreachable".to_owned();
+                        let input = Input::Unreachable { local, remote, cause };
+                        self.post(at + delay, Event::Input { slot, input });
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_up(&self, slot: usize) -> bool {
+        self.slots.get(slot).is_some_and(|slot| slot.node.is_some())
+    }
+
+    fn connect(&mut self, index: usize, flow: Flow) {
+        let Some(conn) = flow.conn else { return };
+        let delay = self.network.segment(&mut self.chance);
+        let at = self.now + delay + delay;
+        let listener = self.by_addr.get(&flow.remote).copied().filter(|slot| self.is_up(*slot));
+        let Some(peer) = listener else {
+            let input = Input::Closed { conn, cause: "refused".to_owned() };
+            return self.post(at, Event::Input { slot: index, input });
+        };
+        self.accepted += 1;
+        let theirs = ConnId::accepted(self.accepted);
+        self.pipes.insert((index, conn), Pipe::new((peer, theirs), at));
+        self.pipes.insert((peer, theirs), Pipe::new((index, conn), at));
+        let reverse = Flow { local: flow.remote, remote: flow.local, conn: Some(theirs), ..flow };
+        self.post(at, Event::Input { slot: peer, input: Input::Opened(reverse) });
+        self.post(at, Event::Input { slot: index, input: Input::Opened(flow) });
+    }
+
+    fn write(&mut self, index: usize, conn: ConnId, bytes: &Bytes) {
+        let delay = self.network.segment(&mut self.chance);
+        let now = self.now;
+        let Some(pipe) = self.pipes.get_mut(&(index, conn)) else { return };
+        let (slot, theirs) = pipe.peer;
+        // A stream keeps its order: nothing arrives before what was sent earlier.
+        let at = (now + delay).max(pipe.last_at);
+        pipe.last_at = at;
+        for piece in self.network.cut(&mut self.chance, bytes) {
+            let input = Input::Bytes { conn: theirs, bytes: piece };
+            self.post(at, Event::Input { slot, input });
+        }
+        if self.network.resets(&mut self.chance) {
+            let cause = "reset by the network".to_owned();
+            self.post(now, Event::Input { slot: index, input: Input::Closed { conn, cause } });
+            self.end_pipe(index, conn, "reset by the network");
+        }
+    }
+
+    /// Takes both ends of a pipe away and tells the peer, behind what is still on its way.
+    fn end_pipe(&mut self, index: usize, conn: ConnId, cause: &str) {
+        let Some(pipe) = self.pipes.remove(&(index, conn)) else { return };
+        let (slot, theirs) = pipe.peer;
+        self.pipes.remove(&(slot, theirs));
+        let at = pipe.last_at.max(self.now);
+        let input = Input::Closed { conn: theirs, cause: cause.to_owned() };
+        self.post(at, Event::Input { slot, input });
+    }
+}

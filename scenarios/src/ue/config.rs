@@ -1,0 +1,202 @@
+//! What an emulated UE is: its identities, its card or password, its habits and its mistakes.
+
+use std::net::SocketAddr;
+
+use cscf_core::auth::{Amf, FreshnessCheck, Key, Milenage, Sqn, Usim};
+use cscf_core::config::{Auth, Lab, SubscriberConfig, SubscriberTransport};
+use cscf_core::dialog::TimerPolicy;
+use cscf_core::time::Duration;
+use cscf_core::transport::Transport;
+
+use super::codecs::CodecSet;
+
+/// Everything a UE knows before it is switched on.
+#[derive(Clone, Debug)]
+pub struct UeConfig {
+    /// Name in traces, e.g. `alice`.
+    pub name: String,
+    /// Private identity: the user name of authentication.
+    pub impi: String,
+    /// Public identities the user may call with, the default first.
+    pub impus: Vec<String>,
+    /// The public identity to register: without ISIM the one made of the IMSI
+    /// (TS 24.229 §5.1.1.1A).
+    pub register_impu: String,
+    /// Home network domain name; also the registrar.
+    pub domain: String,
+    /// The P-CSCF's URI without parameters, e.g. `sip:127.0.0.1:5060`.
+    pub pcscf: String,
+    /// Our own address: where we listen, and our Contact.
+    pub address: SocketAddr,
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// How we authenticate.
+    pub credentials: Credentials,
+    /// The value of P-Access-Network-Info; with it the UE is on a 3GPP access and has its timers.
+    pub access_network_info: Option<String>,
+    /// The instance: `urn:gsma:imei:…` (TS 23.003 §13.8).
+    pub instance: Option<String>,
+    /// The registration interval wished for.
+    pub expires: Duration,
+    /// Whether calls use preconditions (RFC 3312).
+    pub preconditions: bool,
+    /// Whether provisional responses may be reliable (RFC 3262).
+    pub reliable_provisionals: bool,
+    /// When the resources of a call are there.
+    pub resources: Resources,
+    /// The codecs offered and taken.
+    pub codecs: CodecSet,
+    /// Session timers.
+    pub session_timer: TimerPolicy,
+    /// Whether to subscribe to the own registration state (TS 24.229 §5.1.1.3).
+    pub reg_event: bool,
+    /// How many calls at a time, then 486.
+    pub calls_max: usize,
+    /// What it does with what comes in, when nobody commands it.
+    pub robot: Robot,
+    /// What it does wrong.
+    pub mistakes: Mistakes,
+}
+
+/// How a UE authenticates.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// With a USIM.
+    Aka {
+        /// The subscriber key.
+        k: Key,
+        /// The operator variant key.
+        opc: [u8; 16],
+        /// The authentication management field of the card's operator.
+        amf: Amf,
+        /// The greatest sequence number the card has accepted.
+        sqn: Sqn,
+    },
+    /// With a password.
+    Digest {
+        /// The password.
+        password: String,
+    },
+}
+
+impl Credentials {
+    /// The card, if there is one.
+    pub(super) fn usim(&self, mistakes: &Mistakes) -> Option<Usim<Milenage>> {
+        let Self::Aka { k, opc, sqn, .. } = self else { return None };
+        let key = if mistakes.wrong_key { k.map(|byte| !byte) } else { *k };
+        let sqn = if mistakes.old_sqn { Sqn::MAX } else { *sqn };
+        let freshness = FreshnessCheck::default().starting_at(sqn);
+        Some(Usim::new(Milenage::new(key, *opc), freshness))
+    }
+}
+
+/// When the resources of a call are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resources {
+    /// So long after the media are known (RFC 3312 §5).
+    After(Duration),
+    /// Before the call.
+    Reserved,
+}
+
+/// What a UE does without a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Robot {
+    /// Rings, and answers after a while.
+    Answers {
+        /// How long it rings.
+        after: Duration,
+    },
+    /// Refuses calls with 486.
+    Busy,
+    /// Answers at once, and sends each MESSAGE back.
+    Echo,
+    /// Waits for commands: a call shows as progress only.
+    #[default]
+    None,
+    /// Refuses calls with this status.
+    Rejects(u16),
+    /// Rings until the caller gives up.
+    Rings,
+}
+
+/// What a UE does wrong, for tests of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mistakes {
+    /// Does not acknowledge a 2xx.
+    pub no_ack: bool,
+    /// Does not answer challenges.
+    pub no_answer: bool,
+    /// Does not send PRACK.
+    pub no_prack: bool,
+    /// Has a card that is far ahead: every challenge is a synchronisation failure.
+    pub old_sqn: bool,
+    /// Has a card with another key: the network's MAC looks wrong.
+    pub wrong_key: bool,
+    /// Answers with a wrong RES or password.
+    pub wrong_res: bool,
+}
+
+impl UeConfig {
+    /// The UE of a subscriber of the lab, listening on `address`.
+    #[must_use]
+    pub fn of_subscriber(
+        lab: &Lab,
+        subscriber: &SubscriberConfig,
+        pcscf: &str,
+        address: SocketAddr,
+    ) -> Self {
+        let open = subscriber.impus.iter().filter(|impu| !impu.barred);
+        let impus: Vec<String> = open.map(|impu| impu.uri.clone()).collect();
+        let default = subscriber.default_impu().unwrap_or_default();
+        let has_card = matches!(subscriber.auth, Auth::Aka { .. });
+        let imsi = subscriber.impi.split('@').next().unwrap_or_default();
+        let cell = "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=0010100010000001";
+        Self {
+            name: subscriber.name.clone(),
+            impi: subscriber.impi.clone(),
+            register_impu: if has_card {
+                format!("sip:{}", subscriber.impi)
+            } else {
+                default.to_owned()
+            },
+            impus,
+            domain: lab.domain.clone(),
+            pcscf: pcscf.to_owned(),
+            address,
+            transport: match subscriber.transport {
+                SubscriberTransport::Tcp => Transport::Tcp,
+                SubscriberTransport::AsRegistered | SubscriberTransport::Udp => Transport::Udp,
+            },
+            credentials: match &subscriber.auth {
+                Auth::Aka { k, opc, amf, sqn } => Credentials::Aka {
+                    k: *k,
+                    opc: *opc,
+                    amf: *amf,
+                    sqn: Sqn::new(*sqn).unwrap_or_default(),
+                },
+                Auth::Digest { password, .. } => Credentials::Digest { password: password.clone() },
+            },
+            access_network_info: has_card.then(|| cell.to_owned()),
+            instance: has_card.then(|| instance_of(imsi)),
+            expires: Duration::from_secs(600_000),
+            preconditions: has_card,
+            reliable_provisionals: true,
+            resources: Resources::After(Duration::from_millis(100)),
+            codecs: if has_card { CodecSet::VoLte } else { CodecSet::Narrow },
+            session_timer: TimerPolicy::default(),
+            reg_event: true,
+            calls_max: 2,
+            robot: Robot::None,
+            mistakes: Mistakes::default(),
+        }
+    }
+}
+
+/// An instance identity made of an IMSI: TAC 35209900 and the last six digits
+/// (TS 23.003 §13.8).
+fn instance_of(imsi: &str) -> String {
+    let digits: Vec<char> = imsi.chars().filter(char::is_ascii_digit).collect();
+    let last: String = digits.iter().skip(digits.len().saturating_sub(6)).collect();
+    format!("urn:gsma:imei:35209900-{last:0>6}-0")
+}

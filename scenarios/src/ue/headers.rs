@@ -1,0 +1,194 @@
+//! The headers a UE puts into everything it sends (TS 24.229 §5.1.2A), and dialled text as a URI.
+
+use std::net::IpAddr;
+
+use cscf_core::ids::Ids;
+use cscf_core::role::{NextHop, Side};
+use cscf_core::sip::{HeaderName, Headers, Method, NameAddr, Request, Uri, host_eq};
+use cscf_core::transport::Transport;
+
+use super::Ue;
+
+/// The IMS communication service identifier of multimedia telephony (TS 24.173 §5.1).
+pub(super) const ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.mmtel";
+/// The same, escaped as a feature tag's value wants it (TS 24.229 §7.9.2).
+const ICSI_TAG: &str = "+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel\"";
+
+/// An address as From and To hold it.
+pub(super) fn aor(impu: &str) -> String {
+    format!("<{impu}>")
+}
+
+/// What a user dials as a Request-URI (TS 24.229 §5.1.2A.1.3, §5.1.2A.1.5): a URI stays, an
+/// international number becomes `tel:+…`, a local one gets the home domain as its context, a name
+/// becomes a SIP URI at home.
+#[must_use]
+pub fn dialled(text: &str, domain: &str) -> String {
+    let digits = |text: &str| {
+        text.chars().any(|char| char.is_ascii_digit())
+            && text.chars().all(|char| char.is_ascii_digit() || "-.()*#".contains(char))
+    };
+    if Uri::parse(text).is_ok() {
+        text.to_owned()
+    } else if text.strip_prefix('+').is_some_and(digits) {
+        format!("tel:{text}")
+    } else if digits(text) {
+        format!("tel:{text};phone-context={domain}")
+    } else if text.contains('@') {
+        format!("sip:{text}")
+    } else {
+        format!("sip:{text}@{domain}")
+    }
+}
+
+impl Ue {
+    /// The P-CSCF's URI with our transport.
+    pub(super) fn pcscf_uri(&self) -> String {
+        match self.config.transport {
+            Transport::Udp => self.config.pcscf.clone(),
+            transport => format!("{};transport={}", self.config.pcscf, transport.param_name()),
+        }
+    }
+
+    /// The next hop of a request outside a dialog.
+    pub(super) fn to_pcscf(&self) -> NextHop {
+        NextHop::Uri(self.pcscf_uri())
+    }
+
+    /// Our address as a URI.
+    pub(super) fn contact_uri(&self) -> String {
+        match self.config.transport {
+            Transport::Udp => format!("sip:{}", self.config.address),
+            transport => {
+                format!("sip:{};transport={}", self.config.address, transport.param_name())
+            }
+        }
+    }
+
+    /// The Contact of a REGISTER, with all the UE can (TS 24.229 §5.1.1.2.1).
+    pub(super) fn contact_with_features(&self, expires: Option<u32>) -> String {
+        let mut contact = format!("<{}>", self.contact_uri());
+        if let Some(instance) = &self.config.instance {
+            contact.push_str(&format!(";+sip.instance=\"<{instance}>\""));
+        }
+        contact.push_str(&format!(";{ICSI_TAG};+g.3gpp.smsip;audio"));
+        if let Some(expires) = expires {
+            contact.push_str(&format!(";expires={expires}"));
+        }
+        contact
+    }
+
+    /// The Contact of a session: the public GRUU if there is one (TS 24.229 §5.1.2A.1.1).
+    pub(super) fn session_contact(&self) -> String {
+        let uri = self.registration.pub_gruu.clone().unwrap_or_else(|| self.contact_uri());
+        format!("<{uri}>;{ICSI_TAG};audio")
+    }
+
+    /// Whether a Contact of a 200 to REGISTER is ours.
+    pub(super) fn is_own_contact(&self, contact: &NameAddr) -> bool {
+        self.is_own_address(&contact.uri)
+    }
+
+    pub(super) fn is_own_address(&self, uri: &Uri) -> bool {
+        let address = self.config.address;
+        let port = uri.port().unwrap_or(5060);
+        uri.host().is_some_and(|host| host_eq(host, &host_text(address.ip())))
+            && port == address.port()
+    }
+
+    /// Whether a request with this Request-URI is for this UE: our address, our GRUU, or one of our
+    /// public identities.
+    pub(super) fn is_for_us(&self, uri: &Uri) -> bool {
+        let same = |text: &String| Uri::parse(text).is_ok_and(|known| known == *uri);
+        let gruu = uri.param("gr").is_some();
+        self.is_own_address(uri)
+            || gruu
+            || self.config.impus.iter().any(same)
+            || self.registration.associated.iter().any(same)
+    }
+
+    /// The identity we call with: the network's default, else the first of our own
+    /// (TS 24.229 §5.1.2A.1.1).
+    pub(super) fn identity(&self) -> String {
+        let associated = self.registration.associated.first();
+        associated.or_else(|| self.config.impus.first()).cloned().unwrap_or_default()
+    }
+
+    /// Timer values of this UE: those of the air interface on a 3GPP access (TS 24.229 §7.7).
+    pub(super) const fn own_side(&self) -> Side {
+        if self.config.access_network_info.is_some() { Side::Air } else { Side::Core }
+    }
+
+    /// A request outside a dialog, up to but without Contact and body: Route is the P-CSCF and the
+    /// Service-Route (TS 24.229 §5.1.2A.1.1).
+    pub(super) fn initial_request(&self, ids: &mut Ids, method: Method, target: &str) -> Request {
+        let identity = self.identity();
+        let host = self.config.address.ip().to_string();
+        let mut request = Request::new(method, target);
+        let cseq = format!("1 {}", request.method);
+        let headers = &mut request.headers;
+        headers.push(HeaderName::MaxForwards, "70");
+        self.push_initial_route(headers);
+        headers.push(HeaderName::From, &format!("<{identity}>;tag={}", ids.tag()));
+        headers.push(HeaderName::To, &format!("<{target}>"));
+        headers.push(HeaderName::CallId, &ids.call_id(&host));
+        headers.push(HeaderName::CSeq, &cseq);
+        headers.push(HeaderName::PPreferredIdentity, &format!("<{identity}>"));
+        self.push_access(headers);
+        headers.push(HeaderName::ContentLength, "0");
+        request
+    }
+
+    fn push_initial_route(&self, headers: &mut Headers) {
+        let transport = match self.config.transport {
+            Transport::Udp => String::new(),
+            transport => format!(";transport={}", transport.param_name()),
+        };
+        let first = format!("<{}{transport};lr>", self.config.pcscf);
+        headers.push(HeaderName::Route, &first);
+        for route in &self.registration.service_route {
+            headers.push(HeaderName::Route, route);
+        }
+    }
+
+    /// P-Access-Network-Info, if we know where we are; not for ACK and CANCEL
+    /// (TS 24.229 §5.1.2A.1.1, §5.1.2A.2).
+    pub(super) fn push_access(&self, headers: &mut Headers) {
+        if let Some(info) = &self.config.access_network_info {
+            headers.set(HeaderName::PAccessNetworkInfo, info);
+        }
+    }
+
+    /// What a request of multimedia telephony says of itself (TS 24.229 §5.1.3.1).
+    pub(super) fn push_service(headers: &mut Headers) {
+        headers.push(HeaderName::PPreferredService, ICSI);
+        headers.push(HeaderName::AcceptContact, &format!("*;{ICSI_TAG}"));
+    }
+}
+
+fn host_text(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dialled_text_becomes_a_uri_of_the_right_scheme() {
+        for (text, uri) in [
+            ("sip:bob@ims.example", "sip:bob@ims.example"),
+            ("tel:+15550100002", "tel:+15550100002"),
+            ("+1-555-0100002", "tel:+1-555-0100002"),
+            ("5550100", "tel:5550100;phone-context=ims.example"),
+            ("*100#", "tel:*100#;phone-context=ims.example"),
+            ("bob@other.example", "sip:bob@other.example"),
+            ("bob", "sip:bob@ims.example"),
+        ] {
+            assert_eq!(dialled(text, "ims.example"), uri);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The subscription to the own registration state (TS 24.229 §5.1.1.3, RFC 3680), and what the UE
+//! does when the network ends or shortens the registration (§5.1.1.7, §5.1.1.5.2).
+
+use cscf_core::clause::{rfc3261, rfc6665, ts24229};
+use cscf_core::dialog::Dialog;
+use cscf_core::role::{Action, Actions, Env, Incoming, OwnAnswered};
+use cscf_core::sip::{Event, HeaderName, Method, Request, SubscriptionState};
+use cscf_core::time::Duration;
+use cscf_core::ua::media_type;
+
+use super::reginfo::{ContactChange, Reginfo};
+use super::requests::retry_after;
+use super::{Own, Ue, UeTimer};
+
+/// The subscription of a UE to its own reg event.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    /// Until the first 2xx: the SUBSCRIBE out.
+    request: Request,
+    call_id: String,
+    tag: String,
+    dialog: Option<Dialog>,
+    serial: u32,
+    challenged: bool,
+    /// The version of the last document taken.
+    version: Option<u32>,
+}
+
+impl Ue {
+    /// Subscribes with a new Call-ID (TS 24.229 §5.1.1.3).
+    pub(super) fn subscribe(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
+        let identity = self.identity();
+        let mut request = self.initial_request(env.ids, Method::Subscribe, &identity);
+        self.dress_subscribe(&mut request);
+        let serial = self.subscription.as_ref().map_or(0, |old| old.serial) + 1;
+        let subscription = Subscription {
+            call_id: request.call_id().unwrap_or_default().to_owned(),
+            tag: request.from_tag().unwrap_or_default().to_owned(),
+            request,
+            dialog: None,
+            serial,
+            challenged: false,
+            version: None,
+        };
+        self.subscription = Some(subscription);
+        self.originate_subscribe(out);
+    }
+
+    fn dress_subscribe(&self, request: &mut Request) {
+        let headers = &mut request.headers;
+        headers.push(HeaderName::Contact, &format!("<{}>", self.contact_uri()));
+        headers.push(HeaderName::Event, "reg");
+        headers.push(HeaderName::Expires, &self.config.expires.as_secs().to_string());
+        headers.push(HeaderName::Accept, "application/reginfo+xml");
+        self.push_access(headers);
+    }
+
+    fn originate_subscribe(&self, out: &mut Actions<UeTimer>) {
+        let Some(subscription) = &self.subscription else { return };
+        out.push(Action::Originate {
+            tag: Own::Subscribe(subscription.serial).tag(),
+            request: Box::new(subscription.request.clone()),
+            to: self.to_pcscf(),
+            within: None,
+            side: self.own_side(),
+        });
+    }
+
+    /// Refreshes the subscription, or makes a new one.
+    pub(super) fn on_subscription_timer(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
+        if !self.registration.is_on() {
+            return;
+        }
+        let Some(mut subscription) = self.subscription.take() else {
+            return self.subscribe(env, out);
+        };
+        let Some(dialog) = &mut subscription.dialog else {
+            self.subscription = Some(subscription);
+            return self.subscribe(env, out);
+        };
+        let mut request = dialog.request(Method::Subscribe);
+        self.dress_subscribe(&mut request);
+        subscription.request = request;
+        subscription.serial += 1;
+        subscription.challenged = false;
+        self.subscription = Some(subscription);
+        self.originate_subscribe(out);
+    }
+
+    pub(super) fn on_subscribe_response(
+        &mut self,
+        env: &mut Env<'_>,
+        serial: u32,
+        answered: &OwnAnswered,
+        out: &mut Actions<UeTimer>,
+    ) {
+        let response = &answered.response;
+        let current = self.subscription.as_ref().is_some_and(|it| it.serial == serial);
+        if !current || response.is_provisional() {
+            return;
+        }
+        let Some(mut subscription) = self.subscription.take() else { return };
+        if response.is_success() {
+            let first = subscription.dialog.is_none();
+            match &mut subscription.dialog {
+                Some(dialog) => dialog.refresh_target(&response.headers),
+                None => match Dialog::at_caller(&subscription.request, response) {
+                    Ok(dialog) => subscription.dialog = Some(dialog),
+                    Err(error) => env.refuse(rfc3261("12.1.2"), || format!("no dialog: {error}")),
+                },
+            }
+            let granted = u64::from(response.expires().unwrap_or(0));
+            let granted = Duration::from_secs(granted).min(self.config.expires);
+            self.subscription = Some(subscription);
+            self.set_subscription_timer(env, granted, out);
+            if first {
+                out.push(Action::State("subscribed".to_owned()));
+            }
+            return;
+        }
+        if matches!(response.status, 401 | 407) && !subscription.challenged {
+            subscription.challenged = true;
+            if self.authorise(env, &mut subscription.request, response) {
+                self.subscription = Some(subscription);
+                return self.originate_subscribe(out);
+            }
+        }
+        out.push(Action::State(format!("subscription failed {}", response.status)));
+        let lost = subscription.dialog.is_some() && response.status == 481;
+        if lost {
+            env.note(rfc6665("4.1.2.2"), || "481: the subscription is gone, a new one".to_owned());
+            self.subscribe(env, out);
+        } else if let Some(wait) = retry_after(response) {
+            let at = env.now + wait;
+            env.note(ts24229("5.1.1.3"), || format!("Retry-After: subscribes again at {at}"));
+            out.push(Action::SetTimer { timer: UeTimer::Subscription, at });
+        }
+    }
+
+    /// Refreshed as the registration is: 600 s before the end, else at half time.
+    fn set_subscription_timer(&self, env: &Env<'_>, granted: Duration, out: &mut Actions<UeTimer>) {
+        if granted.is_zero() {
+            return;
+        }
+        let at = env.now + super::registration::refresh_after(granted);
+        out.push(Action::SetTimer { timer: UeTimer::Subscription, at });
+    }
+
+    /// Whether this NOTIFY belongs to our subscription; its dialog may not be known yet, when NOTIFY
+    /// overtakes the 200 (RFC 6665 §4.1.2.4).
+    pub(super) fn is_own_notify(&self, request: &Request) -> bool {
+        request.method == Method::Notify
+            && self.subscription.as_ref().is_some_and(|subscription| {
+                request.call_id() == Some(&subscription.call_id)
+                    && request.to_tag() == Some(&subscription.tag)
+            })
+    }
+
+    /// A NOTIFY of our subscription: answered first, acted on then.
+    pub(super) fn on_notify(
+        &mut self,
+        env: &mut Env<'_>,
+        incoming: &Incoming,
+        out: &mut Actions<UeTimer>,
+    ) {
+        let request = &incoming.request;
+        let event = request.headers.get(HeaderName::Event).map(Event::parse);
+        if !event.is_some_and(|event| event.is_ok_and(|event| event.token == "reg")) {
+            env.refuse(rfc6665("8.2.1"), || "NOTIFY of an event never subscribed to".to_owned());
+            return self.reply(incoming, request.reply(489), out);
+        }
+        if let Some(dialog) = self.subscription.as_mut().and_then(|it| it.dialog.as_mut()) {
+            if let Err(order) = dialog.take_cseq(request) {
+                env.refuse(rfc3261("12.2.2"), || order.to_string());
+                return self.reply(incoming, request.reply(500), out);
+            }
+            dialog.refresh_target(&request.headers);
+        }
+        self.reply(incoming, request.reply(200), out);
+        let state = request.headers.get(HeaderName::SubscriptionState);
+        let state = state.and_then(|text| SubscriptionState::parse(text).ok());
+        let ended = state.as_ref().is_some_and(|state| state.token == "terminated");
+        if ended {
+            self.subscription = None;
+            out.push(Action::ClearTimer { timer: UeTimer::Subscription });
+        }
+        let kind = request.headers.get(HeaderName::ContentType).map_or("", media_type);
+        if kind.eq_ignore_ascii_case("application/reginfo+xml") {
+            self.on_reginfo(env, &request.body, out);
+        }
+    }
+
+    fn on_reginfo(&mut self, env: &mut Env<'_>, body: &[u8], out: &mut Actions<UeTimer>) {
+        let info = match Reginfo::parse(body, |uri| self.is_own_uri_text(uri)) {
+            Ok(info) => info,
+            Err(error) => {
+                env.refuse(ts24229("5.1.1.3"), || format!("reginfo: {error}"));
+                return;
+            }
+        };
+        if let Some(subscription) = &mut self.subscription {
+            if subscription.version.is_some_and(|last| info.version <= last) {
+                env.note(ts24229("5.1.1.3"), || "reginfo is older than the last".to_owned());
+                return;
+            }
+            subscription.version = Some(info.version);
+        }
+        let Some(change) = info.change else { return };
+        out.push(Action::State(format!("notified {change}")));
+        match change {
+            ContactChange::Shortened { seconds } => {
+                let at = env.now + Duration::from_secs(seconds.into()) / 2;
+                env.note(ts24229("5.1.1.5.2"), || {
+                    format!("the network wants us again within {seconds} s: registers at {at}")
+                });
+                self.registration.expires_at = Some(env.now + Duration::from_secs(seconds.into()));
+                out.push(Action::SetTimer { timer: UeTimer::Register, at });
+            }
+            ContactChange::Other => {}
+            ContactChange::Deactivated => {
+                env.note(ts24229("5.1.1.7"), || "deactivated: registers anew at once".to_owned());
+                self.end_by_network(env, out);
+                let expires = self.config.expires;
+                self.register(env, expires, out);
+            }
+            ContactChange::Probation { retry_after } => {
+                self.end_by_network(env, out);
+                let at = env.now + Duration::from_secs(retry_after.into());
+                env.note(ts24229("5.1.1.7"), || format!("on probation: registers at {at}"));
+                out.push(Action::SetTimer { timer: UeTimer::Register, at });
+            }
+            ContactChange::Ended => {
+                env.note(ts24229("5.1.1.7"), || "the network ended the registration".to_owned());
+                self.end_by_network(env, out);
+            }
+        }
+    }
+
+    fn end_by_network(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
+        self.drop_calls(env, out);
+        self.registration_gone("deregistered by network", out);
+    }
+}

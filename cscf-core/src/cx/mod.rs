@@ -110,6 +110,8 @@ pub struct Mar {
 pub enum AuthScheme {
     /// `Digest-AKAv1-MD5`, for AKAv1 and AKAv2 alike.
     Aka,
+    /// A scheme we have no name for; the HSS does not support it.
+    Other,
     /// `SIP Digest`.
     SipDigest,
     /// `Unknown`: the HSS says which one the subscriber has.
@@ -199,6 +201,42 @@ impl AssignmentType {
     pub const fn code(self) -> u32 {
         self as u32
     }
+
+    /// The type with this value in the AVP.
+    #[must_use]
+    pub fn from_code(code: u32) -> Option<Self> {
+        [
+            Self::NoAssignment,
+            Self::Registration,
+            Self::ReRegistration,
+            Self::UnregisteredUser,
+            Self::TimeoutDeregistration,
+            Self::UserDeregistration,
+            Self::TimeoutDeregistrationStoreServerName,
+            Self::UserDeregistrationStoreServerName,
+            Self::AdministrativeDeregistration,
+            Self::AuthenticationFailure,
+            Self::AuthenticationTimeout,
+            Self::DeregistrationTooMuchData,
+        ]
+        .into_iter()
+        .find(|kind| kind.code() == code)
+    }
+
+    /// Whether it ends a registration, so that several public identities, or none, may be named
+    /// (TS 29.228 §6.1.2).
+    #[must_use]
+    pub const fn is_deregistration(self) -> bool {
+        matches!(
+            self,
+            Self::TimeoutDeregistration
+                | Self::UserDeregistration
+                | Self::TimeoutDeregistrationStoreServerName
+                | Self::UserDeregistrationStoreServerName
+                | Self::AdministrativeDeregistration
+                | Self::DeregistrationTooMuchData
+        )
+    }
 }
 
 /// Server-Assignment-Request.
@@ -272,7 +310,69 @@ pub enum CxResult {
     OtherExperimental(u32),
 }
 
+/// Where a result code stands in an answer: in Result-Code, or in Experimental-Result with the
+/// vendor 3GPP (TS 29.229 §6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultCode {
+    /// Result-Code.
+    Base(u32),
+    /// Experimental-Result-Code of 3GPP.
+    Experimental(u32),
+}
+
 impl CxResult {
+    /// The code and where it stands (TS 29.229 §6.2).
+    #[must_use]
+    pub const fn code(self) -> ResultCode {
+        match self {
+            Self::Success => ResultCode::Base(2001),
+            Self::FirstRegistration => ResultCode::Experimental(2001),
+            Self::SubsequentRegistration => ResultCode::Experimental(2002),
+            Self::UnregisteredService => ResultCode::Experimental(2003),
+            Self::ServerNameNotStored => ResultCode::Experimental(2004),
+            Self::UserUnknown => ResultCode::Experimental(5001),
+            Self::IdentitiesDontMatch => ResultCode::Experimental(5002),
+            Self::IdentityNotRegistered => ResultCode::Experimental(5003),
+            Self::RoamingNotAllowed => ResultCode::Experimental(5004),
+            Self::IdentityAlreadyRegistered => ResultCode::Experimental(5005),
+            Self::AuthSchemeNotSupported => ResultCode::Experimental(5006),
+            Self::InAssignmentType => ResultCode::Experimental(5007),
+            Self::TooMuchData => ResultCode::Experimental(5008),
+            Self::FeatureUnsupported => ResultCode::Experimental(5011),
+            Self::AuthorizationRejected => ResultCode::Base(5003),
+            Self::UnableToComply => ResultCode::Base(5012),
+            Self::TooBusy => ResultCode::Base(3004),
+            Self::Other(code) => ResultCode::Base(code),
+            Self::OtherExperimental(code) => ResultCode::Experimental(code),
+        }
+    }
+
+    /// The result with this code (TS 29.229 §6.2).
+    #[must_use]
+    pub const fn from_code(code: ResultCode) -> Self {
+        match code {
+            ResultCode::Base(2001) => Self::Success,
+            ResultCode::Base(5003) => Self::AuthorizationRejected,
+            ResultCode::Base(5012) => Self::UnableToComply,
+            ResultCode::Base(3004) => Self::TooBusy,
+            ResultCode::Base(code) => Self::Other(code),
+            ResultCode::Experimental(2001) => Self::FirstRegistration,
+            ResultCode::Experimental(2002) => Self::SubsequentRegistration,
+            ResultCode::Experimental(2003) => Self::UnregisteredService,
+            ResultCode::Experimental(2004) => Self::ServerNameNotStored,
+            ResultCode::Experimental(5001) => Self::UserUnknown,
+            ResultCode::Experimental(5002) => Self::IdentitiesDontMatch,
+            ResultCode::Experimental(5003) => Self::IdentityNotRegistered,
+            ResultCode::Experimental(5004) => Self::RoamingNotAllowed,
+            ResultCode::Experimental(5005) => Self::IdentityAlreadyRegistered,
+            ResultCode::Experimental(5006) => Self::AuthSchemeNotSupported,
+            ResultCode::Experimental(5007) => Self::InAssignmentType,
+            ResultCode::Experimental(5008) => Self::TooMuchData,
+            ResultCode::Experimental(5011) => Self::FeatureUnsupported,
+            ResultCode::Experimental(code) => Self::OtherExperimental(code),
+        }
+    }
+
     /// Whether the question was granted.
     #[must_use]
     pub const fn is_success(self) -> bool {
@@ -285,6 +385,35 @@ impl CxResult {
             Self::Other(code) | Self::OtherExperimental(code) => code >= 2000 && code < 3000,
             _ => false,
         }
+    }
+}
+
+/// The name of the standards with the code: `DIAMETER_ERROR_USER_UNKNOWN (5001)`.
+impl fmt::Display for CxResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Success => "DIAMETER_SUCCESS",
+            Self::FirstRegistration => "DIAMETER_FIRST_REGISTRATION",
+            Self::SubsequentRegistration => "DIAMETER_SUBSEQUENT_REGISTRATION",
+            Self::UnregisteredService => "DIAMETER_UNREGISTERED_SERVICE",
+            Self::ServerNameNotStored => "DIAMETER_SUCCESS_SERVER_NAME_NOT_STORED",
+            Self::UserUnknown => "DIAMETER_ERROR_USER_UNKNOWN",
+            Self::IdentitiesDontMatch => "DIAMETER_ERROR_IDENTITIES_DONT_MATCH",
+            Self::IdentityNotRegistered => "DIAMETER_ERROR_IDENTITY_NOT_REGISTERED",
+            Self::RoamingNotAllowed => "DIAMETER_ERROR_ROAMING_NOT_ALLOWED",
+            Self::IdentityAlreadyRegistered => "DIAMETER_ERROR_IDENTITY_ALREADY_REGISTERED",
+            Self::AuthSchemeNotSupported => "DIAMETER_ERROR_AUTH_SCHEME_NOT_SUPPORTED",
+            Self::InAssignmentType => "DIAMETER_ERROR_IN_ASSIGNMENT_TYPE",
+            Self::TooMuchData => "DIAMETER_ERROR_TOO_MUCH_DATA",
+            Self::FeatureUnsupported => "DIAMETER_ERROR_FEATURE_UNSUPPORTED",
+            Self::AuthorizationRejected => "DIAMETER_AUTHORIZATION_REJECTED",
+            Self::UnableToComply => "DIAMETER_UNABLE_TO_COMPLY",
+            Self::TooBusy => "DIAMETER_TOO_BUSY",
+            Self::Other(_) => "Result-Code",
+            Self::OtherExperimental(_) => "Experimental-Result-Code",
+        };
+        let (ResultCode::Base(code) | ResultCode::Experimental(code)) = self.code();
+        write!(f, "{name} ({code})")
     }
 }
 

@@ -1,1 +1,24 @@
-//! diameter.
+//! Diameter as Cx needs it (RFC 6733, TS 29.229): messages, one connection's machine, a client for
+//! I- and S-CSCF and a server for the HSS. Bytes in, bytes out; no socket, no clock.
+//!
+//! Reading order: `codec`, `peer`, `client`. Not here: relaying, redirection (SLF), accounting,
+//! SCTP, TLS.
+
+mod answer;
+mod client;
+mod codec;
+mod demand;
+pub mod dictionary;
+mod frame;
+mod peer;
+mod request;
+mod server;
+mod watchdog;
+
+pub use client::{ClientConfig, ClientInput, ClientOutput, DiameterClient};
+pub use codec::{
+    AVP_MAX, Avp, Fault, FaultKind, Flags, HEADER_LENGTH, Header, MESSAGE_MAX, Message,
+};
+pub use frame::Framer;
+pub use peer::{LocalPeer, Timing};
+pub use server::{DiameterServer, RequestId, ServerConfig, ServerInput, ServerOutput};

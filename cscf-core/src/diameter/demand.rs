@@ -1,0 +1,73 @@
+//! What the HSS asks of an S-CSCF as AVPs and back: RTR, PPR (TS 29.229 §6.1.9, §6.1.11).
+
+use crate::cx::{CxDemand, DeregistrationReason};
+use crate::diameter::codec::{Avp, Fault, FaultKind, Message};
+use crate::diameter::dictionary as avp;
+use crate::diameter::request::Fields;
+
+/// The command code of a demand.
+pub(super) const fn command_of(demand: &CxDemand) -> u32 {
+    match demand {
+        CxDemand::Rtr { .. } => avp::REGISTRATION_TERMINATION,
+        CxDemand::Ppr { .. } => avp::PUSH_PROFILE,
+    }
+}
+
+/// Writes the AVPs of a demand that follow the base protocol's.
+pub(super) fn encode(demand: &CxDemand, out: &mut Vec<Avp>) {
+    match demand {
+        CxDemand::Rtr { impi, impus, reason, info } => {
+            out.push(Avp::text(&avp::USER_NAME, impi));
+            out.extend(impus.iter().map(|impu| Avp::text(&avp::PUBLIC_IDENTITY, impu)));
+            let code = match reason {
+                DeregistrationReason::PermanentTermination => 0,
+                DeregistrationReason::NewServerAssigned => 1,
+                DeregistrationReason::ServerChange => 2,
+                DeregistrationReason::RemoveScscf => 3,
+            };
+            let mut inside = vec![Avp::number(&avp::REASON_CODE, code)];
+            if !info.is_empty() {
+                inside.push(Avp::text(&avp::REASON_INFO, info));
+            }
+            out.push(Avp::group(&avp::DEREGISTRATION_REASON, &inside));
+        }
+        CxDemand::Ppr { impi, user_data } => {
+            out.push(Avp::text(&avp::USER_NAME, impi));
+            if let Some(user_data) = user_data {
+                out.push(Avp::octets(&avp::USER_DATA, user_data.clone().into_bytes()));
+            }
+        }
+    }
+}
+
+/// Reads a demand.
+///
+/// # Errors
+///
+/// What breaks TS 29.229 §6.1.9, §6.1.11, with its Result-Code.
+pub(super) fn decode(message: &Message) -> Result<CxDemand, Fault> {
+    let fields = Fields::of(message)?;
+    fields.base()?;
+    let impi = fields.text(&avp::USER_NAME)?;
+    if message.header.command == avp::PUSH_PROFILE {
+        let user_data = fields.optional(&avp::USER_DATA)?;
+        let user_data = user_data.map(Avp::as_text).transpose()?.map(str::to_owned);
+        return Ok(CxDemand::Ppr { impi, user_data });
+    }
+    let inside = Fields::inside(fields.required(&avp::DEREGISTRATION_REASON)?)?;
+    let code = inside.required(&avp::REASON_CODE)?;
+    let reason = match code.as_u32()? {
+        0 => DeregistrationReason::PermanentTermination,
+        1 => DeregistrationReason::NewServerAssigned,
+        2 => DeregistrationReason::ServerChange,
+        3 => DeregistrationReason::RemoveScscf,
+        _ => return Err(code.fault(FaultKind::AvpValue("no Reason-Code we know"))),
+    };
+    let info = inside.optional(&avp::REASON_INFO)?.map(Avp::as_text).transpose()?;
+    Ok(CxDemand::Rtr {
+        impi,
+        impus: fields.texts(&avp::PUBLIC_IDENTITY)?,
+        reason,
+        info: info.unwrap_or_default().to_owned(),
+    })
+}

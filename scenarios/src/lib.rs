@@ -2,4 +2,5 @@
 
 pub mod lab;
 pub mod report;
+pub mod script;
 pub mod ue;

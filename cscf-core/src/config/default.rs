@@ -3,10 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::lab::{
-    Auth, Impu, Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, SubscriberConfig,
-    SubscriberTransport, TimerValues,
-};
+use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues};
+use super::subscriber::{Auth, Impu, SubscriberConfig, SubscriberTransport};
 use crate::time::Duration;
 
 const OP: [u8; 16] = [

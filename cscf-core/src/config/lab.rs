@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use super::problem::{Problems, nearest};
+use super::subscriber::{SubscriberConfig, subscribers};
 use super::tree::{Node, Position, Reader, Value, read_tree, scalar};
 use crate::time::Duration;
 
@@ -135,73 +136,6 @@ impl NodeConfig {
     }
 }
 
-/// How requests reach a UE.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SubscriberTransport {
-    /// As it registered.
-    #[default]
-    AsRegistered,
-    /// By TCP.
-    Tcp,
-    /// By UDP.
-    Udp,
-}
-
-/// A public identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Impu {
-    /// `sip:` or `tel:` URI.
-    pub uri: String,
-    /// Only usable to register (TS 23.003 §13.4).
-    pub barred: bool,
-}
-
-/// How a subscriber authenticates.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// IMS AKA with Milenage.
-    Aka {
-        /// Subscriber key.
-        k: [u8; 16],
-        /// Operator variant key, derived from OP if the file has OP.
-        opc: [u8; 16],
-        /// Authentication management field.
-        amf: [u8; 2],
-        /// The sequence number the HSS starts with (48 bits).
-        sqn: u64,
-    },
-    /// SIP digest.
-    Digest {
-        /// The password.
-        password: String,
-        /// Algorithms offered, most preferred first.
-        algorithms: Vec<String>,
-    },
-}
-
-/// One subscriber.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubscriberConfig {
-    /// Name in scenarios and traces.
-    pub name: String,
-    /// Private identity.
-    pub impi: String,
-    /// Public identities of the implicit registration set, the default first among the unbarred.
-    pub impus: Vec<Impu>,
-    /// How it authenticates.
-    pub auth: Auth,
-    /// How requests reach its UE.
-    pub transport: SubscriberTransport,
-}
-
-impl SubscriberConfig {
-    /// The default public identity: the first that is not barred.
-    #[must_use]
-    pub fn default_impu(&self) -> Option<&str> {
-        self.impus.iter().find(|impu| !impu.barred).map(|impu| impu.uri.as_str())
-    }
-}
-
 impl Lab {
     /// The first node with this role.
     #[must_use]
@@ -324,7 +258,7 @@ fn on_off(text: &str) -> Result<bool, String> {
     choice(text, &[("on", true), ("off", false)])
 }
 
-fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         match nearest(text, names.iter().copied()) {
@@ -394,7 +328,7 @@ fn registration(node: Option<&Node>, problems: &mut Problems) -> RegistrationLim
     limits
 }
 
-fn named_entries<'a>(
+pub(super) fn named_entries<'a>(
     node: &'a Node,
     what: &str,
     problems: &mut Problems,
@@ -452,166 +386,6 @@ fn numbers(node: &Node, problems: &mut Problems) -> Vec<u32> {
             })
         })
         .collect()
-}
-
-fn subscribers(node: &Node, domain: &str, problems: &mut Problems) -> Vec<SubscriberConfig> {
-    let mut out: Vec<SubscriberConfig> = Vec::new();
-    let mut seen = std::collections::BTreeMap::new();
-    for (name, at, node) in named_entries(node, "subscribers", problems) {
-        if let Some(subscriber) = subscriber(name, node, domain, problems) {
-            if let Some(other) = seen.insert(subscriber.impi.clone(), name) {
-                let text = format!("{} is the IMPI of `{other}` already", subscriber.impi);
-                problems.push(at, text, None);
-            }
-            out.push(subscriber);
-        }
-    }
-    out
-}
-
-fn subscriber(
-    name: &str,
-    node: &Node,
-    domain: &str,
-    problems: &mut Problems,
-) -> Option<SubscriberConfig> {
-    let mut reader = Reader::new(node, "a subscriber", problems);
-    let impi = reader.required("impi", problems).and_then(|node| {
-        scalar(node, problems, |text| {
-            let full =
-                if text.contains('@') { text.to_owned() } else { format!("{text}@{domain}") };
-            let fine = full.split('@').count() == 2 && !full.contains(char::is_whitespace);
-            fine.then_some(full).ok_or_else(|| format!("`{text}` is no private identity"))
-        })
-    });
-    let impus = reader.required("impus", problems).map(|node| impus(node, problems));
-    let transport = reader.or("transport", SubscriberTransport::AsRegistered, problems, |text| {
-        choice(
-            text,
-            &[
-                ("as-registered", SubscriberTransport::AsRegistered),
-                ("tcp", SubscriberTransport::Tcp),
-                ("udp", SubscriberTransport::Udp),
-            ],
-        )
-    });
-    let aka = reader.optional("aka");
-    let digest = reader.optional("digest");
-    reader.finish(problems);
-    let auth = match (aka, digest) {
-        (Some(node), None) => self::aka(node, problems),
-        (None, Some(node)) => self::digest(node, problems),
-        _ => {
-            let text = format!("`{name}` needs either `aka` or `digest`");
-            problems.push(node.at, text, None);
-            None
-        }
-    };
-    Some(SubscriberConfig {
-        name: name.to_owned(),
-        impi: impi?,
-        impus: impus?,
-        auth: auth?,
-        transport,
-    })
-}
-
-fn impus(node: &Node, problems: &mut Problems) -> Vec<Impu> {
-    let Value::Seq(items) = &node.value else {
-        problems.push(node.at, "impus must be a list of sip: and tel: URIs", None);
-        return Vec::new();
-    };
-    let mut out = Vec::new();
-    for item in items {
-        let (uri, barred) = match &item.value {
-            Value::Map(_) => {
-                let mut reader = Reader::new(item, "an identity", problems);
-                let uri = reader.optional("barred");
-                if uri.is_none() {
-                    let text = "write the URI alone, or `barred: URI`";
-                    problems.push(item.at, text, None);
-                }
-                reader.finish(problems);
-                (uri, true)
-            }
-            Value::Scalar(_) | Value::Seq(_) => (Some(item), false),
-        };
-        let Some(uri) = uri.and_then(|node| scalar(node, problems, impu)) else { continue };
-        out.push(Impu { uri, barred });
-    }
-    if out.iter().all(|impu| impu.barred) {
-        problems.push(node.at, "at least one identity must not be barred", None);
-    }
-    out
-}
-
-fn impu(text: &str) -> Result<String, String> {
-    let sip = text.strip_prefix("sip:").is_some_and(|rest| rest.contains('@'));
-    let tel = text.strip_prefix("tel:").is_some_and(|rest| !rest.is_empty());
-    if (sip || tel) && !text.contains(char::is_whitespace) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("`{text}` is no public identity, e.g. sip:alice@ims.example or tel:+15550100"))
-    }
-}
-
-fn aka(node: &Node, problems: &mut Problems) -> Option<Auth> {
-    let mut reader = Reader::new(node, "aka", problems);
-    let k = reader.required("k", problems);
-    let k = k.and_then(|node| scalar(node, problems, hex::<16>));
-    let op = reader.optional("op").and_then(|node| scalar(node, problems, hex::<16>));
-    let opc = reader.optional("opc").and_then(|node| scalar(node, problems, hex::<16>));
-    let amf = reader.or("amf", [0x80, 0], problems, hex::<2>);
-    let sqn = reader.or("sqn", 0, problems, |text| {
-        hex::<6>(text).map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
-    });
-    reader.finish(problems);
-    let opc = match (op, opc) {
-        (Some(op), None) => k.map(|k| crate::auth::derive_opc(k, op)),
-        (None, opc @ Some(_)) => opc,
-        _ => {
-            problems.push(node.at, "aka needs either `op` or `opc`", None);
-            None
-        }
-    };
-    Some(Auth::Aka { k: k?, opc: opc?, amf, sqn })
-}
-
-fn digest(node: &Node, problems: &mut Problems) -> Option<Auth> {
-    let mut reader = Reader::new(node, "digest", problems);
-    let password = reader.required("password", problems);
-    let password = password.and_then(|node| scalar(node, problems, |text| Ok(text.to_owned())));
-    let algorithms = match reader.optional("algorithms") {
-        None => vec!["MD5".to_owned()],
-        Some(node) => algorithms(node, problems),
-    };
-    reader.finish(problems);
-    Some(Auth::Digest { password: password?, algorithms })
-}
-
-fn algorithms(node: &Node, problems: &mut Problems) -> Vec<String> {
-    let Value::Seq(items) = &node.value else {
-        problems.push(node.at, "algorithms must be a list, e.g. [SHA-256, MD5]", None);
-        return Vec::new();
-    };
-    let known = [("MD5", "MD5"), ("SHA-256", "SHA-256")];
-    items
-        .iter()
-        .filter_map(|item| scalar(item, problems, |text| choice(text, &known).map(str::to_owned)))
-        .collect()
-}
-
-fn hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
-    let fault = || format!("`{text}` is not {} hexadecimal digits", 2 * N);
-    if text.len() != 2 * N || !text.is_ascii() {
-        return Err(fault());
-    }
-    let mut out = [0; N];
-    for (byte, at) in out.iter_mut().zip((0..).step_by(2)) {
-        let digits = text.get(at..at + 2).ok_or_else(fault)?;
-        *byte = u8::from_str_radix(digits, 16).map_err(|_| fault())?;
-    }
-    Ok(out)
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 mod default;
 mod lab;
 mod problem;
+mod subscriber;
 mod tree;
 mod write;
 
 pub use lab::{
-    Auth, Impu, Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, SubscriberConfig,
-    SubscriberTransport, TimerValues, duration, read_lab,
+    Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, read_lab,
 };
 pub use problem::{Problem, Problems, nearest, render};
+pub use subscriber::{Auth, Impu, SubscriberConfig, SubscriberTransport, read_subscriber};
 pub use tree::{Entry, Node, Position, Reader, Value, read_tree};

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::lab::{Auth, Lab, PathMtu, SubscriberConfig, SubscriberTransport, TimerValues};
+use super::lab::{Lab, PathMtu, TimerValues};
+use super::subscriber::{Auth, SubscriberConfig, SubscriberTransport};
 use crate::time::Duration;
 
 impl Lab {

@@ -1,0 +1,84 @@
+//! What a header must look like: exact text, `/regex/`, `contains …`, `present`, `absent`.
+
+use regex::Regex;
+
+/// A condition on the values of a header.
+#[derive(Clone, Debug)]
+pub enum Matcher {
+    /// The header is not there.
+    Absent,
+    /// One value contains this text.
+    Contains(String),
+    /// No value contains this text.
+    Lacks(String),
+    /// One value is this text.
+    Exact(String),
+    /// The header is there.
+    Present,
+    /// One value matches.
+    Regex(Regex),
+}
+
+impl Matcher {
+    /// Reads a condition.
+    ///
+    /// # Errors
+    ///
+    /// The regular expression's own words when it is none.
+    pub fn read(text: &str) -> Result<Self, String> {
+        if let Some(pattern) =
+            text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')).filter(|p| !p.is_empty())
+        {
+            return Regex::new(pattern).map(Self::Regex).map_err(|fault| fault.to_string());
+        }
+        Ok(match text {
+            "absent" => Self::Absent,
+            "present" => Self::Present,
+            _ => match text.split_once(' ') {
+                Some(("contains", rest)) => Self::Contains(rest.trim().to_owned()),
+                Some(("lacks", rest)) => Self::Lacks(rest.trim().to_owned()),
+                _ => Self::Exact(text.to_owned()),
+            },
+        })
+    }
+
+    /// Whether the values of a header satisfy the condition.
+    #[must_use]
+    pub fn accepts(&self, values: &[String]) -> bool {
+        match self {
+            Self::Absent => values.is_empty(),
+            Self::Contains(text) => values.iter().any(|value| value.contains(text.as_str())),
+            Self::Lacks(text) => !values.iter().any(|value| value.contains(text.as_str())),
+            Self::Exact(text) => values.iter().any(|value| value == text),
+            Self::Present => !values.is_empty(),
+            Self::Regex(regex) => values.iter().any(|value| regex.is_match(value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_accepts_and_refuses() {
+        let values = ["<sip:a@b;lr>".to_owned(), "x".to_owned()];
+        for (text, fits) in [
+            ("absent", false),
+            ("present", true),
+            ("x", true),
+            ("sip", false),
+            ("contains a@b", true),
+            ("contains c@d", false),
+            ("lacks c@d", true),
+            ("lacks a@b", false),
+            ("/^<sip:.*;lr>$/", true),
+            ("/^sip/", false),
+        ] {
+            let matcher = Matcher::read(text).expect("reads");
+            assert_eq!(matcher.accepts(&values), fits, "{text}");
+        }
+        assert!(Matcher::read("/(/").is_err());
+        assert!(Matcher::read("absent").expect("reads").accepts(&[]));
+    }
+}

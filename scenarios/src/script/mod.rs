@@ -1,0 +1,218 @@
+//! The scenario language: YAML whose steps read as sentences. `docs/scenario-language.md` describes
+//! it for users; this module reads it, with the place of every mistake.
+
+mod matcher;
+mod parse;
+mod runner;
+mod sentence;
+
+pub use matcher::Matcher;
+pub use parse::read_scenario;
+pub use runner::{Failure, Stage, run};
+
+use cscf_core::config::{Position, SubscriberConfig};
+use cscf_core::time::Duration;
+
+use crate::lab::NetworkOptions;
+
+/// A scenario file.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// One line saying what it shows.
+    pub title: String,
+    /// Who takes part, in the order of the file.
+    pub parties: Vec<Party>,
+    /// What the simulated network does (virtual runs only).
+    pub network: NetworkOptions,
+    /// Settings of the lab that differ from the built-in one: `key: value` lines of a lab file.
+    pub lab: LabChanges,
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// What a scenario changes in the lab.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabChanges {
+    /// Accept AKA without security agreement.
+    pub aka_without_sec_agree: Option<bool>,
+    /// Whether the P-CSCF subscribes to the reg event.
+    pub reg_event_subscription: Option<bool>,
+    /// Shortest registration interval.
+    pub expires_min: Option<Duration>,
+    /// Longest registration interval.
+    pub expires_max: Option<Duration>,
+}
+
+/// A UE in a scenario.
+#[derive(Clone, Debug)]
+pub struct Party {
+    /// Its name in the steps.
+    pub name: String,
+    /// Its identities and credentials, where they are not those of the subscriber of that name.
+    pub subscriber: Option<SubscriberConfig>,
+    /// What it does wrong: words of the language, e.g. `wrong key`.
+    pub mistakes: Vec<Mistake>,
+    /// Whether it uses preconditions.
+    pub preconditions: Option<bool>,
+    /// Whether its provisional responses may be reliable.
+    pub reliable: Option<bool>,
+    /// `None`: by UDP.
+    pub tcp: Option<bool>,
+    /// Whether it subscribes to its own registration state.
+    pub reg_event: Option<bool>,
+    /// How long the resources of a call take.
+    pub resources: Option<Duration>,
+    /// Whether it is on a 3GPP radio access (P-Access-Network-Info).
+    pub radio: Option<bool>,
+}
+
+/// What a UE may do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// Does not acknowledge a 2xx.
+    NoAck,
+    /// Does not answer challenges.
+    NoAnswer,
+    /// Does not send PRACK.
+    NoPrack,
+    /// Its card is far ahead of the HSS.
+    OldSqn,
+    /// Its card has another key.
+    WrongKey,
+    /// It answers with a wrong RES or password.
+    WrongRes,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Where it stands.
+    pub at: Position,
+    /// The sentence as written.
+    pub text: String,
+    /// What it means.
+    pub kind: StepKind,
+    /// The catalogue entries that this step proves.
+    pub proves: Vec<(Position, String)>,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum StepKind {
+    /// A user decides something.
+    Command {
+        /// Who.
+        ue: String,
+        /// What.
+        order: Order,
+    },
+    /// A node stops at once (simulated runs).
+    Crash {
+        /// Which node.
+        node: String,
+    },
+    /// Something must happen.
+    Expect(Expectation),
+    /// Something must not happen for that long.
+    Never(Expectation),
+    /// A node that was stopped starts again (simulated runs).
+    Restart {
+        /// Which node.
+        node: String,
+    },
+    /// Nothing is done for that long.
+    Wait(Duration),
+}
+
+/// A user's decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Takes the call.
+    Answer,
+    /// Calls a party or URI.
+    Call {
+        /// Name of a party, or a URI.
+        target: String,
+    },
+    /// Gives up a call that is not answered.
+    Cancel,
+    /// Switches off.
+    Deregister,
+    /// Ends the call.
+    HangUp,
+    /// Sends a text.
+    Message {
+        /// Name of a party, or a URI.
+        target: String,
+        /// The text.
+        text: String,
+    },
+    /// Asks for capabilities.
+    Options {
+        /// Name of a party, or a URI.
+        target: String,
+    },
+    /// Registers.
+    Register {
+        /// The interval wished for.
+        expires: Option<Duration>,
+    },
+    /// Refuses the call.
+    Reject {
+        /// The status.
+        status: u16,
+    },
+    /// Registers again before the time.
+    Reregister,
+    /// Alerts its user.
+    Ring,
+}
+
+/// What must (or must not) be seen.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    /// At which node.
+    pub node: String,
+    /// What.
+    pub what: Seen,
+    /// Within which time.
+    pub within: Duration,
+    /// What its message must look like.
+    pub fields: Vec<FieldExpectation>,
+}
+
+/// An event to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A message coming in or going out.
+    Message {
+        /// Coming in.
+        received: bool,
+        /// `INVITE`, `183`, `UAR`.
+        label: String,
+        /// For a response: the method it answers.
+        answers: Option<String>,
+        /// The other end.
+        peer: Option<String>,
+    },
+    /// A decision by this clause.
+    Note {
+        /// `TS 24.229 §5.4.1.2.2`.
+        clause: String,
+    },
+    /// A state.
+    State(String),
+}
+
+/// One line under an expectation.
+#[derive(Clone, Debug)]
+pub struct FieldExpectation {
+    /// Where the key stands.
+    pub at: Position,
+    /// Where the value stands.
+    pub value_at: Position,
+    /// Header name, or `request_uri`, `reason`, `body`.
+    pub name: String,
+    /// What it must be.
+    pub matcher: Matcher,
+}

@@ -1,0 +1,269 @@
+//! Reads a scenario file.
+
+use std::collections::BTreeSet;
+
+use cscf_core::config::{
+    Node, Problems, Reader, Value, duration, nearest, read_subscriber, read_tree,
+};
+
+use super::sentence;
+use super::{
+    Expectation, FieldExpectation, LabChanges, Matcher, Mistake, Party, Scenario, Seen, Step,
+    StepKind,
+};
+use crate::lab::NetworkOptions;
+
+/// Reads a scenario.
+///
+/// # Errors
+///
+/// Every mistake in it, with its place.
+pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
+    let tree = read_tree(source)?;
+    let mut problems = Problems::default();
+    let mut reader = Reader::new(&tree, "a scenario", &mut problems);
+    let title = reader.required("scenario", &mut problems).and_then(Node::text).unwrap_or_default();
+    let parties = reader.optional("parties");
+    let parties = parties.map(|node| parties_of(node, domain, &mut problems)).unwrap_or_default();
+    let network = reader.optional("network");
+    let network = network.map(|node| network_of(node, &mut problems)).unwrap_or_default();
+    let lab = reader.optional("lab");
+    let lab = lab.map(|node| lab_of(node, &mut problems)).unwrap_or_default();
+    let steps = reader.required("steps", &mut problems);
+    let steps = steps.map(|node| steps_of(node, &mut problems)).unwrap_or_default();
+    reader.finish(&mut problems);
+    if problems.is_empty() {
+        Ok(Scenario { title: title.to_owned(), parties, network, lab, steps })
+    } else {
+        Err(problems)
+    }
+}
+
+impl Scenario {
+    /// The names of all subjects of commands and parties: the UEs that take part.
+    #[must_use]
+    pub fn ues(&self) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let mut out = Vec::new();
+        let named = self.parties.iter().map(|party| &party.name);
+        let mut add = |name: &String| {
+            if seen.insert(name.clone()) {
+                out.push(name.clone());
+            }
+        };
+        named.for_each(&mut add);
+        for step in &self.steps {
+            if let StepKind::Command { ue, .. } = &step.kind {
+                add(ue);
+            }
+        }
+        out
+    }
+}
+
+fn percent(text: &str) -> Result<u64, String> {
+    text.strip_suffix('%')
+        .and_then(|number| number.trim().parse::<f64>().ok())
+        .filter(|number| (0.0..=100.0).contains(number))
+        .map(|number| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "0 to 1000 by the check above"
+            )]
+            let thousandths = (number * 10.0).round() as u64;
+            thousandths
+        })
+        .ok_or_else(|| format!("`{text}` is no percentage, e.g. 10%"))
+}
+
+fn network_of(node: &Node, problems: &mut Problems) -> NetworkOptions {
+    let mut reader = Reader::new(node, "the network", problems);
+    let default = NetworkOptions::default();
+    let network = NetworkOptions {
+        delay: reader.or("delay", default.delay, problems, duration),
+        jitter: reader.or("jitter", default.jitter, problems, duration),
+        loss: reader.or("loss", 0, problems, percent),
+        duplicate: reader.or("duplicate", 0, problems, percent),
+        reorder: reader.or("reorder", 0, problems, percent),
+        ..default
+    };
+    reader.finish(problems);
+    network
+}
+
+fn on_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" | "allow" => Ok(true),
+        "off" | "deny" => Ok(false),
+        _ => Err(format!("`{text}` is neither on nor off")),
+    }
+}
+
+fn lab_of(node: &Node, problems: &mut Problems) -> LabChanges {
+    let mut reader = Reader::new(node, "lab", problems);
+    let some_switch = |text: &str| on_off(text).map(Some);
+    let some_time = |text: &str| duration(text).map(Some);
+    let changes = LabChanges {
+        aka_without_sec_agree: reader.or("aka_without_sec_agree", None, problems, some_switch),
+        reg_event_subscription: reader.or("reg_event_subscription", None, problems, some_switch),
+        expires_min: reader.or("expires_min", None, problems, some_time),
+        expires_max: reader.or("expires_max", None, problems, some_time),
+    };
+    reader.finish(problems);
+    changes
+}
+
+const MISTAKES: [(&str, Mistake); 6] = [
+    ("no ack", Mistake::NoAck),
+    ("no answer", Mistake::NoAnswer),
+    ("no prack", Mistake::NoPrack),
+    ("old sqn", Mistake::OldSqn),
+    ("wrong key", Mistake::WrongKey),
+    ("wrong res", Mistake::WrongRes),
+];
+
+fn parties_of(node: &Node, domain: &str, problems: &mut Problems) -> Vec<Party> {
+    let Value::Map(entries) = &node.value else {
+        problems.push(node.at, "parties must be a mapping by name", None);
+        return Vec::new();
+    };
+    entries.iter().map(|entry| party(&entry.key, &entry.node, domain, problems)).collect()
+}
+
+fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Party {
+    let mut reader = Reader::new(node, "a party", problems);
+    let subscriber = reader.optional("subscriber");
+    let subscriber = subscriber.and_then(|node| read_subscriber(name, node, domain, problems));
+    let some_switch = |text: &str| on_off(text).map(Some);
+    let party = Party {
+        name: name.to_owned(),
+        subscriber,
+        mistakes: reader
+            .optional("mistakes")
+            .map(|node| mistakes(node, problems))
+            .unwrap_or_default(),
+        preconditions: reader.or("preconditions", None, problems, some_switch),
+        reliable: reader.or("reliable_provisionals", None, problems, some_switch),
+        tcp: reader.or("transport", None, problems, |text| match text {
+            "tcp" => Ok(Some(true)),
+            "udp" => Ok(Some(false)),
+            _ => Err(format!("`{text}` is neither udp nor tcp")),
+        }),
+        reg_event: reader.or("reg_event", None, problems, some_switch),
+        resources: reader.or("resources", None, problems, |text| duration(text).map(Some)),
+        radio: reader.or("radio", None, problems, some_switch),
+    };
+    reader.finish(problems);
+    party
+}
+
+fn mistakes(node: &Node, problems: &mut Problems) -> Vec<Mistake> {
+    let items = match &node.value {
+        Value::Seq(items) => items.as_slice(),
+        Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(node),
+    };
+    let mut out = Vec::new();
+    for item in items {
+        let text = item.text().unwrap_or_default();
+        match MISTAKES.iter().find(|(name, _)| *name == text) {
+            Some((_, mistake)) => out.push(*mistake),
+            None => {
+                let names = MISTAKES.iter().map(|(name, _)| *name);
+                let help = nearest(text, names.clone()).map_or_else(
+                    || format!("known: {}", names.collect::<Vec<_>>().join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                problems.push(item.at, format!("unknown mistake `{text}`"), Some(help));
+            }
+        }
+    }
+    out
+}
+
+fn steps_of(node: &Node, problems: &mut Problems) -> Vec<Step> {
+    let Value::Seq(items) = &node.value else {
+        problems.push(node.at, "steps must be a list", None);
+        return Vec::new();
+    };
+    items.iter().filter_map(|item| step(item, problems)).collect()
+}
+
+fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
+    let (at, text, detail) = match &node.value {
+        Value::Scalar(text) => (node.at, text, None),
+        Value::Map(entries) => match entries.as_slice() {
+            [entry] => (entry.at, &entry.key, Some(&entry.node)),
+            _ => {
+                problems.push(node.at, "a step is one sentence", None);
+                return None;
+            }
+        },
+        Value::Seq(_) => {
+            problems.push(node.at, "a step is a sentence, not a list", None);
+            return None;
+        }
+    };
+    let mut kind = match sentence::read(text) {
+        Ok(kind) => kind,
+        Err(fault) => {
+            problems.push(at, fault, None);
+            return None;
+        }
+    };
+    let mut proves = Vec::new();
+    if let Some(detail) = detail {
+        details(detail, &mut kind, &mut proves, problems);
+    }
+    Some(Step { at, text: text.clone(), kind, proves })
+}
+
+type Proves = Vec<(cscf_core::config::Position, String)>;
+
+fn details(node: &Node, kind: &mut StepKind, proves: &mut Proves, problems: &mut Problems) {
+    let Value::Map(entries) = &node.value else {
+        problems.push(node.at, "here must be `header: expectation` lines", None);
+        return;
+    };
+    for entry in entries {
+        if entry.key == "proves" {
+            read_proves(&entry.node, proves, problems);
+            continue;
+        }
+        let (StepKind::Expect(expectation) | StepKind::Never(expectation)) = kind else {
+            problems.push(entry.at, "only an expectation can look at headers", None);
+            continue;
+        };
+        let Some(text) = entry.node.text() else {
+            problems.push(entry.node.at, "an expectation is one value", None);
+            continue;
+        };
+        match Matcher::read(text) {
+            Ok(matcher) => expectation.fields.push(FieldExpectation {
+                at: entry.at,
+                value_at: entry.node.at,
+                name: entry.key.clone(),
+                matcher,
+            }),
+            Err(fault) => problems.push(entry.node.at, fault, None),
+        }
+    }
+    if let StepKind::Expect(Expectation { what: Seen::State(_), fields, .. }) = kind
+        && let Some(field) = fields.first()
+    {
+        problems.push(field.at, "a state has no headers; expect a message", None);
+    }
+}
+
+fn read_proves(node: &Node, proves: &mut Proves, problems: &mut Problems) {
+    let items = match &node.value {
+        Value::Seq(items) => items.as_slice(),
+        Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(node),
+    };
+    for item in items {
+        match item.text() {
+            Some(text) => proves.push((item.at, text.to_owned())),
+            None => problems.push(item.at, "here must be a catalogue id", None),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! One sentence of a step: subject, verb, object, time.
+
+use cscf_core::config::{duration, nearest};
+use cscf_core::time::Duration;
+
+use super::{Expectation, Order, Seen, StepKind};
+
+/// How long an expectation waits where the sentence says nothing.
+const WITHIN: Duration = Duration::from_secs(10);
+
+const VERBS: [&str; 20] = [
+    "answers",
+    "asks",
+    "calls",
+    "cancels",
+    "crashes",
+    "decides",
+    "deregisters",
+    "hangs",
+    "is",
+    "re-registers",
+    "receives",
+    "refuses",
+    "registers",
+    "rejects",
+    "restarts",
+    "rings",
+    "sends",
+    "texts",
+    "waits",
+    "wait",
+];
+
+/// Reads a sentence.
+///
+/// # Errors
+///
+/// What is wrong with it and, where possible, the word that was meant.
+pub(super) fn read(sentence: &str) -> Result<StepKind, String> {
+    let words = words(sentence)?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["wait", time @ ..] => duration(&time.concat()).map(StepKind::Wait),
+        [node, "crashes"] => Ok(StepKind::Crash { node: (*node).to_owned() }),
+        [node, "restarts"] => Ok(StepKind::Restart { node: (*node).to_owned() }),
+        [node, verb @ ("sends" | "receives"), rest @ ..] if !is_text(rest) => {
+            message(node, *verb == "receives", rest)
+        }
+        [node, "decides", rest @ ..] => {
+            let (rest, within) = within(rest)?;
+            expectation(node, Seen::Note { clause: clause(&rest)? }, within)
+        }
+        [ue, "is", rest @ ..] => {
+            let (rest, within) = within(rest)?;
+            if rest.is_empty() {
+                return Err(format!("say what `{ue}` is, e.g. `{ue} is registered`"));
+            }
+            expectation(ue, Seen::State(rest.join(" ")), within)
+        }
+        [ue, rest @ ..] => {
+            let order = order(rest)?;
+            Ok(StepKind::Command { ue: (*ue).to_owned(), order })
+        }
+        [] => Err("an empty step".to_owned()),
+    }
+}
+
+/// Words, with `"…"` as one word.
+fn words(sentence: &str) -> Result<Vec<String>, String> {
+    let mut out = Vec::new();
+    let mut rest = sentence.trim_start();
+    while !rest.is_empty() {
+        let (word, tail) = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                quoted.split_once('"').ok_or("a quotation mark is not closed".to_owned())?
+            }
+            None => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
+        };
+        out.push(word.to_owned());
+        rest = tail.trim_start();
+    }
+    Ok(out)
+}
+
+/// `sends message "…" to bob` is a command, all other `sends` are expectations.
+fn is_text(rest: &[&str]) -> bool {
+    matches!(rest, ["message", ..])
+}
+
+/// Splits `… within 2s` off.
+fn within<'a>(words: &'a [&'a str]) -> Result<(Vec<&'a str>, Duration), String> {
+    match words.iter().position(|word| *word == "within") {
+        None => Ok((words.to_vec(), WITHIN)),
+        Some(at) => {
+            let time = words.get(at + 1..).unwrap_or_default().concat();
+            Ok((words.get(..at).unwrap_or_default().to_vec(), duration(&time)?))
+        }
+    }
+}
+
+fn expectation(node: &str, what: Seen, within: Duration) -> Result<StepKind, String> {
+    let expectation = Expectation { node: node.to_owned(), what, within, fields: Vec::new() };
+    Ok(StepKind::Expect(expectation))
+}
+
+fn clause(words: &[&str]) -> Result<String, String> {
+    match words {
+        [kind @ ("TS" | "RFC"), number, section] => {
+            Ok(format!("{kind} {number} §{}", section.trim_start_matches('§')))
+        }
+        ["cscf", name] => Ok(format!("cscf §{name}")),
+        _ => Err("write the clause like `TS 24.229 5.4.1.2.2` or `RFC 3261 16.7`".to_owned()),
+    }
+}
+
+fn message(node: &str, received: bool, words: &[&str]) -> Result<StepKind, String> {
+    let (words, within) = within(words)?;
+    let (never, words) = match words.as_slice() {
+        ["no", rest @ ..] => (true, rest.to_vec()),
+        _ => (false, words),
+    };
+    let Some((label, mut rest)) = words.split_first() else {
+        return Err("say which message, e.g. `receives 200 for INVITE`".to_owned());
+    };
+    let (mut answers, mut peer) = (None, None);
+    loop {
+        rest = match rest {
+            [] => break,
+            ["for", method, tail @ ..] => {
+                answers = Some((*method).to_owned());
+                tail
+            }
+            ["from", name, tail @ ..] if received => {
+                peer = Some((*name).to_owned());
+                tail
+            }
+            ["to", name, tail @ ..] if !received => {
+                peer = Some((*name).to_owned());
+                tail
+            }
+            [other, ..] => return Err(format!("`{other}` is not understood here")),
+        };
+    }
+    let what = Seen::Message { received, label: (*label).to_owned(), answers, peer };
+    let expectation = Expectation { node: node.to_owned(), what, within, fields: Vec::new() };
+    Ok(if never { StepKind::Never(expectation) } else { StepKind::Expect(expectation) })
+}
+
+fn order(words: &[&str]) -> Result<Order, String> {
+    Ok(match words {
+        ["answers"] => Order::Answer,
+        ["asks", target] => Order::Options { target: (*target).to_owned() },
+        ["calls", target] => Order::Call { target: (*target).to_owned() },
+        ["cancels"] => Order::Cancel,
+        ["deregisters"] => Order::Deregister,
+        ["hangs", "up"] => Order::HangUp,
+        ["re-registers"] => Order::Reregister,
+        ["registers"] => Order::Register { expires: None },
+        ["registers", "for", time @ ..] => {
+            Order::Register { expires: Some(duration(&time.concat())?) }
+        }
+        ["rejects", "with", status] => {
+            let status = status.parse().ok().filter(|status| (300..700).contains(status));
+            Order::Reject { status: status.ok_or("reject with a status from 300 to 699")? }
+        }
+        ["rings"] => Order::Ring,
+        ["sends", "message", text, "to", target] => {
+            Order::Message { target: (*target).to_owned(), text: (*text).to_owned() }
+        }
+        [verb, ..] if !VERBS.contains(verb) => {
+            return Err(match nearest(verb, VERBS) {
+                Some(near) => format!("unknown verb `{verb}`; did you mean `{near}`?"),
+                None => format!("unknown verb `{verb}`"),
+            });
+        }
+        _ => return Err(format!("`{}` is not understood", words.join(" "))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_are_read() {
+        assert!(matches!(
+            read("alice registers for 3600s"),
+            Ok(StepKind::Command { order: Order::Register { expires: Some(_) }, .. })
+        ));
+        assert!(matches!(read("wait 600000s"), Ok(StepKind::Wait(_))));
+        let Ok(StepKind::Expect(seen)) = read("p1 sends 200 for REGISTER to alice within 2s")
+        else {
+            panic!("expectation")
+        };
+        assert_eq!(seen.within, Duration::from_secs(2));
+        assert_eq!(
+            seen.what,
+            Seen::Message {
+                received: false,
+                label: "200".into(),
+                answers: Some("REGISTER".into()),
+                peer: Some("alice".into())
+            }
+        );
+        assert!(matches!(read("i1 sends no REGISTER within 1s"), Ok(StepKind::Never(_))));
+        assert!(matches!(
+            read("alice sends message \"hello there\" to bob"),
+            Ok(StepKind::Command { order: Order::Message { .. }, .. })
+        ));
+        assert!(matches!(read("s1 decides TS 24.229 5.4.1.2.2"), Ok(StepKind::Expect(_))));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said_with_the_nearest_word() {
+        assert_eq!(
+            read("alice regsters").expect_err("wrong"),
+            "unknown verb `regsters`; did you mean `registers`?"
+        );
+        assert!(read("alice receives 200 at once").is_err());
+        assert!(read("alice receives 200 within 2").expect_err("unit").contains("unit"));
+        assert!(read("bob rejects with 200").is_err());
+    }
+}

@@ -1,1 +1,17 @@
-//! registrar.
+//! Registration state: bindings of contacts to an implicit registration set (RFC 3261 §10.3,
+//! TS 24.229 §5.4.1.2.2), its published snapshots, and the reg-event document (RFC 3680).
+//!
+//! [`Bindings`] has one owner. Everybody else reads [`Registration`]s, immutable snapshots handed
+//! out by [`Registrations`]. Authentication and Cx are the role's.
+
+mod bindings;
+mod contact;
+mod reginfo;
+mod registration;
+mod snapshots;
+
+pub use bindings::{Bindings, Change, OutOfOrder, Source};
+pub use contact::{CONTACTS_MAX, ContactWish, ExpiryLimits, Wish, WishError};
+pub use reginfo::{CONTENT_TYPE as REGINFO_CONTENT_TYPE, ReginfoDocument};
+pub use registration::{Binding, ContactEvent, PublicIdentity, Registration, identity_key};
+pub use snapshots::Registrations;

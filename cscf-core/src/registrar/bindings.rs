@@ -1,0 +1,349 @@
+//! The bindings of one implicit registration set, changed only here (RFC 3261 §10.3,
+//! TS 24.229 §5.4.1.2.2).
+
+use thiserror::Error;
+
+use super::contact::{ContactWish, Wish};
+use super::registration::{Binding, ContactEvent};
+use crate::sip::{NameAddr, Uri};
+use crate::time::{Duration, Instant};
+
+/// Where a change comes from: the REGISTER's own data.
+#[derive(Clone, Debug)]
+pub struct Source<'a> {
+    /// The private identity that registers.
+    pub impi: &'a str,
+    /// The key of the identity in To.
+    pub registered_with: &'a str,
+    /// The Path values, topmost first, each in angle brackets.
+    pub path: &'a [Box<str>],
+    /// The Call-ID.
+    pub call_id: &'a str,
+    /// The sequence number.
+    pub cseq: u32,
+    /// The user part of the Service-Route of this user's contacts.
+    pub token: &'a str,
+    /// Whether new contacts take the place of the user's other ones: an initial registration
+    /// without multiple registrations (TS 24.229 §5.4.1.2.2).
+    pub replaces: bool,
+}
+
+/// What a change did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Change {
+    /// Bindings that are gone, with the reason in their `event`.
+    pub removed: Vec<Binding>,
+    /// Whether a binding came or was refreshed.
+    pub updated: bool,
+}
+
+impl Change {
+    /// Whether nothing happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.updated && self.removed.is_empty()
+    }
+}
+
+/// A REGISTER that is older than the binding it would change: 500 (RFC 3261 §10.3 step 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("CSeq {found} is not above {last}, the one that was used with this Call-ID")]
+pub struct OutOfOrder {
+    /// The sequence number of the REGISTER.
+    pub found: u32,
+    /// The one of the binding.
+    pub last: u32,
+}
+
+/// The contacts of a set.
+#[derive(Clone, Debug, Default)]
+pub struct Bindings {
+    list: Vec<Binding>,
+    count: u64,
+}
+
+impl Bindings {
+    /// No contact yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { list: Vec::new(), count: 0 }
+    }
+
+    /// The contacts in the order in which they came.
+    #[must_use]
+    pub fn list(&self) -> &[Binding] {
+        &self.list
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether this private identity has a contact here.
+    #[must_use]
+    pub fn has_user(&self, impi: &str) -> bool {
+        self.of_user(impi).next().is_some()
+    }
+
+    /// The contacts of one private identity.
+    pub fn of_user(&self, impi: &str) -> impl Iterator<Item = &Binding> {
+        self.list.iter().filter(move |binding| *binding.impi == *impi)
+    }
+
+    /// The binding of this address for this private identity.
+    #[must_use]
+    pub fn find(&self, impi: &str, contact: &NameAddr) -> Option<&Binding> {
+        self.of_user(impi).find(|binding| same_contact(&binding.contact, contact))
+    }
+
+    /// The next time at which a binding ends.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.list.iter().map(|binding| binding.expires_at).min()
+    }
+
+    /// Checks that a REGISTER is newer than every binding it names (RFC 3261 §10.3 step 7).
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfOrder`]; nothing may be changed then.
+    pub fn check_order(
+        &self,
+        impi: &str,
+        wish: &Wish,
+        call_id: &str,
+        cseq: u32,
+    ) -> Result<(), OutOfOrder> {
+        let named = |binding: &&Binding| match wish {
+            Wish::Fetch => false,
+            Wish::RemoveAll => true,
+            Wish::Update(list) => {
+                list.iter().any(|wish| same_contact(&binding.contact, &wish.address))
+            }
+        };
+        let last = self
+            .of_user(impi)
+            .filter(named)
+            .filter(|binding| *binding.call_id == *call_id)
+            .map(|binding| binding.cseq)
+            .max();
+        match last {
+            Some(last) if cseq <= last => Err(OutOfOrder { found: cseq, last }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds, refreshes and removes contacts as the REGISTER wants.
+    pub fn update(&mut self, now: Instant, wishes: &[ContactWish], source: &Source<'_>) -> Change {
+        let mut change = Change::default();
+        for wish in wishes {
+            let at = self.list.iter().position(|binding| {
+                *binding.impi == *source.impi && same_contact(&binding.contact, &wish.address)
+            });
+            if wish.expires.is_zero() {
+                if let Some(at) = at {
+                    let event = ContactEvent::Unregistered;
+                    change.removed.push(Binding { event, ..self.list.remove(at) });
+                }
+                continue;
+            }
+            change.updated = true;
+            let (id, event) = match at.and_then(|at| self.list.get(at)) {
+                Some(old) => (old.id, ContactEvent::Refreshed),
+                None => {
+                    self.count += 1;
+                    (self.count, ContactEvent::Registered)
+                }
+            };
+            let binding = bind(now, wish, source, (id, event));
+            match at.and_then(|at| self.list.get_mut(at)) {
+                Some(old) => *old = binding,
+                None => self.list.push(binding),
+            }
+        }
+        if source.replaces && change.updated {
+            let kept = |binding: &Binding| {
+                wishes.iter().any(|wish| same_contact(&binding.contact, &wish.address))
+            };
+            let gone = self.remove(ContactEvent::Unregistered, |binding| {
+                *binding.impi == *source.impi && !binding.is_emergency() && !kept(binding)
+            });
+            change.removed.extend(gone);
+        }
+        change
+    }
+
+    /// Takes away the contacts that `which` names, for this reason.
+    pub fn remove(
+        &mut self,
+        event: ContactEvent,
+        which: impl Fn(&Binding) -> bool,
+    ) -> Vec<Binding> {
+        let list = std::mem::take(&mut self.list);
+        let (gone, kept) = list.into_iter().partition::<Vec<_>, _>(|binding| which(binding));
+        self.list = kept;
+        gone.into_iter().map(|binding| Binding { event, ..binding }).collect()
+    }
+
+    /// Takes away the contacts whose time is over.
+    pub fn expire(&mut self, now: Instant) -> Vec<Binding> {
+        self.remove(ContactEvent::Expired, |binding| binding.expires_at <= now)
+    }
+
+    /// Cuts the time of a user's contacts (TS 24.229 §5.4.1.6); says whether one was cut.
+    pub fn shorten(&mut self, now: Instant, impi: &str, to: Duration) -> bool {
+        let mut cut = false;
+        let mine = self.list.iter_mut().filter(|binding| *binding.impi == *impi);
+        for binding in mine.filter(|binding| binding.expires_at > now + to) {
+            binding.expires_at = now + to;
+            binding.event = ContactEvent::Shortened;
+            cut = true;
+        }
+        cut
+    }
+}
+
+fn bind(
+    now: Instant,
+    wish: &ContactWish,
+    source: &Source<'_>,
+    (id, event): (u64, ContactEvent),
+) -> Binding {
+    let mut contact = wish.address.clone();
+    contact.params.remove("expires");
+    Binding {
+        id,
+        impi: source.impi.into(),
+        registered_with: source.registered_with.into(),
+        q: contact.q_thousandths(),
+        contact,
+        expires_at: now + wish.expires,
+        path: source.path.into(),
+        call_id: source.call_id.into(),
+        cseq: source.cseq,
+        token: source.token.into(),
+        event,
+    }
+}
+
+/// Whether two contacts are one binding: the same instance and flow where both name one
+/// (RFC 5626 §6), else equivalent URIs (RFC 3261 §10.3).
+fn same_contact(a: &NameAddr, b: &NameAddr) -> bool {
+    let flow = |its: &NameAddr| {
+        let instance = its.params.unquoted("+sip.instance")?.into_owned();
+        Some((instance, its.param("reg-id")?.to_owned()))
+    };
+    match (flow(a), flow(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => same_uri(&a.uri, &b.uri),
+    }
+}
+
+fn same_uri(a: &Uri, b: &Uri) -> bool {
+    a == b
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_secs(100);
+
+    fn source(cseq: u32) -> Source<'static> {
+        Source {
+            impi: "alice@ims.example",
+            registered_with: "sip:alice@ims.example",
+            path: &[],
+            call_id: "c1",
+            cseq,
+            token: "orig-1",
+            replaces: false,
+        }
+    }
+
+    fn wish(contact: &str, secs: u64) -> ContactWish {
+        let address = NameAddr::parse(contact).expect("an address");
+        ContactWish { address, expires: Duration::from_secs(secs) }
+    }
+
+    fn contacts(bindings: &Bindings) -> Vec<String> {
+        bindings.list().iter().map(|binding| binding.contact.to_string()).collect()
+    }
+
+    #[test]
+    fn a_contact_is_bound_refreshed_and_removed() {
+        let mut bindings = Bindings::new();
+        let contact = "<sip:10.0.0.1:5060>;audio;q=0.5;expires=60";
+
+        let change = bindings.update(NOW, &[wish(contact, 60)], &source(1));
+        assert!(change.updated && change.removed.is_empty());
+        assert_eq!(contacts(&bindings), ["<sip:10.0.0.1:5060>;audio;q=0.5"]);
+        assert_eq!(bindings.list()[0].q, 500);
+        assert_eq!(bindings.list()[0].event, ContactEvent::Registered);
+
+        bindings.update(NOW, &[wish("<sip:10.0.0.1:5060>", 120)], &source(2));
+        assert_eq!(bindings.list()[0].event, ContactEvent::Refreshed);
+        assert_eq!(bindings.next_expiry(), Some(Instant::from_secs(220)));
+
+        let change = bindings.update(NOW, &[wish("<sip:10.0.0.1:5060>", 0)], &source(3));
+        assert_eq!(change.removed.len(), 1);
+        assert_eq!(change.removed[0].event, ContactEvent::Unregistered);
+        assert!(bindings.is_empty());
+    }
+
+    /// S-REG-140
+    #[test]
+    fn a_register_older_than_the_binding_is_out_of_order() {
+        let mut bindings = Bindings::new();
+        let one = vec![wish("<sip:10.0.0.1>", 60)];
+        bindings.update(NOW, &one, &source(5));
+        let one = Wish::Update(one);
+        let check = |call_id, cseq| bindings.check_order("alice@ims.example", &one, call_id, cseq);
+        assert_eq!(check("c1", 5), Err(OutOfOrder { found: 5, last: 5 }));
+        assert_eq!(check("c1", 6), Ok(()));
+        assert_eq!(check("c2", 1), Ok(()));
+        let other = Wish::Update(vec![wish("<sip:10.0.0.2>", 60)]);
+        assert_eq!(bindings.check_order("alice@ims.example", &other, "c1", 1), Ok(()));
+    }
+
+    /// S-REG-210
+    #[test]
+    fn a_new_contact_takes_the_place_of_the_old_one() {
+        let mut bindings = Bindings::new();
+        bindings.update(NOW, &[wish("<sip:10.0.0.1>", 60)], &source(1));
+        let other_user = Source { impi: "tablet@ims.example", ..source(1) };
+        bindings.update(NOW, &[wish("<sip:10.0.0.9>", 60)], &other_user);
+
+        let source = Source { replaces: true, ..source(2) };
+        let change = bindings.update(NOW, &[wish("<sip:10.0.0.2>", 60)], &source);
+
+        assert_eq!(change.removed.len(), 1);
+        assert_eq!(contacts(&bindings), ["<sip:10.0.0.9>", "<sip:10.0.0.2>"]);
+    }
+
+    #[test]
+    fn a_flow_is_known_by_instance_and_reg_id() {
+        let mut bindings = Bindings::new();
+        let at = |host: &str, id: u8| {
+            wish(&format!("<sip:{host}>;+sip.instance=\"<urn:x:1>\";reg-id={id}"), 60)
+        };
+        bindings.update(NOW, &[at("10.0.0.1", 1)], &source(1));
+        bindings.update(NOW, &[at("10.0.0.2", 1)], &source(2));
+        bindings.update(NOW, &[at("10.0.0.2", 2)], &source(3));
+        assert_eq!(bindings.list().len(), 2);
+    }
+
+    #[test]
+    fn time_ends_and_is_cut() {
+        let mut bindings = Bindings::new();
+        bindings.update(NOW, &[wish("<sip:10.0.0.1>", 600)], &source(1));
+        assert!(bindings.shorten(NOW, "alice@ims.example", Duration::from_secs(60)));
+        assert!(!bindings.shorten(NOW, "alice@ims.example", Duration::from_secs(60)));
+        assert!(bindings.expire(Instant::from_secs(159)).is_empty());
+        let gone = bindings.expire(Instant::from_secs(160));
+        assert_eq!(gone.len(), 1);
+        assert_eq!(gone[0].event, ContactEvent::Expired);
+    }
+}

@@ -1,0 +1,244 @@
+//! One implicit registration set as everybody but its owner sees it: identities and bindings, fixed
+//! at one point in time.
+
+use crate::sip::{NameAddr, Params, Uri, phone_digits};
+use crate::time::Instant;
+
+/// A public user identity of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicIdentity {
+    /// The URI as the HSS has it.
+    pub uri: Box<str>,
+    /// The form it is looked up by, see [`identity_key`].
+    pub key: Box<str>,
+    /// Whether it is good for nothing but registering (TS 23.003 §13.4B).
+    pub barred: bool,
+}
+
+impl PublicIdentity {
+    /// An identity of the user profile; `None` if the text is no SIP or tel URI.
+    #[must_use]
+    pub fn new(uri: &str, barred: bool) -> Option<Self> {
+        let key = identity_key(&Uri::parse(uri).ok()?)?;
+        Some(Self { uri: uri.into(), key: key.into(), barred })
+    }
+
+    /// Whether it is a telephone number.
+    #[must_use]
+    pub fn is_tel(&self) -> bool {
+        self.key.starts_with("tel:")
+    }
+
+    /// The digits, if it is a global number in either form.
+    #[must_use]
+    pub fn number(&self) -> Option<&str> {
+        let rest = self.key.split_once(':').map_or("", |(_, rest)| rest);
+        let user = rest.split('@').next().unwrap_or(rest);
+        user.strip_prefix('+').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+}
+
+/// Brings an identity into the form in which it is compared: without port, parameters, headers and
+/// visual separators, escapes undone, host in lower case (RFC 3261 §10.3, RFC 3966 §4). `None` for
+/// other schemes and SIP URIs without user.
+#[must_use]
+pub fn identity_key(uri: &Uri) -> Option<String> {
+    match uri {
+        Uri::Sip(sip) => {
+            let user = uri.user_decoded()?;
+            let user = user.split(';').next().unwrap_or_default();
+            let host = sip.host().to_ascii_lowercase();
+            if user.starts_with('+') {
+                return Some(format!("sip:{}@{host}", phone_digits(user)));
+            }
+            Some(format!("sip:{user}@{host}"))
+        }
+        Uri::Tel(tel) => Some(format!("tel:{}", tel.digits())),
+        Uri::Other(_) => None,
+    }
+}
+
+/// What last happened to a contact (RFC 3680 §4.7, §5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ContactEvent {
+    /// Bound implicitly, with another identity of the set.
+    Created,
+    /// Taken away by the network; the UE shall register anew.
+    Deactivated,
+    /// Its time ran out.
+    Expired,
+    /// Taken away by the network; the UE shall try again later.
+    Probation,
+    /// Its time was extended.
+    Refreshed,
+    /// Bound by a REGISTER.
+    Registered,
+    /// Taken away by the network; the UE shall not come back by itself.
+    Rejected,
+    /// Its time was cut by the network.
+    Shortened,
+    /// Taken away by a REGISTER.
+    Unregistered,
+}
+
+impl ContactEvent {
+    /// The value in the reg-event document.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Deactivated => "deactivated",
+            Self::Expired => "expired",
+            Self::Probation => "probation",
+            Self::Refreshed => "refreshed",
+            Self::Registered => "registered",
+            Self::Rejected => "rejected",
+            Self::Shortened => "shortened",
+            Self::Unregistered => "unregistered",
+        }
+    }
+}
+
+/// A contact bound to all identities of a set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    /// A number never used again in this set.
+    pub id: u64,
+    /// The private identity that registered it.
+    pub impi: Box<str>,
+    /// The key of the identity it was registered with; the others of the set came implicitly.
+    pub registered_with: Box<str>,
+    /// The address; of its parameters `expires` is left out.
+    pub contact: NameAddr,
+    /// Preference in thousandths.
+    pub q: u16,
+    /// When it ends.
+    pub expires_at: Instant,
+    /// The Path of its REGISTER, topmost first, each in angle brackets (RFC 3327 §5.3).
+    pub path: Box<[Box<str>]>,
+    /// Call-ID of its last REGISTER.
+    pub call_id: Box<str>,
+    /// Sequence number of its last REGISTER.
+    pub cseq: u32,
+    /// The user part of the Service-Route given for it.
+    pub token: Box<str>,
+    /// What last happened to it.
+    pub event: ContactEvent,
+}
+
+impl Binding {
+    /// Seconds until it ends.
+    #[must_use]
+    pub fn expires_in(&self, now: Instant) -> u64 {
+        self.expires_at.since(now).as_secs()
+    }
+
+    /// Whether it was registered for emergency calls (TS 24.229 §7.2A.13).
+    #[must_use]
+    pub fn is_emergency(&self) -> bool {
+        self.contact.uri.params().has("sos")
+    }
+
+    /// The feature parameters of the contact (RFC 3840 §9).
+    #[must_use]
+    pub const fn params(&self) -> &Params {
+        &self.contact.params
+    }
+}
+
+/// An implicit registration set: identities registered together, and their contacts
+/// (TS 23.228 §5.2.1a).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registration {
+    /// All identities in the order of the profile, barred ones too.
+    pub identities: Box<[PublicIdentity]>,
+    /// The contacts, in the order in which they came.
+    pub bindings: Box<[Binding]>,
+    /// Where charging data goes: the primary charging collection function.
+    pub charging_ccf: Option<Box<str>>,
+}
+
+impl Registration {
+    /// The identity looked up by this key.
+    #[must_use]
+    pub fn identity(&self, key: &str) -> Option<&PublicIdentity> {
+        self.identities.iter().find(|identity| *identity.key == *key)
+    }
+
+    /// The identities that others may see, the default one first (TS 24.229 §5.4.1.2.2F).
+    pub fn associated(&self) -> impl Iterator<Item = &PublicIdentity> {
+        self.identities.iter().filter(|identity| !identity.barred)
+    }
+
+    /// The identity that stands for the user where nothing better is known.
+    #[must_use]
+    pub fn default_identity(&self) -> Option<&PublicIdentity> {
+        self.associated().next()
+    }
+
+    /// The other form, tel or SIP, of this identity: the one with the same number, else the first
+    /// of the other form (TS 24.229 §5.4.3.2).
+    #[must_use]
+    pub fn alias(&self, of: &PublicIdentity) -> Option<&PublicIdentity> {
+        let other_form = || self.associated().filter(|other| other.is_tel() != of.is_tel());
+        match of.number() {
+            Some(number) => other_form().find(|other| other.number() == Some(number)),
+            None => other_form().find(|other| other.is_tel()),
+        }
+    }
+
+    /// The contacts that have not ended.
+    pub fn active(&self, now: Instant) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(move |binding| binding.expires_at > now)
+    }
+
+    /// The contact whose Service-Route has this user part.
+    #[must_use]
+    pub fn by_token(&self, token: &str) -> Option<&Binding> {
+        self.bindings.iter().find(|binding| *binding.token == *token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Option<String> {
+        identity_key(&Uri::parse(text).expect("a URI"))
+    }
+
+    /// G-ID-030
+    #[test]
+    fn parameters_ports_separators_and_escapes_do_not_make_another_identity() {
+        let user = Some("sip:User@home.example".to_owned());
+        assert_eq!(key("sip:User@Home.Example:5060;transport=udp?a=b"), user);
+        assert_eq!(key("sip:%55ser@home.example"), user);
+        assert_ne!(key("sip:user@home.example"), user);
+        assert_eq!(key("tel:+1-555.0100"), key("tel:+15550100;phone-context=x"));
+        let phone = key("sip:+15550100@home.example;user=phone");
+        assert_eq!(key("sip:+1-555-0100;isub=1@home.example"), phone);
+        assert_eq!(key("sip:home.example"), None);
+        assert_eq!(key("urn:service:sos"), None);
+    }
+
+    /// S-ORI-110
+    #[test]
+    fn the_alias_is_the_same_number_in_the_other_form() {
+        let identity = |uri: &str| PublicIdentity::new(uri, false).expect("an identity");
+        let set = Registration {
+            identities: Box::new([
+                identity("sip:alice@home.example"),
+                identity("tel:+15550101"),
+                identity("sip:+15550102@home.example;user=phone"),
+                identity("tel:+15550102"),
+            ]),
+            bindings: Box::new([]),
+            charging_ccf: None,
+        };
+        let alias = |at: usize| set.alias(&set.identities[at]).map(|other| &*other.uri);
+        assert_eq!(alias(0), Some("tel:+15550101"));
+        assert_eq!(alias(2), Some("tel:+15550102"));
+        assert_eq!(alias(3), Some("sip:+15550102@home.example;user=phone"));
+        assert_eq!(alias(1), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! The published registrations: looked up by identity or Service-Route token, replaced as a whole.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use super::registration::{Registration, identity_key};
+use crate::ids::Seed;
+use crate::map::SeededState;
+use crate::sip::Uri;
+
+/// What the owner of the registration state publishes and everybody else reads. A reader takes the
+/// `Arc` and lets go of the map at once; nothing here is ever iterated.
+#[derive(Clone, Debug)]
+pub struct Registrations {
+    by_identity: Arc<DashMap<Box<str>, Arc<Registration>, SeededState>>,
+    by_token: Arc<DashMap<Box<str>, Arc<Registration>, SeededState>>,
+}
+
+impl Registrations {
+    /// Nobody is registered.
+    #[must_use]
+    pub fn new(seed: &Seed) -> Self {
+        let map = || Arc::new(DashMap::with_hasher(SeededState::new(seed)));
+        Self { by_identity: map(), by_token: map() }
+    }
+
+    /// The set that holds the identity with this key, see [`identity_key`].
+    #[must_use]
+    pub fn by_key(&self, key: &str) -> Option<Arc<Registration>> {
+        self.by_identity.get(key).map(|found| Arc::clone(&found))
+    }
+
+    /// The set that holds the identity this URI means; a SIP URI with `user=phone` also means the
+    /// tel URI with its number (TS 24.229 §5.4.3.3).
+    #[must_use]
+    pub fn by_uri(&self, uri: &Uri) -> Option<Arc<Registration>> {
+        let found = identity_key(uri).and_then(|key| self.by_key(&key));
+        found.or_else(|| tel_key(uri).and_then(|key| self.by_key(&key)))
+    }
+
+    /// The set whose contact got a Service-Route with this user part.
+    #[must_use]
+    pub fn by_token(&self, token: &str) -> Option<Arc<Registration>> {
+        self.by_token.get(token).map(|found| Arc::clone(&found))
+    }
+
+    /// Publishes `new` in place of `old`.
+    pub fn replace(&self, old: Option<&Registration>, new: Option<&Arc<Registration>>) {
+        if let Some(old) = old {
+            for identity in &old.identities {
+                if new.is_none_or(|new| new.identity(&identity.key).is_none()) {
+                    self.by_identity.remove(&identity.key);
+                }
+            }
+            for binding in &old.bindings {
+                if new.is_none_or(|new| new.by_token(&binding.token).is_none()) {
+                    self.by_token.remove(&binding.token);
+                }
+            }
+        }
+        let Some(new) = new else { return };
+        for identity in &new.identities {
+            self.by_identity.insert(identity.key.clone(), Arc::clone(new));
+        }
+        for binding in &new.bindings {
+            self.by_token.insert(binding.token.clone(), Arc::clone(new));
+        }
+    }
+
+    /// The number of identities published.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_identity.len()
+    }
+
+    /// Whether nothing is published.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_identity.is_empty() && self.by_token.is_empty()
+    }
+}
+
+/// The key of the tel URI that a SIP URI with `user=phone` stands for (TS 24.229 §5.3.2.1).
+fn tel_key(uri: &Uri) -> Option<String> {
+    let phone = uri.param("user").is_some_and(|value| value.eq_ignore_ascii_case("phone"));
+    let user = uri.as_sip()?.user()?.split(';').next()?;
+    (phone && user.starts_with('+')).then(|| format!("tel:{}", crate::sip::phone_digits(user)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registrar::PublicIdentity;
+
+    fn set(uris: &[&str]) -> Arc<Registration> {
+        let identity = |uri: &&str| PublicIdentity::new(uri, false).expect("an identity");
+        Arc::new(Registration {
+            identities: uris.iter().map(identity).collect(),
+            bindings: Box::new([]),
+            charging_ccf: None,
+        })
+    }
+
+    /// G-ID-020, G-ID-030
+    #[test]
+    fn every_form_of_an_identity_finds_its_set() {
+        let all = Registrations::new(&Seed([7; 32]));
+        let alice = set(&["sip:alice@home.example", "tel:+15550101"]);
+        all.replace(None, Some(&alice));
+        let found = |text: &str| all.by_uri(&Uri::parse(text).expect("a URI")).is_some();
+        assert!(found("sip:alice@HOME.example:5060;transport=tcp"));
+        assert!(found("tel:+1-555-0101"));
+        assert!(found("sip:+15550101@home.example;user=phone"));
+        assert!(!found("sip:+15550101@home.example"));
+        assert!(!found("sip:bob@home.example"));
+    }
+
+    #[test]
+    fn what_the_new_set_lacks_is_gone() {
+        let all = Registrations::new(&Seed([7; 32]));
+        let (old, new) = (set(&["sip:a@h", "sip:b@h"]), set(&["sip:b@h"]));
+        all.replace(None, Some(&old));
+        all.replace(Some(&old), Some(&new));
+        assert!(all.by_key("sip:a@h").is_none());
+        assert_eq!(all.by_key("sip:b@h"), Some(Arc::clone(&new)));
+        all.replace(Some(&new), None);
+        assert!(all.is_empty());
+    }
+}

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::params::{HeaderParams, Params};
 use super::scan::{Scan, SyntaxError, is_lws, is_token, quote, unquote};
-use super::uri::Uri;
+use super::uri::{Uri, check_uri};
 
 /// An address: display name, URI and header parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -250,6 +250,18 @@ pub(super) fn address_param<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         .map_while(Result::ok)
         .find(|(its, _)| its.eq_ignore_ascii_case(name))
         .map(|(_, value)| super::scan::strip_quotes(value.unwrap_or_default()))
+}
+
+/// Checks an address without keeping anything of it.
+pub(super) fn check(text: &str, must_be_bracketed: bool) -> Result<(), SyntaxError> {
+    let parts = Parts::split(text)?;
+    if must_be_bracketed && !parts.bracketed {
+        return Err(SyntaxError::new(parts.uri_at, "URI must stand in < and >"));
+    }
+    check_uri(parts.uri).map_err(|fault| fault.at(parts.uri_at))?;
+    HeaderParams::new(parts.params)
+        .try_for_each(|param| param.map(drop))
+        .map_err(|fault| fault.at(parts.params_at))
 }
 
 #[cfg(test)]

@@ -16,18 +16,25 @@ pub struct Field {
     line: Bytes,
     colon: u32,
     value: Range<u32>,
+    /// Where the line began in the message it was read from; [`NOT_RECEIVED`] for our own lines.
+    offset: u32,
 }
 
+/// The offset of a line of our own.
+const NOT_RECEIVED: u32 = u32::MAX;
+
 impl Field {
-    /// A line as received: `line` with its CRLF, `colon` the offset of the colon in it.
-    pub(super) fn from_wire(line: Bytes, colon: usize) -> Self {
+    /// A line as received: `line` with its CRLF, `colon` the offset of the colon in it, `offset` the
+    /// one of the line in the message.
+    pub(super) fn from_wire(line: Bytes, colon: usize, offset: usize) -> Self {
         let name_end = line.get(..colon).map_or(0, |text| text.trim_ascii_end().len());
         let name = HeaderName::from_bytes(line.get(..name_end).unwrap_or_default());
         let rest = line.get(colon + 1..).unwrap_or_default();
         let start = colon + 1 + (rest.len() - rest.trim_ascii_start().len());
         let end = start + rest.trim_ascii().len();
         let clip = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
-        Self { name, colon: clip(colon), value: clip(start)..clip(end), line }
+        let value = clip(start)..clip(end);
+        Self { name, colon: clip(colon), value, line, offset: clip(offset) }
     }
 
     /// A line of our own; CR and LF in the value become spaces, so that no value can add a header.
@@ -38,7 +45,7 @@ impl Field {
             value.into()
         };
         let line = Bytes::from(format!("{name}: {clean}\r\n"));
-        Self::from_wire(line, name.len())
+        Self::from_wire(line, name.len(), NOT_RECEIVED as usize)
     }
 
     /// Which header it is.
@@ -58,6 +65,28 @@ impl Field {
     #[must_use]
     pub fn value(&self) -> &str {
         std::str::from_utf8(self.raw_value()).unwrap_or_default()
+    }
+
+    /// The offset of the value in the message it was received in; `None` for a line of our own.
+    #[must_use]
+    pub fn value_offset(&self) -> Option<usize> {
+        (self.offset != NOT_RECEIVED).then_some((self.offset + self.value.start) as usize)
+    }
+
+    /// The values of the line with their offsets in [`Field::value`], empty ones included.
+    pub(super) fn elements(&self) -> impl Iterator<Item = (usize, &str)> {
+        let list = self.name.is_list();
+        let value = self.value();
+        let mut next = Some(0);
+        std::iter::from_fn(move || {
+            let start = next?;
+            let text = value.get(start..)?;
+            let len = if list { first_comma(text) } else { None };
+            next = len.map(|len| start + len + 1);
+            let text = len.map_or(Some(text), |len| text.get(..len))?;
+            let trimmed = text.trim_start();
+            Some((start + text.len() - trimmed.len(), trimmed.trim_end()))
+        })
     }
 
     /// The value's bytes without surrounding white space.
@@ -139,6 +168,10 @@ impl Headers {
     #[must_use]
     pub const fn new() -> Self {
         Self { fields: Vec::new() }
+    }
+
+    pub(super) fn with_capacity(lines: usize) -> Self {
+        Self { fields: Vec::with_capacity(lines) }
     }
 
     pub(super) fn push_wire(&mut self, field: Field) {
@@ -395,7 +428,7 @@ mod tests {
     #[test]
     fn set_leaves_one_line_and_does_not_touch_an_equal_one() {
         let mut headers = Headers::new();
-        headers.push_wire(Field::from_wire(Bytes::from_static(b"l:  0\r\n"), 1));
+        headers.push_wire(Field::from_wire(Bytes::from_static(b"l:  0\r\n"), 1, 0));
         headers.push(HeaderName::ContentLength, "5");
         headers.set(HeaderName::ContentLength, "0");
         let lines: Vec<&[u8]> = headers.iter().map(Field::line).collect();

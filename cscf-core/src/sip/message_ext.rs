@@ -7,7 +7,7 @@ use super::message::{Message, Request, Response};
 use super::misc::{parse_expires, parse_max_forwards, parse_rseq};
 use super::name::HeaderName;
 use super::scan::SyntaxError;
-use super::via::Via;
+use super::via::{SentBy, Via};
 
 /// A header that is missing or malformed. The culprit is the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +95,7 @@ readers! {
     /// The `branch` of the topmost Via, read without the rest.
     #[must_use]
     top_branch -> Option<&str> { |it| {
-        let (_, params) = Via::parse_sent_by(it.first_value(HeaderName::Via)?).ok()?;
+        let params = SentBy::read(it.first_value(HeaderName::Via)?).ok()?.rest;
         super::params::HeaderParams::new(params)
             .map_while(Result::ok)
             .find(|(name, _)| name.eq_ignore_ascii_case("branch"))

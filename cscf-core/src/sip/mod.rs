@@ -4,8 +4,11 @@
 //! came, order, folding and compact form included. Typed values are read on demand.
 
 mod address;
+#[cfg(test)]
+mod corpus_tests;
 mod cseq;
 mod escape;
+mod facts;
 mod headers;
 mod message;
 mod message_ext;
@@ -15,13 +18,16 @@ mod name;
 mod params;
 mod parse;
 mod scan;
+mod security;
 mod status;
 mod uri;
+mod validate;
 mod via;
 
 pub use address::{Contacts, NameAddr, q_value};
 pub use cseq::{CSeq, RAck};
 pub use escape::{decode, encode};
+pub use facts::{Facts, ParseFacts, facts};
 pub use headers::{Field, Headers, split_values};
 pub use message::{Message, Request, Response};
 pub use message_ext::HeaderError;
@@ -34,6 +40,8 @@ pub use name::HeaderName;
 pub use params::{Param, Params, comma_pairs, is_valid_token};
 pub use parse::{LIMITS, Limits, ParseError, parse};
 pub use scan::{SyntaxError, quote, unquote};
+pub use security::{IPSEC_3GPP, SecurityMechanism, mechanisms_agree};
 pub use status::reason_phrase;
 pub use uri::{OtherUri, SipUri, TelUri, Uri, UriError, host_eq, host_ip, phone_digits, uri_eq};
+pub use validate::{Invalid, Rejected, check, check_request, check_response, read};
 pub use via::{DEFAULT_PORT, DEFAULT_TLS_PORT, Via};

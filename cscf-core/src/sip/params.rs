@@ -7,6 +7,9 @@ use std::fmt;
 use super::parse::is_token_byte;
 use super::scan::{Scan, SyntaxError, is_lws, is_token, quote, strip_quotes, unquote};
 
+/// The parameters one header value or URI may have; lookups are linear.
+pub(super) const PARAMS_MAX: usize = 64;
+
 /// One parameter; the value as it is on the wire, quotes included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Param {
@@ -188,17 +191,22 @@ const fn is_value_byte(byte: u8) -> bool {
 /// The parameters of a header one by one, borrowed; `;` must come first. Stops behind an error.
 pub(super) struct HeaderParams<'a> {
     scan: Scan<'a>,
+    count: usize,
     failed: bool,
 }
 
 impl<'a> HeaderParams<'a> {
     pub(super) const fn new(text: &'a str) -> Self {
-        Self { scan: Scan::new(text), failed: false }
+        Self { scan: Scan::new(text), count: 0, failed: false }
     }
 
     fn one(&mut self) -> Result<(&'a str, Option<&'a str>), SyntaxError> {
         if !self.scan.eat(b';') {
             return Err(self.scan.error("unexpected text where a parameter or the end should be"));
+        }
+        self.count += 1;
+        if self.count > PARAMS_MAX {
+            return Err(self.scan.error("more than 64 parameters"));
         }
         self.scan.skip_lws();
         let name = self.scan.token("parameter without a name")?;

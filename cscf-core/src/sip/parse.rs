@@ -1,6 +1,9 @@
 //! Reading a datagram or one framed stream message: one pass over the header lines, limits before
 //! allocation, errors with the byte offset.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::headers::{Field, Headers};
@@ -29,52 +32,96 @@ pub const LIMITS: Limits =
 pub struct ParseError {
     /// The offset of the first byte that cannot stand there.
     pub offset: usize,
-    /// What is wrong, lower case, no full stop.
-    pub reason: &'static str,
+    /// What is wrong.
+    pub reason: Cow<'static, str>,
 }
 
 const fn error(offset: usize, reason: &'static str) -> ParseError {
-    ParseError { offset, reason }
+    ParseError { offset, reason: Cow::Borrowed(reason) }
+}
+
+/// A fault that leaves enough of a request to answer it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flaw {
+    pub(super) offset: usize,
+    /// The status of the answer.
+    pub(super) status: u16,
+    /// What is wrong, and the reason phrase of the answer.
+    pub(super) reason: &'static str,
+}
+
+const fn flaw(offset: usize, reason: &'static str) -> Flaw {
+    Flaw { offset, status: 400, reason }
 }
 
 /// Reads one message. Leading CRLFs are skipped (RFC 3261 §7.5); bytes behind Content-Length are
-/// discarded (datagrams, §18.3).
+/// discarded (datagrams, §18.3). A bare LF ends a line too, and leaves as CRLF.
 ///
 /// This is the structure only (start line, header lines, body length); whether the mandatory headers
-/// are there and right is the next step's question.
+/// are there and right is [`super::read`]'s question.
 ///
 /// # Errors
 ///
 /// [`ParseError`] with the offset when the start line, a header line or the length is not SIP.
 pub fn parse(bytes: &Bytes) -> Result<Message, ParseError> {
+    match parse_loose(bytes)? {
+        (message, None) => Ok(message),
+        (_, Some(flaw)) => Err(error(flaw.offset, flaw.reason)),
+    }
+}
+
+/// Reads one message, and the first fault that does not hide the rest of it.
+pub(super) fn parse_loose(bytes: &Bytes) -> Result<(Message, Option<Flaw>), ParseError> {
     if bytes.len() > LIMITS.message_bytes_max {
         return Err(error(LIMITS.message_bytes_max, "message longer than 65535 bytes"));
     }
     let start = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     let mut lines = Lines { bytes, at: start };
-    let (start_line, _) = lines.next_line()?;
-    let start_text = bytes.slice(start_line.clone());
-    let mut headers = Headers::new();
+    let line = lines.next_line().map_err(|flaw| error(flaw.offset, flaw.reason))?;
+    let text = bytes.get(line.clone()).unwrap_or_default();
+    let text = std::str::from_utf8(text)
+        .map_err(|fault| error(line.start + fault.valid_up_to(), "start line is not UTF-8"))?;
+    let (start_line, start_flaw) = StartLine::read(text, line.start)?;
+    let (headers, head_flaw) = header_lines(&mut lines);
+    let (body, body_flaw) = match head_flaw {
+        Some(_) => (bytes.slice(lines.at.min(bytes.len())..), None),
+        None => body(bytes, lines.at, &headers),
+    };
+    let message = match start_line {
+        StartLine::Request(method, uri) => {
+            let request_uri = uri.to_owned();
+            Message::Request(Request { method, request_uri, headers, body })
+        }
+        StartLine::Response(status, reason) => {
+            let reason = reason.to_owned();
+            Message::Response(Response { status, reason, headers, body })
+        }
+    };
+    Ok((message, start_flaw.or(head_flaw).or(body_flaw)))
+}
+
+/// Lines up to the empty one; a line that is no header is left out and the first such reported.
+fn header_lines(lines: &mut Lines<'_>) -> (Headers, Option<Flaw>) {
+    let mut headers = Headers::with_capacity(24);
+    let mut first = None;
     loop {
-        let (line, next) = lines.next_line()?;
-        if line.is_empty() {
-            break;
+        let start = lines.at;
+        match lines.next_line() {
+            Ok(line) if line.is_empty() => return (headers, first),
+            Ok(line) if headers.len() == LIMITS.header_lines_max => {
+                let reason = "more than 256 header lines";
+                let flaw = Flaw { offset: line.start, status: 513, reason };
+                return (headers, first.or(Some(flaw)));
+            }
+            Ok(line) => match lines.field(line) {
+                Ok(field) => headers.push_wire(field),
+                Err(flaw) => first = first.or(Some(flaw)),
+            },
+            Err(flaw) => return (headers, first.or(Some(flaw))),
         }
-        if headers.len() == LIMITS.header_lines_max {
-            return Err(error(line.start, "more than 256 header lines"));
-        }
-        let next = lines.unfold(next)?;
-        let whole = bytes.slice(line.start..next);
-        let colon = memchr::memchr(b':', &whole)
-            .filter(|colon| *colon < line.len())
-            .ok_or(error(line.start, "header line without a colon"))?;
-        if !is_field_name(whole.get(..colon).unwrap_or_default()) {
-            return Err(error(line.start, "header name is not a token"));
-        }
-        headers.push_wire(Field::from_wire(whole, colon));
+        // Every turn takes at least one line end.
+        debug_assert!(lines.at > start);
     }
-    let body = body(bytes, lines.at, &headers)?;
-    start_line_of(&start_text, start_line.start, headers, body)
 }
 
 fn is_field_name(name: &[u8]) -> bool {
@@ -94,88 +141,133 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The next line without its line end, and the offset behind the line end. A bare LF ends a line
-    /// too: some clients send it, and no header value may hold one.
-    fn next_line(&mut self) -> Result<(std::ops::Range<usize>, usize), ParseError> {
+    /// The next line without its line end. A bare LF ends a line too: some clients send it, and no
+    /// header value may hold one.
+    fn next_line(&mut self) -> Result<Range<usize>, Flaw> {
         let start = self.at;
         let rest = self.bytes.get(start..).unwrap_or_default();
         let len = memchr::memchr(b'\n', rest)
-            .ok_or(error(self.bytes.len(), "message ends before the empty line"))?;
+            .ok_or(flaw(self.bytes.len(), "message ends before the empty line"))?;
         let next = start + len + 1;
         if next > LIMITS.head_bytes_max {
-            return Err(error(LIMITS.head_bytes_max, "head longer than 32768 bytes"));
+            let reason = "head longer than 32768 bytes";
+            return Err(Flaw { offset: LIMITS.head_bytes_max, status: 513, reason });
         }
         let end = match rest.get(..len) {
             Some([.., b'\r']) => start + len - 1,
             _ => start + len,
         };
         self.at = next;
-        Ok((start..end, next))
+        Ok(start..end)
     }
 
-    /// Swallows continuation lines (RFC 3261 §7.3.1); gives the offset behind the last one.
-    fn unfold(&mut self, mut next: usize) -> Result<usize, ParseError> {
-        while let Some(b' ' | b'\t') = self.bytes.get(next) {
-            let (line, after) = self.next_line()?;
+    /// The header field whose first line is `line`, with its continuation lines (RFC 3261 §7.3.1).
+    fn field(&mut self, line: Range<usize>) -> Result<Field, Flaw> {
+        let start = line.start;
+        let mut bare_lf = self.at - line.end != 2;
+        while let Some(b' ' | b'\t') = self.bytes.get(self.at) {
+            let more = self.next_line()?;
+            bare_lf |= self.at - more.end != 2;
             // A line of blanks only is the empty line of a careless client, not a continuation.
-            if self.bytes.get(line).is_none_or(|text| text.trim_ascii().is_empty()) {
-                return Err(error(next, "continuation line without content"));
+            if self.bytes.get(more.clone()).is_none_or(|text| text.trim_ascii().is_empty()) {
+                return Err(flaw(more.start, "continuation line without content"));
             }
-            next = after;
         }
-        Ok(next)
+        let whole = self.bytes.slice(start..self.at);
+        let colon = memchr::memchr(b':', &whole)
+            .filter(|colon| *colon < line.len())
+            .ok_or(flaw(start, "header line without a colon"))?;
+        if !is_field_name(whole.get(..colon).unwrap_or_default()) {
+            return Err(flaw(start, "header name is not a token"));
+        }
+        // A CR inside a line would be a line end to the next reader.
+        if let Some(at) =
+            memchr::memchr_iter(b'\r', &whole).find(|at| whole.get(at + 1) != Some(&b'\n'))
+        {
+            return Err(flaw(start + at, "CR without LF in a header line"));
+        }
+        let whole = if bare_lf { with_crlf(&whole) } else { whole };
+        Ok(Field::from_wire(whole, colon, start))
     }
 }
 
-fn body(bytes: &Bytes, start: usize, headers: &Headers) -> Result<Bytes, ParseError> {
+/// The lines with CRLF ends: what leaves us has no other.
+fn with_crlf(lines: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(lines.len() + 8);
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        out.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        out.extend_from_slice(b"\r\n");
+    }
+    out.into()
+}
+
+fn body(bytes: &Bytes, start: usize, headers: &Headers) -> (Bytes, Option<Flaw>) {
     let rest = bytes.slice(start.min(bytes.len())..);
-    let Some(text) = headers.get(HeaderName::ContentLength) else {
-        return Ok(rest);
-    };
+    let length = headers.get(HeaderName::ContentLength).and_then(|text| text.parse::<usize>().ok());
     // Whether the value is a number at all is a question of validation; an unreadable length takes
     // the whole rest, so that a request can still be answered with 400.
-    let Ok(length) = text.parse::<usize>() else {
-        return Ok(rest);
-    };
-    if length > rest.len() {
-        return Err(error(bytes.len(), "body shorter than Content-Length"));
+    match length {
+        None => (rest, None),
+        Some(length) if length > rest.len() => {
+            (rest, Some(flaw(bytes.len(), "body shorter than Content-Length")))
+        }
+        Some(length) => (rest.slice(..length), None),
     }
-    Ok(rest.slice(..length))
 }
 
-fn start_line_of(
-    line: &Bytes,
-    offset: usize,
-    headers: Headers,
-    body: Bytes,
-) -> Result<Message, ParseError> {
-    let text = std::str::from_utf8(line)
-        .map_err(|fault| error(offset + fault.valid_up_to(), "start line is not UTF-8"))?;
-    if let Some(rest) = strip_version(text) {
-        let (status, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-        let code = status
-            .parse::<u16>()
-            .ok()
-            .filter(|code| status.len() == 3 && (100..=699).contains(code))
-            .ok_or(error(offset + 8, "status code is not 100 to 699"))?;
-        let reason = reason.to_owned();
-        return Ok(Message::Response(Response { status: code, reason, headers, body }));
+enum StartLine<'a> {
+    Request(Method, &'a str),
+    Response(u16, &'a str),
+}
+
+impl<'a> StartLine<'a> {
+    fn read(text: &'a str, offset: usize) -> Result<(Self, Option<Flaw>), ParseError> {
+        if let Some(at) = text.find('\r') {
+            return Err(error(offset + at, "CR without LF in the start line"));
+        }
+        if let Some(rest) = strip_version(text) {
+            let (status, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+            let code = status
+                .parse::<u16>()
+                .ok()
+                .filter(|code| status.len() == 3 && (100..=699).contains(code))
+                .ok_or(error(offset + 8, "status code is not 100 to 699"))?;
+            return Ok((Self::Response(code, reason), None));
+        }
+        let (method, rest) = text.split_once(' ').ok_or(error(offset, "start line is not SIP"))?;
+        if method.is_empty() || !method.bytes().all(is_token_byte) {
+            return Err(error(offset, "method is not a token"));
+        }
+        let uri_at = offset + method.len() + 1;
+        let line = rest.trim_end_matches([' ', '\t']);
+        let (uri, version) =
+            line.rsplit_once(' ').ok_or(error(uri_at, "start line without SIP version"))?;
+        let version_at = uri_at + uri.len() + 1;
+        if !is_version(version) {
+            return Err(error(version_at, "start line without SIP version"));
+        }
+        let flaw = if !version.eq_ignore_ascii_case("SIP/2.0") {
+            Some(Flaw { offset: version_at, status: 505, reason: "SIP version is not SIP/2.0" })
+        } else if line.len() != rest.len() {
+            Some(flaw(uri_at + line.len(), "space behind the SIP version"))
+        } else if uri.is_empty() || uri.contains([' ', '\t', '<', '>']) {
+            Some(flaw(uri_at, "Request-URI is empty, has spaces or stands in brackets"))
+        } else {
+            None
+        };
+        Ok((Self::Request(Method::from_token(method), uri.trim()), flaw))
     }
-    let (method, rest) = text.split_once(' ').ok_or(error(offset, "start line is not SIP"))?;
-    if method.is_empty() || !method.bytes().all(is_token_byte) {
-        return Err(error(offset, "method is not a token"));
-    }
-    let uri_at = offset + method.len() + 1;
-    let (uri, version) =
-        rest.rsplit_once(' ').ok_or(error(uri_at, "start line without SIP version"))?;
-    if !version.eq_ignore_ascii_case("SIP/2.0") {
-        return Err(error(uri_at + uri.len() + 1, "SIP version is not SIP/2.0"));
-    }
-    if uri.is_empty() || uri.contains([' ', '\t', '<', '>']) {
-        return Err(error(uri_at, "request URI is empty, has spaces or stands in brackets"));
-    }
-    let method = Method::from_token(method);
-    Ok(Message::Request(Request { method, request_uri: uri.to_owned(), headers, body }))
+}
+
+/// `SIP/` and two numbers.
+fn is_version(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("SIP/"))
+        && text
+            .get(4..)
+            .and_then(|numbers| numbers.split_once('.'))
+            .is_some_and(|(major, minor)| digits(major) && digits(minor))
 }
 
 fn strip_version(text: &str) -> Option<&str> {
@@ -211,5 +303,26 @@ mod tests {
         let text = "OPTIONS sip:bob@ims.example SIP/2.0\r\nno colon\r\n\r\n";
         let fault = parse(&Bytes::from(text)).expect_err("no colon");
         assert_eq!(fault, error(37, "header line without a colon"));
+    }
+
+    #[test]
+    fn a_bare_line_feed_leaves_as_a_full_line_end() {
+        let text = "OPTIONS sip:b SIP/2.0\nX: a\n b\r\n\nbody";
+        let message = parse(&Bytes::from(text)).expect("parses");
+        assert_eq!(&message.to_bytes()[..], b"OPTIONS sip:b SIP/2.0\r\nX: a\r\n b\r\n\r\nbody");
+        let fault = parse(&Bytes::from("OPTIONS sip:b SIP/2.0\r\nX: a\rRoute: b\r\n\r\n"));
+        assert_eq!(fault.expect_err("CR").offset, 27);
+    }
+
+    #[test]
+    fn limits_hold() {
+        let head = "OPTIONS sip:b SIP/2.0\r\n";
+        let many = format!("{head}{}\r\n", "A: b\r\n".repeat(257));
+        let (message, flaw) = parse_loose(&Bytes::from(many)).expect("readable");
+        assert_eq!((message.headers().len(), flaw.map(|flaw| flaw.status)), (256, Some(513)));
+        let long = format!("{head}A: {}\r\n\r\n", "b".repeat(40_000));
+        let (_, flaw) = parse_loose(&Bytes::from(long)).expect("readable");
+        assert_eq!(flaw.map(|flaw| (flaw.status, flaw.offset)), Some((513, 32_768)));
+        assert!(parse(&Bytes::from(vec![b'A'; 70_000])).is_err());
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::escape::{check_escapes, decode, encode, eq_unescaped};
-use super::params::Params;
+use super::params::{PARAMS_MAX, Params};
 use super::scan::SyntaxError;
 
 /// What is wrong with a URI, and where in its text.
@@ -260,50 +260,16 @@ pub fn uri_eq(a: &Uri, b: &Uri) -> bool {
 }
 
 impl SipUri {
-    /// Reads what stands behind `sip:`.
     fn parse(text: &str, secure: bool) -> Result<Self, UriError> {
-        let (userinfo, host_at) = match text.find('@') {
-            Some(at) => (text.get(..at), at + 1),
-            None => (None, 0),
-        };
-        let (user, password) = match userinfo {
-            None => (None, None),
-            Some(info) => {
-                let (user, password) = match info.split_once(':') {
-                    Some((user, password)) => (user, Some(password)),
-                    None => (info, None),
-                };
-                if user.is_empty() {
-                    return Err(SyntaxError::new(0, "user part is empty"));
-                }
-                check(user, 0, is_user_byte, "character cannot stand in a user part")?;
-                if let Some(password) = password {
-                    let at = user.len() + 1;
-                    check(password, at, is_user_byte, "character cannot stand in a password")?;
-                }
-                (Some(user.to_owned()), password.map(str::to_owned))
-            }
-        };
-        let rest = text.get(host_at..).unwrap_or_default();
-        let (host, port, used) = host_port(rest).map_err(|fault| fault.at(host_at))?;
-        let tail_at = host_at + used;
-        let tail = text.get(tail_at..).unwrap_or_default();
-        let (params, headers) = match tail.split_once('?') {
-            Some((params, headers)) => (params, Some(headers)),
-            None => (tail, None),
-        };
-        if let Some(headers) = headers {
-            let at = tail_at + params.len() + 1;
-            check(headers, at, is_header_byte, "character cannot stand in URI headers")?;
-        }
+        let pieces = SipPieces::read(text)?;
         Ok(Self {
             secure,
-            user,
-            password,
-            host: host.to_owned(),
-            port,
-            params: uri_params(params).map_err(|fault| fault.at(tail_at))?,
-            headers: headers.map(str::to_owned),
+            user: pieces.user.map(str::to_owned),
+            password: pieces.password.map(str::to_owned),
+            host: pieces.host.to_owned(),
+            port: pieces.port,
+            params: collect_params(pieces.params),
+            headers: pieces.headers.map(str::to_owned),
         })
     }
 
@@ -393,6 +359,62 @@ impl SipUri {
     }
 }
 
+/// A SIP URI behind its scheme, checked and borrowed.
+struct SipPieces<'a> {
+    user: Option<&'a str>,
+    password: Option<&'a str>,
+    host: &'a str,
+    port: Option<u16>,
+    /// From the first `;`.
+    params: &'a str,
+    headers: Option<&'a str>,
+}
+
+impl<'a> SipPieces<'a> {
+    fn read(text: &'a str) -> Result<Self, UriError> {
+        let (user, password, host_at) = match text.find('@') {
+            Some(at) => {
+                let (user, password) = user_info(text.get(..at).unwrap_or_default())?;
+                (Some(user), password, at + 1)
+            }
+            None => (None, None, 0),
+        };
+        let rest = text.get(host_at..).unwrap_or_default();
+        let (host, port, used) = host_port(rest).map_err(|fault| fault.at(host_at))?;
+        let tail_at = host_at + used;
+        let tail = text.get(tail_at..).unwrap_or_default();
+        let (params, headers) = match tail.split_once('?') {
+            Some((params, headers)) => (params, Some(headers)),
+            None => (tail, None),
+        };
+        check_params(params).map_err(|fault| fault.at(tail_at))?;
+        if let Some(headers) = headers {
+            let at = tail_at + params.len() + 1;
+            check(headers, at, is_header_byte, "character cannot stand in URI headers")?;
+            if headers.split('&').count() > PARAMS_MAX {
+                return Err(SyntaxError::new(at, "more than 64 URI headers"));
+            }
+        }
+        Ok(Self { user, password, host, port, params, headers })
+    }
+}
+
+fn user_info(info: &str) -> Result<(&str, Option<&str>), UriError> {
+    let (user, password) = match info.split_once(':') {
+        Some((user, password)) => (user, Some(password)),
+        None => (info, None),
+    };
+    if user.is_empty() {
+        return Err(SyntaxError::new(0, "user part is empty"));
+    }
+    check(user, 0, is_user_byte, "character cannot stand in a user part")?;
+    if let Some(password) = password {
+        let at = user.len() + 1;
+        check(password, at, is_user_byte, "character cannot stand in a password")?;
+    }
+    Ok((user, password))
+}
+
 impl fmt::Display for SipUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.secure { "sips:" } else { "sip:" })?;
@@ -440,9 +462,10 @@ fn option_eq(a: Option<&str>, b: Option<&str>, ignore_case: bool) -> bool {
 }
 
 fn params_eq(a: &Params, b: &Params) -> bool {
-    let shared = a.iter().all(|param| {
-        b.get(param.name())
-            .is_none_or(|value| eq_unescaped(param.raw_value().unwrap_or_default(), value, true))
+    // A repeated parameter counts by its first value.
+    let shared = a.iter().all(|param| match (a.get(param.name()), b.get(param.name())) {
+        (Some(ours), Some(theirs)) => eq_unescaped(ours, theirs, true),
+        _ => true,
     });
     shared && NEVER_IGNORED.iter().all(|name| a.has(name) == b.has(name))
 }
@@ -487,8 +510,8 @@ impl TelUri {
         if !number.bytes().any(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'*' | b'#')) {
             return Err(SyntaxError::new(0, "telephone number without digits"));
         }
-        let params = uri_params(params).map_err(|fault| fault.at(len))?;
-        Ok(Self { number: number.to_owned(), params })
+        check_params(params).map_err(|fault| fault.at(len))?;
+        Ok(Self { number: number.to_owned(), params: collect_params(params) })
     }
 
     /// The number as written, visual separators inside.
@@ -596,28 +619,49 @@ fn check(
     check_escapes(text).map_err(|fault| fault.at(at))
 }
 
-fn uri_params(text: &str) -> Result<Params, UriError> {
-    let mut params = Params::new();
+/// The parameters of a URI: `;name[=value]` again and again, no white space.
+fn check_params(text: &str) -> Result<(), UriError> {
     let Some(list) = text.strip_prefix(';') else {
         if text.is_empty() {
-            return Ok(params);
+            return Ok(());
         }
         return Err(SyntaxError::new(0, "unexpected text behind the host"));
     };
     let mut at = 1;
-    for part in list.split(';') {
-        let (name, value) = match part.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (part, None),
-        };
-        if name.is_empty() {
+    for (count, part) in list.split(';').enumerate() {
+        if count == PARAMS_MAX {
+            return Err(SyntaxError::new(at, "more than 64 URI parameters"));
+        }
+        if part.is_empty() || part.starts_with('=') {
             return Err(SyntaxError::new(at, "URI parameter without a name"));
         }
         check(part, at, is_param_text_byte, "character cannot stand in a URI parameter")?;
-        params.push_raw(name, value);
         at += part.len() + 1;
     }
-    Ok(params)
+    Ok(())
+}
+
+/// The parameters of a text that passed [`check_params`].
+fn collect_params(text: &str) -> Params {
+    let mut params = Params::new();
+    for part in text.split(';').skip(1) {
+        match part.split_once('=') {
+            Some((name, value)) => params.push_raw(name, Some(value)),
+            None => params.push_raw(part, None),
+        }
+    }
+    params
+}
+
+/// Checks a URI without keeping anything of it.
+pub(super) fn check_uri(text: &str) -> Result<(), UriError> {
+    let colon = text.find(':').unwrap_or(0);
+    let scheme = text.get(..colon).unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips") {
+        let rest = text.get(colon + 1..).unwrap_or_default();
+        return SipPieces::read(rest).map(drop).map_err(|fault| fault.at(colon + 1));
+    }
+    Uri::parse(text).map(drop)
 }
 
 const fn is_unreserved(byte: u8) -> bool {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::params::Params;
+use super::params::{HeaderParams, Params};
 use super::scan::{Scan, SyntaxError, is_lws};
 use super::uri::{check_host, host_ip};
 
@@ -47,52 +47,10 @@ impl Via {
     ///
     /// [`SyntaxError`] with the offset in `text`.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        let (mut via, rest) = Self::parse_sent_by(text)?;
-        let at = text.len() - rest.len();
-        via.params = Params::parse(rest).map_err(|fault| fault.at(at))?;
-        Ok(via)
-    }
-
-    /// Reads protocol and sent-by only; gives the rest of the text, from the first `;`.
-    pub(super) fn parse_sent_by(text: &str) -> Result<(Self, &str), SyntaxError> {
-        let mut scan = Scan::new(text);
-        scan.skip_lws();
-        let name = scan.token("protocol of the Via is missing")?;
-        expect(&mut scan, b'/')?;
-        let version = scan.token("protocol version of the Via is missing")?;
-        expect(&mut scan, b'/')?;
-        let transport = scan.token("transport of the Via is missing")?;
-        if !scan.peek().is_some_and(is_lws) {
-            return Err(scan.error("white space is missing behind the transport of the Via"));
-        }
-        scan.skip_lws();
-        let host_at = scan.at();
-        let host = if scan.peek() == Some(b'[') {
-            let host = scan.take_while(|byte| byte != b']' && !is_lws(byte));
-            if !scan.eat(b']') {
-                return Err(scan.error("IPv6 address of the Via is not closed"));
-            }
-            text.get(host_at..=host_at + host.len()).unwrap_or_default()
-        } else {
-            scan.take_while(|byte| !is_lws(byte) && !matches!(byte, b':' | b';' | b','))
-        };
-        check_host(host).map_err(|fault| fault.at(host_at))?;
-        let mut port = None;
-        if scan.eat_separator(b':') {
-            let at = scan.at();
-            let digits = scan.take_while(|byte| byte.is_ascii_digit());
-            let number = digits.parse().map_err(|_| SyntaxError::new(at, "port of the Via"))?;
-            port = Some(number);
-        }
-        scan.skip_lws();
-        let via = Self {
-            protocol: format!("{name}/{version}"),
-            transport: transport.to_owned(),
-            host: host.to_owned(),
-            port,
-            params: Params::new(),
-        };
-        Ok((via, scan.rest()))
+        let sent = SentBy::read(text)?;
+        let at = text.len() - sent.rest.len();
+        let params = Params::parse(sent.rest).map_err(|fault| fault.at(at))?;
+        Ok(Self { params, ..Self::from(&sent) })
     }
 
     /// The `branch` parameter.
@@ -162,6 +120,71 @@ impl Via {
     pub fn set_rport(&mut self, port: u16) {
         self.params.set("rport", &port.to_string());
     }
+}
+
+/// Protocol and sent-by of a Via, borrowed, and the rest of the text from the first `;`.
+pub(super) struct SentBy<'a> {
+    name: &'a str,
+    version: &'a str,
+    transport: &'a str,
+    host: &'a str,
+    port: Option<u16>,
+    pub(super) rest: &'a str,
+}
+
+impl<'a> SentBy<'a> {
+    pub(super) fn read(text: &'a str) -> Result<Self, SyntaxError> {
+        let mut scan = Scan::new(text);
+        scan.skip_lws();
+        let name = scan.token("protocol of the Via is missing")?;
+        expect(&mut scan, b'/')?;
+        let version = scan.token("protocol version of the Via is missing")?;
+        expect(&mut scan, b'/')?;
+        let transport = scan.token("transport of the Via is missing")?;
+        if !scan.peek().is_some_and(is_lws) {
+            return Err(scan.error("white space is missing behind the transport of the Via"));
+        }
+        scan.skip_lws();
+        let host_at = scan.at();
+        let host = if scan.peek() == Some(b'[') {
+            let host = scan.take_while(|byte| byte != b']' && !is_lws(byte));
+            if !scan.eat(b']') {
+                return Err(scan.error("IPv6 address of the Via is not closed"));
+            }
+            text.get(host_at..=host_at + host.len()).unwrap_or_default()
+        } else {
+            scan.take_while(|byte| !is_lws(byte) && !matches!(byte, b':' | b';' | b','))
+        };
+        check_host(host).map_err(|fault| fault.at(host_at))?;
+        let mut port = None;
+        if scan.eat_separator(b':') {
+            let fault = scan.error("port of the Via is not a number from 0 to 65535");
+            let digits = scan.take_while(|byte| byte.is_ascii_digit());
+            port = Some(digits.parse().map_err(|_| fault)?);
+        }
+        scan.skip_lws();
+        Ok(Self { name, version, transport, host, port, rest: scan.rest() })
+    }
+}
+
+impl From<&SentBy<'_>> for Via {
+    /// The Via without parameters.
+    fn from(sent: &SentBy<'_>) -> Self {
+        Self {
+            protocol: format!("{}/{}", sent.name, sent.version),
+            transport: sent.transport.to_owned(),
+            host: sent.host.to_owned(),
+            port: sent.port,
+            params: Params::new(),
+        }
+    }
+}
+
+/// Checks one value without keeping anything of it.
+pub(super) fn check(text: &str) -> Result<(), SyntaxError> {
+    let sent = SentBy::read(text)?;
+    let at = text.len() - sent.rest.len();
+    HeaderParams::new(sent.rest).try_for_each(|param| param.map(drop)).map_err(|fault| fault.at(at))
 }
 
 fn expect(scan: &mut Scan<'_>, byte: u8) -> Result<(), SyntaxError> {

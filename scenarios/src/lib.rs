@@ -1,5 +1,6 @@
 //! The bench: lab, UE emulator, scenarios, reports, and the command `cscf`.
 
+pub mod builtin;
 pub mod lab;
 pub mod report;
 pub mod script;

@@ -1,5 +1,8 @@
 //! A message in a word or two: `INVITE`, `183 (INVITE)`, `UAR`, `UAA 2001`.
 
+use bytes::Bytes;
+use cscf_core::diameter::dictionary::{Kind, lookup};
+use cscf_core::diameter::{self, Avp};
 use cscf_core::sip::{self, HeaderName, Message};
 use cscf_core::trace::{Protocol, Wire};
 
@@ -46,9 +49,33 @@ pub fn diameter_label(bytes: &[u8]) -> String {
     format!("{name}{}", if flags & 0x80 == 0 { 'A' } else { 'R' })
 }
 
-/// The values of an AVP by its name, at any depth; `Command` gives the abbreviation.
+/// The values of an AVP by its name, at any depth: text as it is, numbers in decimal, octets in
+/// hexadecimal.
 #[must_use]
-pub fn avp_values(bytes: &[u8], name: &str) -> Vec<String> {
-    let _ = (bytes, name);
-    Vec::new()
+pub fn avp_values(bytes: &Bytes, name: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Ok(message) = diameter::Message::decode(bytes) {
+        collect(&message.avps, name, &mut out);
+    }
+    out
+}
+
+fn collect(avps: &[Avp], name: &str, out: &mut Vec<String>) {
+    for avp in avps {
+        let kind = lookup(avp.code, avp.vendor).map(|row| row.kind);
+        if avp.name() == name {
+            out.push(match kind {
+                Some(Kind::Text) => avp.as_text().unwrap_or_default().to_owned(),
+                Some(Kind::Enumerated | Kind::Unsigned32) => {
+                    avp.as_u32().map(|number| number.to_string()).unwrap_or_default()
+                }
+                _ => avp.data.iter().map(|byte| format!("{byte:02x}")).collect(),
+            });
+        }
+        if kind == Some(Kind::Grouped)
+            && let Ok(inner) = avp.as_group()
+        {
+            collect(&inner, name, out);
+        }
+    }
 }

@@ -1,1 +1,340 @@
-//! The P-CSCF.
+//! The P-CSCF (TS 24.229 §5.2): the edge between UEs and the home network. It keeps who is
+//! registered on which flow, asserts identities, guards what crosses the trust boundary, and keeps
+//! UEs on the routes they were given.
+//!
+//! Reading order: [`Config`]; this file (dispatch); `register` (§5.2.2), `originating` (§5.2.6.3),
+//! `terminating` (§5.2.6.4), `responses`; `reg_event` (§5.2.3); `bindings` and `dialogs` are the
+//! state, `edit` the trust boundary. Every decision about a UE starts from its flow and its record
+//! in `bindings`.
+
+mod bindings;
+mod charging;
+mod config;
+mod dialogs;
+mod edit;
+mod exchange;
+mod identity;
+mod originating;
+mod register;
+mod responses;
+mod terminating;
+mod tokens;
+
+use std::collections::BTreeMap;
+
+use cscf_core::clause::{Clause, own, rfc3261, ts24229};
+use cscf_core::dialog::field;
+use cscf_core::role::{
+    Action, Actions, Answered, ContextId, Env, Incoming, RequestKind, Role, Side,
+};
+use cscf_core::sip::{HeaderName, Method, Request, Uri, reason_phrase};
+use cscf_core::time::Duration;
+use cscf_core::transport::{Flow, FlowEvent, Transport};
+
+pub use config::{AIR_ACCESS_TYPES, Charging, Config, Limits, RouteMismatch, Stranger};
+pub use tokens::{DialogId, SubscriptionId, UeId};
+
+use bindings::Bindings;
+use dialogs::Dialogs;
+use exchange::Exchange;
+use tokens::Token;
+
+/// How long a dialog outlives its UE, so that the network's last BYE and NOTIFY still get through:
+/// 64 × T1 on the radio side.
+const DIALOG_LINGER: Duration = Duration::from_secs(128);
+
+/// The P-CSCF.
+#[derive(Debug)]
+pub struct Pcscf {
+    config: Config,
+    bindings: Bindings,
+    dialogs: Dialogs,
+    exchanges: BTreeMap<ContextId, Exchange>,
+}
+
+/// The timers of a P-CSCF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// A dialog may have come to its end.
+    Dialog(DialogId),
+    /// A registration, or the wait for one, may have come to its end.
+    Ue(UeId),
+}
+
+/// What an operator may order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Send new UEs elsewhere (305), or no longer.
+    Drain(bool),
+    /// Refuse new work with 503 and this Retry-After in seconds, or no longer.
+    Overload(Option<u32>),
+}
+
+impl Pcscf {
+    /// A P-CSCF that knows no UE yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            bindings: Bindings::default(),
+            dialogs: Dialogs::default(),
+            exchanges: BTreeMap::new(),
+        }
+    }
+
+    /// The number of UEs with a registration.
+    #[must_use]
+    pub const fn registered_count(&self) -> usize {
+        self.bindings.registered_count()
+    }
+
+    /// The number of dialogs through this node.
+    #[must_use]
+    pub fn dialog_count(&self) -> usize {
+        self.dialogs.len()
+    }
+
+    /// Whether nothing of any UE, dialog or transaction is remembered.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.bindings.is_empty() && self.dialogs.is_empty() && self.exchanges.is_empty()
+    }
+
+    /// The text of one of our tokens as a URI in angle brackets, loose routing. `transport` is named
+    /// unless it is UDP, so that a UE comes back the way it is reached.
+    fn own_uri(&self, env: &Env<'_>, token: Token, transport: Transport) -> String {
+        let user = token.text(env.ids.shard());
+        let uri = &self.config.uri;
+        match transport {
+            Transport::Udp => format!("<sip:{user}@{uri};lr>"),
+            other => format!("<sip:{user}@{uri};transport={};lr>", other.param_name()),
+        }
+    }
+
+    /// Whether this URI names the node itself and nobody behind it.
+    fn is_own_address(&self, uri: &str) -> bool {
+        let Some((host, port)) = host_port(uri) else { return false };
+        let own = format!("sip:{}", self.config.uri);
+        host_port(&own).is_some_and(|own| own == (host, port))
+            && token_of(uri).is_none()
+            && Uri::parse(uri).is_ok_and(|uri| uri.user().is_none())
+    }
+
+    /// Answers, and keeps why.
+    fn refuse(
+        env: &mut Env<'_>,
+        out: &mut Actions<Timer>,
+        incoming: &Incoming,
+        status: u16,
+        why: (Clause, String),
+    ) {
+        let (clause, text) = why;
+        let method = &incoming.request.method;
+        let remote = incoming.flow.remote;
+        if incoming.kind == RequestKind::Ack {
+            env.refuse(clause, || format!("ACK from {remote} dropped: {text}"));
+            return;
+        }
+        env.refuse(clause, || format!("{method} from {remote} gets {status}: {text}"));
+        let response = incoming.request.response(status, reason_phrase(status));
+        out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
+    }
+
+    /// Answers 503 with Retry-After.
+    fn refuse_overloaded(
+        env: &mut Env<'_>,
+        out: &mut Actions<Timer>,
+        incoming: &Incoming,
+        retry_after: u32,
+    ) {
+        let method = &incoming.request.method;
+        env.refuse(ts24229("4.12"), || {
+            format!("{method} gets 503: this P-CSCF is overloaded, Retry-After {retry_after} s")
+        });
+        let mut response = incoming.request.response(503, reason_phrase(503));
+        response.headers.push(HeaderName::RetryAfter, &retry_after.to_string());
+        out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
+    }
+
+    /// OPTIONS to the node itself is a keep-alive; it is answered whoever asks (RFC 3261 §11).
+    fn answer_ping(
+        &self,
+        env: &mut Env<'_>,
+        incoming: &Incoming,
+        out: &mut Actions<Timer>,
+    ) -> bool {
+        let request = &incoming.request;
+        if request.method != Method::Options || !self.is_own_address(&request.request_uri) {
+            return false;
+        }
+        if let Some(retry_after) = self.config.overload {
+            Self::refuse_overloaded(env, out, incoming, retry_after);
+            return true;
+        }
+        env.note(rfc3261("11.2"), || "OPTIONS to this node itself: 200".to_owned());
+        let response = request.response(200, reason_phrase(200));
+        out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
+        true
+    }
+
+    /// Removes a UE. Its dialogs stay a while for the network's last BYE and NOTIFY.
+    fn remove_ue(&mut self, env: &mut Env<'_>, id: UeId, why: &str, out: &mut Actions<Timer>) {
+        let Some(ue) = self.bindings.get(id) else { return };
+        env.note(ts24229("5.2.5"), || format!("{} at {} is gone: {why}", ue.impi(), ue.flow));
+        self.bindings.remove(id);
+        self.after_removal(env, id, out);
+    }
+
+    /// What remains to be done when a UE's record has gone.
+    fn after_removal(&mut self, env: &Env<'_>, id: UeId, out: &mut Actions<Timer>) {
+        out.push(Action::ClearTimer { timer: Timer::Ue(id) });
+        for dialog in self.dialogs.all_of(id) {
+            let Some(record) = self.dialogs.get_mut(dialog) else { continue };
+            record.expires_at = record.expires_at.min(env.now + DIALOG_LINGER);
+            out.push(Action::SetTimer { timer: Timer::Dialog(dialog), at: record.expires_at });
+        }
+    }
+
+    /// Sets the timer of a UE to the end of its last registration and the guard behind it.
+    fn arm_ue(&self, id: UeId, out: &mut Actions<Timer>) {
+        let Some(ue) = self.bindings.get(id) else { return };
+        let guard = if ue.is_registered() { self.config.expiry_guard } else { Duration::ZERO };
+        out.push(Action::SetTimer { timer: Timer::Ue(id), at: ue.ends_at() + guard });
+    }
+
+    fn on_ue_timer(&mut self, env: &mut Env<'_>, id: UeId, out: &mut Actions<Timer>) {
+        let Some(ue) = self.bindings.get(id) else { return };
+        if !ue.is_registered() {
+            if ue.pending_until <= env.now {
+                self.remove_ue(env, id, "no answer to the challenge in time", out);
+            } else {
+                self.arm_ue(id, out);
+            }
+            return;
+        }
+        let (now, guard) = (env.now, self.config.expiry_guard);
+        let impi = ue.impi().to_owned();
+        if self.bindings.deregister(id, |registration| registration.expires_at + guard <= now) {
+            env.note(ts24229("5.2.5"), || format!("the last registration of {impi} has expired"));
+            self.after_removal(env, id, out);
+        } else {
+            self.arm_ue(id, out);
+        }
+    }
+
+    fn on_dialog_timer(&mut self, env: &mut Env<'_>, id: DialogId, out: &mut Actions<Timer>) {
+        let Some(dialog) = self.dialogs.get(id) else { return };
+        if env.now < dialog.expires_at {
+            out.push(Action::SetTimer { timer: Timer::Dialog(id), at: dialog.expires_at });
+            return;
+        }
+        env.note(own("dialog expiry"), || {
+            format!("dialog {} is forgotten: nothing refreshed it in time", dialog.call_id)
+        });
+        self.dialogs.remove(id);
+    }
+}
+
+impl Role for Pcscf {
+    type Command = Command;
+    type Timer = Timer;
+
+    fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<Timer>) {
+        if self.answer_ping(env, &incoming, out) {
+            return;
+        }
+        let trusted = self.config.trusts(incoming.flow.remote);
+        match (trusted, incoming.request.method == Method::Register) {
+            (false, true) => self.register_from_ue(env, incoming, out),
+            (false, false) => self.request_from_ue(env, incoming, out),
+            (true, false) => self.request_from_core(env, incoming, out),
+            (true, true) => {
+                let why = "a REGISTER from inside the core has no place here".to_owned();
+                Self::refuse(env, out, &incoming, 403, (ts24229("5.2.2.1"), why));
+            }
+        }
+    }
+
+    fn on_response(&mut self, env: &mut Env<'_>, answered: Answered, out: &mut Actions<Timer>) {
+        match self.exchanges.get(&answered.context) {
+            Some(Exchange::Register(_)) => self.register_response(env, answered, out),
+            Some(Exchange::Call(call)) => {
+                let call = call.clone();
+                self.call_response(env, &call, answered, out);
+            }
+            None => self.late_response(env, answered, out),
+        }
+    }
+
+    fn on_context_end(&mut self, context: ContextId) {
+        if let Some(Exchange::Call(call)) = self.exchanges.remove(&context) {
+            self.call_ended(&call);
+        }
+    }
+
+    fn on_timer(&mut self, env: &mut Env<'_>, timer: Timer, out: &mut Actions<Timer>) {
+        match timer {
+            Timer::Dialog(id) => self.on_dialog_timer(env, id, out),
+            Timer::Ue(id) => self.on_ue_timer(env, id, out),
+        }
+    }
+
+    fn on_flow(&mut self, env: &mut Env<'_>, event: FlowEvent, _out: &mut Actions<Timer>) {
+        // Only the end of a connection is the end of a flow: a datagram that came back may be
+        // followed by one that arrives.
+        let FlowEvent::Closed { flow, cause } = event else { return };
+        for id in self.bindings.on_flow(&flow) {
+            let Some(ue) = self.bindings.get_mut(id) else { continue };
+            ue.flow_lost = true;
+            env.note(ts24229("5.2.8.1"), || format!("the connection of {flow} ended: {cause}"));
+        }
+    }
+
+    fn on_command(&mut self, env: &mut Env<'_>, command: Command, _out: &mut Actions<Timer>) {
+        env.note(own("operator"), || format!("{command:?}"));
+        match command {
+            Command::Drain(on) => self.config.draining = on,
+            Command::Overload(retry_after) => self.config.overload = retry_after,
+        }
+    }
+
+    fn side(&self, flow: &Flow) -> Side {
+        if self.config.trusts(flow.remote) {
+            return Side::Core;
+        }
+        self.bindings.any_at(flow.remote).map_or(Side::Core, |ue| ue.side)
+    }
+
+    fn proxy_extensions(&self) -> &[&str] {
+        &["sec-agree"]
+    }
+}
+
+/// Our token in the Route that named us.
+fn own_token(incoming: &Incoming) -> Option<Token> {
+    token_of(incoming.own_route.as_deref()?)
+}
+
+/// Our token in a URI or name-addr.
+fn token_of(address: &str) -> Option<Token> {
+    let uri = field::uri_of(address);
+    let rest = uri.split_once(':').map(|(_, rest)| rest)?;
+    Token::parse(rest.split_once('@')?.0)
+}
+
+/// Host in lower case and port (5060 if none) of a SIP URI.
+fn host_port(uri: &str) -> Option<(String, u16)> {
+    let uri = Uri::parse(field::uri_of(uri)).ok()?;
+    Some((uri.host()?.to_ascii_lowercase(), uri.port().unwrap_or(5060)))
+}
+
+/// Whether the request asks for an emergency service (RFC 5031 §4.2).
+fn is_emergency(request: &Request) -> bool {
+    let uri = request.request_uri.to_ascii_lowercase();
+    uri == "urn:service:sos" || uri.starts_with("urn:service:sos.")
+}
+
+/// Host and port of the topmost Via, lower case; empty if it cannot be read.
+fn sent_by(request: &Request) -> String {
+    request.via().map(|via| via.sent_by()).unwrap_or_default()
+}

@@ -1,0 +1,301 @@
+//! What the P-CSCF knows of each UE (TS 24.229 §5.2.2.1): its flow and IP association, its
+//! registrations with Service-Route and identities, and when all that ends. One record per UE and
+//! flow; its number is the token in Path.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use cscf_core::role::Side;
+use cscf_core::time::Instant;
+use cscf_core::transport::Flow;
+
+use crate::config::Limits;
+use crate::identity::Identity;
+use crate::tokens::UeId;
+
+/// Public identities a UE may register explicitly over one flow.
+pub(crate) const REGISTRATIONS_MAX: usize = 8;
+
+/// What names a UE on an unprotected access: source address and port, sent-by, private identity
+/// (TS 33.203 §N.2.1.1).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Association {
+    /// Source address and port of its packets.
+    pub(crate) source: SocketAddr,
+    /// Host and port in its Via, lower case.
+    pub(crate) sent_by: Box<str>,
+    /// Private identity.
+    pub(crate) impi: Box<str>,
+}
+
+/// One registered public identity with its implicit registration set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Registration {
+    /// Key of the identity in To of the REGISTER.
+    pub(crate) aor: Box<str>,
+    /// The registered contact URI.
+    pub(crate) contact: Box<str>,
+    /// The Service-Route values in order.
+    pub(crate) service_route: Vec<Box<str>>,
+    /// P-Associated-URI; the first is the default.
+    pub(crate) associated: Vec<Identity>,
+    /// The home network's name from the 200.
+    pub(crate) term_ioi: Option<Box<str>>,
+    /// When it ends unless refreshed.
+    pub(crate) expires_at: Instant,
+}
+
+/// A UE on one flow.
+#[derive(Clone, Debug)]
+pub(crate) struct Ue {
+    /// What it is recognised by.
+    pub(crate) association: Association,
+    /// Where requests to it go.
+    pub(crate) flow: Flow,
+    /// The flow's connection is gone.
+    pub(crate) flow_lost: bool,
+    /// Timer values towards it.
+    pub(crate) side: Side,
+    /// It registered for outbound (RFC 5626).
+    pub(crate) outbound: bool,
+    /// Its registrations; empty while the first one is pending.
+    pub(crate) registrations: Vec<Registration>,
+    /// When an unfinished first registration is forgotten.
+    pub(crate) pending_until: Instant,
+}
+
+impl Ue {
+    /// Its private identity.
+    #[must_use]
+    pub(crate) fn impi(&self) -> &str {
+        &self.association.impi
+    }
+
+    /// Whether it has a registration.
+    #[must_use]
+    pub(crate) const fn is_registered(&self) -> bool {
+        !self.registrations.is_empty()
+    }
+
+    /// The last moment this record is good for anything.
+    #[must_use]
+    pub(crate) fn ends_at(&self) -> Instant {
+        let last = self.registrations.iter().map(|registration| registration.expires_at).max();
+        last.unwrap_or(self.pending_until)
+    }
+
+    /// The registration and the registered form of an identity the UE prefers.
+    #[must_use]
+    pub(crate) fn find(&self, wanted: &Identity) -> Option<(&Registration, &Identity)> {
+        let all = || {
+            self.registrations.iter().flat_map(|registration| {
+                registration.associated.iter().map(move |identity| (registration, identity))
+            })
+        };
+        let same = |identity: &Identity| identity.key == wanted.key;
+        all()
+            .find(|(_, identity)| same(identity) && identity.is_tel == wanted.is_tel)
+            .or_else(|| all().find(|(_, identity)| same(identity)))
+    }
+
+    /// The registration and identity to assert when the UE prefers none.
+    #[must_use]
+    pub(crate) fn default_identity(&self) -> Option<(&Registration, &Identity)> {
+        self.registrations.iter().find_map(|registration| {
+            registration.associated.first().map(|identity| (registration, identity))
+        })
+    }
+}
+
+/// All UEs with their indexes.
+#[derive(Debug, Default)]
+pub(crate) struct Bindings {
+    ues: BTreeMap<UeId, Ue>,
+    by_association: BTreeMap<Association, UeId>,
+    by_impi: BTreeSet<(Box<str>, UeId)>,
+    pending: BTreeSet<(Instant, UeId)>,
+    registered_count: usize,
+}
+
+impl Bindings {
+    /// Whether nothing is known of any UE.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ues.is_empty()
+    }
+
+    /// The number of UEs with a registration.
+    #[must_use]
+    pub(crate) const fn registered_count(&self) -> usize {
+        self.registered_count
+    }
+
+    /// A record.
+    #[must_use]
+    pub(crate) fn get(&self, id: UeId) -> Option<&Ue> {
+        self.ues.get(&id)
+    }
+
+    /// A record, to change what no index holds.
+    pub(crate) fn get_mut(&mut self, id: UeId) -> Option<&mut Ue> {
+        self.ues.get_mut(&id)
+    }
+
+    /// The record of exactly this association.
+    #[must_use]
+    pub(crate) fn of_association(&self, association: &Association) -> Option<UeId> {
+        self.by_association.get(association).copied()
+    }
+
+    /// The registered UE a packet comes from: the one with this source and sent-by, else the only
+    /// one at this source (a UE may write another sent-by once it knows its translated address).
+    #[must_use]
+    pub(crate) fn registered_at(&self, source: SocketAddr, sent_by: &str) -> Option<UeId> {
+        let mut only = None;
+        let mut others = false;
+        for (association, id) in self.at(source) {
+            if !self.get(id).is_some_and(Ue::is_registered) {
+                continue;
+            }
+            if *association.sent_by == *sent_by {
+                return Some(id);
+            }
+            others |= only.replace(id).is_some();
+        }
+        only.filter(|_| !others)
+    }
+
+    /// Any UE at this source, registered or not.
+    #[must_use]
+    pub(crate) fn any_at(&self, source: SocketAddr) -> Option<&Ue> {
+        self.at(source).next().and_then(|(_, id)| self.get(id))
+    }
+
+    /// Every UE with this private identity.
+    pub(crate) fn of_impi(&self, impi: &str) -> impl Iterator<Item = UeId> {
+        let key: Box<str> = impi.into();
+        let from = (key.clone(), UeId(0));
+        self.by_impi.range(from..).take_while(move |(name, _)| *name == key).map(|(_, id)| *id)
+    }
+
+    /// Records a UE in its first registration. When too many are pending the oldest is forgotten.
+    pub(crate) fn insert(&mut self, id: UeId, ue: Ue, limits: Limits) {
+        while self.pending.len() >= limits.pending_max.max(1) {
+            let Some((_, oldest)) = self.pending.first().copied() else { break };
+            self.remove(oldest);
+        }
+        if let Some(old) = self.by_association.insert(ue.association.clone(), id) {
+            self.remove(old);
+            self.by_association.insert(ue.association.clone(), id);
+        }
+        self.by_impi.insert((ue.association.impi.clone(), id));
+        self.pending.insert((ue.pending_until, id));
+        self.ues.insert(id, ue);
+    }
+
+    /// Gives a pending UE more time.
+    pub(crate) fn prolong(&mut self, id: UeId, until: Instant) {
+        let Some(ue) = self.ues.get_mut(&id) else { return };
+        if ue.is_registered() {
+            return;
+        }
+        self.pending.remove(&(ue.pending_until, id));
+        ue.pending_until = until;
+        self.pending.insert((until, id));
+    }
+
+    /// Stores or replaces the registration of one identity.
+    pub(crate) fn register(&mut self, id: UeId, registration: Registration) {
+        let Some(ue) = self.ues.get_mut(&id) else { return };
+        if !ue.is_registered() {
+            self.pending.remove(&(ue.pending_until, id));
+            self.registered_count += 1;
+        }
+        let old = ue.registrations.iter_mut().find(|old| old.aor == registration.aor);
+        match old {
+            Some(old) => *old = registration,
+            None => {
+                if ue.registrations.len() >= REGISTRATIONS_MAX {
+                    ue.registrations.remove(0);
+                }
+                ue.registrations.push(registration);
+            }
+        }
+    }
+
+    /// Removes the registrations for which `gone` says so; says whether the record went with the
+    /// last of them.
+    pub(crate) fn deregister(&mut self, id: UeId, gone: impl Fn(&Registration) -> bool) -> bool {
+        let Some(ue) = self.ues.get_mut(&id) else { return false };
+        if !ue.is_registered() {
+            return false;
+        }
+        ue.registrations.retain(|registration| !gone(registration));
+        if ue.is_registered() {
+            return false;
+        }
+        self.registered_count = self.registered_count.saturating_sub(1);
+        self.forget(id);
+        true
+    }
+
+    /// Removes a record.
+    pub(crate) fn remove(&mut self, id: UeId) {
+        if self.get(id).is_some_and(Ue::is_registered) {
+            self.registered_count = self.registered_count.saturating_sub(1);
+        }
+        self.forget(id);
+    }
+
+    /// The other registered UEs with the same source and sent-by, and those of the same private
+    /// identity with the same contact: a successful registration takes their place
+    /// (TS 33.203 §N.2.1.1).
+    #[must_use]
+    pub(crate) fn superseded_by(&self, id: UeId, contact: &str) -> Vec<UeId> {
+        let Some(ue) = self.get(id) else { return Vec::new() };
+        let key = &ue.association;
+        let same_place = self
+            .at(key.source)
+            .filter(|(other, _)| other.sent_by == key.sent_by && other.impi != key.impi)
+            .map(|(_, other)| other);
+        let same_contact = self.of_impi(&key.impi).filter(|other| {
+            self.get(*other).is_some_and(|ue| {
+                ue.registrations.iter().any(|registration| *registration.contact == *contact)
+            })
+        });
+        let mut out: Vec<UeId> = same_place.chain(same_contact).filter(|it| *it != id).collect();
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+
+    /// The UEs whose requests come and go by this flow.
+    #[must_use]
+    pub(crate) fn on_flow(&self, flow: &Flow) -> Vec<UeId> {
+        let same = |ue: &Ue| {
+            let known = &ue.flow;
+            known.transport == flow.transport && known.conn == flow.conn && known.sa == flow.sa
+        };
+        self.at(flow.remote)
+            .map(|(_, id)| id)
+            .filter(|id| self.get(*id).is_some_and(same))
+            .collect()
+    }
+
+    fn at(&self, source: SocketAddr) -> impl Iterator<Item = (&Association, UeId)> {
+        let from = Association { source, sent_by: "".into(), impi: "".into() };
+        self.by_association
+            .range(from..)
+            .take_while(move |(association, _)| association.source == source)
+            .map(|(association, id)| (association, *id))
+    }
+
+    fn forget(&mut self, id: UeId) {
+        let Some(ue) = self.ues.remove(&id) else { return };
+        self.pending.remove(&(ue.pending_until, id));
+        self.by_impi.remove(&(ue.association.impi.clone(), id));
+        if self.by_association.get(&ue.association) == Some(&id) {
+            self.by_association.remove(&ue.association);
+        }
+    }
+}

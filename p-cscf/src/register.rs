@@ -1,0 +1,508 @@
+//! REGISTER both ways (TS 24.229 §5.2.2): Path, visited network and charging towards the home
+//! network; keys and charging off the way back; what a 200 makes of the UE. There is no security
+//! agreement here yet: an offer of one is taken off and answered by none.
+
+use cscf_core::auth::{Challenge, Credentials, IntegrityProtected};
+use cscf_core::clause::{own, rfc3261, ts24229, ts33203};
+use cscf_core::dialog::field;
+use cscf_core::role::{Action, Actions, Answered, Cause, ContextId, Env, Incoming, NextHop, Side};
+use cscf_core::sip::{Contacts, HeaderName, Headers, Request, Response, Uri, quote, reason_phrase};
+use cscf_core::time::{Duration, Instant};
+use cscf_core::transport::{Flow, Transport};
+
+use crate::bindings::{Association, Registration, Ue};
+use crate::exchange::{Exchange, Register, Wish};
+use crate::identity::Identity;
+use crate::tokens::{self, Token, UeId};
+use crate::{Pcscf, Timer, charging, edit, sent_by};
+
+/// The longest identity, contact or route that is kept, in bytes.
+const KEPT_MAX: usize = 1024;
+/// Entries of a Service-Route or P-Associated-URI that are kept.
+const LIST_MAX: usize = 32;
+
+/// What a REGISTER says of its sender.
+struct Facts {
+    association: Association,
+    aor: Box<str>,
+    wish: Wish,
+    removes: bool,
+    outbound: bool,
+    emergency: bool,
+    sec_agree: bool,
+    answers: bool,
+    side: Side,
+}
+
+/// Status, clause and reason of a refusal.
+type Refusal = (u16, &'static str, String);
+
+impl Pcscf {
+    /// A REGISTER from a UE (TS 24.229 §5.2.2.1).
+    pub(crate) fn register_from_ue(
+        &mut self,
+        env: &mut Env<'_>,
+        incoming: Incoming,
+        out: &mut Actions<Timer>,
+    ) {
+        let facts = match self.register_facts(&incoming) {
+            Ok(facts) => facts,
+            Err((status, section, why)) => {
+                return Self::refuse(env, out, &incoming, status, (ts24229(section), why));
+            }
+        };
+        let known = self.bindings.of_association(&facts.association);
+        let registered = known.filter(|id| self.bindings.get(*id).is_some_and(Ue::is_registered));
+        if self.refused_by_load(env, &incoming, &facts, registered.is_some(), out) {
+            return;
+        }
+        let ue = known.unwrap_or_else(|| UeId(tokens::number(env.ids)));
+        if registered.is_none() {
+            let until = env.now + self.config.reg_await_auth;
+            self.await_registration(until, ue, &incoming.flow, &facts, out);
+        }
+        let flag = self.integrity(env, &incoming.flow, &facts, registered.is_some());
+        let context = incoming.context;
+        let request = self.towards_home(env, incoming.request, ue, &facts, flag);
+        let exchange = Register {
+            ue,
+            aor: facts.aor,
+            wish: facts.wish,
+            flow: incoming.flow,
+            side: facts.side,
+            outbound: facts.outbound,
+            request: (self.config.core_entries.len() > 1).then(|| Box::new(request.clone())),
+            next_entry: 1,
+        };
+        self.exchanges.insert(context, Exchange::Register(exchange));
+        let entry = self.config.core_entries.first().cloned().unwrap_or_default();
+        out.push(self.forward_to_entry(context, request, entry));
+    }
+
+    fn forward_to_entry(
+        &self,
+        context: ContextId,
+        request: Request,
+        entry: String,
+    ) -> Action<Timer> {
+        let share = u32::try_from(self.config.core_entries.len()).unwrap_or(u32::MAX).max(1);
+        Action::Forward {
+            context,
+            request: Box::new(request),
+            to: NextHop::Uri(entry),
+            record_route: None,
+            within: Some(self.config.core_within / share),
+            side: Side::Core,
+        }
+    }
+
+    fn register_facts(&self, incoming: &Incoming) -> Result<Facts, Refusal> {
+        let request = &incoming.request;
+        let bad = |why: &str| (400, "5.2.2.1", why.to_owned());
+        let home = Uri::parse(&request.request_uri).ok();
+        let home = home.as_ref().and_then(Uri::host).ok_or_else(|| bad("Request-URI not SIP"))?;
+        let domains = &self.config.home_domains;
+        if !domains.is_empty() && !domains.iter().any(|domain| domain.eq_ignore_ascii_case(home)) {
+            return Err((403, "5.2.2.1", format!("{home} is no home network reached from here")));
+        }
+        let to = request.headers.get(HeaderName::To).unwrap_or_default();
+        let aor = Identity::read(to).ok_or_else(|| bad("To has no SIP or tel URI"))?.key;
+        let mut impi = None;
+        let mut answers = false;
+        for field in request.headers.fields(HeaderName::Authorization) {
+            let credentials: Credentials = field
+                .unfolded()
+                .parse()
+                .map_err(|fault| (400, "5.2.2.1", format!("Authorization: {fault}")))?;
+            answers |= credentials.response().is_some();
+            impi = impi.or_else(|| credentials.username().map(|name| name.into_owned()));
+        }
+        // Without credentials the private identity is the public one without scheme
+        // (TS 24.229 §5.4.1.2.1).
+        let impi = impi.unwrap_or_else(|| {
+            field::uri_of(to).split_once(':').map_or("", |(_, rest)| rest).to_owned()
+        });
+        let sent_by = sent_by(request);
+        if impi.len() > KEPT_MAX || aor.len() > KEPT_MAX || sent_by.len() > KEPT_MAX {
+            return Err(bad("an identity longer than 1024 bytes"));
+        }
+        self.same_user(&incoming.flow, &impi)?;
+        let contacts = request.contacts().map_err(|_| bad("Contact cannot be read"))?;
+        let (wish, expires) = wish(&contacts, request);
+        if matches!(&wish, Wish::Contact(uri) if uri.len() > KEPT_MAX) {
+            return Err(bad("a contact longer than 1024 bytes"));
+        }
+        let first = contacts.first();
+        let has = |name: &str| first.is_some_and(|contact| contact.params.has(name));
+        let access = edit::access_type(&request.headers);
+        let on_air = access.is_some_and(|access| {
+            self.config.air_access_types.iter().any(|known| known.eq_ignore_ascii_case(access))
+        });
+        Ok(Facts {
+            association: Association {
+                source: incoming.flow.remote,
+                sent_by: sent_by.into(),
+                impi: impi.into(),
+            },
+            aor,
+            removes: expires == Some(0),
+            outbound: has("reg-id") && has("+sip.instance"),
+            emergency: first.is_some_and(|contact| contact.uri.param("sos").is_some()),
+            sec_agree: request.headers.contains(HeaderName::SecurityClient),
+            answers,
+            side: if on_air { Side::Air } else { Side::Core },
+            wish,
+        })
+    }
+
+    /// On a flow that protects what it carries, the private identity is the one it was made for
+    /// (TS 24.229 §5.2.2.2).
+    fn same_user(&self, flow: &Flow, impi: &str) -> Result<(), Refusal> {
+        if !is_protected(flow) {
+            return Ok(());
+        }
+        let ids = self.bindings.on_flow(flow);
+        let mut owners = ids.iter().filter_map(|id| self.bindings.get(*id));
+        match owners.find(|ue| ue.is_registered() && ue.impi() != impi) {
+            None => Ok(()),
+            Some(owner) => {
+                let owner = owner.impi();
+                Err((403, "5.2.2.2", format!("{impi} on the protected flow of {owner}")))
+            }
+        }
+    }
+
+    /// Overload, draining and full tables. Who is registered already, who leaves and who is in an
+    /// emergency is let through.
+    fn refused_by_load(
+        &self,
+        env: &mut Env<'_>,
+        incoming: &Incoming,
+        facts: &Facts,
+        registered: bool,
+        out: &mut Actions<Timer>,
+    ) -> bool {
+        if facts.emergency || (registered && facts.removes) {
+            return false;
+        }
+        if self.config.draining {
+            let why = "this P-CSCF is being emptied; the UE looks for another one".to_owned();
+            Self::refuse(env, out, incoming, 305, (ts24229("5.1.1.2.1"), why));
+            return true;
+        }
+        if registered {
+            return false;
+        }
+        let full = self.bindings.registered_count() >= self.config.limits.registered_max;
+        let retry_after = self.config.overload.or(full.then_some(RETRY_AFTER_FULL));
+        if let Some(retry_after) = retry_after {
+            Self::refuse_overloaded(env, out, incoming, retry_after);
+        }
+        retry_after.is_some()
+    }
+
+    /// Keeps the UE in mind until its first registration succeeds.
+    fn await_registration(
+        &mut self,
+        until: Instant,
+        id: UeId,
+        flow: &Flow,
+        facts: &Facts,
+        out: &mut Actions<Timer>,
+    ) {
+        if self.bindings.get(id).is_some() {
+            self.bindings.prolong(id, until);
+            // The timer in place finds the new end when it fires.
+            return;
+        }
+        let ue = Ue {
+            association: facts.association.clone(),
+            flow: *flow,
+            flow_lost: false,
+            side: facts.side,
+            outbound: facts.outbound,
+            registrations: Vec::new(),
+            pending_until: until,
+        };
+        self.bindings.insert(id, ue, self.config.limits);
+        self.arm_ue(id, out);
+    }
+
+    /// The value of `integrity-protected` (TS 24.229 §7.2A.2).
+    fn integrity(
+        &self,
+        env: &mut Env<'_>,
+        flow: &Flow,
+        facts: &Facts,
+        registered: bool,
+    ) -> Option<IntegrityProtected> {
+        use IntegrityProtected as Flag;
+        let flag = match flow.transport {
+            _ if facts.sec_agree => Some(Flag::No),
+            Transport::Tls | Transport::Wss => {
+                let same = self.bindings.on_flow(flow).into_iter().any(|id| {
+                    self.bindings
+                        .get(id)
+                        .is_some_and(|ue| ue.is_registered() && ue.association == facts.association)
+                });
+                Some(if same { Flag::TlsYes } else { Flag::TlsPending })
+            }
+            _ if registered => Some(Flag::IpAssocYes),
+            _ if facts.answers => Some(Flag::IpAssocPending),
+            _ => None,
+        };
+        env.note(ts24229("7.2A.2"), || {
+            let said = flag.map_or("no integrity-protected".to_owned(), |flag| {
+                format!("integrity-protected=\"{}\"", flag.as_str())
+            });
+            let fact = match flag {
+                None => "first REGISTER without security agreement",
+                Some(Flag::No) => "clear-text REGISTER that offers a security agreement",
+                Some(Flag::IpAssocPending) => "a response, and no IP association yet",
+                Some(Flag::IpAssocYes) => "from the address of the registration",
+                Some(Flag::TlsPending) => "over TLS, not yet bound to this user",
+                Some(Flag::TlsYes) => "over the TLS connection of this user",
+                Some(Flag::Yes) => "over the security association of this user",
+            };
+            format!("{said}: {fact}")
+        });
+        if facts.sec_agree {
+            env.note(own("ipsec: off"), || {
+                "the offered security agreement is not taken up: no ESP here".to_owned()
+            });
+        }
+        flag
+    }
+
+    /// The REGISTER as it goes to the home network.
+    fn towards_home(
+        &self,
+        env: &mut Env<'_>,
+        mut request: Request,
+        ue: UeId,
+        facts: &Facts,
+        flag: Option<IntegrityProtected>,
+    ) -> Request {
+        let headers = &mut request.headers;
+        edit::strip_from_ue(headers);
+        headers.remove(HeaderName::Route);
+        headers.map_values(HeaderName::Authorization, |value| {
+            let mut credentials: Credentials = value.parse().ok()?;
+            if credentials.integrity_protected().is_none()
+                && credentials.params.raw("integrity-protected").is_none()
+                && flag.is_none()
+            {
+                return None;
+            }
+            credentials.set_integrity_protected(flag);
+            Some(credentials.to_string())
+        });
+        let ob = if facts.outbound { ";ob" } else { "" };
+        let user = Token::Ue(ue).text(env.ids.shard());
+        let path = format!("<sip:{user}@{};lr{ob}>", self.config.uri);
+        headers.push_front(HeaderName::Path, &path);
+        if !headers.has_token(HeaderName::Require, "path") {
+            headers.push(HeaderName::Require, "path");
+        }
+        let visited = quote(&self.config.visited_network);
+        headers.push(HeaderName::PVisitedNetworkId, &visited);
+        let icid = charging::new_icid(&self.config, env.ids);
+        let vector = charging::of_request(&self.config, &icid);
+        headers.push(HeaderName::PChargingVector, &vector);
+        env.note(ts24229("5.2.2.1"), || format!("REGISTER goes home with Path {path}, {icid}"));
+        request
+    }
+
+    /// A response to a REGISTER (TS 24.229 §5.2.2.1), or its failure to come.
+    pub(crate) fn register_response(
+        &mut self,
+        env: &mut Env<'_>,
+        answered: Answered,
+        out: &mut Actions<Timer>,
+    ) {
+        let Some(Exchange::Register(exchange)) = self.exchanges.get_mut(&answered.context) else {
+            return;
+        };
+        let Answered { context, branch, mut response, cause, .. } = answered;
+        if cause != Cause::Received || response.status == 503 {
+            let entry = self.config.core_entries.get(exchange.next_entry).cloned();
+            if let (Some(entry), Some(request)) = (entry, exchange.request.clone()) {
+                exchange.next_entry += 1;
+                env.note(ts24229("5.2.2.1"), || format!("no answer; tries {entry}"));
+                out.push(self.forward_to_entry(context, *request, entry));
+                return;
+            }
+            if cause != Cause::Received {
+                env.refuse(ts24229("5.2.2.1"), || {
+                    "REGISTER gets 504: no entry point of the home network answers".to_owned()
+                });
+                response.status = 504;
+                reason_phrase(504).clone_into(&mut response.reason);
+            }
+        }
+        let exchange = exchange.clone();
+        match response.status {
+            100..200 => {}
+            200..300 => self.registered(env, &exchange, &response, out),
+            401 | 407 => self.challenged(env, &exchange, &mut response),
+            _ => self.registration_failed(env, exchange.ue, response.status, out),
+        }
+        edit::strip_to_ue(&mut response.headers);
+        out.push(Action::PassUp { context, branch, response: Box::new(response) });
+    }
+
+    /// Takes the keys off the challenge (TS 24.229 §5.2.2.1).
+    fn challenged(&mut self, env: &mut Env<'_>, exchange: &Register, response: &mut Response) {
+        let until = env.now + self.config.reg_await_auth;
+        self.bindings.prolong(exchange.ue, until);
+        let headers = &mut response.headers;
+        // A challenge that cannot be read could hide keys; it does not pass.
+        let unreadable = headers
+            .retain_values(HeaderName::WwwAuthenticate, |value| value.parse::<Challenge>().is_ok());
+        if unreadable > 0 {
+            env.note(ts24229("5.2.2.1"), || "a challenge that cannot be read is dropped".into());
+        }
+        headers.map_values(HeaderName::WwwAuthenticate, |value| {
+            let mut challenge: Challenge = value.parse().ok()?;
+            let keys = ["ck", "ik"].iter().any(|name| challenge.params.raw(name).is_some());
+            keys.then(|| {
+                // Without a security agreement there is nobody to use them.
+                let _ = challenge.take_keys();
+                challenge.to_string()
+            })
+        });
+        env.note(ts33203("6.1.1"), || "the challenge goes to the UE without CK and IK".into());
+    }
+
+    /// A first registration that failed leaves nothing behind; a refresh that failed leaves the
+    /// registration as it is (TS 24.229 §5.2.2.1).
+    fn registration_failed(
+        &mut self,
+        env: &mut Env<'_>,
+        id: UeId,
+        status: u16,
+        out: &mut Actions<Timer>,
+    ) {
+        let pending = self.bindings.get(id).is_some_and(|ue| !ue.is_registered());
+        // 423 is an invitation to come again at once.
+        if pending && status != 423 {
+            self.remove_ue(env, id, &format!("its registration got {status}"), out);
+        }
+    }
+
+    /// What a 200 makes of the UE (TS 24.229 §5.2.2.1).
+    fn registered(
+        &mut self,
+        env: &mut Env<'_>,
+        exchange: &Register,
+        response: &Response,
+        out: &mut Actions<Timer>,
+    ) {
+        let contact = match &exchange.wish {
+            Wish::Query => return,
+            Wish::RemoveAll => return self.remove_all(env, exchange, out),
+            Wish::Contact(contact) => contact,
+        };
+        let granted = granted(response, contact);
+        if granted.is_zero() {
+            env.note(ts24229("5.2.5"), || format!("contact {contact} is deregistered"));
+            if self.bindings.deregister(exchange.ue, |it| it.aor == exchange.aor) {
+                self.after_removal(env, exchange.ue, out);
+            } else {
+                self.registration_failed(env, exchange.ue, response.status, out);
+                self.arm_ue(exchange.ue, out);
+            }
+            return;
+        }
+        for old in self.bindings.superseded_by(exchange.ue, contact) {
+            self.supersede(env, old, exchange, out);
+        }
+        let Some(ue) = self.bindings.get_mut(exchange.ue) else { return };
+        (ue.flow, ue.flow_lost) = (exchange.flow, false);
+        (ue.side, ue.outbound) = (exchange.side, exchange.outbound);
+        let headers = &response.headers;
+        let registration = Registration {
+            aor: exchange.aor.clone(),
+            contact: contact.clone(),
+            service_route: service_route(headers),
+            associated: Identity::read_all(headers, HeaderName::PAssociatedUri, LIST_MAX),
+            term_ioi: charging::param(headers, "term-ioi"),
+            expires_at: env.now + granted,
+        };
+        env.note(ts24229("5.2.2.1"), || {
+            let default = registration.associated.first().map_or("none", |first| &first.uri);
+            let routes = registration.service_route.join(", ");
+            let seconds = granted.as_secs();
+            format!("registered for {seconds} s: default {default}, Service-Route {routes}")
+        });
+        self.bindings.register(exchange.ue, registration);
+        self.arm_ue(exchange.ue, out);
+    }
+
+    /// Another record gives way to a registration: of another user at the same address, or of the
+    /// same contact on a flow of before, whose dialogs move along.
+    fn supersede(
+        &mut self,
+        env: &mut Env<'_>,
+        old: UeId,
+        exchange: &Register,
+        out: &mut Actions<Timer>,
+    ) {
+        let impi = |id| self.bindings.get(id).map(|ue| ue.association.impi.clone());
+        if impi(old) == impi(exchange.ue) {
+            self.dialogs.move_to(old, exchange.ue, exchange.flow, exchange.side);
+        }
+        env.note(ts33203("N.2.1.1"), || "the new registration replaces this one".to_owned());
+        self.remove_ue(env, old, "another registration took its place", out);
+    }
+
+    fn remove_all(&mut self, env: &mut Env<'_>, exchange: &Register, out: &mut Actions<Timer>) {
+        let impi = self.bindings.get(exchange.ue).map(|ue| ue.association.impi.clone());
+        let ids: Vec<UeId> =
+            impi.map_or_else(Vec::new, |impi| self.bindings.of_impi(&impi).collect());
+        env.note(rfc3261("10.2.2"), || "all contacts of the identity are deregistered".into());
+        for id in ids {
+            if self.bindings.deregister(id, |it| it.aor == exchange.aor) {
+                self.after_removal(env, id, out);
+            }
+        }
+        self.registration_failed(env, exchange.ue, 200, out);
+    }
+}
+
+/// Retry-After when the table of registrations is full, in seconds.
+const RETRY_AFTER_FULL: u32 = 60;
+
+/// Whether what comes by this flow cannot have been sent by anybody else.
+const fn is_protected(flow: &Flow) -> bool {
+    flow.sa.is_some() || matches!(flow.transport, Transport::Tls | Transport::Wss)
+}
+
+/// What the contacts ask for, and for how many seconds if they say so.
+fn wish(contacts: &Contacts, request: &Request) -> (Wish, Option<u32>) {
+    match contacts {
+        Contacts::Star => (Wish::RemoveAll, Some(0)),
+        Contacts::List(list) => match list.first() {
+            None => (Wish::Query, None),
+            Some(first) => {
+                let expires = first.expires().or_else(|| request.expires());
+                (Wish::Contact(first.uri.to_string().into()), expires)
+            }
+        },
+    }
+}
+
+/// How long the registrar bound our contact: its own `expires`, else Expires, else an hour
+/// (RFC 3261 §10.2.4); zero when it is not among the bindings.
+fn granted(response: &Response, contact: &str) -> Duration {
+    let contact = Uri::parse(contact).ok();
+    let contacts = response.contacts().unwrap_or(Contacts::List(Vec::new()));
+    let ours = contacts.list().iter().find(|it| contact.as_ref() == Some(&it.uri));
+    let seconds = ours.map_or(0, |it| it.expires().or_else(|| response.expires()).unwrap_or(3600));
+    Duration::from_secs(seconds.into())
+}
+
+fn service_route(headers: &Headers) -> Vec<Box<str>> {
+    let values = headers.values(HeaderName::ServiceRoute);
+    values.filter(|value| value.len() <= KEPT_MAX).take(LIST_MAX).map(Into::into).collect()
+}

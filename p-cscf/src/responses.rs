@@ -1,0 +1,261 @@
+//! Responses both ways (TS 24.229 §5.2.6.3.4, §5.2.6.4.4): charging and identity at the edge, our
+//! own Record-Route, and what the response makes of the dialog. The edits depend on the exchange or
+//! the dialog only, so that a repeated 2xx leaves as the first one did.
+
+use cscf_core::clause::ts24229;
+use cscf_core::role::{Action, Actions, Answered, Cause, Env};
+use cscf_core::sip::{HeaderName, Headers, Method, Response, SessionExpires, reason_phrase};
+use cscf_core::time::Duration;
+use cscf_core::transport::Transport;
+
+use crate::dialogs::{Dialog, Direction, Usage};
+use crate::exchange::{Call, Exchange};
+use crate::originating::{NAME_MAX, ROUTES_MAX};
+use crate::tokens::{DialogId, Token};
+use crate::{Pcscf, Timer, charging, edit, token_of};
+
+/// How long a subscription is kept beyond its expiry: the last NOTIFY may still be on its way.
+const SUBSCRIPTION_GUARD: Duration = Duration::from_secs(32);
+/// How long a REFER may take to send its first NOTIFY.
+const REFER_FIRST: Duration = Duration::from_secs(600);
+
+/// The body that sends a UE to a new registration (TS 24.229 §7.6).
+const RESTORATION_BODY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
+    <ims-3gpp version=\"1\"><alternative-service><type>restoration</type>\
+    <reason>no answer from the S-CSCF</reason><action>initial-registration</action>\
+    </alternative-service></ims-3gpp>\r\n";
+
+impl Pcscf {
+    /// A response to a request forwarded here, or its failure to come.
+    pub(crate) fn call_response(
+        &mut self,
+        env: &mut Env<'_>,
+        call: &Call,
+        answered: Answered,
+        out: &mut Actions<Timer>,
+    ) {
+        let Answered { context, branch, mut response, cause, .. } = answered;
+        if cause == Cause::Received
+            && let Some(Exchange::Call(kept)) = self.exchanges.get_mut(&context)
+        {
+            kept.unanswered = false;
+        }
+        match (call.direction, cause) {
+            (Direction::FromUe, Cause::Received)
+            | (Direction::ToUe, Cause::Timeout | Cause::Budget) => {}
+            (Direction::FromUe, _) => self.no_answer_from_core(env, call, &mut response),
+            (Direction::ToUe, Cause::Transport) => self.flow_failed(env, call, &mut response),
+            (Direction::ToUe, Cause::Received) => {}
+        }
+        if let Some(id) = call.dialog {
+            self.dialog_response(env, id, call, &response, out);
+        }
+        match call.direction {
+            Direction::FromUe => self.to_ue(env, call.dialog, &mut response),
+            Direction::ToUe => self.to_core(env, call, &mut response, cause),
+        }
+        out.push(Action::PassUp { context, branch, response: Box::new(response) });
+    }
+
+    /// A response whose exchange is over: a repeated 2xx. Dialog and direction are told by our own
+    /// Record-Route; without it only the trust boundary is kept.
+    pub(crate) fn late_response(
+        &self,
+        env: &mut Env<'_>,
+        answered: Answered,
+        out: &mut Actions<Timer>,
+    ) {
+        let Answered { context, branch, mut response, cause, flow } = answered;
+        let id =
+            response.headers.values(HeaderName::RecordRoute).find_map(|value| {
+                match token_of(value) {
+                    Some(Token::Dialog(id)) => {
+                        Some(id).filter(|id| self.dialogs.get(*id).is_some())
+                    }
+                    _ => None,
+                }
+            });
+        let from_core = flow.is_none_or(|flow| self.config.trusts(flow.remote));
+        match id.and_then(|id| self.dialogs.get(id)) {
+            _ if from_core => self.to_ue(env, id, &mut response),
+            Some(dialog) => {
+                let mut call = Call::new(dialog.ue, Direction::ToUe, dialog.icid.clone());
+                call.dialog = id;
+                call.makes_dialog = true;
+                call.orig_ioi.clone_from(&dialog.orig_ioi);
+                call.called_party.clone_from(&dialog.called_party);
+                self.to_core(env, &call, &mut response, cause);
+            }
+            None => edit::strip_from_ue(&mut response.headers),
+        }
+        out.push(Action::PassUp { context, branch, response: Box::new(response) });
+    }
+
+    /// What goes to the UE: nothing of the trust domain, and our own Record-Route with the transport
+    /// the UE uses.
+    fn to_ue(&self, env: &mut Env<'_>, dialog: Option<DialogId>, response: &mut Response) {
+        let headers = &mut response.headers;
+        edit::strip_to_ue(headers);
+        if !self.config.reason_to_ue {
+            headers.remove(HeaderName::Reason);
+        }
+        let Some(id) = dialog else { return };
+        let Some(dialog) = self.dialogs.get(id) else { return };
+        self.rewrite_record_route(env, headers, id, dialog.flow.transport);
+    }
+
+    /// What comes from the UE: nothing it may not say, the called identity instead of what it says,
+    /// the charging identifier of the request.
+    fn to_core(&self, env: &mut Env<'_>, call: &Call, response: &mut Response, cause: Cause) {
+        let headers = &mut response.headers;
+        edit::strip_from_ue(headers);
+        if let Some(called) = &call.called_party
+            && (101..300).contains(&response.status)
+            && cause == Cause::Received
+        {
+            headers.push(HeaderName::PAssertedIdentity, called);
+            env.note(ts24229("5.2.6.4.4"), || format!("asserts {called}, who was called"));
+        }
+        let vector = charging::of_response(&self.config, &call.icid, call.orig_ioi.as_deref());
+        headers.push(HeaderName::PChargingVector, &vector);
+        if let Some(id) = call.dialog {
+            self.rewrite_record_route(env, headers, id, Transport::Udp);
+        }
+    }
+
+    /// Our own Record-Route entry says how we are reached by whoever reads the response
+    /// (RFC 3261 §16.7 step 8).
+    fn rewrite_record_route(
+        &self,
+        env: &Env<'_>,
+        headers: &mut Headers,
+        id: DialogId,
+        transport: Transport,
+    ) {
+        let ours = self.own_uri(env, Token::Dialog(id), transport);
+        headers.map_values(HeaderName::RecordRoute, |value| {
+            (token_of(value) == Some(Token::Dialog(id)) && value != ours).then(|| ours.clone())
+        });
+    }
+
+    /// The S-CSCF does not answer: the UE registers anew (TS 24.229 §5.2.6.3.1).
+    fn no_answer_from_core(&self, env: &mut Env<'_>, call: &Call, response: &mut Response) {
+        if !call.unanswered {
+            return;
+        }
+        env.refuse(ts24229("5.2.6.3.1"), || {
+            "504: the S-CSCF of the Service-Route does not answer".to_owned()
+        });
+        response.status = 504;
+        reason_phrase(504).clone_into(&mut response.reason);
+        if self.config.restoration {
+            let own = self.own_uri(env, Token::Ue(call.ue), Transport::Udp);
+            response.headers.set(HeaderName::PAssertedIdentity, &own);
+            response.set_body("application/3gpp-ims+xml", RESTORATION_BODY);
+        }
+    }
+
+    /// The UE's flow does not carry any more (TS 24.229 §5.2.6.4, RFC 5626 §5.3.1).
+    fn flow_failed(&mut self, env: &mut Env<'_>, call: &Call, response: &mut Response) {
+        let mut outbound = false;
+        if let Some(ue) = self.bindings.get_mut(call.ue) {
+            ue.flow_lost = ue.flow.transport.is_reliable();
+            outbound = ue.outbound;
+        }
+        response.status = if outbound { 430 } else { 480 };
+        let status = response.status;
+        reason_phrase(status).clone_into(&mut response.reason);
+        env.refuse(ts24229("5.2.6.4"), || format!("{status}: the flow of the UE fails"));
+    }
+
+    /// What a response makes of its dialog.
+    fn dialog_response(
+        &mut self,
+        env: &mut Env<'_>,
+        id: DialogId,
+        call: &Call,
+        response: &Response,
+        out: &mut Actions<Timer>,
+    ) {
+        let status = response.status;
+        let ended = status >= 200 && call.ends && !matches!(status, 401 | 407)
+            || call.may_end && status == 481;
+        if ended {
+            return self.end_fork(env, id, call, out);
+        }
+        let Some(dialog) = self.dialogs.get_mut(id) else { return };
+        if call.makes_dialog
+            && (101..300).contains(&status)
+            && let Some(tag) = response.to_tag().filter(|tag| tag.len() <= NAME_MAX)
+        {
+            dialog.learn(tag, status >= 200, || routes_of_caller(&response.headers, id));
+        }
+        if !(200..300).contains(&status) {
+            return;
+        }
+        let Some(lasts) = self.lasts(id, response) else { return };
+        let Some(dialog) = self.dialogs.get_mut(id) else { return };
+        dialog.expires_at = env.now + lasts;
+        out.push(Action::SetTimer { timer: Timer::Dialog(id), at: dialog.expires_at });
+    }
+
+    /// How long the dialog lasts after this 2xx, if it says so.
+    fn lasts(&self, id: DialogId, response: &Response) -> Option<Duration> {
+        let dialog = self.dialogs.get(id)?;
+        let method = response.cseq().ok()?.method;
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        match (dialog.usage, method) {
+            (Usage::Session, Method::Invite | Method::Update) => {
+                let value = response.headers.get(HeaderName::SessionExpires);
+                let timer = value.and_then(|value| SessionExpires::parse(value).ok());
+                Some(timer.map_or(self.config.dialog_idle_max, |timer| seconds(timer.seconds)))
+            }
+            (Usage::Subscription, Method::Subscribe) => {
+                Some(seconds(response.expires().unwrap_or(3600)) + SUBSCRIPTION_GUARD)
+            }
+            (Usage::Subscription, Method::Refer) => Some(REFER_FIRST),
+            _ => None,
+        }
+    }
+
+    /// A fork of the dialog is over; the last one takes the record along.
+    fn end_fork(&mut self, env: &mut Env<'_>, id: DialogId, call: &Call, out: &mut Actions<Timer>) {
+        if self.drop_fork(id, call.fork.as_deref()) {
+            env.note(ts24229("5.2.6.3.5"), || "the dialog is over".to_owned());
+            out.push(Action::ClearTimer { timer: Timer::Dialog(id) });
+        }
+    }
+
+    /// Takes a fork away; says whether the record went with it.
+    fn drop_fork(&mut self, id: DialogId, fork: Option<&str>) -> bool {
+        let Some(dialog) = self.dialogs.get_mut(id) else { return false };
+        dialog.forks.retain(|it| Some(&*it.to_tag) != fork);
+        let confirmed_left = dialog.is_confirmed();
+        if !confirmed_left {
+            self.dialogs.remove(id);
+        }
+        !confirmed_left
+    }
+
+    /// An exchange is over: a dialog nobody confirmed goes with it.
+    pub(crate) fn call_ended(&mut self, call: &Call) {
+        let Some(id) = call.dialog else { return };
+        let confirmed = self.dialogs.get(id).is_some_and(Dialog::is_confirmed);
+        if call.makes_dialog && !confirmed {
+            self.dialogs.remove(id);
+        }
+    }
+}
+
+/// The route set of a calling UE behind our own entry: Record-Route read backwards from it
+/// (RFC 3261 §12.1.2).
+fn routes_of_caller(headers: &Headers, id: DialogId) -> Vec<Box<str>> {
+    let mut routes: Vec<Box<str>> = headers
+        .values(HeaderName::RecordRoute)
+        .take_while(|value| token_of(value) != Some(Token::Dialog(id)))
+        .take(ROUTES_MAX)
+        .map(Into::into)
+        .collect();
+    routes.reverse();
+    routes
+}

@@ -1,0 +1,78 @@
+//! The user parts of the URIs this node mints: `<shard>-<kind><16 hex digits>`, so that a light scan
+//! finds the shard and the role finds its record without a text lookup.
+
+use cscf_core::ids::{Ids, ShardId};
+
+/// A UE and its flow; the user part of Path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UeId(pub u64);
+
+/// A dialog on one side of this node; the user part of Record-Route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DialogId(pub u64);
+
+/// A reg event subscription of our own; the user part of its Contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(pub u64);
+
+/// What a user part of ours names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// From a Record-Route.
+    Dialog(DialogId),
+    /// From the Contact of our SUBSCRIBE.
+    Subscription(SubscriptionId),
+    /// From a Path.
+    Ue(UeId),
+}
+
+impl Token {
+    /// The user part.
+    #[must_use]
+    pub(crate) fn text(self, shard: ShardId) -> String {
+        let (kind, number) = match self {
+            Self::Dialog(DialogId(number)) => ('d', number),
+            Self::Subscription(SubscriptionId(number)) => ('r', number),
+            Self::Ue(UeId(number)) => ('u', number),
+        };
+        format!("{}-{kind}{number:016x}", shard.0)
+    }
+
+    /// Reads a user part; `None` if it is none of ours.
+    #[must_use]
+    pub(crate) fn parse(user: &str) -> Option<Self> {
+        let (shard, rest) = user.split_once('-')?;
+        shard.parse::<u8>().ok()?;
+        let (kind, digits) = rest.split_at_checked(1)?;
+        if digits.len() != 16 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let number = u64::from_str_radix(digits, 16).ok()?;
+        match kind {
+            "d" => Some(Self::Dialog(DialogId(number))),
+            "r" => Some(Self::Subscription(SubscriptionId(number))),
+            "u" => Some(Self::Ue(UeId(number))),
+            _ => None,
+        }
+    }
+}
+
+/// A number nobody can guess.
+pub(crate) fn number(ids: &mut Ids) -> u64 {
+    ids.below(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_back_and_anything_else_is_not_ours() {
+        let token = Token::Dialog(DialogId(0xab));
+        assert_eq!(token.text(ShardId(3)), "3-d00000000000000ab");
+        assert_eq!(Token::parse(&token.text(ShardId(3))), Some(token));
+        for text in ["", "alice", "0-", "0-x00000000000000ab", "0-u+0000000000000ab", "0-ué"] {
+            assert_eq!(Token::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The bench: lab, UE emulator, scenarios, reports, and the command `cscf`.
 
 pub mod builtin;
+pub mod conformance;
 pub mod lab;
 pub mod report;
 pub mod script;

@@ -215,7 +215,7 @@ fn lab(tree: &Node, problems: &mut Problems) -> Lab {
         nodes: nodes.unwrap_or_default(),
         control: reader.or("control", None, problems, control),
         aka_without_sec_agree: reader.or("aka_without_sec_agree", true, problems, |text| {
-            choice(text, &[("allow", true), ("deny", false)])
+            choice(text, &[("allow", true), ("refuse", false)])
         }),
         reg_event_subscription: reader.or("reg_event_subscription", true, problems, on_off),
         registration: registration(reader.optional("registration"), problems),

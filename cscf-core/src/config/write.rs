@@ -71,7 +71,7 @@ impl Lab {
              reg_await_auth: {}\ncx_timeout: {}\n\n\
              # Largest datagram that passes, or unknown (then requests above 1300 bytes go by \
              TCP).\npath_mtu: {mtu}\n",
-            if self.aka_without_sec_agree { "allow" } else { "deny" },
+            if self.aka_without_sec_agree { "allow" } else { "refuse" },
             on_off(self.reg_event_subscription),
             span(self.registration.expires_min),
             span(self.registration.expires_max),

@@ -95,7 +95,7 @@ fn network_of(node: &Node, problems: &mut Problems) -> NetworkOptions {
 fn on_off(text: &str) -> Result<bool, String> {
     match text {
         "on" | "allow" => Ok(true),
-        "off" | "deny" => Ok(false),
+        "off" | "refuse" => Ok(false),
         _ => Err(format!("`{text}` is neither on nor off")),
     }
 }

@@ -1,0 +1,145 @@
+//! What a proxy does with a request before its role sees it: the checks of RFC 3261 §16.3 and the
+//! repair of routes of §16.4.
+
+use crate::clause::{Clause, rfc3261};
+use crate::sip::{HeaderName, NameAddr, Request, Response, Uri, reason_phrase};
+
+/// The URI schemes a CSCF can route (RFC 3261 §16.3 step 2; RFC 5031 for `urn`).
+pub const SCHEMES: &[&str] = &["sip", "sips", "tel", "urn"];
+
+/// A request the proxy does not forward, and what it answers. An ACK gets no answer; it is dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status code.
+    pub status: u16,
+    /// The reason phrase.
+    pub reason: String,
+    /// Where it stands written.
+    pub clause: Clause,
+    /// The values of Unsupported, with 420.
+    pub unsupported: Vec<String>,
+}
+
+impl Refusal {
+    fn new(status: u16, clause: Clause) -> Self {
+        Self { status, reason: reason_phrase(status).to_owned(), clause, unsupported: Vec::new() }
+    }
+
+    fn bad_request(reason: String) -> Self {
+        Self { reason, ..Self::new(400, rfc3261("16.3")) }
+    }
+
+    /// The loop was found (RFC 3261 §16.3 step 4).
+    #[must_use]
+    pub fn loop_detected() -> Self {
+        Self::new(482, rfc3261("16.3"))
+    }
+
+    /// The response, without To tag.
+    #[must_use]
+    pub fn response(&self, request: &Request) -> Response {
+        let mut response = request.response(self.status, &self.reason);
+        for value in &self.unsupported {
+            response.headers.push(HeaderName::Unsupported, value);
+        }
+        response
+    }
+}
+
+/// Checks whether the request may be forwarded: scheme of the Request-URI (416), Max-Forwards (400,
+/// 483) and Proxy-Require (420), in the order of RFC 3261 §16.3. `schemes` is usually [`SCHEMES`],
+/// `extensions` are the option tags the element understands.
+///
+/// # Errors
+///
+/// [`Refusal`] for the first check that fails.
+pub fn validate(request: &Request, schemes: &[&str], extensions: &[&str]) -> Result<(), Refusal> {
+    let uri = request
+        .uri()
+        .map_err(|fault| Refusal::bad_request(format!("Malformed Request-URI: {fault}")))?;
+    if !schemes.iter().any(|scheme| *scheme == uri.scheme()) {
+        return Err(Refusal::new(416, rfc3261("16.3")));
+    }
+    match request.max_forwards() {
+        Some(0) => return Err(Refusal::new(483, rfc3261("16.3"))),
+        None if request.headers.contains(HeaderName::MaxForwards) => {
+            return Err(Refusal::bad_request("Malformed Max-Forwards".to_owned()));
+        }
+        _ => {}
+    }
+    let unsupported: Vec<String> = request
+        .headers
+        .values(HeaderName::ProxyRequire)
+        .filter(|tag| !extensions.iter().any(|known| known.eq_ignore_ascii_case(tag)))
+        .map(str::to_owned)
+        .collect();
+    if unsupported.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal { unsupported, ..Refusal::new(420, rfc3261("16.3")) })
+    }
+}
+
+/// What [`preprocess`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preprocessed {
+    /// The URI that named us, taken away from the Route or, behind a strict router, from the
+    /// Request-URI.
+    pub own_route: Option<String>,
+    /// The Request-URI was ours and was repaired.
+    pub strict_routed: bool,
+}
+
+/// Repairs a request that came by a strict router, and takes our own topmost Route away (RFC 3261
+/// §16.4). Only the topmost: what is below is a later visit.
+///
+/// `is_own` says whether a URI names this element. A Request-URI is taken for our own Record-Route
+/// only if it also has `lr`, which we put into each of those and nobody puts into others.
+///
+/// # Errors
+///
+/// [`Refusal`] (400) when a Route that must be looked at cannot be read.
+pub fn preprocess(
+    request: &mut Request,
+    is_own: impl Fn(&Uri) -> bool,
+) -> Result<Preprocessed, Refusal> {
+    let mut found = Preprocessed::default();
+    if !request.headers.contains(HeaderName::Route) {
+        return Ok(found);
+    }
+    let ours = request.uri().is_ok_and(|uri| is_loose(&uri) && is_own(&uri));
+    if ours {
+        let last = request.headers.values(HeaderName::Route).last();
+        if let Some(target) = last.map(read_route).transpose()? {
+            remove_last_route(request);
+            let own = std::mem::replace(&mut request.request_uri, target.to_string());
+            found = Preprocessed { own_route: Some(own), strict_routed: true };
+        }
+    }
+    let top = request.headers.first_value(HeaderName::Route).map(read_route).transpose()?;
+    if let Some(top) = top.filter(|uri| is_own(uri)) {
+        request.headers.pop_front_value(HeaderName::Route);
+        found.own_route.get_or_insert_with(|| top.to_string());
+    }
+    Ok(found)
+}
+
+fn is_loose(uri: &Uri) -> bool {
+    uri.as_sip().is_some_and(|uri| uri.params().has("lr"))
+}
+
+fn read_route(value: &str) -> Result<Uri, Refusal> {
+    NameAddr::parse(value)
+        .map(|address| address.uri)
+        .map_err(|fault| Refusal::bad_request(format!("Malformed Route: {fault}")))
+}
+
+fn remove_last_route(request: &mut Request) {
+    let mut left: Vec<String> =
+        request.headers.values(HeaderName::Route).map(str::to_owned).collect();
+    left.pop();
+    request.headers.remove(HeaderName::Route);
+    for value in left {
+        request.headers.push(HeaderName::Route, &value);
+    }
+}

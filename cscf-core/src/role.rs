@@ -1,8 +1,9 @@
 //! What a role is: a function from events to actions, with its own state and nothing else.
 //!
 //! Roles contain only what TS 24.229 (or, for the UE, the UE's part of it) asks of *that* element;
-//! what RFC 3261 asks of any element is the engine's. A role has no socket, clock, lock or task: time
-//! and chance are in [`Env`], every question to the outside is an [`Action::Ask`], answered later.
+//! what RFC 3261 asks of any element is the engine's. A role has no socket, clock, lock or task:
+//! time and chance are in [`Env`], every question to the outside is an [`Action::Ask`], answered
+//! later.
 
 use crate::clause::Clause;
 use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId};
@@ -57,7 +58,8 @@ pub enum RequestKind {
 }
 
 /// A request for the role. At a proxy the engine has already checked it, lowered nothing, and taken
-/// our own topmost Route away (RFC 3261 §16.3, §16.4); Max-Forwards is lowered when it is forwarded.
+/// our own topmost Route away (RFC 3261 §16.3, §16.4); Max-Forwards is lowered when it is
+/// forwarded.
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// Its server transaction, for the actions that answer.
@@ -132,8 +134,8 @@ pub enum Answer {
 /// What a role wants done. The engine performs actions in order.
 #[derive(Clone, Debug)]
 pub enum Action<T> {
-    /// Answers the request of this context: any number of 1xx, one final. Via is routed, a To tag is
-    /// added where one is missing (RFC 3261 §8.2.6).
+    /// Answers the request of this context: any number of 1xx, one final. Via is routed, a To tag
+    /// is added where one is missing (RFC 3261 §8.2.6).
     Reply {
         /// Which request.
         context: ContextId,
@@ -282,8 +284,8 @@ impl Env<'_> {
 /// An IMS element (or a UE) as a pure state machine.
 ///
 /// The order of events per request at a proxy: `on_request` once; then any number of `on_answer`,
-/// `on_response`, `on_timer`; `on_cancel` at most once. A role that neither replies nor forwards nor
-/// asks leaves the request unanswered.
+/// `on_response`, `on_timer`; `on_cancel` at most once. A role that neither replies nor forwards
+/// nor asks leaves the request unanswered.
 pub trait Role {
     /// What the bench may order (CSCFs: an operator's commands).
     type Command;

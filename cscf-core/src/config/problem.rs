@@ -34,8 +34,8 @@ impl Problems {
     }
 }
 
-/// Writes the mistakes as a person reads them: `error: …`, `--> file:line:column`, the line, a caret
-/// and the help.
+/// Writes the mistakes as a person reads them: `error: …`, `--> file:line:column`, the line, a
+/// caret and the help.
 #[must_use]
 pub fn render(file: &str, source: &str, problems: &Problems, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };

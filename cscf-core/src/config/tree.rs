@@ -83,8 +83,8 @@ const DEPTH_MAX: usize = 64;
 ///
 /// # Errors
 ///
-/// The first place that is not YAML, a duplicate key, an alias (which these files do not need), or a
-/// document that is too large or too deep.
+/// The first place that is not YAML, a duplicate key, an alias (which these files do not need), or
+/// a document that is too large or too deep.
 pub fn read_tree(source: &str) -> Result<Node, Problems> {
     let mut problems = Problems::default();
     let mut builder = Builder { count: 0, problems: &mut problems };

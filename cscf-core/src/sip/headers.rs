@@ -24,8 +24,8 @@ pub struct Field {
 const NOT_RECEIVED: u32 = u32::MAX;
 
 impl Field {
-    /// A line as received: `line` with its CRLF, `colon` the offset of the colon in it, `offset` the
-    /// one of the line in the message.
+    /// A line as received: `line` with its CRLF, `colon` the offset of the colon in it, `offset`
+    /// the one of the line in the message.
     pub(super) fn from_wire(line: Bytes, colon: usize, offset: usize) -> Self {
         let name_end = line.get(..colon).map_or(0, |text| text.trim_ascii_end().len());
         let name = HeaderName::from_bytes(line.get(..name_end).unwrap_or_default());

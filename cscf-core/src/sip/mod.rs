@@ -1,4 +1,5 @@
-//! SIP syntax: lossless messages, header names, URIs, typed headers, SDP. Knows no role and no time.
+//! SIP syntax: lossless messages, header names, URIs, typed headers, SDP. Knows no role and no
+//! time.
 //!
 //! A message that came from the wire keeps its bytes: a header line nobody changed leaves as it
 //! came, order, folding and compact form included. Typed values are read on demand.

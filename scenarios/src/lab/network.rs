@@ -1,5 +1,5 @@
-//! The network of the lab: how long a packet takes, and what may happen to it, decided by one seeded
-//! sequence.
+//! The network of the lab: how long a packet takes, and what may happen to it, decided by one
+//! seeded sequence.
 
 use bytes::Bytes;
 use cscf_core::ids::Ids;

@@ -1,4 +1,5 @@
-//! The files a run leaves: `ladder.txt`, `trace.jsonl`, `trace.pcapng`, written whole or not at all.
+//! The files a run leaves: `ladder.txt`, `trace.jsonl`, `trace.pcapng`, written whole or not at
+//! all.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,8 @@ pub fn write(folder: &Path, events: &[TraceEvent], names: &Names, ladder: &str) 
     Ok(())
 }
 
-/// Puts `fresh` in the place of `folder`; only a folder that looks like an earlier run's is removed.
+/// Puts `fresh` in the place of `folder`; only a folder that looks like an earlier run's is
+/// removed.
 fn replace(folder: &Path, fresh: &Path) -> io::Result<()> {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(fresh, open)?;

@@ -1,6 +1,6 @@
-//! Writes a trace as pcapng: one interface a link, named after its two ends and the reference point,
-//! so that a packet analyser shows who spoke to whom. No capture rights are needed: addresses and
-//! bytes are those of the trace, the lower headers are made here.
+//! Writes a trace as pcapng: one interface a link, named after its two ends and the reference
+//! point, so that a packet analyser shows who spoke to whom. No capture rights are needed:
+//! addresses and bytes are those of the trace, the lower headers are made here.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,5 @@
-//! Walks the steps of a scenario over a stage, simulated or live, and says what was not as expected.
+//! Walks the steps of a scenario over a stage, simulated or live, and says what was not as
+//! expected.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

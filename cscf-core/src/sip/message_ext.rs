@@ -31,6 +31,23 @@ impl Headers {
         parse(value).map_err(|fault| HeaderError::Malformed(name, fault))
     }
 
+    /// The first value of a header, read by `parse`; `None` if the header is absent.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::Malformed`] when the value breaks its grammar.
+    pub fn optional<T>(
+        &self,
+        name: HeaderName,
+        parse: impl Fn(&str) -> Result<T, SyntaxError>,
+    ) -> Result<Option<T>, HeaderError> {
+        match self.typed(name, parse) {
+            Ok(value) => Ok(Some(value)),
+            Err(HeaderError::Missing(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// All values of a header, each read by `parse`; empty if the header is absent.
     ///
     /// # Errors

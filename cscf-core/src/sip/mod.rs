@@ -5,20 +5,26 @@
 //! came, order, folding and compact form included. Typed values are read on demand.
 
 mod address;
+mod asserted;
+mod charging;
 #[cfg(test)]
 mod corpus_tests;
 mod cseq;
 mod escape;
 mod facts;
+mod frame;
 mod headers;
 mod message;
 mod message_ext;
 mod method;
 mod misc;
 mod name;
+mod network;
 mod params;
 mod parse;
+mod qos;
 mod scan;
+mod sdp;
 mod security;
 mod status;
 mod uri;
@@ -26,9 +32,12 @@ mod validate;
 mod via;
 
 pub use address::{Contacts, NameAddr, q_value};
+pub use asserted::{ContactPreference, Privacy, ServedSessionCase, ServedUser};
+pub use charging::{ChargingFunctionAddresses, ChargingVector, Ioi};
 pub use cseq::{CSeq, RAck};
 pub use escape::{decode, encode};
 pub use facts::{Facts, ParseFacts, facts};
+pub use frame::{FrameError, Framer, PONG, STREAM_BYTES_MAX};
 pub use headers::{Field, Headers, split_values};
 pub use message::{Message, Request, Response};
 pub use message_ext::HeaderError;
@@ -38,9 +47,12 @@ pub use misc::{
     Tagged, parse_expires, parse_max_forwards, parse_rseq,
 };
 pub use name::HeaderName;
+pub use network::{AccessNetworkInfo, EarlyMedia, SessionId, VisitedNetworkId};
 pub use params::{Param, Params, comma_pairs, is_valid_token};
 pub use parse::{LIMITS, Limits, ParseError, parse};
+pub use qos::{Preconditions, QosDirection, QosSegment, QosStrength};
 pub use scan::{SyntaxError, quote, unquote};
+pub use sdp::{Connection, Direction, Media, Origin, RtpMap, Sdp, SdpError, SdpLine};
 pub use security::{IPSEC_3GPP, SecurityMechanism, mechanisms_agree};
 pub use status::reason_phrase;
 pub use uri::{OtherUri, SipUri, TelUri, Uri, UriError, host_eq, host_ip, phone_digits, uri_eq};

@@ -109,6 +109,20 @@ impl Params {
         self.find(name).map(|param| unquote(param.value.as_deref().unwrap_or_default()))
     }
 
+    /// Every value of a parameter that may be repeated, without quotes.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.list
+            .iter()
+            .filter(move |param| param.name.eq_ignore_ascii_case(name))
+            .map(|param| strip_quotes(param.value.as_deref().unwrap_or_default()))
+    }
+
+    /// Appends a parameter even if the name is there already; quoted if it must be.
+    pub fn push(&mut self, name: &str, value: &str) {
+        let value = quoted_if_needed(value);
+        self.list.push(Param { name: name.to_owned(), value: Some(value) });
+    }
+
     fn put(&mut self, name: &str, value: Option<String>) {
         match self.list.iter_mut().find(|param| param.name.eq_ignore_ascii_case(name)) {
             Some(param) => param.value = value,
@@ -119,8 +133,7 @@ impl Params {
     /// Gives the parameter this value, in its place if it is there, else at the end; quoted if the
     /// value could not stand there bare.
     pub fn set(&mut self, name: &str, value: &str) {
-        let bare = !value.is_empty() && value.bytes().all(is_value_byte);
-        self.put(name, Some(if bare { value.to_owned() } else { quote(value) }));
+        self.put(name, Some(quoted_if_needed(value)));
     }
 
     /// Gives the parameter this value as it is, for values that must not be quoted or are already
@@ -181,6 +194,11 @@ impl fmt::Display for Params {
         }
         Ok(())
     }
+}
+
+fn quoted_if_needed(value: &str) -> String {
+    let bare = !value.is_empty() && value.bytes().all(is_value_byte);
+    if bare { value.to_owned() } else { quote(value) }
 }
 
 /// A bare value is more than a token in practice: hosts, IPv6 addresses, URIs of charging functions.

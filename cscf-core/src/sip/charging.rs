@@ -1,0 +1,251 @@
+//! P-Charging-Vector and P-Charging-Function-Addresses (RFC 7315 §4.5, §4.6, §5.5, §5.6).
+
+use std::fmt;
+
+use super::headers::Headers;
+use super::message_ext::HeaderError;
+use super::name::HeaderName;
+use super::params::Params;
+use super::scan::SyntaxError;
+
+/// A P-Charging-Vector: `icid-value` and its companions, order and unknown ones kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChargingVector {
+    /// All parameters, `icid-value` among them.
+    pub params: Params,
+}
+
+impl ChargingVector {
+    /// A vector with this ICID, in quotes as the core nodes write it.
+    #[must_use]
+    pub fn new(icid: &str) -> Self {
+        let mut params = Params::new();
+        params.set_quoted("icid-value", icid);
+        Self { params }
+    }
+
+    /// Reads a vector.
+    ///
+    /// # Errors
+    ///
+    /// [`SyntaxError`] when it breaks the grammar or has no `icid-value`.
+    pub fn parse(text: &str) -> Result<Self, SyntaxError> {
+        let params = leading_params(text)?;
+        if params.get("icid-value").is_none_or(str::is_empty) {
+            return Err(SyntaxError::new(0, "icid-value is missing"));
+        }
+        Ok(Self { params })
+    }
+
+    /// The IMS charging identity.
+    #[must_use]
+    pub fn icid(&self) -> &str {
+        self.params.get("icid-value").unwrap_or_default()
+    }
+
+    /// The host that made the ICID.
+    #[must_use]
+    pub fn icid_generated_at(&self) -> Option<&str> {
+        self.params.get("icid-generated-at")
+    }
+
+    /// Says which host made the ICID.
+    pub fn set_icid_generated_at(&mut self, host: &str) {
+        self.params.set("icid-generated-at", host);
+    }
+
+    /// The originating inter-operator identifier.
+    #[must_use]
+    pub fn orig_ioi(&self) -> Option<Ioi> {
+        self.params.unquoted("orig-ioi").map(|text| Ioi::parse(&text))
+    }
+
+    /// The terminating inter-operator identifier.
+    #[must_use]
+    pub fn term_ioi(&self) -> Option<Ioi> {
+        self.params.unquoted("term-ioi").map(|text| Ioi::parse(&text))
+    }
+
+    /// Sets or removes the originating identifier.
+    pub fn set_orig_ioi(&mut self, ioi: Option<&Ioi>) {
+        self.set_ioi("orig-ioi", ioi);
+    }
+
+    /// Sets or removes the terminating identifier.
+    pub fn set_term_ioi(&mut self, ioi: Option<&Ioi>) {
+        self.set_ioi("term-ioi", ioi);
+    }
+
+    fn set_ioi(&mut self, name: &str, ioi: Option<&Ioi>) {
+        match ioi {
+            Some(ioi) => self.params.set_quoted(name, &ioi.to_string()),
+            None => {
+                self.params.remove(name);
+            }
+        }
+    }
+}
+
+impl fmt::Display for ChargingVector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_leading(f, &self.params)
+    }
+}
+
+/// An inter-operator identifier: its type and the network's name (TS 24.229 §4.5.4.3; RFC 7315
+/// §5.6). Type 2 has no prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ioi {
+    /// Between visited and home network.
+    Type1(String),
+    /// Between two home networks.
+    Type2(String),
+    /// Between home network and application server.
+    Type3(String),
+}
+
+impl Ioi {
+    /// Reads an identifier; whatever has no known prefix is of type 2.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        if let Some(network) = text.strip_prefix("Type 1") {
+            Self::Type1(network.to_owned())
+        } else if let Some(network) = text.strip_prefix("Type 3") {
+            Self::Type3(network.to_owned())
+        } else {
+            Self::Type2(text.to_owned())
+        }
+    }
+
+    /// The network's name.
+    #[must_use]
+    pub fn network(&self) -> &str {
+        match self {
+            Self::Type1(network) | Self::Type2(network) | Self::Type3(network) => network,
+        }
+    }
+}
+
+impl fmt::Display for Ioi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Type1(network) => write!(f, "Type 1{network}"),
+            Self::Type2(network) => f.write_str(network),
+            Self::Type3(network) => write!(f, "Type 3{network}"),
+        }
+    }
+}
+
+/// P-Charging-Function-Addresses: `ccf` and `ecf`, each possibly several times, first is primary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChargingFunctionAddresses {
+    /// All parameters in order.
+    pub params: Params,
+}
+
+impl ChargingFunctionAddresses {
+    /// Offline and online charging functions, primary first.
+    #[must_use]
+    pub fn new(ccf: &[&str], ecf: &[&str]) -> Self {
+        let mut params = Params::new();
+        for (name, list) in [("ccf", ccf), ("ecf", ecf)] {
+            for host in list {
+                params.push(name, host);
+            }
+        }
+        Self { params }
+    }
+
+    /// Reads the addresses.
+    ///
+    /// # Errors
+    ///
+    /// [`SyntaxError`] with the offset in `text`.
+    pub fn parse(text: &str) -> Result<Self, SyntaxError> {
+        leading_params(text).map(|params| Self { params })
+    }
+
+    /// The offline charging functions, primary first.
+    pub fn ccf(&self) -> impl Iterator<Item = &str> {
+        self.params.all("ccf")
+    }
+
+    /// The online charging functions, primary first.
+    pub fn ecf(&self) -> impl Iterator<Item = &str> {
+        self.params.all("ecf")
+    }
+}
+
+impl fmt::Display for ChargingFunctionAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_leading(f, &self.params)
+    }
+}
+
+/// Parameters of which the first has no `;` before it.
+fn leading_params(text: &str) -> Result<Params, SyntaxError> {
+    let whole = format!(";{text}");
+    Params::parse(&whole)
+        .map_err(|fault| SyntaxError::new(fault.offset.saturating_sub(1), fault.reason))
+}
+
+fn write_leading(f: &mut fmt::Formatter<'_>, params: &Params) -> fmt::Result {
+    f.write_str(params.to_string().strip_prefix(';').unwrap_or_default())
+}
+
+impl Headers {
+    /// The P-Charging-Vector, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::Malformed`] when it breaks the grammar.
+    pub fn charging_vector(&self) -> Result<Option<ChargingVector>, HeaderError> {
+        self.optional(HeaderName::PChargingVector, ChargingVector::parse)
+    }
+
+    /// The P-Charging-Function-Addresses, if they are there.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::Malformed`] when they break the grammar.
+    pub fn charging_functions(&self) -> Result<Option<ChargingFunctionAddresses>, HeaderError> {
+        let name = HeaderName::PChargingFunctionAddresses;
+        self.optional(name, ChargingFunctionAddresses::parse)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_is_read_and_printed() {
+        let text =
+            r#"icid-value="p1-0001";icid-generated-at=10.0.0.10;orig-ioi="Type 1visited.net""#;
+        let mut vector = ChargingVector::parse(text).expect("parses");
+        assert_eq!(vector.to_string(), text);
+        assert_eq!((vector.icid(), vector.icid_generated_at()), ("p1-0001", Some("10.0.0.10")));
+        assert_eq!(vector.orig_ioi(), Some(Ioi::Type1("visited.net".to_owned())));
+        vector.set_term_ioi(Some(&Ioi::Type2("home.net".to_owned())));
+        vector.set_orig_ioi(None);
+        let expected = r#"icid-value="p1-0001";icid-generated-at=10.0.0.10;term-ioi="home.net""#;
+        assert_eq!(vector.to_string(), expected);
+    }
+
+    #[test]
+    fn a_vector_without_icid_is_malformed() {
+        assert!(ChargingVector::parse("orig-ioi=home1.net").is_err());
+        assert_eq!(ChargingVector::parse("icid-value=a;;").expect_err("empty").offset, 13);
+    }
+
+    #[test]
+    fn several_charging_functions_keep_their_order() {
+        let text = "ccf=192.0.2.1;ccf=[2001:db8::1];ecf=\"aaa://e.example;transport=tcp\"";
+        let it = ChargingFunctionAddresses::parse(text).expect("parses");
+        assert_eq!(it.ccf().collect::<Vec<_>>(), ["192.0.2.1", "[2001:db8::1]"]);
+        assert_eq!(it.ecf().collect::<Vec<_>>(), ["aaa://e.example;transport=tcp"]);
+        assert_eq!(it.to_string(), text);
+        let ours = ChargingFunctionAddresses::new(&["a", "b"], &["c"]);
+        assert_eq!(ours.to_string(), "ccf=a;ccf=b;ecf=c");
+    }
+}

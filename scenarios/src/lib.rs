@@ -6,3 +6,4 @@ pub mod lab;
 pub mod report;
 pub mod script;
 pub mod ue;
+pub mod up;

@@ -1,0 +1,225 @@
+//! Opening the sockets of a node, and saying clearly why that did not work.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+use super::udp;
+use crate::config::{NodeConfig, NodeRole};
+
+/// The addresses a node listens on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// For datagrams.
+    pub udp: Vec<SocketAddr>,
+    /// For connections.
+    pub tcp: Vec<SocketAddr>,
+}
+
+impl Addresses {
+    /// UDP and TCP on one address, as every SIP element has (RFC 3261 §18.2.1).
+    #[must_use]
+    pub fn both(addr: SocketAddr) -> Self {
+        Self { udp: vec![addr], tcp: vec![addr] }
+    }
+
+    /// What a node of the lab listens on: CSCFs on UDP and TCP, the HSS on TCP.
+    #[must_use]
+    pub fn of(node: &NodeConfig) -> Self {
+        match node.role {
+            NodeRole::Hss => Self { udp: Vec::new(), tcp: vec![node.listen] },
+            NodeRole::Icscf | NodeRole::Pcscf | NodeRole::Scscf => Self::both(node.listen),
+        }
+    }
+}
+
+/// A node cannot listen where it should.
+#[derive(Debug, thiserror::Error)]
+#[error("{node} cannot listen on {transport} {addr}: {}", advice(.source, .transport, *.addr))]
+pub struct BindError {
+    /// The node's name.
+    pub node: String,
+    /// `udp` or `tcp`.
+    pub transport: &'static str,
+    /// The address.
+    pub addr: SocketAddr,
+    /// What the system says.
+    source: io::Error,
+}
+
+/// What is wrong and what to do about it.
+fn advice(fault: &io::Error, transport: &str, addr: SocketAddr) -> String {
+    let port = addr.port();
+    match fault.kind() {
+        io::ErrorKind::AddrInUse => {
+            let kind = if transport == "udp" { 'u' } else { 't' };
+            format!(
+                "the address is in use; stop the program that has it (`ss -ln{kind}p 'sport = \
+                 :{port}'` shows it) or write another address in the lab file"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => format!(
+            "no interface of this machine has the address {}; `ip address` shows those it has",
+            addr.ip()
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "the system does not allow it; ports below 1024 need the capability \
+             CAP_NET_BIND_SERVICE, so choose a port above (here {port})"
+        ),
+        _ => fault.to_string(),
+    }
+}
+
+/// The open sockets of a node, each with its address.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    pub(super) udp: Vec<(SocketAddr, Rc<UdpSocket>)>,
+    pub(super) tcp: Vec<(SocketAddr, TcpListener)>,
+}
+
+/// Opens all sockets of a node, or none.
+pub(super) fn bind(node: &str, addresses: &Addresses) -> Result<Sockets, BindError> {
+    let mut sockets = Sockets::default();
+    let error = |transport, addr| {
+        move |source| BindError { node: node.to_owned(), transport, addr, source }
+    };
+    for addr in &addresses.udp {
+        let socket = udp::open(*addr).map_err(error("udp", *addr))?;
+        let addr = socket.local_addr().map_err(error("udp", *addr))?;
+        sockets.udp.push((addr, Rc::new(socket)));
+    }
+    for addr in &addresses.tcp {
+        // Port 0 means any; the datagram socket has chosen one already, if there is one.
+        let chosen = sockets.udp.iter().map(|(udp, _)| *udp).find(|udp| udp.ip() == addr.ip());
+        let wanted = if addr.port() == 0 { chosen.unwrap_or(*addr) } else { *addr };
+        let listener = listen(wanted).map_err(error("tcp", wanted))?;
+        let addr = listener.local_addr().map_err(error("tcp", wanted))?;
+        sockets.tcp.push((addr, listener));
+    }
+    Ok(sockets)
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.listen(1024)?;
+    // Only now: a second listener then still finds the port in use, while our own connections may
+    // leave from it.
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Connects from our own listening address and port, so that address and port name us to the peer
+/// as they do on UDP. Where that very connection exists already, or has just ended, the system
+/// refuses; then it leaves from another port, which is still better than not at all.
+pub(super) async fn connect(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
+    match connect_from(local, remote).await {
+        Err(fault)
+            if matches!(
+                fault.kind(),
+                io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
+            ) =>
+        {
+            connect_from(SocketAddr::new(local.ip(), 0), remote).await
+        }
+        result => result,
+    }
+}
+
+async fn connect_from(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&local.into())?;
+    socket.set_nonblocking(true)?;
+    let stream = tokio::net::TcpSocket::from_std_stream(socket.into()).connect(remote).await?;
+    Ok(stream)
+}
+
+/// Small messages leave at once: a SIP message is one write and waits for nothing.
+pub(super) fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+}
+
+/// Ends a connection at once: the peer sees a reset, and nothing waits in the kernel.
+pub(super) fn reset_on_drop(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+}
+
+/// The IP address that counts as one peer.
+pub(super) const fn peer_key(addr: SocketAddr) -> IpAddr {
+    addr.ip()
+}
+
+/// Lets this process open as many files as the system allows it: each connection is one.
+pub fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime")
+    }
+
+    #[test]
+    fn a_port_in_use_is_named_with_node_and_advice() {
+        runtime().block_on(async {
+            let any = Addresses::both("127.91.0.1:0".parse().expect("address"));
+            let first = bind("p1", &any).expect("binds");
+            let addr = first.udp[0].0;
+            assert_eq!(first.tcp[0].0, addr);
+
+            let udp = bind("p2", &Addresses { udp: vec![addr], tcp: vec![] }).expect_err("in use");
+            let tcp = bind("p2", &Addresses { udp: vec![], tcp: vec![addr] }).expect_err("in use");
+
+            let text = udp.to_string();
+            assert!(text.starts_with(&format!("p2 cannot listen on udp {addr}: ")), "{text}");
+            assert!(text.contains("in use"), "{text}");
+            assert!(tcp.to_string().contains("in use"), "{tcp}");
+        });
+    }
+
+    #[test]
+    fn an_address_of_no_interface_is_said_to_be_none_of_ours() {
+        runtime().block_on(async {
+            let far = Addresses::both("192.0.2.1:5060".parse().expect("address"));
+            let error = bind("p1", &far).expect_err("not ours").to_string();
+            assert!(error.contains("no interface of this machine has"), "{error}");
+        });
+    }
+
+    #[test]
+    fn a_connection_leaves_from_the_listening_port_while_the_listener_accepts() {
+        runtime().block_on(async {
+            let any = "127.91.0.2:0".parse().expect("address");
+            let mine = listen(any).expect("listens");
+            let peer = listen(any).expect("listens");
+            let (me, them) = (mine.local_addr().expect("mine"), peer.local_addr().expect("peer"));
+
+            let _out = connect(me, them).await.expect("connects");
+            let (_, seen) = peer.accept().await.expect("accepts");
+            let _in = TcpStream::connect(me).await.expect("connects");
+            let _ = mine.accept().await.expect("still accepts");
+
+            assert_eq!(seen, me);
+            let again = connect(me, them).await.expect("connects from another port");
+            assert_ne!(again.local_addr().expect("local"), me);
+        });
+    }
+}

@@ -1,0 +1,164 @@
+//! What a node wants, done with sockets.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::conn::{self, Outgoing};
+use super::task::{Conn, Datagrams, NodeTask, Path};
+use super::{bind, udp};
+use crate::cx::CxAnswer;
+use crate::engine::{Input, Node, Output};
+use crate::role::{Answer, Question};
+use crate::transport::{ConnId, Packet, Transport};
+
+impl<N: Node> NodeTask<N> {
+    /// Does one thing the node wants. What that leads to is held until the node is drained.
+    pub(super) fn perform(&mut self, output: Output) {
+        match output {
+            Output::Ask(ask, Question::Cx(_)) => {
+                // Nodes that ask the HSS speak Diameter themselves; nobody is behind this door.
+                self.held.push_back(Input::Answer(ask, Answer::Cx(CxAnswer::Unreachable)));
+            }
+            Output::Close(conn) => self.close(conn),
+            Output::Connect { conn, transport, local, remote } => {
+                self.connect(conn, transport, local, remote);
+            }
+            Output::Datagram(packet) => self.datagram(packet),
+            Output::DemandAnswer(..) => {}
+            Output::Trace(event) => (self.with.sink)(event),
+            Output::Write { conn, bytes } => self.write(conn, bytes),
+        }
+    }
+
+    fn datagram(&mut self, packet: Packet) {
+        let Packet { flow, bytes, .. } = packet;
+        let Some(Datagrams { addr, socket, waiting }) = self
+            .datagrams
+            .iter()
+            .find(|from| from.addr == flow.local)
+            .or_else(|| self.datagrams.iter().find(|from| same_family(from.addr, flow.remote)))
+        else {
+            self.unreachable(flow.local, flow.remote, "no socket for this address".to_owned());
+            return;
+        };
+        let local = *addr;
+        if let Some(switch) = &self.with.switch
+            && switch.datagram(local, flow.remote, &bytes)
+        {
+            return;
+        }
+        let max = self.with.limits.datagrams_waiting_max;
+        if let udp::Sent::Refused(cause) = waiting.send(socket, (flow.remote, bytes), max) {
+            self.unreachable(flow.local, flow.remote, cause);
+        }
+    }
+
+    fn unreachable(&mut self, local: SocketAddr, remote: SocketAddr, cause: String) {
+        self.held.push_back(Input::Unreachable { local, remote, cause });
+    }
+
+    fn connect(
+        &mut self,
+        conn: ConnId,
+        transport: Transport,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) {
+        let refused = if transport != Transport::Tcp {
+            Some(format!("{transport} is not available here"))
+        } else if self.conns.len() >= self.with.limits.connections_max {
+            Some("too many connections".to_owned())
+        } else {
+            None
+        };
+        if let Some(cause) = refused {
+            self.held.push_back(Input::Closed { conn, cause });
+            return;
+        }
+        let path = if let Some(switch) = &self.with.switch
+            && switch.connect((local, remote), conn, &self.inbox)
+        {
+            Path::Memory(None)
+        } else {
+            let outgoing = Rc::new(Outgoing::default());
+            let events = self.events_in.clone();
+            let open = conn::open(conn, local, remote, Rc::clone(&outgoing), events);
+            Path::Kernel { stream: None, outgoing, task: self.tasks.spawn_local(open) }
+        };
+        self.conns.insert(conn, Conn { remote, accepted: false, path });
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        match self.forget(conn).map(|gone| gone.path) {
+            Some(Path::Kernel { stream: None, task, .. }) => task.abort(),
+            Some(Path::Kernel { outgoing, .. }) => outgoing.end(),
+            Some(Path::Memory(Some(link))) => link.close(),
+            Some(Path::Memory(None)) | None => {}
+        }
+    }
+
+    fn write(&mut self, conn: ConnId, bytes: Bytes) {
+        let max = self.with.limits.write_queue_bytes_max;
+        let Some(Conn { path, .. }) = self.conns.get(&conn) else { return };
+        let taken = match path {
+            Path::Kernel { stream, outgoing, .. } => {
+                if outgoing.push(bytes.clone(), max) {
+                    self.unwritten.push(conn);
+                    true
+                } else {
+                    // Room may be there that nobody looked for yet.
+                    let room = stream.as_ref().is_some_and(|stream| outgoing.flush(stream).is_ok());
+                    let taken = room && outgoing.push(bytes, max);
+                    if taken {
+                        self.unwritten.push(conn);
+                    }
+                    taken
+                }
+            }
+            Path::Memory(Some(link)) => link.write(bytes, max),
+            Path::Memory(None) => false,
+        };
+        if !taken {
+            self.cut_off(conn);
+        }
+    }
+
+    /// Ends a connection whose peer does not read; nobody waits for it to hear that.
+    fn cut_off(&mut self, conn: ConnId) {
+        let Some(gone) = self.forget(conn) else { return };
+        match gone.path {
+            Path::Kernel { stream, task, .. } => {
+                if let Some(stream) = &stream {
+                    bind::reset_on_drop(stream);
+                }
+                task.abort();
+            }
+            Path::Memory(Some(link)) => link.close(),
+            Path::Memory(None) => {}
+        }
+        let cause = "the peer does not read".to_owned();
+        self.dropped(gone.remote, &cause);
+        self.held.push_back(Input::Closed { conn, cause });
+    }
+
+    /// Writes what this turn brought, one system call a connection where the peer reads.
+    pub(super) fn write_all(&mut self) {
+        for conn in std::mem::take(&mut self.unwritten) {
+            let Some(Conn { path: Path::Kernel { stream: Some(stream), outgoing, .. }, .. }) =
+                self.conns.get(&conn)
+            else {
+                continue;
+            };
+            // What is left, and every error, is for the connection's own task.
+            if !matches!(outgoing.flush(stream), Ok(true)) {
+                outgoing.wake();
+            }
+        }
+    }
+}
+
+const fn same_family(one: SocketAddr, other: SocketAddr) -> bool {
+    one.is_ipv4() == other.is_ipv4()
+}

@@ -1,0 +1,311 @@
+//! What the programs `p-cscf`, `i-cscf`, `s-cscf` and `cscf hss` have in common: reading the lab
+//! file, starting one node of it, and ending in order.
+//!
+//! A line `ready NAME ADDRESS` on standard output says that the node listens. As a child
+//! (`--child`) the program ends with its standard input, so that nothing outlives its parent.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use super::pipe::TracePipe;
+use super::{Addresses, Clock, Host, Sink, log, raise_file_limit, stdin_closed, stop_signal};
+use crate::config::{Lab, NodeConfig, NodeRole, read_lab, render};
+use crate::engine::Node;
+use crate::ids::Seed;
+
+/// The exit code of a program that did what it was asked.
+pub const EXIT_OK: u8 = 0;
+/// The exit code of a run whose expectations were not met.
+pub const EXIT_FAILED: u8 = 1;
+/// The exit code of a program that could not run.
+pub const EXIT_COULD_NOT_RUN: u8 = 2;
+
+/// What a node is told besides its lab when it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The clock, for the epoch in Unix time.
+    pub clock: Clock,
+    /// The seed of all its tokens.
+    pub seed: Seed,
+    /// Whether somebody reads its trace.
+    pub tracing: bool,
+}
+
+/// Makes the node of a lab. The error says what in the lab does not fit.
+pub type Build = fn(&Lab, &NodeConfig, &Start) -> Result<Box<dyn Node>, String>;
+
+/// The command line of a node program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Args {
+    /// The lab file; without one, the built-in lab.
+    pub lab: Option<PathBuf>,
+    /// The node; without one, the first of the program's role.
+    pub node: Option<String>,
+    /// The epoch that all processes of a lab share, in nanoseconds of Unix time.
+    pub epoch_unix_ns: Option<u64>,
+    /// End when standard input does.
+    pub child: bool,
+    /// Write trace events to standard output as JSON lines.
+    pub trace_json: bool,
+    /// Build no trace at all.
+    pub quiet: bool,
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wish {
+    Help,
+    Run(Args),
+    Version,
+}
+
+/// Runs the program of a role with the command line of this process.
+#[must_use]
+pub fn run(role: NodeRole, build: Build) -> ExitCode {
+    run_with(role, std::env::args_os().skip(1), build)
+}
+
+/// Runs the program of a role with these arguments (without the program's name).
+#[must_use]
+pub fn run_with(
+    role: NodeRole,
+    args: impl IntoIterator<Item = OsString>,
+    build: Build,
+) -> ExitCode {
+    let name = role.as_str();
+    let result = match parse(args) {
+        Ok(Wish::Help) => say(&usage(role)),
+        Ok(Wish::Version) => say(&format!("{name} {}\n", env!("CARGO_PKG_VERSION"))),
+        Ok(Wish::Run(args)) => serve(role, &args, build),
+        Err(fault) => Err(format!("{fault}\n\n{}", usage(role))),
+    };
+    match result {
+        Ok(()) => ExitCode::from(EXIT_OK),
+        Err(fault) => {
+            let mut error = std::io::stderr().lock();
+            let _ = writeln!(error, "error: {}", fault.trim_end());
+            ExitCode::from(EXIT_COULD_NOT_RUN)
+        }
+    }
+}
+
+fn say(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    // A reader that has gone away wants no help.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    Ok(())
+}
+
+fn usage(role: NodeRole) -> String {
+    let name = role.as_str();
+    format!(
+        "{name}: one node of an IMS core\n\n\
+         Usage: {name} [--lab FILE] [--node NAME]\n\n\
+         Options:\n  \
+           --lab FILE           the lab file (default: the built-in lab)\n  \
+           --node NAME          the node of the lab (default: its first {name})\n  \
+           --epoch-unix-ns N    where trace times count from (default: now)\n  \
+           --trace-json         write trace events to standard output, one JSON object a line\n  \
+           --child              end when standard input does\n  \
+           --quiet              write no trace and no log\n  \
+           --help, --version\n\n\
+         CSCF_LOG=debug logs every message and decision to standard error.\n"
+    )
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, String> {
+    let mut out = Args::default();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy().into_owned();
+        let (key, inline) = match text.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(OsString::from(value))),
+            None => (text, None),
+        };
+        let mut value =
+            || inline.clone().or_else(|| args.next()).ok_or_else(|| format!("{key} needs a value"));
+        match key.as_str() {
+            "--child" => out.child = true,
+            "--epoch-unix-ns" => {
+                let text = value()?.to_string_lossy().into_owned();
+                let number = text.parse();
+                out.epoch_unix_ns =
+                    Some(number.map_err(|_| format!("--epoch-unix-ns `{text}` is no number"))?);
+            }
+            "--help" | "-h" => return Ok(Wish::Help),
+            "--lab" => out.lab = Some(value()?.into()),
+            "--node" => out.node = Some(value()?.to_string_lossy().into_owned()),
+            "--quiet" => out.quiet = true,
+            "--trace-json" => out.trace_json = true,
+            "--version" | "-V" => return Ok(Wish::Version),
+            _ => return Err(format!("unknown argument `{key}`")),
+        }
+    }
+    Ok(Wish::Run(out))
+}
+
+/// Reads a lab file, or gives the built-in lab.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, with its places, ready to print.
+pub fn load_lab(path: Option<&std::path::Path>) -> Result<Lab, String> {
+    let Some(path) = path else { return Ok(Lab::default_lab()) };
+    let shown = path.display();
+    let source = std::fs::read_to_string(path)
+        .map_err(|fault| format!("the lab file {shown} cannot be read: {fault}"))?;
+    read_lab(&source).map_err(|problems| {
+        let colour = std::io::stderr().is_terminal() && !no_color();
+        let list = render(&shown.to_string(), &source, &problems, colour);
+        let mut text = format!("the lab file {shown} has mistakes\n\n");
+        let _ = write!(text, "{list}");
+        text
+    })
+}
+
+/// Whether the user wants no colours anywhere (<https://no-color.org>).
+#[must_use]
+pub fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Finds the node that a program of this role shall be.
+fn choose<'a>(lab: &'a Lab, role: NodeRole, name: Option<&str>) -> Result<&'a NodeConfig, String> {
+    let Some(name) = name else {
+        return lab.node(role).ok_or_else(|| format!("the lab has no {}", role.as_str()));
+    };
+    let node = lab.node_named(name).ok_or_else(|| {
+        let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
+        format!("the lab has no node `{name}`; its nodes are {}", names.join(", "))
+    })?;
+    if node.role == role {
+        Ok(node)
+    } else {
+        Err(format!("{name} is a {}, not a {}", node.role.as_str(), role.as_str()))
+    }
+}
+
+/// A seed that nobody can guess.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn fresh_seed() -> Result<Seed, String> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|fault| format!("no randomness: {fault}"))?;
+    Ok(Seed(seed))
+}
+
+/// A runtime with one thread, as every program here uses.
+///
+/// # Errors
+///
+/// The system gives no event queue.
+pub fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|fault| format!("the event loop cannot start: {fault}"))
+}
+
+fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
+    let lab = load_lab(args.lab.as_deref())?;
+    let config = choose(&lab, role, args.node.as_deref())?;
+    raise_file_limit();
+    let clock = args.epoch_unix_ns.map_or_else(Clock::start, Clock::since_unix_ns);
+    let start = Start { clock, seed: fresh_seed()?, tracing: !args.quiet };
+    let pipe = if args.trace_json && !args.quiet {
+        Some(TracePipe::start().map_err(|fault| format!("the trace cannot start: {fault}"))?)
+    } else {
+        None
+    };
+    let sink: Sink = match &pipe {
+        Some(pipe) => pipe.sink(),
+        None if args.quiet => Rc::new(|_| {}),
+        None => {
+            log::init();
+            Rc::new(|event| log::event(&event))
+        }
+    };
+    let node = build(&lab, config, &start)?;
+    let result = runtime()?.block_on(async {
+        let host = Host::new(clock, sink);
+        host.add(node, &Addresses::of(config)).map_err(|fault| fault.to_string())?;
+        say(&format!("ready {} {}\n", config.name, config.listen))?;
+        let child = args.child;
+        let ending = host
+            .run_until(async {
+                let ended = host.ended();
+                let parent = async {
+                    if child {
+                        stdin_closed().await;
+                    } else {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    signal = stop_signal() => match signal {
+                        Ok(_) => Ok(()),
+                        Err(fault) => Err(format!("signals cannot be received: {fault}")),
+                    },
+                    () = parent => Ok(()),
+                    node = ended => Err(format!("{} has failed", node.name)),
+                }
+            })
+            .await;
+        host.stop().await;
+        ending
+    });
+    if let Some(pipe) = pipe {
+        let lost = pipe.finish();
+        if lost > 0 {
+            let mut error = std::io::stderr().lock();
+            let _ = writeln!(error, "{lost} trace events were lost: they were not read in time");
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Wish, String> {
+        parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn arguments_are_read_in_both_forms() {
+        let expected = Args {
+            lab: Some("lab.yaml".into()),
+            node: Some("p1".to_owned()),
+            epoch_unix_ns: Some(5),
+            child: true,
+            ..Args::default()
+        };
+        let apart = ["--lab", "lab.yaml", "--node", "p1", "--epoch-unix-ns", "5", "--child"];
+        let joined = ["--lab=lab.yaml", "--node=p1", "--epoch-unix-ns=5", "--child"];
+        assert_eq!(parsed(&apart), Ok(Wish::Run(expected.clone())));
+        assert_eq!(parsed(&joined), Ok(Wish::Run(expected)));
+    }
+
+    #[test]
+    fn wrong_arguments_are_named() {
+        assert_eq!(parsed(&["--nod", "p1"]), Err("unknown argument `--nod`".to_owned()));
+        assert_eq!(parsed(&["--node"]), Err("--node needs a value".to_owned()));
+    }
+
+    #[test]
+    fn a_node_is_found_by_name_and_role() {
+        let lab = Lab::default_lab();
+        let name = |result: Result<&NodeConfig, String>| result.map(|node| node.name.clone());
+        assert_eq!(name(choose(&lab, NodeRole::Pcscf, None)), Ok("p1".to_owned()));
+        assert_eq!(name(choose(&lab, NodeRole::Scscf, Some("s1"))), Ok("s1".to_owned()));
+        let wrong = choose(&lab, NodeRole::Scscf, Some("p1")).expect_err("another role");
+        assert_eq!(wrong, "p1 is a p-cscf, not a s-cscf");
+        let unknown = choose(&lab, NodeRole::Scscf, Some("x")).expect_err("unknown");
+        assert_eq!(unknown, "the lab has no node `x`; its nodes are p1, i1, s1, hss");
+    }
+}

@@ -1,0 +1,456 @@
+//! One node on its sockets: the loop of the drain rule.
+//!
+//! Each turn takes a bounded number of inputs from every source, so that none starves another, and
+//! sleeps only when all are empty.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{Sleep, sleep, timeout};
+
+use super::bind::{self, Sockets};
+use super::conn::{self, Outgoing};
+use super::memory::{Hop, Inbox, Link, Switch};
+use super::udp::{self, Waiting};
+use super::{Clock, Command, Limits, NodeEnded, Sink};
+use crate::engine::{Input, Node};
+use crate::time::{Duration, Instant};
+use crate::trace::{TraceEvent, TraceKind};
+use crate::transport::{ConnId, Flow, Packet, Transport};
+
+/// Inputs taken from one source before the next has its turn.
+const TURN_MAX: usize = 64;
+/// Events of connections that may wait for the node; then their readers wait.
+const EVENTS_MAX: usize = 256;
+/// How long a stopping node may write what waits.
+const FINISH_FOR: Duration = Duration::from_millis(200);
+
+/// What the tasks of sockets tell the node.
+#[derive(Debug)]
+pub(super) enum Event {
+    Accepted { stream: TcpStream, local: SocketAddr, remote: SocketAddr },
+    Bytes(ConnId, Bytes),
+    Closed(ConnId, String),
+    Connected { conn: ConnId, local: SocketAddr, remote: SocketAddr, stream: Rc<TcpStream> },
+    Undelivered { local: SocketAddr, what: udp::Undelivered },
+}
+
+/// A connection as the node's task sees it.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) remote: SocketAddr,
+    pub(super) accepted: bool,
+    pub(super) path: Path,
+}
+
+/// How the bytes of a connection travel.
+#[derive(Debug)]
+pub(super) enum Path {
+    /// Through the kernel; no stream yet while it is being opened.
+    Kernel { stream: Option<Rc<TcpStream>>, outgoing: Rc<Outgoing>, task: tokio::task::AbortHandle },
+    /// To a node of this process; no link yet while it is being opened.
+    Memory(Option<Link>),
+}
+
+/// A socket for datagrams.
+pub(super) struct Datagrams {
+    pub(super) addr: SocketAddr,
+    pub(super) socket: Rc<UdpSocket>,
+    pub(super) waiting: Waiting,
+}
+
+/// What a node is given by its host.
+pub(super) struct Surroundings {
+    pub(super) clock: Clock,
+    pub(super) limits: Limits,
+    pub(super) sink: Sink,
+    pub(super) switch: Option<Switch>,
+    pub(super) ended: mpsc::UnboundedSender<NodeEnded>,
+}
+
+/// A node with everything it needs to run.
+pub(super) struct NodeTask<N> {
+    pub(super) node: N,
+    pub(super) with: Surroundings,
+    pub(super) datagrams: Vec<Datagrams>,
+    pub(super) conns: BTreeMap<ConnId, Conn>,
+    /// Accepted connections by peer.
+    pub(super) by_peer: BTreeMap<IpAddr, usize>,
+    /// Inputs that came up while the node was drained.
+    pub(super) held: VecDeque<Input>,
+    /// Connections with something new to write.
+    pub(super) unwritten: Vec<ConnId>,
+    pub(super) inbox: Inbox,
+    pub(super) events_in: mpsc::Sender<Event>,
+    pub(super) tasks: JoinSet<()>,
+    listeners: Vec<(SocketAddr, tokio::net::TcpListener)>,
+    events: mpsc::Receiver<Event>,
+    event: Option<Event>,
+    orders: mpsc::UnboundedReceiver<Command<N>>,
+    order: Option<Command<N>>,
+    accepted: u64,
+    buffer: Vec<u8>,
+    deadline: Option<Instant>,
+    sleep: Option<(Instant, Pin<Box<Sleep>>)>,
+    stopping: bool,
+}
+
+impl<N: Node> NodeTask<N> {
+    pub(super) fn new(
+        node: N,
+        sockets: Sockets,
+        orders: mpsc::UnboundedReceiver<Command<N>>,
+        with: Surroundings,
+    ) -> Self {
+        let (events_in, events) = mpsc::channel(EVENTS_MAX);
+        let inbox = Inbox::new(&sockets, with.switch.as_ref());
+        let with_queue = |(addr, socket)| Datagrams { addr, socket, waiting: Waiting::default() };
+        Self {
+            node,
+            with,
+            datagrams: sockets.udp.into_iter().map(with_queue).collect(),
+            conns: BTreeMap::new(),
+            by_peer: BTreeMap::new(),
+            held: VecDeque::new(),
+            unwritten: Vec::new(),
+            inbox,
+            events_in,
+            tasks: JoinSet::new(),
+            listeners: sockets.tcp,
+            events,
+            event: None,
+            orders,
+            order: None,
+            accepted: 0,
+            buffer: vec![0; udp::DATAGRAM_BYTES_MAX],
+            deadline: None,
+            sleep: None,
+            stopping: false,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) async fn run(mut self) {
+        let mut watch = Watch {
+            name: self.node.name().to_owned(),
+            ended: self.with.ended.clone(),
+            asked: false,
+        };
+        self.start();
+        self.drain();
+        loop {
+            let busy = self.turn();
+            if self.stopping {
+                break;
+            }
+            if busy {
+                yield_now().await;
+            } else {
+                self.wait().await;
+            }
+        }
+        watch.asked = true;
+        self.finish().await;
+    }
+
+    fn start(&mut self) {
+        for (addr, listener) in self.listeners.drain(..) {
+            self.tasks.spawn_local(conn::accept(addr, listener, self.events_in.clone()));
+        }
+        for Datagrams { addr, socket, .. } in &self.datagrams {
+            let (local, socket, events) = (*addr, Rc::clone(socket), self.events_in.clone());
+            self.tasks.spawn_local(async move {
+                while let Ok(found) = udp::undelivered(&socket).await {
+                    for what in found {
+                        let _ = events.send(Event::Undelivered { local, what }).await;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Takes what is there, a bounded number from each source; false if there was nothing.
+    fn turn(&mut self) -> bool {
+        let mut busy = self.orders_turn();
+        for _ in 0..TURN_MAX {
+            let Some(input) = self.held.pop_front() else { break };
+            self.input(input);
+            busy = true;
+        }
+        for _ in 0..TURN_MAX {
+            let Some(event) = self.event.take().or_else(|| self.events.try_recv().ok()) else {
+                break;
+            };
+            self.event(event);
+            busy = true;
+        }
+        for _ in 0..TURN_MAX {
+            let Some(hop) = self.inbox.take() else { break };
+            self.hop(hop);
+            busy = true;
+        }
+        for index in 0..self.datagrams.len() {
+            busy |= self.datagrams_turn(index);
+        }
+        if self.deadline.is_some_and(|at| at <= self.with.clock.now()) {
+            self.input(Input::Timeout);
+            busy = true;
+        }
+        self.write_all();
+        busy
+    }
+
+    fn orders_turn(&mut self) -> bool {
+        let mut busy = false;
+        for _ in 0..TURN_MAX {
+            let Some(order) = self.order.take().or_else(|| self.orders.try_recv().ok()) else {
+                break;
+            };
+            busy = true;
+            match order {
+                Command::Call(call) => {
+                    call(&mut self.node, self.with.clock.now());
+                    self.drain();
+                }
+                Command::Stop => {
+                    self.stopping = true;
+                    break;
+                }
+            }
+        }
+        busy
+    }
+
+    fn datagrams_turn(&mut self, index: usize) -> bool {
+        let mut busy = false;
+        for _ in 0..TURN_MAX {
+            let Some(Datagrams { addr, socket, waiting }) = self.datagrams.get(index) else {
+                break;
+            };
+            waiting.flush(socket);
+            let local = *addr;
+            let Some((count, remote)) = udp::try_receive(socket, &mut self.buffer) else { break };
+            // A copy of its own size: what keeps a slice of it keeps nothing else alive.
+            let bytes = Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default());
+            let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa: None };
+            let received_at = self.with.clock.now();
+            self.input(Input::Datagram(Packet { flow, bytes, received_at }));
+            busy = true;
+        }
+        busy
+    }
+
+    /// Hands one input to the node and does what it wants.
+    pub(super) fn input(&mut self, input: Input) {
+        self.node.handle_input(self.with.clock.now(), input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            self.perform(output);
+        }
+        self.deadline = self.node.poll_timeout().filter(|at| *at != Instant::NEVER);
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Accepted { stream, local, remote } => self.accept(stream, local, remote),
+            Event::Bytes(conn, bytes) => {
+                if self.conns.contains_key(&conn) {
+                    self.input(Input::Bytes { conn, bytes });
+                }
+            }
+            Event::Closed(conn, cause) => self.closed(conn, cause),
+            Event::Connected { conn, local, remote, stream } => {
+                let Some(Conn { path: Path::Kernel { stream: slot, .. }, .. }) =
+                    self.conns.get_mut(&conn)
+                else {
+                    return;
+                };
+                *slot = Some(stream);
+                self.input(Input::Opened(tcp_flow(conn, local, remote)));
+            }
+            Event::Undelivered { local, what: udp::Undelivered { remote, cause } } => {
+                self.input(Input::Unreachable { local, remote, cause });
+            }
+        }
+    }
+
+    fn accept(&mut self, stream: TcpStream, local: SocketAddr, remote: SocketAddr) {
+        while self.tasks.try_join_next().is_some() {}
+        let limits = self.with.limits;
+        let peer = bind::peer_key(remote);
+        let from_peer = self.by_peer.get(&peer).copied().unwrap_or_default();
+        if self.conns.len() >= limits.connections_max
+            || from_peer >= limits.connections_per_peer_max
+        {
+            bind::reset_on_drop(&stream);
+            self.dropped(remote, "too many connections");
+            return;
+        }
+        bind::prepare(&stream);
+        let conn = self.next_accepted();
+        let (stream, outgoing) = (Rc::new(stream), Rc::new(Outgoing::default()));
+        let run = conn::run(conn, Rc::clone(&stream), Rc::clone(&outgoing), self.events_in.clone());
+        let task = self.tasks.spawn_local(run);
+        let path = Path::Kernel { stream: Some(stream), outgoing, task };
+        self.by_peer.insert(peer, from_peer + 1);
+        self.conns.insert(conn, Conn { remote, accepted: true, path });
+        self.input(Input::Opened(tcp_flow(conn, local, remote)));
+    }
+
+    pub(super) fn next_accepted(&mut self) -> ConnId {
+        self.accepted += 1;
+        ConnId::accepted(self.accepted)
+    }
+
+    fn hop(&mut self, hop: Hop) {
+        match hop {
+            Hop::Bytes { conn, bytes } => {
+                if self.conns.contains_key(&conn) {
+                    self.input(Input::Bytes { conn, bytes });
+                }
+            }
+            Hop::Closed(conn) => self.closed(conn, "closed by the peer".to_owned()),
+            Hop::Datagram { local, remote, bytes } => {
+                let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa: None };
+                let received_at = self.with.clock.now();
+                self.input(Input::Datagram(Packet { flow, bytes, received_at }));
+            }
+            Hop::Open { local, remote, back } => {
+                let conn = self.next_accepted();
+                back.accepted(conn);
+                let path = Path::Memory(Some(back));
+                self.conns.insert(conn, Conn { remote, accepted: true, path });
+                *self.by_peer.entry(bind::peer_key(remote)).or_default() += 1;
+                self.input(Input::Opened(tcp_flow(conn, local, remote)));
+            }
+            Hop::Opened { conn, local, link } => {
+                let Some(Conn { remote, path: Path::Memory(slot), .. }) = self.conns.get_mut(&conn)
+                else {
+                    link.close();
+                    return;
+                };
+                let remote = *remote;
+                *slot = Some(link);
+                self.input(Input::Opened(tcp_flow(conn, local, remote)));
+            }
+        }
+    }
+
+    fn closed(&mut self, conn: ConnId, cause: String) {
+        if self.forget(conn).is_some() {
+            self.input(Input::Closed { conn, cause });
+        }
+    }
+
+    /// Takes a connection out of the books.
+    pub(super) fn forget(&mut self, conn: ConnId) -> Option<Conn> {
+        let gone = self.conns.remove(&conn)?;
+        let peer = bind::peer_key(gone.remote);
+        if gone.accepted
+            && let Some(count) = self.by_peer.get_mut(&peer)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_peer.remove(&peer);
+            }
+        }
+        Some(gone)
+    }
+
+    pub(super) fn dropped(&self, remote: SocketAddr, reason: &str) {
+        let kind = TraceKind::Dropped { remote, reason: reason.to_owned() };
+        let (at, node) = (self.with.clock.now(), self.node.name().into());
+        (self.with.sink)(TraceEvent { at, node, kind });
+    }
+
+    /// Sleeps until something comes or the node's deadline.
+    async fn wait(&mut self) {
+        match (self.deadline, &mut self.sleep) {
+            (Some(at), Some((set, _))) if at == *set => {}
+            (Some(at), _) => {
+                let span = at.since(self.with.clock.now());
+                self.sleep = Some((at, Box::pin(sleep(span))));
+            }
+            (None, _) => self.sleep = None,
+        }
+        std::future::poll_fn(|context| {
+            let mut ready = false;
+            for Datagrams { socket, waiting, .. } in &self.datagrams {
+                ready |= socket.poll_recv_ready(context).is_ready();
+                ready |= !waiting.is_empty() && socket.poll_send_ready(context).is_ready();
+            }
+            if let Poll::Ready(event) = self.events.poll_recv(context) {
+                self.event = event;
+                ready = true;
+            }
+            ready |= self.inbox.poll_ready(context);
+            if let Poll::Ready(order) = self.orders.poll_recv(context) {
+                // All handles are gone: nobody can stop it any more, so it runs with its host.
+                self.order = order;
+                ready |= self.order.is_some();
+            }
+            if let Some((_, sleep)) = &mut self.sleep
+                && sleep.as_mut().poll(context).is_ready()
+            {
+                self.sleep = None;
+                ready = true;
+            }
+            if ready { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    async fn finish(mut self) {
+        self.write_all();
+        for Datagrams { socket, waiting, .. } in &self.datagrams {
+            waiting.flush(socket);
+        }
+        let mut ending = JoinSet::new();
+        for (_, Conn { path, .. }) in std::mem::take(&mut self.conns) {
+            match path {
+                Path::Kernel { stream: Some(stream), outgoing, .. } => {
+                    ending.spawn_local(async move {
+                        while !matches!(outgoing.flush(&stream), Ok(true) | Err(_)) {
+                            if stream.writable().await.is_err() {
+                                break;
+                            }
+                        }
+                    });
+                }
+                Path::Memory(Some(link)) => link.close(),
+                Path::Kernel { .. } | Path::Memory(None) => {}
+            }
+        }
+        let _ = timeout(FINISH_FOR, async { while ending.join_next().await.is_some() {} }).await;
+    }
+}
+
+/// A connection's path as the node names it.
+pub(super) const fn tcp_flow(conn: ConnId, local: SocketAddr, remote: SocketAddr) -> Flow {
+    Flow { transport: Transport::Tcp, local, remote, conn: Some(conn), sa: None }
+}
+
+/// Tells when the task ends without having been asked to: a fault of ours.
+struct Watch {
+    name: String,
+    ended: mpsc::UnboundedSender<NodeEnded>,
+    asked: bool,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.asked {
+            let _ = self.ended.send(NodeEnded { name: std::mem::take(&mut self.name) });
+        }
+    }
+}

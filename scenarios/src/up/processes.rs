@@ -1,0 +1,295 @@
+//! The nodes of a lab as child processes: this very program, started again under each node's name.
+//!
+//! A child says `ready …` on its standard output and then writes its trace there as JSON lines. It
+//! ends when its standard input does, so nothing outlives a parent that was killed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use cscf_core::config::{Lab, NodeConfig, NodeRole};
+use cscf_core::host::json::from_json;
+use cscf_core::time::Duration;
+use cscf_core::trace::TraceEvent;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Events that may wait for the reader; then the children's pipes fill, and they lose trace events.
+const EVENTS_MAX: usize = 10_000;
+/// How long a child may take until it listens.
+const READY_FOR: Duration = Duration::from_secs(10);
+/// How long a child may take to end when it is asked to.
+const STOP_FOR: Duration = Duration::from_secs(1);
+/// Lines of a child's standard error kept for the report of its death.
+const LAST_WORDS_MAX: usize = 20;
+
+/// What a node process tells.
+#[derive(Clone, Debug)]
+pub enum NodeEvent {
+    /// Something in its trace.
+    Trace(TraceEvent),
+    /// It ended without having been asked to.
+    Died {
+        /// The node's name.
+        name: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines it wrote to standard error.
+        last_words: String,
+    },
+}
+
+/// The nodes could not be started; none is left running.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// This program cannot find or start itself.
+    #[error("{name} cannot be started")]
+    Spawn {
+        /// The node's name.
+        name: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A node ended before it listened; its own words say why.
+    #[error("{name} did not start ({status})\n{words}")]
+    Ended {
+        /// The node's name.
+        name: String,
+        /// How it ended.
+        status: String,
+        /// What it wrote to standard error.
+        words: String,
+    },
+    /// A node does not say that it is ready.
+    #[error("{name} is not ready after {} s", READY_FOR.as_secs())]
+    Slow {
+        /// The node's name.
+        name: String,
+    },
+}
+
+/// The running nodes of a lab.
+///
+/// Dropping it kills what still runs.
+#[derive(Debug)]
+pub struct NodeProcesses {
+    children: Vec<Node>,
+    events: mpsc::Receiver<NodeEvent>,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: String,
+    /// Its standard input; closing it asks the child to end.
+    stdin: Option<ChildStdin>,
+    kill: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+/// The last lines of a child's standard error.
+type Words = Arc<Mutex<VecDeque<String>>>;
+
+impl NodeProcesses {
+    /// Starts every node of the lab and returns when all listen. The children read the lab from
+    /// `lab_file` (the built-in lab without one); `lab` must be the same lab.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] names the first node that did not start; the others have been ended.
+    pub async fn start(
+        lab: &Lab,
+        lab_file: Option<&Path>,
+        epoch_unix_ns: u64,
+    ) -> Result<Self, StartError> {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let mut started = Self { children: Vec::new(), events };
+        // The HSS first, and ready: then the others find it at their first attempt.
+        let (hss, others): (Vec<_>, Vec<_>) =
+            lab.nodes.iter().partition(|node| node.role == NodeRole::Hss);
+        for group in [hss, others] {
+            let mut waiting = Vec::new();
+            for config in group {
+                let (ready, is_ready) = oneshot::channel();
+                let node = spawn(config, lab_file, epoch_unix_ns, sender.clone(), ready)
+                    .map_err(|source| StartError::Spawn { name: config.name.clone(), source });
+                match node {
+                    Ok(node) => started.children.push(node),
+                    Err(fault) => {
+                        started.stop().await;
+                        return Err(fault);
+                    }
+                }
+                waiting.push((config.name.clone(), is_ready));
+            }
+            for (name, is_ready) in waiting {
+                let fault = match timeout(READY_FOR, is_ready).await {
+                    Ok(Ok(Ok(()))) => continue,
+                    Ok(Ok(Err((status, words)))) => StartError::Ended { name, status, words },
+                    Ok(Err(_)) => StartError::Ended {
+                        name,
+                        status: "it closed its output".to_owned(),
+                        words: String::new(),
+                    },
+                    Err(_) => StartError::Slow { name },
+                };
+                started.stop().await;
+                return Err(fault);
+            }
+        }
+        Ok(started)
+    }
+
+    /// The names of the nodes.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.children.iter().map(|child| child.name.as_str())
+    }
+
+    /// What the nodes tell, in the order it arrives.
+    pub const fn events(&mut self) -> &mut mpsc::Receiver<NodeEvent> {
+        &mut self.events
+    }
+
+    /// Ends all nodes: each closes its sockets in order; who has not ended after a second is killed.
+    /// Returns what they still told.
+    pub async fn stop(mut self) -> Vec<NodeEvent> {
+        for child in &mut self.children {
+            child.stdin = None;
+        }
+        let mut rest = Vec::new();
+        let events = &mut self.events;
+        for child in &mut self.children {
+            let ended = async {
+                loop {
+                    tokio::select! {
+                        biased;
+                        _ = &mut child.task => return,
+                        Some(event) = events.recv() => rest.push(event),
+                    }
+                }
+            };
+            if timeout(STOP_FOR, ended).await.is_err() {
+                if let Some(kill) = child.kill.take() {
+                    let _ = kill.send(());
+                }
+                let _ = timeout(STOP_FOR, &mut child.task).await;
+            }
+        }
+        while let Ok(event) = self.events.try_recv() {
+            rest.push(event);
+        }
+        rest.retain(|event| matches!(event, NodeEvent::Trace(_)));
+        rest
+    }
+}
+
+type Ready = oneshot::Sender<Result<(), (String, String)>>;
+
+fn spawn(
+    config: &NodeConfig,
+    lab_file: Option<&Path>,
+    epoch_unix_ns: u64,
+    events: mpsc::Sender<NodeEvent>,
+    ready: Ready,
+) -> io::Result<Node> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg0(config.role.as_str());
+    if let Some(file) = lab_file {
+        command.arg("--lab").arg(file);
+    }
+    command
+        .args(["--node", &config.name, "--child", "--trace-json"])
+        .arg(format!("--epoch-unix-ns={epoch_unix_ns}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A group of its own: Ctrl-C in the terminal is for the parent, which ends its children.
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command.spawn()?;
+    let stdin = child.stdin.take();
+    let (kill, killed) = oneshot::channel();
+    let name = config.name.clone();
+    let task = tokio::spawn(watch(name.clone(), child, events, ready, killed));
+    Ok(Node { name, stdin, kill: Some(kill), task })
+}
+
+/// Reads what a child writes until it ends.
+async fn watch(
+    name: String,
+    mut child: Child,
+    events: mpsc::Sender<NodeEvent>,
+    ready: Ready,
+    mut killed: oneshot::Receiver<()>,
+) {
+    let words = Words::default();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut ready = Some(ready);
+    let reading = async {
+        let traces = async {
+            if let Some(stdout) = stdout {
+                read_trace(stdout, &events, &mut ready).await;
+            }
+        };
+        let errors = async {
+            if let Some(stderr) = stderr {
+                read_words(stderr, &words).await;
+            }
+        };
+        tokio::join!(traces, errors);
+        child.wait().await
+    };
+    let status = tokio::select! {
+        status = reading => status,
+        // Without a sender the owner has gone: then the child is killed when it is dropped here.
+        _ = &mut killed => return,
+    };
+    let Ok(status) = status else { return };
+    let last_words = words
+        .lock()
+        .map(|words| words.iter().map(|line| format!("  {line}\n")).collect::<String>())
+        .unwrap_or_default();
+    match ready.take() {
+        Some(ready) => {
+            let _ = ready.send(Err((status.to_string(), last_words)));
+        }
+        None => {
+            let _ = events.send(NodeEvent::Died { name, status, last_words }).await;
+        }
+    }
+}
+
+async fn read_trace(
+    stdout: impl AsyncRead + Unpin,
+    events: &mpsc::Sender<NodeEvent>,
+    ready: &mut Option<Ready>,
+) {
+    let mut lines = BufReader::with_capacity(64 * 1024, stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(event) = from_json(&line) {
+            // A reader that has gone away still lets the child run until it is stopped.
+            let _ = events.send(NodeEvent::Trace(event)).await;
+        } else if line.starts_with("ready ")
+            && let Some(ready) = ready.take()
+        {
+            let _ = ready.send(Ok(()));
+        }
+    }
+}
+
+async fn read_words(stderr: impl AsyncRead + Unpin, words: &Words) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Ok(mut words) = words.lock() {
+            if words.len() == LAST_WORDS_MAX {
+                words.pop_front();
+            }
+            words.push_back(line);
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! drain. Ties are broken by the order of posting and of adding nodes, so a seed replays a run byte
 //! for byte.
 
+pub mod checks;
 mod network;
 
 use std::any::Any;

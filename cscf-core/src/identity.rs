@@ -353,8 +353,8 @@ mod tests {
     fn a_number_has_a_sip_and_a_tel_alias() {
         let sip = Impu::parse("sip:+1-555-0100@Home.net;user=phone").expect("parses");
         let tel = Impu::parse("tel:+15550100").expect("parses");
-        assert_eq!(sip.aliases("home.NET").collect::<Vec<_>>(), [tel.clone()]);
-        assert_eq!(tel.aliases("home.net").collect::<Vec<_>>(), [sip.clone()]);
+        assert_eq!(sip.aliases("home.NET").next().as_ref(), Some(&tel));
+        assert_eq!(tel.aliases("home.net").next().as_ref(), Some(&sip));
         assert_eq!(sip.aliases("other.net").count(), 0);
         assert_eq!(sip.to_uri_text(), "sip:+15550100@home.net;user=phone");
         let name = Impu::parse("sip:alice@home.net").expect("parses");

@@ -182,7 +182,7 @@ fn attributes<'a>(lines: &'a [SdpLine], name: &'a str) -> impl Iterator<Item = &
         .map(|(_, value)| value)
 }
 
-fn first<'a>(lines: &'a [SdpLine], kind: char) -> Option<&'a str> {
+fn first(lines: &[SdpLine], kind: char) -> Option<&str> {
     lines.iter().find(|line| line.kind == kind).map(|line| line.value.as_str())
 }
 

@@ -6,28 +6,30 @@
 pub const fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Trying",
-        180..=199 => provisional(status),
-        200 => "OK",
+        101..=199 => provisional(status),
         202 => "Accepted",
         204 => "No Notification",
-        300 => "Multiple Choices",
-        301 => "Moved Permanently",
-        302 => "Moved Temporarily",
-        305 => "Use Proxy",
-        380 => "Alternative Service",
+        200..=299 => "OK",
+        300..=399 => redirection(status),
         400..=479 => request_failure(status),
         480..=499 => call_failure(status),
         500..=599 => server_failure(status),
-        600 => "Busy Everywhere",
         603 => "Decline",
         604 => "Does Not Exist Anywhere",
         606 => "Not Acceptable",
         607 => "Unwanted",
         608 => "Rejected",
-        101..=179 => "Session Progress",
-        201..=299 => "OK",
-        301..=399 => "Multiple Choices",
         _ => "Busy Everywhere",
+    }
+}
+
+const fn redirection(status: u16) -> &'static str {
+    match status {
+        301 => "Moved Permanently",
+        302 => "Moved Temporarily",
+        305 => "Use Proxy",
+        380 => "Alternative Service",
+        _ => "Multiple Choices",
     }
 }
 

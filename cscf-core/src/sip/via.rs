@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use super::host::{check_host, host_ip};
 use super::params::{HeaderParams, Params};
 use super::scan::{Scan, SyntaxError, is_lws};
-use super::uri::{check_host, host_ip};
 
 /// The port a sent-by without port stands for, except TLS (RFC 3261 §18.2.2).
 pub const DEFAULT_PORT: u16 = 5060;

@@ -330,6 +330,12 @@ impl ResponseContext {
         self.outcome != Outcome::None && !self.branches.iter().any(Branch::is_pending)
     }
 
+    /// The branches that have no final response yet.
+    pub fn open_branches(&self) -> impl Iterator<Item = BranchNumber> {
+        let numbered = self.branches.iter().zip(0..);
+        numbered.filter(|(branch, _)| branch.is_pending()).map(|(_, number)| BranchNumber(number))
+    }
+
     /// Whether a final response went upstream.
     #[must_use]
     pub const fn is_answered(&self) -> bool {

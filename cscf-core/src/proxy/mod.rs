@@ -7,6 +7,8 @@ mod context;
 mod forward;
 mod loops;
 mod route;
+#[cfg(test)]
+mod tables;
 
 pub use best::Candidates;
 pub use context::{

@@ -13,7 +13,9 @@ mod key;
 mod layer;
 mod server;
 #[cfg(test)]
-mod testing;
+mod tables;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod timers;
 
 use bytes::Bytes;

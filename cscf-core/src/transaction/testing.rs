@@ -68,3 +68,19 @@ pub(crate) fn sent_at(
     }
     panic!("the machine never ends");
 }
+
+/// The rows of the last table under this heading of `docs/transactions.md`.
+pub(crate) fn table(heading: &str) -> Vec<Vec<String>> {
+    let document = include_str!("../../../docs/transactions.md");
+    let heading = format!("\n## {heading}\n");
+    let (_, section) = document.split_once(&heading).expect("the heading");
+    let section = section.split("\n## ").next().expect("a section");
+    let rows: Vec<Vec<String>> = section
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('|')?.strip_suffix('|'))
+        .map(|row| row.split('|').map(|cell| cell.trim().to_owned()).collect())
+        .skip(2)
+        .collect();
+    assert!(!rows.is_empty(), "no rows under {heading}");
+    rows
+}

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use cscf_core::dialog::field;
 use cscf_core::role::Side;
 use cscf_core::time::Instant;
 use cscf_core::transport::Flow;
@@ -77,6 +78,13 @@ impl Ue {
         !self.registrations.is_empty()
     }
 
+    /// Whether all it registered for is emergency calls (TS 24.229 §5.2.10.3).
+    #[must_use]
+    pub(crate) fn is_emergency_only(&self) -> bool {
+        let sos = |registration: &Registration| field::uri_has_param(&registration.contact, "sos");
+        self.is_registered() && self.registrations.iter().all(sos)
+    }
+
     /// The last moment this record is good for anything.
     #[must_use]
     pub(crate) fn ends_at(&self) -> Instant {
@@ -118,6 +126,12 @@ pub(crate) struct Bindings {
 }
 
 impl Bindings {
+    /// The number of records.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.ues.len()
+    }
+
     /// Whether nothing is known of any UE.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {

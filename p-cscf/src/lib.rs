@@ -338,3 +338,6 @@ fn is_emergency(request: &Request) -> bool {
 fn sent_by(request: &Request) -> String {
     request.via().map(|via| via.sent_by()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use cscf_core::role::{Action, Actions, ContextId, Env, Incoming, NextHop, Reques
 use cscf_core::sip::{HeaderName, Method, Request, quote};
 use cscf_core::transport::Transport;
 
+use crate::bindings::Ue;
 use crate::config::{RouteMismatch, Stranger};
 use crate::dialogs::{Dialog, Direction, Usage};
 use crate::exchange::{Call, Exchange};
@@ -84,6 +85,12 @@ impl Pcscf {
             && !is_emergency(&incoming.request)
         {
             return Self::refuse_overloaded(env, out, &incoming, retry_after);
+        }
+        if self.bindings.get(ue).is_some_and(Ue::is_emergency_only)
+            && !is_emergency(&incoming.request)
+        {
+            let why = "only an emergency registration, and no emergency service asked".to_owned();
+            return Self::refuse(env, out, &incoming, 403, (ts24229("5.2.10.3"), why));
         }
         let usage = Usage::of(&incoming.request.method);
         if let Some(refusal) = self.cannot_keep(&incoming.request, usage) {

@@ -417,7 +417,11 @@ impl Pcscf {
         for old in self.bindings.superseded_by(exchange.ue, contact) {
             self.supersede(env, old, exchange, out);
         }
-        let Some(ue) = self.bindings.get_mut(exchange.ue) else { return };
+        let Some(ue) = self.bindings.get_mut(exchange.ue) else {
+            return env.refuse(own("limits"), || {
+                format!("registration of {contact} is lost: too many UEs were pending")
+            });
+        };
         (ue.flow, ue.flow_lost) = (exchange.flow, false);
         (ue.side, ue.outbound) = (exchange.side, exchange.outbound);
         let headers = &response.headers;

@@ -188,7 +188,10 @@ impl Pcscf {
             && (101..300).contains(&status)
             && let Some(tag) = response.to_tag().filter(|tag| tag.len() <= NAME_MAX)
         {
-            dialog.learn(tag, status >= 200, || routes_of_caller(&response.headers, id));
+            let calls = dialog.direction == Direction::FromUe;
+            dialog.learn(tag, status >= 200, || {
+                if calls { routes_of_caller(&response.headers, id) } else { Vec::new() }
+            });
         }
         if !(200..300).contains(&status) {
             return;

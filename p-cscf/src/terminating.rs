@@ -50,7 +50,7 @@ impl Pcscf {
         let ue = self.bindings.get(id).filter(|ue| ue.is_registered());
         let Some(ue) = ue else {
             let route = incoming.own_route.as_deref().unwrap_or_default();
-            let outbound = field::uri_has_param(field::uri_of(route), "ob");
+            let outbound = field::uri_has_param(route, "ob");
             let status = if outbound { 430 } else { 480 };
             return Err((status, "no registration behind this Path".to_owned()));
         };

@@ -5,6 +5,8 @@
 //! `None`, then [`Node::poll_timeout`] once; nothing is sent otherwise. `now` never decreases; an
 //! early [`Input::Timeout`] is harmless.
 
+mod hss;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;

@@ -5,11 +5,27 @@
 //! `None`, then [`Node::poll_timeout`] once; nothing is sent otherwise. `now` never decreases; an
 //! early [`Input::Timeout`] is harmless.
 
-mod hss;
+mod answered;
+mod contexts;
+mod core;
+mod cx_node;
+mod outgoing;
+mod perform;
+mod receive;
+mod route;
+mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+
+pub use self::core::{Engine, Sizes};
+pub use cx_node::CxNode;
+pub use settings::{Counters, EngineLimits, Listen, Settings, host_text};
 
 use crate::cx::{AskId, CxDemand, CxResult, DemandId};
 use crate::role::{Answer, Question};

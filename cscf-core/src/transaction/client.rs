@@ -29,8 +29,6 @@ pub enum ClientState {
     },
     /// A 1xx came; the request is repeated every T2.
     Proceeding {
-        /// The request, for the next time; empty on a reliable transport.
-        request: Bytes,
         /// Timer E; none on a reliable transport.
         resend: Option<Resend>,
         /// Timer F.
@@ -40,8 +38,6 @@ pub enum ClientState {
     Terminated,
     /// Nothing came yet.
     Trying {
-        /// The request, for the next time; empty on a reliable transport.
-        request: Bytes,
         /// Timer E; none on a reliable transport.
         resend: Option<Resend>,
         /// Timer F.
@@ -67,10 +63,9 @@ impl Client {
         timers: &Timers,
         out: &mut Vec<Effect>,
     ) -> Self {
-        let resend = Resend::new(now, timers.e(), reliability);
-        out.push(Effect::Send(request.clone()));
-        let request = if resend.is_some() { request } else { Bytes::new() };
-        let state = Trying { request, resend, give_up_at: now + timers.f() };
+        let resend = Resend::new(now, &request, timers.e(), reliability);
+        out.push(Effect::Send(request));
+        let state = Trying { resend, give_up_at: now + timers.f() };
         Self { state, reliability }
     }
 
@@ -83,15 +78,11 @@ impl Client {
         out: &mut Vec<Effect>,
     ) {
         match &mut self.state {
-            Trying { request, resend, give_up_at } | Proceeding { request, resend, give_up_at } => {
+            Trying { resend, give_up_at } | Proceeding { resend, give_up_at } => {
                 out.push(Effect::PassUp);
                 let linger = timers.k(self.reliability);
                 self.state = if status < 200 {
-                    Proceeding {
-                        request: std::mem::take(request),
-                        resend: *resend,
-                        give_up_at: *give_up_at,
-                    }
+                    Proceeding { resend: resend.take(), give_up_at: *give_up_at }
                 } else if linger.is_zero() {
                     Terminated
                 } else {
@@ -117,12 +108,8 @@ impl Client {
                 out.push(Effect::TimedOut);
                 self.state = Terminated;
             }
-            Trying { request, resend, .. } => {
-                Resend::fire(resend, request, now, out, |wait| timers.doubled(wait))
-            }
-            Proceeding { request, resend, .. } => {
-                Resend::fire(resend, request, now, out, |_| timers.t2())
-            }
+            Trying { resend, .. } => Resend::fire(resend, now, out, |wait| timers.doubled(wait)),
+            Proceeding { resend, .. } => Resend::fire(resend, now, out, |_| timers.t2()),
             Completed { linger_until } if *linger_until <= now => self.state = Terminated,
             Completed { .. } | Terminated => {}
         }
@@ -132,7 +119,7 @@ impl Client {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            Trying { resend, give_up_at, .. } | Proceeding { resend, give_up_at, .. } => {
+            Trying { resend, give_up_at } | Proceeding { resend, give_up_at } => {
                 earlier(resend.as_ref(), Some(*give_up_at))
             }
             Completed { linger_until } => Some(*linger_until),

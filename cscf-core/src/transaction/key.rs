@@ -15,7 +15,7 @@ const MAGIC_COOKIE: &str = "z9hG4bK";
 
 /// The identity of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(u64, u64);
+pub struct Key(u128);
 
 /// A message that cannot be matched. The culprit is the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -175,8 +175,7 @@ fn exact(hash: &mut SipHasher13, text: &str) {
 }
 
 fn finish(hash: &SipHasher13) -> Key {
-    let (high, low) = hash.finish128().as_u64();
-    Key(high, low)
+    Key(hash.finish128().as_u128())
 }
 
 /// What of a Via tells transactions apart, read in place.

@@ -1,5 +1,9 @@
 //! Rules about transport, without a socket: flows, packets, where the next hop is.
 
+pub mod size;
+pub mod target;
+pub mod via;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;

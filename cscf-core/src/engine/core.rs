@@ -1,0 +1,239 @@
+//! The engine: joins one role with transactions, response contexts and transport rules.
+//!
+//! Everything that does not depend on the role's type is in [`Core`]; it queues [`Event`]s for the
+//! role, and [`Engine`] hands them over one by one and performs what the role wants. So no call of a
+//! role is ever inside another one.
+
+use super::settings::{Counters, Settings};
+use super::state::{Core, Event};
+use super::{Input, Node, Output};
+use crate::ids::Seed;
+use crate::role::{Action, Actions, ContextId, Role};
+use crate::time::{Deadlines, Instant};
+use crate::trace::{Note, TraceKind};
+
+/// One node: a role, and everything RFC 3261 asks of any element around it.
+#[derive(Debug)]
+pub struct Engine<R: Role> {
+    role: R,
+    core: Core,
+    timers: Deadlines<R::Timer>,
+    /// Reused from event to event.
+    actions: Actions<R::Timer>,
+}
+
+impl<R: Role> Engine<R> {
+    /// An engine around `role`; all chance comes from `seed`.
+    pub fn new(name: &str, role: R, settings: Settings, seed: Seed) -> Self {
+        let extensions = role.proxy_extensions().iter().map(|tag| (*tag).to_owned()).collect();
+        let core = Core::new(name, settings, seed, role.is_proxy(), extensions);
+        Self { role, core, timers: Deadlines::new(), actions: Vec::new() }
+    }
+
+    /// Gives the role an order. The drain rule holds as after [`Node::handle_input`].
+    pub fn command(&mut self, now: Instant, command: R::Command) {
+        let Self { role, core, actions, .. } = self;
+        role.on_command(&mut core.env(now), command, actions);
+        self.perform(now, None);
+        self.run(now);
+    }
+
+    /// The role.
+    pub const fn role(&self) -> &R {
+        &self.role
+    }
+
+    /// The role, for tests that put it into a state.
+    pub const fn role_mut(&mut self) -> &mut R {
+        &mut self.role
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.core.outlet.counters
+    }
+
+    /// The last refusals (at most 1,000), oldest first: the answer to "why?".
+    pub fn recent_refusals(&self) -> impl Iterator<Item = &(Instant, Note)> {
+        self.core.outlet.refusals()
+    }
+
+    /// How much is held now.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        Sizes { role_timers: self.timers.len(), ..self.core.sizes() }
+    }
+
+    /// Whether somebody reads the trace.
+    #[must_use]
+    pub const fn tracing(&self) -> bool {
+        self.core.outlet.tracing
+    }
+
+    /// Whether somebody reads the trace from now on.
+    pub const fn set_tracing(&mut self, tracing: bool) {
+        self.core.outlet.tracing = tracing;
+    }
+
+    /// Hands messages and events to the role until none is left.
+    fn run(&mut self, now: Instant) {
+        self.hand_over(now);
+        while let Some((flow, message)) = self.core.next_message() {
+            let side = self.role.side(&flow);
+            self.core.on_message(now, flow, message, side);
+            self.hand_over(now);
+        }
+    }
+
+    fn hand_over(&mut self, now: Instant) {
+        self.core.pump(now);
+        loop {
+            while let Some(event) = self.core.events.pop_front() {
+                let opened = match &event {
+                    Event::Request(incoming) => Some(incoming.context),
+                    _ => None,
+                };
+                self.call(now, event);
+                self.perform(now, opened);
+            }
+            self.core.look_around(now);
+            if self.core.events.is_empty() {
+                break;
+            }
+        }
+    }
+
+    fn call(&mut self, now: Instant, event: Event) {
+        let Self { role, core, actions, .. } = self;
+        match event {
+            Event::Answer(ask, answer) => role.on_answer(&mut core.env(now), ask, answer, actions),
+            Event::Cancel(context, cancel) => {
+                role.on_cancel(&mut core.env(now), context, &cancel, actions);
+            }
+            Event::Demand(demand, what) => {
+                role.on_demand(&mut core.env(now), demand, what, actions);
+            }
+            Event::End(context) => role.on_context_end(context),
+            Event::Flow(event) => role.on_flow(&mut core.env(now), event, actions),
+            Event::Own(answered) => role.on_own_response(&mut core.env(now), *answered, actions),
+            Event::Request(incoming) => role.on_request(&mut core.env(now), *incoming, actions),
+            Event::Response(answered) => role.on_response(&mut core.env(now), *answered, actions),
+        }
+    }
+
+    /// Performs what the role wants, in order, after telling its notes.
+    fn perform(&mut self, now: Instant, opened: Option<ContextId>) {
+        self.core.tell_notes(now);
+        // 100 stands before what is forwarded; a request that is answered at once needs none.
+        let answers = |action: &Action<R::Timer>| matches!(action, Action::Reply { context, .. } if Some(*context) == opened);
+        if let Some(context) = opened
+            && !self.actions.iter().any(answers)
+        {
+            self.core.say_trying(now, context);
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::SetTimer { timer, at } => self.timers.set(timer, at),
+                Action::ClearTimer { timer } => {
+                    self.timers.cancel(&timer);
+                }
+                Action::Reply { context, response } => self.core.reply(now, context, *response),
+                Action::Forward { context, request, to, record_route, within, side } => {
+                    let how = super::outgoing::How { to, within, side };
+                    self.core.forward(now, context, *request, record_route.as_deref(), &how);
+                }
+                Action::PassUp { context, branch, response } => {
+                    self.core.pass_up(now, context, branch, *response);
+                }
+                Action::Cancel { context, reason } => {
+                    self.core.cancel_branches(now, context, reason.as_deref());
+                }
+                Action::Originate { tag, request, to, within, side } => {
+                    let how = super::outgoing::How { to, within, side };
+                    self.core.originate(now, tag, *request, &how);
+                }
+                Action::CancelOwn { tag, reason } => {
+                    self.core.cancel_own(now, tag, reason.as_deref());
+                }
+                Action::SendAck { request, to } => self.core.send_ack(now, *request, &to),
+                Action::Ask { ask, question } => self.core.ask(now, ask, question),
+                Action::AnswerDemand { demand, result } => {
+                    self.core.outlet.push(Output::DemandAnswer(demand, result));
+                }
+                Action::State(text) => self.core.outlet.trace(now, || TraceKind::State(text)),
+            }
+        }
+        self.actions = actions;
+        self.core.pump(now);
+    }
+
+    fn timeouts(&mut self, now: Instant) {
+        while self.core.poll_timeout().is_some_and(|at| at <= now) {
+            self.core.handle_timeout(now);
+            self.hand_over(now);
+        }
+        while let Some(timer) = self.timers.pop_due(now) {
+            let Self { role, core, actions, .. } = self;
+            role.on_timer(&mut core.env(now), timer, actions);
+            self.perform(now, None);
+            self.hand_over(now);
+        }
+    }
+}
+
+impl<R: Role> Node for Engine<R> {
+    fn name(&self) -> &str {
+        self.core.outlet.name()
+    }
+
+    fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Answer(ask, answer) => self.core.on_answer(ask, answer),
+            Input::Bytes { conn, bytes } => self.core.on_bytes(now, conn, &bytes),
+            Input::Closed { conn, cause } => self.core.on_closed(now, conn, cause),
+            Input::Datagram(packet) => self.core.on_datagram(now, packet),
+            Input::Demand(demand, what) => {
+                self.core.events.push_back(Event::Demand(demand, what));
+            }
+            Input::Opened(flow) => self.core.on_opened(now, flow),
+            Input::Timeout => {}
+            Input::Unreachable { local, remote, cause } => {
+                self.core.on_unreachable(now, local, remote, cause);
+            }
+        }
+        self.run(now);
+        // Deadlines that lie at or before this event are served with it: a host that is busy with
+        // packets must not starve them.
+        self.timeouts(now);
+        self.run(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.core.outlet.pop()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        [self.timers.next(), self.core.poll_timeout()].into_iter().flatten().min()
+    }
+}
+
+/// How much an engine holds: all zero after the last deadline, connections aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Response contexts.
+    pub contexts: usize,
+    /// Requests on their way, with all their retries.
+    pub attempts: usize,
+    /// Server transactions, lingering ones included.
+    pub server_transactions: usize,
+    /// Client transactions, lingering ones included.
+    pub client_transactions: usize,
+    /// Questions without an answer.
+    pub asks: usize,
+    /// Timers of the role.
+    pub role_timers: usize,
+    /// Connections.
+    pub connections: usize,
+}

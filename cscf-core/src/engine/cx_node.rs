@@ -1,0 +1,151 @@
+//! An engine and its Diameter client as one node: questions of Cx go out as bytes, answers and
+//! demands come back as events. Used by I- and S-CSCF, live and simulated alike.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Engine, Input, Node, Output};
+use crate::diameter::{ClientInput, ClientOutput, DiameterClient};
+use crate::role::{Answer, Question, Role};
+use crate::time::Instant;
+use crate::trace::TraceEvent;
+use crate::transport::{ConnId, Transport};
+
+/// A node that asks the HSS over Diameter. Its connections to the HSS are numbered apart from those
+/// of the engine ([`DiameterClient::owns`]).
+#[derive(Debug)]
+pub struct CxNode<R: Role> {
+    engine: Engine<R>,
+    client: DiameterClient,
+    name: Arc<str>,
+    outputs: VecDeque<Output>,
+}
+
+impl<R: Role> CxNode<R> {
+    /// Joins an engine with its client.
+    #[must_use]
+    pub fn new(engine: Engine<R>, client: DiameterClient) -> Self {
+        let name = engine.name().into();
+        Self { engine, client, name, outputs: VecDeque::new() }
+    }
+
+    /// The engine.
+    pub const fn engine(&self) -> &Engine<R> {
+        &self.engine
+    }
+
+    /// The engine, for tests that put its role into a state.
+    pub const fn engine_mut(&mut self) -> &mut Engine<R> {
+        &mut self.engine
+    }
+
+    /// The Diameter client.
+    pub const fn client(&self) -> &DiameterClient {
+        &self.client
+    }
+
+    /// Gives the role an order. The drain rule holds as after [`Node::handle_input`].
+    pub fn command(&mut self, now: Instant, command: R::Command) {
+        self.engine.command(now, command);
+        self.pump(now);
+    }
+
+    /// The node ends: the HSS is told (RFC 6733 §5.4).
+    pub fn shut_down(&mut self, now: Instant) {
+        self.client.handle_input(now, ClientInput::Shutdown);
+        self.pump(now);
+    }
+
+    /// Carries questions and answers between the two until both are silent.
+    fn pump(&mut self, now: Instant) {
+        loop {
+            let mut idle = true;
+            while let Some(output) = self.engine.poll_output() {
+                idle = false;
+                self.on_engine_output(now, output);
+            }
+            while let Some(output) = self.client.poll_output() {
+                idle = false;
+                self.on_client_output(now, output);
+            }
+            if idle {
+                break;
+            }
+        }
+    }
+
+    fn on_engine_output(&mut self, now: Instant, output: Output) {
+        match output {
+            Output::Ask(ask, Question::Cx(request)) => {
+                self.client.handle_input(now, ClientInput::Ask(ask, request));
+            }
+            Output::DemandAnswer(demand, result) => {
+                self.client.handle_input(now, ClientInput::DemandAnswer(demand, result));
+            }
+            other => self.outputs.push_back(other),
+        }
+    }
+
+    fn on_client_output(&mut self, now: Instant, output: ClientOutput) {
+        match output {
+            ClientOutput::Answer(ask, answer) => {
+                self.engine.handle_input(now, Input::Answer(ask, Answer::Cx(answer)));
+            }
+            ClientOutput::Demand(demand, what) => {
+                self.engine.handle_input(now, Input::Demand(demand, what));
+            }
+            ClientOutput::Trace(kind) => {
+                if self.engine.tracing() {
+                    let event = TraceEvent { at: now, node: Arc::clone(&self.name), kind };
+                    self.outputs.push_back(Output::Trace(event));
+                }
+            }
+            ClientOutput::Close { conn } => self.outputs.push_back(Output::Close(conn)),
+            ClientOutput::Connect { conn, local, remote } => {
+                let transport = Transport::Tcp;
+                self.outputs.push_back(Output::Connect { conn, transport, local, remote });
+            }
+            ClientOutput::Write { conn, bytes } => {
+                self.outputs.push_back(Output::Write { conn, bytes });
+            }
+        }
+    }
+
+    fn owns(&self, conn: ConnId) -> bool {
+        self.client.owns(conn)
+    }
+}
+
+impl<R: Role> Node for CxNode<R> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Bytes { conn, bytes } if self.owns(conn) => {
+                self.client.handle_input(now, ClientInput::Bytes(conn, bytes));
+            }
+            Input::Closed { conn, cause } if self.owns(conn) => {
+                self.client.handle_input(now, ClientInput::Closed(conn, cause));
+            }
+            Input::Opened(flow) if flow.conn.is_some_and(|conn| self.owns(conn)) => {
+                self.client.handle_input(now, ClientInput::Opened(flow));
+            }
+            Input::Timeout => {
+                self.client.handle_input(now, ClientInput::Timeout);
+                self.engine.handle_input(now, Input::Timeout);
+            }
+            other => self.engine.handle_input(now, other),
+        }
+        self.pump(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        [self.engine.poll_timeout(), self.client.poll_timeout()].into_iter().flatten().min()
+    }
+}

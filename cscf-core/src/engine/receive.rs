@@ -1,0 +1,238 @@
+//! Bytes in: datagrams, stream portions, connections that come and go, undelivered datagrams. What
+//! is a message goes into the inbox; what is none is answered if it can be, else dropped and counted.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use super::route;
+use super::state::{Core, Due, Event};
+use super::wire::SendFault;
+use crate::clause::rfc3261;
+use crate::sip::{self, HeaderName, Message, Method, Rejected, Request};
+use crate::sip::{FrameError, PONG};
+use crate::time::Instant;
+use crate::transport::via::ViaView;
+use crate::transport::{ConnId, Flow, FlowEvent, Packet, Transport};
+
+impl Core {
+    /// A datagram: one message, or a keep-alive.
+    pub(super) fn on_datagram(&mut self, now: Instant, packet: Packet) {
+        let Packet { flow, bytes, .. } = packet;
+        // Two CRLF are a ping (RFC 5626 §3.5.1 uses STUN on datagrams, but clients send them), fewer
+        // a NAT's keep-alive: nobody wants an answer.
+        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        self.on_whole(now, flow, &bytes);
+    }
+
+    /// One whole message.
+    fn on_whole(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
+        self.outlet.received(now, &flow, bytes);
+        match sip::read(bytes) {
+            Ok(message) => self.inbox.push_back((flow, message)),
+            Err(Rejected::Answerable { request, status, reason, offset }) => {
+                self.refuse_malformed(now, &flow, *request, (status, &reason), offset);
+            }
+            Err(Rejected::Unanswerable(fault)) => {
+                self.outlet.dropped(now, flow.remote, &fault.to_string());
+            }
+        }
+    }
+
+    /// Answers what is too malformed for a transaction.
+    fn refuse_malformed(
+        &mut self,
+        now: Instant,
+        flow: &Flow,
+        mut request: Request,
+        response: (u16, &str),
+        at: Option<usize>,
+    ) {
+        let (status, reason) = response;
+        self.outlet.counters.refused += 1;
+        self.refuse(now, rfc3261("16.3"), || match at {
+            Some(at) => format!("{status} {reason}: at byte {at}"),
+            None => format!("{status} {reason}"),
+        });
+        route::stamp(&mut request, flow);
+        let response = request.response(status, reason);
+        self.send_stateless(now, flow, &request, response);
+    }
+
+    /// A portion of a stream.
+    pub(super) fn on_bytes(&mut self, now: Instant, conn: ConnId, bytes: &Bytes) {
+        let Some(connection) = self.outlet.connection_mut(conn) else { return };
+        let flow = connection.flow;
+        connection.used_at = now;
+        connection.framer.push(bytes);
+        while let Some(connection) = self.outlet.connection_mut(conn) {
+            match connection.framer.next() {
+                Some(Ok(message)) => self.on_whole(now, flow, &message),
+                Some(Err(fault)) => return self.on_broken_stream(now, &flow, &fault),
+                None => break,
+            }
+        }
+        let pings = self.outlet.connection_mut(conn).map_or(0, |it| it.framer.take_pings());
+        if pings > 0 {
+            // One pong a portion is enough of an answer for any number of pings.
+            self.outlet.push(super::Output::Write { conn, bytes: Bytes::from_static(PONG) });
+        }
+        self.watch_partial(now, conn);
+    }
+
+    /// A message may take its time to arrive whole, but not for ever.
+    fn watch_partial(&mut self, now: Instant, conn: ConnId) {
+        let first_message_for = self.settings.limits.first_message_for;
+        let Some(connection) = self.outlet.connection_mut(conn) else { return };
+        if connection.framer.pending() == 0 {
+            connection.partial_since = None;
+        } else if connection.partial_since.is_none() {
+            connection.partial_since = Some(now);
+            self.due.insert(now + first_message_for, Due::Partial(conn));
+        }
+    }
+
+    /// Nobody knows where the next message of this stream begins: the request is answered if its
+    /// head is there, and the connection closed (RFC 3261 §18.3).
+    fn on_broken_stream(&mut self, now: Instant, flow: &Flow, fault: &FrameError) {
+        self.outlet.dropped(now, flow.remote, fault.reason);
+        if let Some(Ok(Message::Request(request))) = fault.head.as_ref().map(sip::parse)
+            && request.method != Method::Ack
+            && request.via().is_ok()
+        {
+            self.refuse_malformed(now, flow, request, (fault.status, fault.reason), None);
+        }
+        if let Some(conn) = flow.conn {
+            self.close(now, conn, fault.reason);
+        }
+    }
+
+    /// A connection is up.
+    pub(super) fn on_opened(&mut self, now: Instant, flow: Flow) {
+        let asked = flow.conn.and_then(|conn| self.outlet.connection(conn)).map(|it| it.flow);
+        if !self.outlet.opened(now, &flow) {
+            return;
+        }
+        let limits = self.settings.limits;
+        if let Some(conn) = flow.conn {
+            if asked.is_none() {
+                self.due.insert(now + limits.first_message_for, Due::Partial(conn));
+            }
+            if let Some(idle_for) = limits.idle_for {
+                self.due.insert(now + idle_for, Due::Idle(conn));
+            }
+        }
+        self.tcp_refusals.forget(flow.remote);
+        self.tell_shed();
+        self.events.push_back(Event::Flow(FlowEvent::Opened(asked.unwrap_or(flow))));
+    }
+
+    /// A connection has ended, or could not be opened.
+    pub(super) fn on_closed(&mut self, now: Instant, conn: ConnId, cause: String) {
+        if let Some((flow, was_open)) = self.outlet.remove(conn) {
+            self.on_gone(now, flow, was_open, cause);
+        }
+    }
+
+    /// Ends a connection.
+    fn close(&mut self, now: Instant, conn: ConnId, cause: &str) {
+        if let Some((flow, was_open)) = self.outlet.close(conn) {
+            self.on_gone(now, flow, was_open, cause.to_owned());
+        }
+    }
+
+    fn on_gone(&mut self, now: Instant, flow: Flow, was_open: bool, cause: String) {
+        let what = if was_open { "connection ended" } else { "no connection" };
+        self.note(now, rfc3261("18.4"), || format!("{what}: {flow}: {cause}"));
+        self.layer.flow_failed(&flow, &mut self.outbox);
+        let event = match was_open {
+            true => FlowEvent::Closed { flow, cause },
+            false => FlowEvent::Unreachable { flow, cause },
+        };
+        self.events.push_back(Event::Flow(event));
+    }
+
+    /// Tells the ends of connections that were closed to keep the bound.
+    pub(super) fn tell_shed(&mut self) {
+        for flow in self.outlet.take_shed() {
+            self.layer.flow_failed(&flow, &mut self.outbox);
+            let cause = "connection table is full".to_owned();
+            self.events.push_back(Event::Flow(FlowEvent::Closed { flow, cause }));
+        }
+    }
+
+    /// A datagram came back undelivered: what waits on this path has failed (RFC 3261 §18.4).
+    pub(super) fn on_unreachable(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        cause: String,
+    ) {
+        let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa: None };
+        self.note(now, rfc3261("18.4"), || format!("undelivered: {flow}: {cause}"));
+        self.layer.flow_failed(&flow, &mut self.outbox);
+        self.events.push_back(Event::Flow(FlowEvent::Unreachable { flow, cause }));
+    }
+
+    pub(super) fn on_connect_timeout(&mut self, now: Instant, conn: ConnId) {
+        if self.outlet.connection(conn).is_some_and(|connection| !connection.open) {
+            self.close(now, conn, "no answer to the connection attempt");
+        }
+    }
+
+    /// A message, or the first one, has not arrived whole in time.
+    pub(super) fn on_partial(&mut self, now: Instant, conn: ConnId) {
+        let Some(connection) = self.outlet.connection(conn) else { return };
+        let Some(since) = connection.partial_since else { return };
+        let until = since + self.settings.limits.first_message_for;
+        if until > now {
+            self.due.insert(until, Due::Partial(conn));
+        } else {
+            self.outlet.counters.connections_shed += 1;
+            self.close(now, conn, "no whole message in time");
+        }
+    }
+
+    pub(super) fn on_idle(&mut self, now: Instant, conn: ConnId) {
+        let Some(idle_for) = self.settings.limits.idle_for else { return };
+        let Some(connection) = self.outlet.connection(conn) else { return };
+        let until = connection.used_at + idle_for;
+        if until > now {
+            self.due.insert(until, Due::Idle(conn));
+        } else {
+            self.close(now, conn, "idle");
+        }
+    }
+
+    /// The flow of the answers to a request: its connection, else where its Via says (RFC 3261
+    /// §18.2.2, RFC 3581 §4).
+    pub(super) fn return_flow(&self, request: &Request, flow: &Flow) -> Flow {
+        if flow.conn.is_some() {
+            return *flow;
+        }
+        let top = request.headers.first_value(HeaderName::Via).and_then(ViaView::parse);
+        let remote = top.and_then(|via| via.response_addr(false, |name| self.address_of(name)));
+        Flow { remote: remote.unwrap_or(flow.remote), ..*flow }
+    }
+
+    /// A response whose connection is gone: a new one is opened to the address in its Via (RFC 3261
+    /// §18.2.2).
+    pub(super) fn send_elsewhere(&mut self, now: Instant, flow: &Flow, bytes: &Bytes) {
+        let sent = sip::parse(bytes).ok().and_then(|message| {
+            let via = message.headers().first_value(HeaderName::Via).and_then(ViaView::parse)?;
+            let remote = via.response_addr(true, |name| self.address_of(name))?;
+            let (flow, _) = self.connect(now, flow.transport, flow.local, remote).ok()?;
+            self.outlet.send(now, &flow, bytes).ok()
+        });
+        if sent.is_none() {
+            self.lost(now, flow, SendFault::NoConnection);
+        }
+    }
+
+    fn address_of(&self, name: &str) -> Option<IpAddr> {
+        self.settings.hosts.records(name).first().map(|record| record.addr)
+    }
+}

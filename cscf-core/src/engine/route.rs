@@ -1,0 +1,196 @@
+//! Which URIs and Vias mean this node, where packets leave, and all ways to a next hop (RFC 3261
+//! §16.6 step 7, RFC 3263).
+
+use std::hash::Hasher as _;
+use std::net::{IpAddr, SocketAddr};
+
+use siphasher::sip::SipHasher13;
+
+use super::settings::{Listen, Settings};
+use crate::ids::Seed;
+use crate::role::NextHop;
+use crate::sip::{HeaderName, Request, Uri};
+use crate::transport::target::{Place, Target};
+use crate::transport::via::{self, ViaView};
+use crate::transport::{Flow, Transport};
+
+/// One way to the next hop, tried in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hop {
+    /// Along a flow a role named.
+    Flow(Flow),
+    /// To an address; the transport may still change with the size.
+    Target(Target),
+    /// To an address over UDP whatever the size: TCP was refused (RFC 3261 §18.1.1).
+    UdpOnly {
+        /// Our address.
+        local: SocketAddr,
+        /// The peer's address.
+        remote: SocketAddr,
+    },
+}
+
+/// What the settings say about addresses, made ready for each message.
+#[derive(Clone, Debug)]
+pub(super) struct Addresses {
+    listen: Vec<Listen>,
+    own_hosts: Vec<String>,
+    ports: Vec<u16>,
+}
+
+impl Addresses {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let mut own_hosts: Vec<String> =
+            settings.own_hosts.iter().map(|host| bare(host).to_ascii_lowercase()).collect();
+        own_hosts.extend(
+            settings.listen.iter().map(|listen| bare(&listen.advertise.0).to_ascii_lowercase()),
+        );
+        let mut ports: Vec<u16> =
+            settings.listen.iter().flat_map(|it| [it.addr.port(), it.advertise.1]).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        Self { listen: settings.listen.clone(), own_hosts, ports }
+    }
+
+    /// Whether a SIP URI names this node. A name without port does; an address, or a name with a
+    /// port, only together with one of our ports: on a bench several nodes share an address.
+    pub(super) fn is_own(&self, place: &Place<'_>) -> bool {
+        let numeric = place.host.parse::<IpAddr>().ok();
+        let port_fits = match (place.port, numeric) {
+            (None, None) => true,
+            _ => self.ports.contains(&place.effective_port()),
+        };
+        let bound = || {
+            numeric.is_some_and(|ip| {
+                let addr = SocketAddr::new(ip, place.effective_port());
+                self.listen.iter().any(|listen| listen.addr == addr)
+            })
+        };
+        let named = || self.own_hosts.iter().any(|own| own.eq_ignore_ascii_case(place.host));
+        port_fits && (named() || bound())
+    }
+
+    /// Whether a URI names this node.
+    pub(super) fn is_own_uri(&self, uri: &Uri) -> bool {
+        Place::of_uri(&uri.to_string()).is_some_and(|place| self.is_own(&place))
+    }
+
+    /// Where a request to this peer leaves: the first of our addresses with this transport that can
+    /// reach the peer.
+    pub(super) fn local_for(&self, transport: Transport, remote: &SocketAddr) -> Option<&Listen> {
+        let fits = |listen: &&Listen| {
+            listen.transport == transport && listen.addr.is_ipv4() == remote.is_ipv4()
+        };
+        let same_scope = |listen: &&Listen| {
+            fits(listen) && listen.addr.ip().is_loopback() == remote.ip().is_loopback()
+        };
+        self.listen.iter().find(same_scope).or_else(|| self.listen.iter().find(fits))
+    }
+
+    /// The sent-by of a Via for packets that leave from this address. Packets from a port that is not
+    /// listened on (a protected client port, TS 33.203 §7.1) name the port that is.
+    pub(super) fn sent_by(&self, transport: Transport, local: &SocketAddr) -> String {
+        let exact = self.listen.iter().find(|it| it.transport == transport && it.addr == *local);
+        let same_ip = || {
+            self.listen.iter().find(|it| it.transport == transport && it.addr.ip() == local.ip())
+        };
+        match exact.or_else(same_ip) {
+            Some(listen) => listen.sent_by(),
+            None => local.to_string(),
+        }
+    }
+
+    /// Whether we listen for this transport on an address.
+    pub(super) fn listens(&self, transport: Transport, local: &SocketAddr) -> bool {
+        self.listen.iter().any(|it| it.transport == transport && it.addr == *local)
+    }
+
+    /// Whether a Via is one of ours.
+    pub(super) fn is_own_via(&self, via: &ViaView<'_>) -> bool {
+        self.is_own_sent_by(via.host, via.effective_port())
+    }
+
+    /// Whether sent-by is one of ours.
+    pub(super) fn is_own_sent_by(&self, host: &str, port: u16) -> bool {
+        self.listen.iter().any(|listen| {
+            let (name, advertised) = &listen.advertise;
+            (bare(name).eq_ignore_ascii_case(bare(host)) && *advertised == port)
+                || bare(host).parse().is_ok_and(|ip| SocketAddr::new(ip, port) == listen.addr)
+        })
+    }
+}
+
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// All ways to the next hop; `routed` is where the request itself says it goes. The text of the
+/// error says what did not resolve.
+pub(super) fn hops(settings: &Settings, to: &NextHop, routed: &str) -> Result<Vec<Hop>, String> {
+    let uri = match to {
+        NextHop::Flow(flow) => return Ok(vec![Hop::Flow(*flow)]),
+        NextHop::Uri(uri) => uri.as_str(),
+        NextHop::AsRouted => routed,
+    };
+    let place = Place::of_uri(uri).ok_or_else(|| format!("{uri} is no address of SIP"))?;
+    let targets = settings.hosts.resolve(&place).map_err(|fault| fault.to_string())?;
+    Ok(targets.into_iter().map(Hop::Target).collect())
+}
+
+/// Completes the topmost Via of a request with where it came from (RFC 3261 §18.2.1, RFC 3581 §4).
+pub(super) fn stamp(request: &mut Request, flow: &Flow) {
+    let top = request.headers.first_value(HeaderName::Via);
+    if let Some(value) = top.and_then(|top| via::stamped(top, flow.remote)) {
+        request.headers.replace_front_value(HeaderName::Via, &value);
+    }
+}
+
+/// The To tags of answers made without a transaction: a hash of what an ACK has in common with its
+/// INVITE, so that such an ACK can be told from that of a 2xx.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StatelessTags {
+    keys: (u64, u64),
+}
+
+impl StatelessTags {
+    pub(super) fn new(seed: &Seed) -> Self {
+        let (a, b) = seed.map_keys();
+        // Other keys than the hash maps have: tags are seen by everybody.
+        Self { keys: (a ^ 0x5441_4721, b.rotate_left(17)) }
+    }
+
+    pub(super) fn tag(&self, branch: &str, call_id: &str) -> String {
+        let mut hash = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
+        hash.write(branch.as_bytes());
+        hash.write_u8(0);
+        hash.write(call_id.as_bytes());
+        format!("x{:016x}", hash.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses() -> Addresses {
+        let addr = "127.0.0.1:5062".parse().expect("address");
+        let mut settings = Settings::new(Listen::both(addr));
+        settings.own_hosts = vec!["p1.ims.example".to_owned()];
+        Addresses::new(&settings)
+    }
+
+    #[test]
+    fn a_uri_is_ours_by_name_or_by_address_and_port() {
+        let check = |uri: &str, own: bool| {
+            let place = Place::of_uri(uri).expect(uri);
+            assert_eq!(addresses().is_own(&place), own, "{uri}");
+        };
+        check("sip:tok@P1.ims.example;lr", true);
+        check("sip:p1.ims.example:5062", true);
+        check("sip:p1.ims.example:5070", false);
+        check("sip:127.0.0.1:5062", true);
+        check("sip:127.0.0.1", false);
+        check("sip:127.0.0.1:5060", false);
+        check("sip:i1.ims.example", false);
+    }
+}

@@ -1,0 +1,296 @@
+//! What an engine holds, whatever its role: the tables, the queue of events for the role, and the
+//! order in which things are carried out.
+
+use std::collections::VecDeque;
+
+use super::contexts::Context;
+use super::core::Sizes;
+use super::outgoing::{Attempt, AttemptId};
+use super::route::{Addresses, StatelessTags};
+use super::settings::Settings;
+use super::wire::{Outlet, SendFault};
+use crate::clause::{Clause, rfc3261};
+use crate::cx::{AskId, CxAnswer, CxDemand, DemandId};
+use crate::ids::{Ids, Seed};
+use crate::map::{Map, map};
+use crate::proxy::{ContextAction, LoopGuard};
+use crate::role::{
+    Answer, Answered, ContextId, Env, Incoming, OwnAnswered, OwnTag, Question, Side,
+};
+use crate::sip::{Message, Request};
+use crate::time::{DeadlineId, Instant, Wheel};
+use crate::trace::Note;
+use crate::transaction::{
+    ClientId, Event as LayerEvent, LayerSettings, Outbox, ServerId, Timers, TransactionLayer,
+    Transmit,
+};
+use crate::transport::size::TcpRefusals;
+use crate::transport::{ConnId, Flow, FlowEvent};
+
+/// Something for the role.
+#[derive(Debug)]
+pub(super) enum Event {
+    Answer(AskId, Answer),
+    Cancel(ContextId, Box<Request>),
+    Demand(DemandId, CxDemand),
+    End(ContextId),
+    Flow(FlowEvent),
+    Own(Box<OwnAnswered>),
+    Request(Box<Incoming>),
+    Response(Box<Answered>),
+}
+
+/// What an engine itself waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The outside must have answered.
+    Ask(AskId),
+    /// The budget of a request ends.
+    Budget(AttemptId),
+    /// A connection must be open.
+    Connect(ConnId),
+    /// A context nobody looks after ends.
+    Forgotten(ContextId),
+    /// A silent connection ends.
+    Idle(ConnId),
+    /// A message on a connection must have arrived whole.
+    Partial(ConnId),
+    /// Timer C of a context.
+    TimerC(ContextId),
+}
+
+/// Everything of an engine that does not depend on the role's type.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) outlet: Outlet,
+    pub(super) settings: Settings,
+    pub(super) addresses: Addresses,
+    pub(super) extensions: Vec<String>,
+    pub(super) proxy: bool,
+    pub(super) ids: Ids,
+    pub(super) loop_guard: LoopGuard,
+    /// The To tags of answers without a transaction.
+    pub(super) tags: StatelessTags,
+    pub(super) tcp_refusals: TcpRefusals,
+    notes: Vec<Note>,
+    asks: u64,
+    pub(super) open_asks: Map<AskId, DeadlineId>,
+    pub(super) inbox: VecDeque<(Flow, Message)>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) due: Wheel<Due>,
+    pub(super) layer: TransactionLayer,
+    pub(super) outbox: Outbox,
+    pub(super) contexts: Map<ContextId, Context>,
+    pub(super) context_count: u64,
+    pub(super) servers: Map<ServerId, ContextId>,
+    pub(super) attempts: Map<AttemptId, Attempt>,
+    pub(super) attempt_count: u64,
+    pub(super) clients: Map<ClientId, AttemptId>,
+    pub(super) own: Map<OwnTag, AttemptId>,
+    /// Contexts to look at again when the role has spoken.
+    pub(super) touched: Vec<ContextId>,
+    /// Reused from call to call.
+    pub(super) wishes: Vec<ContextAction>,
+}
+
+impl Core {
+    pub(super) fn new(
+        name: &str,
+        settings: Settings,
+        seed: Seed,
+        proxy: bool,
+        extensions: Vec<String>,
+    ) -> Self {
+        let layer = LayerSettings {
+            clients_max: settings.limits.client_transactions_max,
+            servers_max: settings.limits.server_transactions_max,
+            // The engine says 100 itself, after the role: what is answered at once needs none.
+            trying_after: None,
+            detect_merged: !proxy,
+        };
+        Self {
+            outlet: Outlet::new(name, settings.tracing, settings.limits),
+            addresses: Addresses::new(&settings),
+            extensions,
+            proxy,
+            ids: Ids::new(seed, settings.shard),
+            loop_guard: LoopGuard::new(&seed),
+            tags: StatelessTags::new(&seed),
+            tcp_refusals: TcpRefusals::default(),
+            notes: Vec::new(),
+            asks: 0,
+            open_asks: map(&seed),
+            inbox: VecDeque::new(),
+            events: VecDeque::new(),
+            due: Wheel::new(),
+            layer: TransactionLayer::new(&seed, layer),
+            outbox: Outbox::default(),
+            contexts: map(&seed),
+            context_count: 0,
+            servers: map(&seed),
+            attempts: map(&seed),
+            attempt_count: 0,
+            clients: map(&seed),
+            own: map(&seed),
+            touched: Vec::new(),
+            wishes: Vec::new(),
+            settings,
+        }
+    }
+
+    /// Time, chance and the way to say why, for one call of the role.
+    pub(super) const fn env(&mut self, now: Instant) -> Env<'_> {
+        Env {
+            now,
+            unix_at_epoch: self.settings.unix_at_epoch,
+            ids: &mut self.ids,
+            tracing: self.outlet.tracing,
+            notes: &mut self.notes,
+            asks: &mut self.asks,
+        }
+    }
+
+    /// Tells what the role has noted, before what it did.
+    pub(super) fn tell_notes(&mut self, now: Instant) {
+        for note in self.notes.drain(..) {
+            self.outlet.note(now, note);
+        }
+    }
+
+    pub(super) fn note(&mut self, now: Instant, clause: Clause, text: impl FnOnce() -> String) {
+        if self.outlet.tracing {
+            self.outlet.note(now, Note { clause, text: text(), refusal: false });
+        }
+    }
+
+    pub(super) fn refuse(&mut self, now: Instant, clause: Clause, text: impl FnOnce() -> String) {
+        self.outlet.note(now, Note { clause, text: text(), refusal: true });
+    }
+
+    pub(super) fn next_message(&mut self) -> Option<(Flow, Message)> {
+        self.inbox.pop_front()
+    }
+
+    pub(super) fn on_message(&mut self, now: Instant, flow: Flow, message: Message, side: Side) {
+        match message {
+            Message::Request(request) => self.on_request(now, flow, request, side),
+            Message::Response(response) => self.on_response(now, flow, response),
+        }
+        self.pump(now);
+    }
+
+    pub(super) const fn timers(&self, side: Side) -> Timers {
+        match side {
+            Side::Air => self.settings.air,
+            Side::Core => self.settings.core,
+        }
+    }
+
+    /// Looks after the contexts that something happened to, once the role has heard of it all.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        while self.events.is_empty()
+            && let Some(context) = self.touched.pop()
+        {
+            self.look_after(now, context);
+            self.pump(now);
+        }
+    }
+
+    /// Carries out what calls have left behind, until nothing is left.
+    pub(super) fn pump(&mut self, now: Instant) {
+        while !self.outbox.transmits.is_empty() || !self.outbox.events.is_empty() {
+            let Outbox { transmits, events } = std::mem::take(&mut self.outbox);
+            for transmit in transmits {
+                self.transmit(now, transmit);
+            }
+            for event in events {
+                match event {
+                    LayerEvent::ClientEnded(client) => self.on_client_ended(client),
+                    LayerEvent::ClientTimedOut(client) => self.on_client_timed_out(now, client),
+                    LayerEvent::ClientTransportFailed(client) => {
+                        self.on_client_failed(now, client);
+                    }
+                    LayerEvent::ServerEnded(server) => self.on_server_ended(server),
+                    LayerEvent::ServerNotAcknowledged(_) => {
+                        self.on_not_acknowledged(now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self, now: Instant, transmit: Transmit) {
+        let Transmit { flow, bytes, client } = transmit;
+        let fault = match self.outlet.send(now, &flow, &bytes) {
+            Ok(()) => return,
+            Err(fault) => fault,
+        };
+        match client {
+            Some(client) => self.layer.client_failed(client, &mut self.outbox),
+            None if fault == SendFault::NoConnection => self.send_elsewhere(now, &flow, &bytes),
+            None => self.lost(now, &flow, fault),
+        }
+    }
+
+    pub(super) fn lost(&mut self, now: Instant, flow: &Flow, fault: SendFault) {
+        self.outlet.counters.send_failures += 1;
+        let remote = flow.remote;
+        self.note(now, rfc3261("18.4"), || format!("message to {remote} not sent: {fault}"));
+    }
+
+    /// Asks the outside, with a deadline.
+    pub(super) fn ask(&mut self, now: Instant, ask: AskId, question: Question) {
+        let deadline = self.due.insert(now + self.settings.limits.ask_for, Due::Ask(ask));
+        self.open_asks.insert(ask, deadline);
+        self.outlet.push(super::Output::Ask(ask, question));
+    }
+
+    /// An answer; a second one, or one that came too late, is not for the role.
+    pub(super) fn on_answer(&mut self, ask: AskId, answer: Answer) {
+        if let Some(deadline) = self.open_asks.remove(&ask) {
+            self.due.cancel(deadline);
+            self.events.push_back(Event::Answer(ask, answer));
+        }
+    }
+
+    /// Acts on every deadline that has come.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.layer.poll_timeout().is_some_and(|at| at <= now) {
+            self.layer.handle_timeout(now, &mut self.outbox);
+            self.pump(now);
+        }
+        while let Some(due) = self.due.pop_due(now) {
+            match due {
+                Due::Ask(ask) => {
+                    if self.open_asks.remove(&ask).is_some() {
+                        let answer = Answer::Cx(CxAnswer::Unreachable);
+                        self.events.push_back(Event::Answer(ask, answer));
+                    }
+                }
+                Due::Budget(attempt) => self.on_budget(now, attempt),
+                Due::Connect(conn) => self.on_connect_timeout(now, conn),
+                Due::Forgotten(context) => self.on_forgotten(now, context),
+                Due::Idle(conn) => self.on_idle(now, conn),
+                Due::Partial(conn) => self.on_partial(now, conn),
+                Due::TimerC(context) => self.on_timer_c(now, context),
+            }
+            self.pump(now);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.layer.poll_timeout(), self.due.next()].into_iter().flatten().min()
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes {
+            contexts: self.contexts.len(),
+            attempts: self.attempts.len(),
+            server_transactions: self.layer.server_count(),
+            client_transactions: self.layer.client_count(),
+            asks: self.open_asks.len(),
+            role_timers: 0,
+            connections: self.outlet.connection_count(),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Everything that leaves, and the connections it leaves by: a bounded table, bounded queues, reuse
+//! (RFC 3261 §18.1.1, §18.2.2), and the trace in the order things happened.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Output;
+use super::settings::{Counters, EngineLimits};
+use crate::sip::Framer;
+use crate::time::Instant;
+use crate::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
+use crate::transport::{ConnId, Flow, Packet, Transport};
+
+/// Refusals kept for "why?".
+const REFUSALS_KEPT: usize = 1_000;
+
+/// Why a message did not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SendFault {
+    #[error("no address of ours reaches it")]
+    NoAddress,
+    #[error("the connection is gone")]
+    NoConnection,
+    #[error("the connection table is full")]
+    TableFull,
+    #[error("the write queue of the connection is full")]
+    QueueFull,
+}
+
+/// A connection of the table.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) flow: Flow,
+    pub(super) framer: Framer,
+    pub(super) open: bool,
+    /// Messages that wait for the connection to open.
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: usize,
+    /// When something last came or went.
+    pub(super) used_at: Instant,
+    /// Since when a message (or the first one) is awaited whole.
+    pub(super) partial_since: Option<Instant>,
+}
+
+type PeerKey = (Transport, SocketAddr, SocketAddr);
+
+/// The way out of an engine.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    name: Arc<str>,
+    pub(super) tracing: bool,
+    outputs: VecDeque<Output>,
+    refusals: VecDeque<(Instant, Note)>,
+    connections: BTreeMap<ConnId, Connection>,
+    /// The connection to use towards a peer, by transport, own and peer's address.
+    by_peer: BTreeMap<PeerKey, ConnId>,
+    /// Connections closed to keep the bound, until their end is told.
+    shed: Vec<Flow>,
+    opened: u64,
+    limits: EngineLimits,
+    pub(super) counters: Counters,
+}
+
+impl Outlet {
+    pub(super) fn new(name: &str, tracing: bool, limits: EngineLimits) -> Self {
+        Self {
+            name: name.into(),
+            tracing,
+            outputs: VecDeque::new(),
+            refusals: VecDeque::new(),
+            connections: BTreeMap::new(),
+            by_peer: BTreeMap::new(),
+            shed: Vec::new(),
+            opened: 0,
+            limits,
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub(super) fn trace(&mut self, at: Instant, kind: impl FnOnce() -> TraceKind) {
+        if self.tracing {
+            let node = Arc::clone(&self.name);
+            self.outputs.push_back(Output::Trace(TraceEvent { at, node, kind: kind() }));
+        }
+    }
+
+    /// Tells a decision; refusals are kept whether or not anybody reads the trace.
+    pub(super) fn note(&mut self, at: Instant, note: Note) {
+        if note.refusal {
+            if self.refusals.len() == REFUSALS_KEPT {
+                self.refusals.pop_front();
+            }
+            self.refusals.push_back((at, note.clone()));
+        }
+        self.trace(at, || TraceKind::Note(note));
+    }
+
+    pub(super) fn refusals(&self) -> impl Iterator<Item = &(Instant, Note)> {
+        self.refusals.iter()
+    }
+
+    pub(super) fn dropped(&mut self, at: Instant, remote: SocketAddr, reason: &str) {
+        self.counters.dropped += 1;
+        self.trace(at, || TraceKind::Dropped { remote, reason: reason.to_owned() });
+    }
+
+    pub(super) fn received(&mut self, at: Instant, flow: &Flow, bytes: &Bytes) {
+        self.trace(at, || TraceKind::Received(wire(flow, bytes)));
+    }
+
+    /// Sends a message along a flow: on its connection (waiting for it if it is being opened), or as
+    /// a datagram.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        flow: &Flow,
+        bytes: &Bytes,
+    ) -> Result<(), SendFault> {
+        let Some(conn) = flow.conn else {
+            self.counters.messages_out += 1;
+            self.trace(now, || TraceKind::Sent(wire(flow, bytes)));
+            let packet = Packet { flow: *flow, bytes: bytes.clone(), received_at: Instant::EPOCH };
+            self.push(Output::Datagram(packet));
+            return Ok(());
+        };
+        let queue_max = self.limits.write_queue_bytes_max;
+        let connection = self.connections.get_mut(&conn).ok_or(SendFault::NoConnection)?;
+        connection.used_at = now;
+        if connection.open {
+            self.write(now, conn, flow, bytes.clone());
+        } else {
+            if connection.waiting_bytes + bytes.len() > queue_max {
+                return Err(SendFault::QueueFull);
+            }
+            connection.waiting_bytes += bytes.len();
+            connection.waiting.push_back(bytes.clone());
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, now: Instant, conn: ConnId, flow: &Flow, bytes: Bytes) {
+        self.counters.messages_out += 1;
+        self.trace(now, || TraceKind::Sent(wire(flow, &bytes)));
+        self.push(Output::Write { conn, bytes });
+    }
+
+    /// The flow of a connection to this peer: the one there is, else a new one that is asked for.
+    /// Says whether it is new.
+    pub(super) fn connect(
+        &mut self,
+        now: Instant,
+        transport: Transport,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Result<(Flow, bool), SendFault> {
+        if let Some(connection) = self.to_peer(transport, local, remote) {
+            return Ok((connection.flow, false));
+        }
+        self.make_room(now)?;
+        self.opened += 1;
+        let conn = ConnId::opened(self.opened);
+        let flow = Flow { transport, local, remote, conn: Some(conn), sa: None };
+        self.insert(now, flow, false);
+        self.push(Output::Connect { conn, transport, local, remote });
+        Ok((flow, true))
+    }
+
+    /// The connection towards this peer, opened by either side.
+    pub(super) fn to_peer(
+        &self,
+        transport: Transport,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Option<&Connection> {
+        self.by_peer.get(&(transport, local, remote)).and_then(|conn| self.connections.get(conn))
+    }
+
+    fn insert(&mut self, now: Instant, flow: Flow, open: bool) {
+        let Some(conn) = flow.conn else { return };
+        self.counters.connections += 1;
+        let key = (flow.transport, flow.local, flow.remote);
+        self.by_peer.insert(key, conn);
+        let connection = Connection {
+            flow,
+            framer: Framer::new(),
+            open,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            used_at: now,
+            partial_since: open.then_some(now),
+        };
+        self.connections.insert(conn, connection);
+    }
+
+    /// Makes room for one connection: at the limit the open one that was silent longest goes.
+    /// Its end is to be told by [`Self::take_shed`].
+    fn make_room(&mut self, now: Instant) -> Result<(), SendFault> {
+        if self.connections.len() < self.limits.connections_max {
+            return Ok(());
+        }
+        let oldest = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.open && connection.used_at < now)
+            .min_by_key(|(_, connection)| connection.used_at)
+            .map(|(conn, _)| *conn);
+        let conn = oldest.ok_or(SendFault::TableFull)?;
+        self.counters.connections_shed += 1;
+        let closed = self.close(conn);
+        self.shed.extend(closed.map(|(flow, _)| flow));
+        Ok(())
+    }
+
+    /// A connection is up. One that we asked for gets what waited for it; one of a peer enters the
+    /// table, or is refused when there is no room.
+    pub(super) fn opened(&mut self, now: Instant, flow: &Flow) -> bool {
+        let Some(conn) = flow.conn else { return false };
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.open = true;
+            connection.used_at = now;
+            // Whatever local port the host was given: transactions know the flow that was asked for.
+            let asked = connection.flow;
+            connection.waiting_bytes = 0;
+            let waiting = std::mem::take(&mut connection.waiting);
+            for bytes in waiting {
+                self.write(now, conn, &asked, bytes);
+            }
+            return true;
+        }
+        if self.make_room(now).is_err() {
+            self.counters.connections_shed += 1;
+            self.push(Output::Close(conn));
+            return false;
+        }
+        self.insert(now, *flow, true);
+        true
+    }
+
+    /// Takes a connection out of the table and tells the host to end it.
+    pub(super) fn close(&mut self, conn: ConnId) -> Option<(Flow, bool)> {
+        let ended = self.remove(conn)?;
+        self.push(Output::Close(conn));
+        Some(ended)
+    }
+
+    /// Takes a connection that has ended out of the table; says whether it had been up.
+    pub(super) fn remove(&mut self, conn: ConnId) -> Option<(Flow, bool)> {
+        let connection = self.connections.remove(&conn)?;
+        let flow = connection.flow;
+        let key = (flow.transport, flow.local, flow.remote);
+        // A later connection to the same peer may have taken the entry over.
+        if self.by_peer.get(&key) == Some(&conn) {
+            self.by_peer.remove(&key);
+        }
+        Some((flow, connection.open))
+    }
+
+    /// Connections that were closed to keep the bound.
+    pub(super) fn take_shed(&mut self) -> Vec<Flow> {
+        std::mem::take(&mut self.shed)
+    }
+
+    pub(super) fn connection(&self, conn: ConnId) -> Option<&Connection> {
+        self.connections.get(&conn)
+    }
+
+    pub(super) fn connection_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.connections.get_mut(&conn)
+    }
+
+    pub(super) fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+}
+
+fn wire(flow: &Flow, bytes: &Bytes) -> Wire {
+    Wire {
+        protocol: Protocol::Sip,
+        transport: flow.transport,
+        local: flow.local,
+        remote: flow.remote,
+        bytes: bytes.clone(),
+    }
+}

@@ -1,0 +1,197 @@
+//! Via on the path of every message: a borrowed reading, `received` and `rport` on receipt
+//! (RFC 3261 §18.2.1, RFC 3581 §4), and where a response goes (§18.2.2, RFC 3581 §4).
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use super::Transport;
+use super::target::split_host_port;
+
+/// One Via value, borrowed from the header it stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViaView<'a> {
+    /// The transport, if it is one we know.
+    pub transport: Option<Transport>,
+    /// The host of sent-by; an IPv6 address without brackets.
+    pub host: &'a str,
+    /// The port of sent-by, if written.
+    pub port: Option<u16>,
+    /// The branch.
+    pub branch: Option<&'a str>,
+    /// `maddr`.
+    pub maddr: Option<&'a str>,
+    /// `received`.
+    pub received: Option<IpAddr>,
+    /// `rport`: asked for (`Some(None)`) or filled in.
+    pub rport: Option<Option<u16>>,
+}
+
+impl<'a> ViaView<'a> {
+    /// Reads one value, e.g. `SIP/2.0/UDP p1.ims.example:5060;branch=z9hG4bK1;rport`. White space
+    /// may stand around the slashes, the colon and the parameters (RFC 3261 §25.1).
+    ///
+    /// `None` when it is not a Via of SIP/2.0.
+    #[must_use]
+    pub fn parse(value: &'a str) -> Option<Self> {
+        let (protocol, rest) = value.split_once('/')?;
+        let (version, rest) = rest.split_once('/')?;
+        if !protocol.trim().eq_ignore_ascii_case("SIP") || version.trim() != "2.0" {
+            return None;
+        }
+        let rest = rest.trim_start();
+        let space = rest.find(|c: char| c.is_ascii_whitespace())?;
+        let (transport, rest) = rest.split_at(space);
+        let (sent_by, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let (host, port) = split_host_port(sent_by)?;
+        if host.contains(|c: char| c.is_ascii_whitespace()) {
+            return None;
+        }
+        let mut via = Self {
+            transport: transport.parse().ok(),
+            host,
+            port,
+            branch: None,
+            maddr: None,
+            received: None,
+            rport: None,
+        };
+        for param in params.split(';') {
+            let (name, value) = param.split_once('=').unwrap_or((param, ""));
+            let (name, value) = (name.trim(), value.trim());
+            let bare = value.trim_start_matches('[').trim_end_matches(']');
+            match name {
+                _ if name.eq_ignore_ascii_case("branch") => via.branch = Some(value),
+                _ if name.eq_ignore_ascii_case("maddr") => via.maddr = Some(bare),
+                _ if name.eq_ignore_ascii_case("received") => via.received = bare.parse().ok(),
+                _ if name.eq_ignore_ascii_case("rport") => via.rport = Some(value.parse().ok()),
+                _ => {}
+            }
+        }
+        Some(via)
+    }
+
+    /// The port of sent-by, written or not.
+    #[must_use]
+    pub fn effective_port(&self) -> u16 {
+        self.port.unwrap_or(self.transport.unwrap_or(Transport::Udp).default_port())
+    }
+
+    /// Where a response goes that cannot use the request's connection: `maddr`, else `received` with
+    /// `rport`, else `received` or sent-by with the port of sent-by (RFC 3261 §18.2.2, RFC 3581 §4).
+    /// `resolve` finds the address of a name.
+    pub fn response_addr(
+        &self,
+        reliable: bool,
+        resolve: impl Fn(&str) -> Option<IpAddr>,
+    ) -> Option<SocketAddr> {
+        let of_host = |host: &str| host.parse().ok().or_else(|| resolve(host));
+        if let Some(maddr) = self.maddr
+            && !reliable
+        {
+            return of_host(maddr).map(|ip| SocketAddr::new(ip, self.effective_port()));
+        }
+        let ip = self.received.or_else(|| of_host(self.host))?;
+        // rport is the source port of the request: on a stream that is the connection that is gone.
+        let port = match self.rport {
+            Some(Some(port)) if !reliable => port,
+            _ => self.effective_port(),
+        };
+        Some(SocketAddr::new(ip, port))
+    }
+}
+
+/// The top Via value as it must read after receipt from `source`: with `received` when the host of
+/// sent-by is a name or another address, and with `rport` filled in when it was asked for. `None`
+/// when the value stays as it is (RFC 3261 §18.2.1, RFC 3581 §4).
+#[must_use]
+pub fn stamped(value: &str, source: SocketAddr) -> Option<String> {
+    let via = ViaView::parse(value)?;
+    let same_host = via.host.parse::<IpAddr>().is_ok_and(|ip| ip == source.ip());
+    let asked = via.rport.is_some();
+    // A received or rport of the sender's own making would send the answer elsewhere.
+    let forged = via.received.is_some_and(|ip| ip != source.ip())
+        || via.rport.flatten().is_some_and(|port| port != source.port());
+    if same_host && !asked && !forged && via.received.is_none() {
+        return None;
+    }
+    let mut out = String::with_capacity(value.len() + 48);
+    for (at, part) in value.split(';').enumerate() {
+        let name = part.split('=').next().unwrap_or_default().trim();
+        let ours =
+            at > 0 && (name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport"));
+        if !ours {
+            if at > 0 {
+                out.push(';');
+            }
+            out.push_str(part);
+        }
+    }
+    if asked {
+        let _ = write!(out, ";rport={}", source.port());
+    }
+    // RFC 3581 §4: with rport, received is there even when the address is the same.
+    if asked || !same_host {
+        let _ = write!(out, ";received={}", source.ip());
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().expect("address")
+    }
+
+    #[test]
+    fn a_via_is_read_with_white_space_and_ipv6() {
+        let via = ViaView::parse(
+            "SIP / 2.0 / TCP [2001:db8::9]:5070 ; Branch = z9hG4bKx;received=[::1]; rport",
+        )
+        .expect("a via");
+        assert_eq!((via.transport, via.host), (Some(Transport::Tcp), "2001:db8::9"));
+        assert_eq!((via.port, via.branch), (Some(5070), Some("z9hG4bKx")));
+        assert_eq!((via.received, via.rport), ("::1".parse().ok(), Some(None)));
+        for wrong in ["SIP/2.0/UDP", "SIP/3.0/UDP h", "SIP/2.0/UDP h:x", "", "SIP/2.0/UDP a b"] {
+            assert_eq!(ViaView::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn received_and_rport_are_stamped_from_the_source() {
+        let source = addr("192.0.2.7:40000");
+        let check = |value: &str, expected: Option<&str>| {
+            assert_eq!(stamped(value, source).as_deref(), expected, "{value}");
+        };
+        check("SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK1", None);
+        check(
+            "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1",
+            Some("SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;received=192.0.2.7"),
+        );
+        check(
+            "SIP/2.0/UDP 192.0.2.7;rport;branch=b",
+            Some("SIP/2.0/UDP 192.0.2.7;branch=b;rport=40000;received=192.0.2.7"),
+        );
+        check("SIP/2.0/UDP 192.0.2.7;received=203.0.113.9", Some("SIP/2.0/UDP 192.0.2.7"));
+    }
+
+    #[test]
+    fn a_response_finds_its_way_by_the_via() {
+        let resolve = |name: &str| (name == "p.example").then(|| addr("192.0.2.1:1").ip());
+        let check = |value: &str, reliable: bool, expected: Option<&str>| {
+            let via = ViaView::parse(value).expect(value);
+            assert_eq!(via.response_addr(reliable, resolve), expected.map(addr), "{value}");
+        };
+        check("SIP/2.0/UDP p.example", false, Some("192.0.2.1:5060"));
+        check("SIP/2.0/UDP p.example:5062;received=192.0.2.9", false, Some("192.0.2.9:5062"));
+        check("SIP/2.0/UDP p.example;rport=999;received=192.0.2.9", false, Some("192.0.2.9:999"));
+        check("SIP/2.0/TCP p.example;rport=999;received=192.0.2.9", true, Some("192.0.2.9:5060"));
+        check(
+            "SIP/2.0/UDP p.example;maddr=192.0.2.3;received=192.0.2.9",
+            false,
+            Some("192.0.2.3:5060"),
+        );
+        check("SIP/2.0/UDP nowhere.example", false, None);
+    }
+}

@@ -95,3 +95,48 @@ impl LoopGuard {
         passage
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transaction::testing::{SEED, request};
+
+    // T-PRX-040
+    #[test]
+    fn the_same_request_loops_and_a_changed_one_spirals() {
+        let guard = LoopGuard::new(&SEED);
+        let own = |via: &Via| via.host == "s1.ims.example";
+        let first = request("INVITE", "SIP/2.0/UDP p1.ims.example;branch=z9hG4bKa");
+        let mark = guard.fingerprint(&first);
+        assert_eq!(guard.passage(&first, mark, own), Passage::First);
+
+        let mut back = first.clone();
+        let branch = guard.branch("z9hG4bK0-77", mark);
+        let via = Via::new("UDP", "s1.ims.example", None, &branch);
+        back.headers.push_front(HeaderName::Via, &via.to_string());
+        back.headers.push_front(HeaderName::Via, "SIP/2.0/UDP x.example;branch=z9hG4bKb");
+        let again = guard.fingerprint(&back);
+        assert_eq!(guard.passage(&back, again, own), Passage::Loop);
+        assert_eq!(guard.passage(&back, again, |_| false), Passage::First);
+
+        let mut elsewhere = back.clone();
+        elsewhere.request_uri = "sip:bob@192.0.2.4".to_owned();
+        let again = guard.fingerprint(&elsewhere);
+        assert_eq!(guard.passage(&elsewhere, again, own), Passage::Spiral);
+
+        let mut by_another_route = back;
+        by_another_route.headers.push(HeaderName::Route, "<sip:odi@s1.ims.example;lr>");
+        let again = guard.fingerprint(&by_another_route);
+        assert_eq!(guard.passage(&by_another_route, again, own), Passage::Spiral);
+    }
+
+    #[test]
+    fn the_fingerprint_is_the_same_for_the_cancel_of_the_request() {
+        let guard = LoopGuard::new(&SEED);
+        let via = "SIP/2.0/UDP p1.ims.example;branch=z9hG4bKa";
+        let (invite, cancel) = (request("INVITE", via), request("CANCEL", via));
+        assert_eq!(guard.fingerprint(&invite), guard.fingerprint(&cancel));
+        let other = LoopGuard::new(&Seed([8; 32]));
+        assert_ne!(guard.fingerprint(&invite), other.fingerprint(&invite));
+    }
+}

@@ -6,6 +6,8 @@ mod best;
 mod context;
 mod forward;
 mod loops;
+#[cfg(test)]
+mod programs;
 mod route;
 #[cfg(test)]
 mod tables;

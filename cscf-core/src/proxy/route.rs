@@ -143,3 +143,127 @@ fn remove_last_route(request: &mut Request) {
         request.headers.push(HeaderName::Route, &value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::sip::{Message, parse};
+
+    fn request(uri: &str, headers: &str) -> Request {
+        let text = format!(
+            "INVITE {uri} SIP/2.0\r\n\
+             Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+             {headers}\
+             From: <sip:alice@ims.example>;tag=a1\r\n\
+             To: <sip:bob@ims.example>\r\n\
+             Call-ID: c1\r\n\
+             CSeq: 7 INVITE\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        match parse(&Bytes::from(text)) {
+            Ok(Message::Request(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(uri: &str, headers: &str) -> Option<u16> {
+        let request = request(uri, headers);
+        validate(&request, SCHEMES, &["sec-agree"]).err().map(|refusal| refusal.status)
+    }
+
+    // T-PRX-010
+    #[test]
+    fn what_must_not_be_forwarded_is_refused_for_its_reason() {
+        for (uri, headers, status) in [
+            ("sip:bob@ims.example", "", None),
+            ("tel:+15550100001", "", None),
+            ("urn:service:sos", "", None),
+            ("sip:bob@ims.example", "Max-Forwards: 1\r\n", None),
+            ("sip:bob@ims.example", "Max-Forwards: 0\r\n", Some(483)),
+            ("sip:bob@ims.example", "Max-Forwards: many\r\n", Some(400)),
+            ("sip:bob@ims.example", "Max-Forwards: 256\r\n", Some(400)),
+            ("http://ims.example/", "Max-Forwards: 0\r\n", Some(416)),
+            ("sip:bob@@ims.example:x", "", Some(400)),
+            ("sip:bob@ims.example", "Proxy-Require: Sec-Agree\r\n", None),
+            ("sip:bob@ims.example", "Proxy-Require: sec-agree, foo\r\n", Some(420)),
+        ] {
+            assert_eq!(refused(uri, headers), status, "{uri} {headers}");
+        }
+    }
+
+    // T-PRX-010
+    #[test]
+    fn a_420_lists_each_extension_that_is_unknown() {
+        let request =
+            request("sip:b@ims.example", "Proxy-Require: foo, sec-agree\r\nProxy-Require: bar\r\n");
+        let refusal = validate(&request, SCHEMES, &["sec-agree"]).expect_err("refused");
+        let response = refusal.response(&request);
+        assert_eq!((response.status, response.reason.as_str()), (420, "Bad Extension"));
+        let unsupported: Vec<_> = response.headers.values(HeaderName::Unsupported).collect();
+        assert_eq!(unsupported, ["foo", "bar"]);
+    }
+
+    fn prepared(uri: &str, routes: &str) -> (Preprocessed, String, Vec<String>) {
+        let mut request = request(uri, routes);
+        let is_own = |uri: &Uri| uri.as_sip().is_some_and(|uri| uri.host() == "p1.ims.example");
+        let found = preprocess(&mut request, is_own).expect("readable");
+        let routes = request.headers.values(HeaderName::Route).map(str::to_owned).collect();
+        (found, request.request_uri, routes)
+    }
+
+    // G-ROUTE-010
+    #[test]
+    fn only_our_own_topmost_route_is_taken_away() {
+        let (found, uri, routes) = prepared(
+            "sip:bob@192.0.2.4",
+            "Route: <sip:tok@p1.ims.example;lr>, <sip:s1.ims.example;lr>\r\n\
+             Route: <sip:again@p1.ims.example;lr>\r\n",
+        );
+        assert_eq!(found.own_route.as_deref(), Some("sip:tok@p1.ims.example;lr"));
+        assert!(!found.strict_routed);
+        assert_eq!(uri, "sip:bob@192.0.2.4");
+        assert_eq!(routes, ["<sip:s1.ims.example;lr>", "<sip:again@p1.ims.example;lr>"]);
+
+        let (found, _, routes) = prepared(
+            "sip:bob@192.0.2.4",
+            "Route: <sip:s1.ims.example;lr>, <sip:tok@p1.ims.example;lr>\r\n",
+        );
+        assert_eq!(found, Preprocessed::default());
+        assert_eq!(routes.len(), 2);
+    }
+
+    // G-ROUTE-010
+    #[test]
+    fn a_request_that_came_by_a_strict_router_is_repaired() {
+        let (found, uri, routes) = prepared(
+            "sip:tok@p1.ims.example;lr",
+            "Route: <sip:s1.ims.example;lr>\r\nRoute: <sip:bob@192.0.2.4>\r\n",
+        );
+        assert!(found.strict_routed);
+        assert_eq!(found.own_route.as_deref(), Some("sip:tok@p1.ims.example;lr"));
+        assert_eq!(uri, "sip:bob@192.0.2.4");
+        assert_eq!(routes, ["<sip:s1.ims.example;lr>"]);
+    }
+
+    #[test]
+    fn a_request_that_is_for_us_is_not_taken_for_strictly_routed() {
+        for (uri, routes) in [
+            ("sip:p1.ims.example", "Route: <sip:s1.ims.example;lr>\r\n"),
+            ("sip:p1.ims.example;lr", ""),
+        ] {
+            let (found, unchanged, _) = prepared(uri, routes);
+            assert_eq!(found, Preprocessed::default());
+            assert_eq!(unchanged, uri);
+        }
+    }
+
+    #[test]
+    fn a_route_that_cannot_be_read_is_refused() {
+        let mut request = request("sip:bob@192.0.2.4", "Route: <sip:\r\n");
+        let refusal = preprocess(&mut request, |_| false).expect_err("refused");
+        assert_eq!(refusal.status, 400);
+        assert!(refusal.reason.starts_with("Malformed Route"), "{}", refusal.reason);
+    }
+}

@@ -15,6 +15,8 @@ mod edit;
 mod exchange;
 mod identity;
 mod originating;
+mod reg_event;
+mod reginfo;
 mod register;
 mod responses;
 mod terminating;
@@ -25,7 +27,7 @@ use std::collections::BTreeMap;
 use cscf_core::clause::{Clause, own, rfc3261, ts24229};
 use cscf_core::dialog::field;
 use cscf_core::role::{
-    Action, Actions, Answered, ContextId, Env, Incoming, RequestKind, Role, Side,
+    Action, Actions, Answered, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role, Side,
 };
 use cscf_core::sip::{HeaderName, Method, Request, Uri, reason_phrase};
 use cscf_core::time::Duration;
@@ -37,6 +39,7 @@ pub use tokens::{DialogId, SubscriptionId, UeId};
 use bindings::Bindings;
 use dialogs::Dialogs;
 use exchange::Exchange;
+use reg_event::Subscriptions;
 use tokens::Token;
 
 /// How long a dialog outlives its UE, so that the network's last BYE and NOTIFY still get through:
@@ -50,6 +53,7 @@ pub struct Pcscf {
     bindings: Bindings,
     dialogs: Dialogs,
     exchanges: BTreeMap<ContextId, Exchange>,
+    subscriptions: Subscriptions,
 }
 
 /// The timers of a P-CSCF.
@@ -57,6 +61,8 @@ pub struct Pcscf {
 pub enum Timer {
     /// A dialog may have come to its end.
     Dialog(DialogId),
+    /// A subscription of our own is to be refreshed, or over.
+    Subscription(SubscriptionId),
     /// A registration, or the wait for one, may have come to its end.
     Ue(UeId),
 }
@@ -79,6 +85,7 @@ impl Pcscf {
             bindings: Bindings::default(),
             dialogs: Dialogs::default(),
             exchanges: BTreeMap::new(),
+            subscriptions: Subscriptions::default(),
         }
     }
 
@@ -97,7 +104,10 @@ impl Pcscf {
     /// Whether nothing of any UE, dialog or transaction is remembered.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.bindings.is_empty() && self.dialogs.is_empty() && self.exchanges.is_empty()
+        self.bindings.is_empty()
+            && self.dialogs.is_empty()
+            && self.exchanges.is_empty()
+            && self.subscriptions.is_empty()
     }
 
     /// The text of one of our tokens as a URI in angle brackets, loose routing. `transport` is named
@@ -266,6 +276,15 @@ impl Role for Pcscf {
         }
     }
 
+    fn on_own_response(
+        &mut self,
+        env: &mut Env<'_>,
+        answered: OwnAnswered,
+        out: &mut Actions<Timer>,
+    ) {
+        self.subscribe_answered(env, &answered, out);
+    }
+
     fn on_context_end(&mut self, context: ContextId) {
         if let Some(Exchange::Call(call)) = self.exchanges.remove(&context) {
             self.call_ended(&call);
@@ -275,6 +294,7 @@ impl Role for Pcscf {
     fn on_timer(&mut self, env: &mut Env<'_>, timer: Timer, out: &mut Actions<Timer>) {
         match timer {
             Timer::Dialog(id) => self.on_dialog_timer(env, id, out),
+            Timer::Subscription(id) => self.on_subscription_timer(env, id, out),
             Timer::Ue(id) => self.on_ue_timer(env, id, out),
         }
     }

@@ -348,7 +348,11 @@ impl Pcscf {
             _ => self.registration_failed(env, exchange.ue, response.status, out),
         }
         edit::strip_to_ue(&mut response.headers);
+        let success = response.is_success();
         out.push(Action::PassUp { context, branch, response: Box::new(response) });
+        if success {
+            self.subscribe_if_new(env, exchange.ue, &exchange.aor, out);
+        }
     }
 
     /// Takes the keys off the challenge (TS 24.229 §5.2.2.1).

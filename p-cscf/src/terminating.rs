@@ -11,7 +11,7 @@ use crate::dialogs::{Direction, Usage};
 use crate::exchange::{Call, Exchange};
 use crate::originating::{Keep, RETRY_AFTER_FULL, in_dialog};
 use crate::tokens::{DialogId, Token, UeId};
-use crate::{Pcscf, Timer, charging, edit, is_emergency, own_token};
+use crate::{Pcscf, Timer, charging, edit, is_emergency, own_token, token_of};
 
 /// The longest P-Called-Party-ID that is kept, in bytes.
 const CALLED_MAX: usize = 1024;
@@ -24,6 +24,9 @@ impl Pcscf {
         incoming: Incoming,
         out: &mut Actions<Timer>,
     ) {
+        if let Some(Token::Subscription(id)) = token_of(&incoming.request.request_uri) {
+            return self.request_to_subscription(env, &incoming, id, out);
+        }
         let refusal = match own_token(&incoming) {
             Some(Token::Dialog(id)) if self.dialogs.get(id).is_some() => {
                 return self.dialog_request_to_ue(env, incoming, id, out);

@@ -4,6 +4,7 @@
 
 mod calls;
 mod originating;
+mod reg_event;
 mod register;
 mod terminating;
 
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use cscf_core::ids::{Ids, Seed, ShardId};
 use cscf_core::role::{
-    Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, RequestKind, Role,
+    Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, OwnTag, RequestKind, Role,
 };
 use cscf_core::sip::{HeaderName, Message, Method, Request, Response, parse};
 use cscf_core::time::{Duration, Instant, UnixTime};
@@ -88,9 +89,23 @@ impl Bench {
         self.request_by(udp(source), text)
     }
 
+    pub(super) fn request_with_body(
+        &mut self,
+        source: &str,
+        text: &str,
+        body: &str,
+    ) -> (ContextId, String) {
+        let mut request = request(&self.unmask(text));
+        request.set_body("application/reginfo+xml", Bytes::from(body.to_owned()));
+        self.receive(udp(source), request)
+    }
+
     pub(super) fn request_by(&mut self, flow: Flow, text: &str) -> (ContextId, String) {
-        let text = self.unmask(text);
-        let mut request = request(&text);
+        let request = request(&self.unmask(text));
+        self.receive(flow, request)
+    }
+
+    fn receive(&mut self, flow: Flow, mut request: Request) -> (ContextId, String) {
         let top = request.headers.first_value(HeaderName::Route);
         let own_route = top
             .filter(|top| top.contains("p1.visited.example:5060"))
@@ -144,6 +159,19 @@ impl Bench {
 
     pub(super) fn timer(&mut self, timer: Timer) -> String {
         let actions = self.run(|pcscf, env, out| pcscf.on_timer(env, timer, out));
+        let nothing = Request::new(Method::Options, "sip:x");
+        self.render(&actions, &Message::Request(nothing))
+    }
+
+    /// The answer to our own request.
+    pub(super) fn own_response(&mut self, name: &str, cause: Cause, text: &str) -> String {
+        let response = response(&self.unmask(text));
+        let tag = match Token::parse(&self.unmask(name)) {
+            Some(Token::Subscription(id)) => OwnTag(id.0),
+            other => panic!("{name} is {other:?}"),
+        };
+        let answered = OwnAnswered { tag, response, cause, flow: None };
+        let actions = self.run(|pcscf, env, out| pcscf.on_own_response(env, answered, out));
         let nothing = Request::new(Method::Options, "sip:x");
         self.render(&actions, &Message::Request(nothing))
     }
@@ -225,6 +253,15 @@ impl Bench {
                 let after = Message::Response((**response).clone());
                 format!("reply {}\n{}", response.status, difference(&base, &after))
             }
+            Action::Originate { request, to, .. } => {
+                let to = match to {
+                    NextHop::Uri(uri) => format!("to {uri}"),
+                    NextHop::AsRouted => "as routed".to_owned(),
+                    NextHop::Flow(flow) => format!("by {flow}"),
+                };
+                let text = String::from_utf8_lossy(&request.to_bytes()).replace("\r\n", "\n");
+                format!("originate {to}\n{}\n", text.trim())
+            }
             Action::SetTimer { timer, at: when } => {
                 format!("set {} in {}s\n", timer_name(*timer), at(when))
             }
@@ -268,7 +305,7 @@ impl Bench {
         name
     }
 
-    fn unmask(&self, text: &str) -> String {
+    pub(super) fn unmask(&self, text: &str) -> String {
         let mut out = text.to_owned();
         for (name, token) in &self.names {
             out = out.replace(name, token);
@@ -280,6 +317,7 @@ impl Bench {
 fn timer_name(timer: Timer) -> String {
     match timer {
         Timer::Dialog(id) => Token::Dialog(id).text(ShardId(0)),
+        Timer::Subscription(id) => Token::Subscription(id).text(ShardId(0)),
         Timer::Ue(id) => Token::Ue(id).text(ShardId(0)),
     }
 }

@@ -15,10 +15,16 @@ mod request;
 mod server;
 mod watchdog;
 
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod tests;
+
 pub use client::{ClientConfig, ClientInput, ClientOutput, DiameterClient};
 pub use codec::{
     AVP_MAX, Avp, Fault, FaultKind, Flags, HEADER_LENGTH, Header, MESSAGE_MAX, Message,
 };
+pub use dictionary::Definition;
 pub use frame::Framer;
 pub use peer::{LocalPeer, Timing};
 pub use server::{DiameterServer, RequestId, ServerConfig, ServerInput, ServerOutput};

@@ -148,7 +148,7 @@ mod tests {
         Ids::new(Seed([7; 32]), ShardId(0))
     }
 
-    /// The table of RFC 3539 §3.4.1, one row a line: state, pending, NumDWA, event, act, state.
+    /// The table of RFC 3539 §3.4.1, one row a line: state, pending, `NumDWA`, event, act, state.
     #[test]
     fn the_table_of_rfc_3539_holds() {
         #[derive(Clone, Copy, Debug)]

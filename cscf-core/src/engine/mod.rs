@@ -9,6 +9,7 @@ mod answered;
 mod contexts;
 mod core;
 mod cx_node;
+mod hss;
 mod outgoing;
 mod perform;
 mod receive;

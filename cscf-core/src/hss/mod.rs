@@ -1,1 +1,19 @@
-//! hss.
+//! The home subscriber server: subscriptions, the decisions of TS 29.228 §6 on Cx, and the node that
+//! serves them over Diameter. Also the authentication centre of its subscribers (TS 33.102 §6.3).
+//!
+//! Reading order: `store`, `answer`, `assignment`, `authentication`, `node`.
+
+mod answer;
+mod assignment;
+mod authentication;
+mod node;
+mod profile;
+mod store;
+
+pub use answer::HssEnv;
+pub use node::{HssCommand, HssConfig, HssInput, HssNode, HssOutput};
+pub use profile::write_profile;
+pub use store::{
+    AkaAlgorithm, AssignedServer, Credentials, ImplicitSet, PrivateIdentity, RegistrationState,
+    Store, StoreError, Subscriber,
+};

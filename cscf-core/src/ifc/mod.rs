@@ -1,1 +1,13 @@
-//! ifc.
+//! The user profile that an HSS gives to an S-CSCF, and the initial filter criteria in it
+//! (TS 29.228 §7.7, Annexes B and E): the model and its reading from XML. Writing it is the HSS's
+//! business; evaluating the criteria is not done here.
+
+mod model;
+mod profile;
+
+pub use model::{
+    ApplicationServer, Condition, DefaultHandling, IdentityType, InitialFilterCriteria,
+    ProfilePart, PublicIdentity, RegistrationType, ServicePointTrigger, ServiceProfile,
+    SessionCase, TriggerPoint, UserProfile,
+};
+pub use profile::{PROFILE_MAX, ProfileError};

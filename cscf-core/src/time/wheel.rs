@@ -53,7 +53,7 @@ struct Entry<K> {
     slot: u16,
     /// Counts the lives of the place.
     stamp: u32,
-    /// Counts the filings of this life: only the last one is valid.
+    /// Counts the filings of the place: only the last one is valid.
     filing: u32,
 }
 
@@ -69,7 +69,6 @@ struct Filed {
     at: u64,
     sequence: u64,
     index: u32,
-    stamp: u32,
     filing: u32,
 }
 
@@ -80,6 +79,9 @@ impl<K> Default for Wheel<K> {
 }
 
 impl<K> Wheel<K> {
+    /// The memory a deadline takes.
+    pub const BYTES_EACH: usize = size_of::<Entry<K>>() + size_of::<Filed>();
+
     /// No deadlines; the wheel starts at the epoch.
     #[must_use]
     pub fn new() -> Self {
@@ -218,7 +220,7 @@ impl<K> Wheel<K> {
         let entry = self.entries.get_mut(index as usize)?;
         let key = entry.key.take()?;
         entry.stamp = entry.stamp.wrapping_add(1);
-        entry.filing = 0;
+        entry.filing = entry.filing.wrapping_add(1);
         self.free.push(index);
         self.count -= 1;
         Some(key)
@@ -247,9 +249,9 @@ impl<K> Wheel<K> {
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
         entry.slot = u16::try_from(slot).unwrap_or(u16::MAX);
         entry.filing = entry.filing.wrapping_add(1);
-        let Entry { at, sequence, stamp, filing, .. } = *entry;
+        let Entry { at, sequence, filing, .. } = *entry;
         if let Some(slot) = self.slots.get_mut(slot) {
-            slot.heap.push(Reverse(Filed { at, sequence, index, stamp, filing }));
+            slot.heap.push(Reverse(Filed { at, sequence, index, filing }));
         }
         self.mark(slot, true);
     }
@@ -363,9 +365,9 @@ impl<K> Wheel<K> {
 }
 
 fn is_valid<K>(entries: &[Entry<K>], filed: &Filed) -> bool {
-    entries.get(filed.index as usize).is_some_and(|entry| {
-        entry.key.is_some() && entry.stamp == filed.stamp && entry.filing == filed.filing
-    })
+    entries
+        .get(filed.index as usize)
+        .is_some_and(|entry| entry.key.is_some() && entry.filing == filed.filing)
 }
 
 #[cfg(test)]

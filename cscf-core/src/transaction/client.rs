@@ -29,6 +29,8 @@ pub enum ClientState {
     },
     /// A 1xx came; the request is repeated every T2.
     Proceeding {
+        /// The request, for the next time; empty on a reliable transport.
+        request: Bytes,
         /// Timer E; none on a reliable transport.
         resend: Option<Resend>,
         /// Timer F.
@@ -38,6 +40,8 @@ pub enum ClientState {
     Terminated,
     /// Nothing came yet.
     Trying {
+        /// The request, for the next time; empty on a reliable transport.
+        request: Bytes,
         /// Timer E; none on a reliable transport.
         resend: Option<Resend>,
         /// Timer F.
@@ -63,9 +67,10 @@ impl Client {
         timers: &Timers,
         out: &mut Vec<Effect>,
     ) -> Self {
-        let resend = Resend::new(now, &request, timers.e(), reliability);
-        out.push(Effect::Send(request));
-        let state = Trying { resend, give_up_at: now + timers.f() };
+        let resend = Resend::new(now, timers.e(), reliability);
+        out.push(Effect::Send(request.clone()));
+        let request = if resend.is_some() { request } else { Bytes::new() };
+        let state = Trying { request, resend, give_up_at: now + timers.f() };
         Self { state, reliability }
     }
 
@@ -78,11 +83,15 @@ impl Client {
         out: &mut Vec<Effect>,
     ) {
         match &mut self.state {
-            Trying { resend, give_up_at } | Proceeding { resend, give_up_at } => {
+            Trying { request, resend, give_up_at } | Proceeding { request, resend, give_up_at } => {
                 out.push(Effect::PassUp);
                 let linger = timers.k(self.reliability);
                 self.state = if status < 200 {
-                    Proceeding { resend: resend.take(), give_up_at: *give_up_at }
+                    Proceeding {
+                        request: std::mem::take(request),
+                        resend: *resend,
+                        give_up_at: *give_up_at,
+                    }
                 } else if linger.is_zero() {
                     Terminated
                 } else {
@@ -108,8 +117,12 @@ impl Client {
                 out.push(Effect::TimedOut);
                 self.state = Terminated;
             }
-            Trying { resend, .. } => Resend::fire(resend, now, out, |wait| timers.doubled(wait)),
-            Proceeding { resend, .. } => Resend::fire(resend, now, out, |_| timers.t2()),
+            Trying { request, resend, .. } => {
+                Resend::fire(resend, request, now, out, |wait| timers.doubled(wait))
+            }
+            Proceeding { request, resend, .. } => {
+                Resend::fire(resend, request, now, out, |_| timers.t2())
+            }
             Completed { linger_until } if *linger_until <= now => self.state = Terminated,
             Completed { .. } | Terminated => {}
         }
@@ -119,7 +132,7 @@ impl Client {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            Trying { resend, give_up_at } | Proceeding { resend, give_up_at } => {
+            Trying { resend, give_up_at, .. } | Proceeding { resend, give_up_at, .. } => {
                 earlier(resend.as_ref(), Some(*give_up_at))
             }
             Completed { linger_until } => Some(*linger_until),

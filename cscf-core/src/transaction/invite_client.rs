@@ -80,7 +80,7 @@ impl InviteClient {
         timers: &Timers,
         out: &mut Vec<Effect>,
     ) -> Self {
-        let resend = Resend::new(now, &request, timers.a(), reliability);
+        let resend = Resend::new(now, timers.a(), reliability);
         out.push(Effect::Send(request.clone()));
         let state = Calling { request, resend, give_up_at: now + timers.b() };
         Self { state, reliability }
@@ -151,7 +151,9 @@ impl InviteClient {
                 self.state = Terminated;
             }
             // Timer A has no upper limit but timer B (§17.1.1.2).
-            Calling { resend, .. } => Resend::fire(resend, now, out, |wait| wait * 2),
+            Calling { request, resend, .. } => {
+                Resend::fire(resend, request, now, out, |wait| wait * 2)
+            }
             Accepted { linger_until } | Completed { linger_until, .. } if *linger_until <= now => {
                 self.state = Terminated;
             }

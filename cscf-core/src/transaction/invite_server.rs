@@ -138,7 +138,7 @@ impl InviteServer {
                 self.state = Accepted { linger_until: now + timers.l() };
             }
             (Proceeding { .. }, _) => {
-                let resend = Resend::new(now, &bytes, timers.g(), self.reliability);
+                let resend = Resend::new(now, timers.g(), self.reliability);
                 let give_up_at = now + timers.h();
                 self.state = Completed { response: bytes.clone(), resend, give_up_at };
             }
@@ -164,7 +164,9 @@ impl InviteServer {
                 out.push(Effect::TimedOut);
                 self.state = Terminated;
             }
-            Completed { resend, .. } => Resend::fire(resend, now, out, |wait| timers.doubled(wait)),
+            Completed { response, resend, .. } => {
+                Resend::fire(resend, response, now, out, |wait| timers.doubled(wait))
+            }
             Accepted { linger_until } | Confirmed { linger_until } if *linger_until <= now => {
                 self.state = Terminated;
             }

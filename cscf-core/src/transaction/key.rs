@@ -15,7 +15,7 @@ const MAGIC_COOKIE: &str = "z9hG4bK";
 
 /// The identity of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(u128);
+pub struct Key(u64, u64);
 
 /// A message that cannot be matched. The culprit is the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -175,7 +175,8 @@ fn exact(hash: &mut SipHasher13, text: &str) {
 }
 
 fn finish(hash: &SipHasher13) -> Key {
-    Key(hash.finish128().as_u128())
+    let (high, low) = hash.finish128().as_u64();
+    Key(high, low)
 }
 
 /// What of a Via tells transactions apart, read in place.

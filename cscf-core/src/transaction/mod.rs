@@ -68,11 +68,9 @@ pub enum Refused {
     TooEarly,
 }
 
-/// A message that is sent again and again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// When a message is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resend {
-    /// The message.
-    pub bytes: Bytes,
     /// When it is sent next.
     pub at: Instant,
     /// How long the wait was that ends at `at`.
@@ -80,15 +78,15 @@ pub struct Resend {
 }
 
 impl Resend {
-    /// The first repetition of `bytes` after `interval`; none on a reliable transport.
-    fn new(now: Instant, bytes: &Bytes, interval: Duration, on: Reliability) -> Option<Self> {
-        let resend = Self { bytes: bytes.clone(), at: now + interval, interval };
-        (on == Reliability::Unreliable).then_some(resend)
+    /// The first repetition after `interval`; none on a reliable transport.
+    fn new(now: Instant, interval: Duration, on: Reliability) -> Option<Self> {
+        (on == Reliability::Unreliable).then(|| Self { at: now + interval, interval })
     }
 
     /// Sends the message if its time has come, and waits `next(interval)` for the next time.
     fn fire(
         resend: &mut Option<Self>,
+        bytes: &Bytes,
         now: Instant,
         out: &mut Vec<Effect>,
         next: impl FnOnce(Duration) -> Duration,
@@ -96,7 +94,7 @@ impl Resend {
         if let Some(resend) = resend
             && resend.at <= now
         {
-            out.push(Effect::Send(resend.bytes.clone()));
+            out.push(Effect::Send(bytes.clone()));
             resend.interval = next(resend.interval);
             resend.at = now + resend.interval;
         }

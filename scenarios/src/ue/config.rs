@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use cscf_core::auth::{Amf, FreshnessCheck, Key, Milenage, Sqn, Usim};
-use cscf_core::config::{Auth, Lab, SubscriberConfig, SubscriberTransport};
+use cscf_core::auth::{Amf, FreshnessCheck, IndBits, Key, Milenage, Sqn, Usim};
+use cscf_core::config::{Auth, Lab, SubscriberConfig, SubscriberTransport, TimerValues};
 use cscf_core::dialog::TimerPolicy;
 use cscf_core::time::Duration;
 use cscf_core::transport::Transport;
@@ -50,6 +50,10 @@ pub struct UeConfig {
     pub session_timer: TimerPolicy,
     /// Whether to subscribe to the own registration state (TS 24.229 §5.1.1.3).
     pub reg_event: bool,
+    /// T1 and T2 of what the UE repeats itself.
+    pub timers: TimerValues,
+    /// Whether sessions use the public GRUU as their Contact, where one was assigned.
+    pub gruu: bool,
     /// How many calls at a time, then 486.
     pub calls_max: usize,
     /// What it does with what comes in, when nobody commands it.
@@ -84,7 +88,9 @@ impl Credentials {
     pub(super) fn usim(&self, mistakes: &Mistakes) -> Option<Usim<Milenage>> {
         let Self::Aka { k, opc, sqn, .. } = self else { return None };
         let key = if mistakes.wrong_key { k.map(|byte| !byte) } else { *k };
-        let sqn = if mistakes.old_sqn { Sqn::MAX } else { *sqn };
+        // Ahead of every clock for centuries, and still far from the end of the numbers.
+        let ahead = Sqn::from_parts(1 << 40, 0, IndBits::default()).unwrap_or(Sqn::MAX);
+        let sqn = if mistakes.old_sqn { ahead } else { *sqn };
         let freshness = FreshnessCheck::default().starting_at(sqn);
         Some(Usim::new(Milenage::new(key, *opc), freshness))
     }
@@ -111,7 +117,7 @@ pub enum Robot {
     Busy,
     /// Answers at once, and sends each MESSAGE back.
     Echo,
-    /// Waits for commands: a call shows as progress only.
+    /// Rings, and waits for the user's commands.
     #[default]
     None,
     /// Refuses calls with this status.
@@ -186,6 +192,8 @@ impl UeConfig {
             codecs: if has_card { CodecSet::VoLte } else { CodecSet::Narrow },
             session_timer: TimerPolicy::default(),
             reg_event: true,
+            timers: if has_card { lab.air_timers } else { lab.core_timers },
+            gruu: false,
             calls_max: 2,
             robot: Robot::None,
             mistakes: Mistakes::default(),

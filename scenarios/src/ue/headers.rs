@@ -78,9 +78,10 @@ impl Ue {
         contact
     }
 
-    /// The Contact of a session: the public GRUU if there is one (TS 24.229 §5.1.2A.1.1).
+    /// The Contact of a session: our address, or the public GRUU if wanted (TS 24.229 §5.1.2A.1.1).
     pub(super) fn session_contact(&self) -> String {
-        let uri = self.registration.pub_gruu.clone().unwrap_or_else(|| self.contact_uri());
+        let gruu = self.registration.pub_gruu.clone().filter(|_| self.config.gruu);
+        let uri = gruu.unwrap_or_else(|| self.contact_uri());
         format!("<{uri}>;{ICSI_TAG};audio")
     }
 

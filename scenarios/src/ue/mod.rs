@@ -6,9 +6,13 @@
 //! `deregistered`, `deregistered by network`, `challenged` (only when it does not answer),
 //! `subscribed`, `subscription failed N`, `notified active|shortened|deactivated|probation|terminated`,
 //! `message delivered`, `message failed N`, `message received TEXT`, `options answered N`,
-//! `request answered N`.
+//! `request answered N`; of calls: `call incoming`, `call progress` (183), `call ringing` (180 came,
+//! or left), `call established`, `call ended`, `call failed N`, `call held`, `call resumed`,
+//! `held by peer`, `resumed by peer`, `change refused N`, `info received`, `info answered N`;
+//! `no call` for an order that finds none.
 
 mod authentication;
+mod calls;
 mod codecs;
 mod command;
 mod config;
@@ -27,12 +31,14 @@ pub use registration::Phase;
 use std::collections::BTreeMap;
 
 use cscf_core::role::{
-    Action, Actions, ContextId, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role, Side,
+    Actions, ContextId, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role, Side,
 };
 use cscf_core::sip::{Request, Uri};
 use cscf_core::transport::Flow;
+use cscf_core::ua::{RequestId, SessionPhase};
 
 use authentication::Authenticator;
+use calls::Call;
 use registration::Registration;
 use requests::Pending;
 use subscription::Subscription;
@@ -40,8 +46,12 @@ use subscription::Subscription;
 /// The timers of a UE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UeTimer {
+    /// The next deadline of a call.
+    Call(u16),
     /// Time to register, first or again.
     Register,
+    /// A robot takes a call.
+    Robot(u16),
     /// Time to refresh the subscription to the registration state.
     Subscription,
 }
@@ -49,6 +59,7 @@ pub enum UeTimer {
 /// A request of our own, packed into an [`OwnTag`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Own {
+    Call(u16, RequestId),
     Plain(u32),
     Register(u32),
     Subscribe(u32),
@@ -60,6 +71,7 @@ impl Own {
             Self::Plain(number) => (1_u64, number),
             Self::Register(number) => (2, number),
             Self::Subscribe(number) => (3, number),
+            Self::Call(call, RequestId(request)) => (4, (call as u32) << 16 | request as u32),
         };
         OwnTag(kind << 32 | number as u64)
     }
@@ -70,6 +82,11 @@ impl Own {
             1 => Some(Self::Plain(number)),
             2 => Some(Self::Register(number)),
             3 => Some(Self::Subscribe(number)),
+            4 => {
+                let call = u16::try_from(number >> 16).ok()?;
+                let request = u16::try_from(number & 0xffff).ok()?;
+                Some(Self::Call(call, RequestId(request)))
+            }
             _ => None,
         }
     }
@@ -84,6 +101,8 @@ pub struct Ue {
     subscription: Option<Subscription>,
     pending: BTreeMap<u32, Pending>,
     next_pending: u32,
+    calls: BTreeMap<u16, Call>,
+    next_call: u16,
 }
 
 impl Ue {
@@ -97,6 +116,8 @@ impl Ue {
             subscription: None,
             pending: BTreeMap::new(),
             next_pending: 0,
+            calls: BTreeMap::new(),
+            next_call: 0,
         }
     }
 
@@ -115,18 +136,6 @@ impl Ue {
     fn is_own_uri_text(&self, text: &str) -> bool {
         Uri::parse(text).is_ok_and(|uri| self.is_own_address(&uri))
     }
-
-    fn is_busy(&self) -> bool {
-        self.config.robot == Robot::Busy
-    }
-
-    fn on_invite(&self, _env: &mut Env<'_>, incoming: &Incoming, out: &mut Actions<UeTimer>) {
-        self.reply(incoming, incoming.request.reply(480), out);
-    }
-
-    fn hang_up_all(&mut self, _env: &mut Env<'_>, _out: &mut Actions<UeTimer>) {}
-
-    fn drop_calls(&mut self, _env: &mut Env<'_>, _out: &mut Actions<UeTimer>) {}
 }
 
 impl Role for Ue {
@@ -135,11 +144,11 @@ impl Role for Ue {
 
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<UeTimer>) {
         match incoming.kind {
-            RequestKind::Ack => {}
+            RequestKind::Ack => self.on_call_request(env, &incoming, out),
             RequestKind::InDialog if self.is_own_notify(&incoming.request) => {
                 self.on_notify(env, &incoming, out);
             }
-            RequestKind::InDialog => self.reply(&incoming, incoming.request.reply(481), out),
+            RequestKind::InDialog => self.on_call_request(env, &incoming, out),
             RequestKind::Initial => self.on_initial_request(env, &incoming, out),
         }
     }
@@ -151,6 +160,7 @@ impl Role for Ue {
         out: &mut Actions<UeTimer>,
     ) {
         match Own::of(answered.tag) {
+            Some(Own::Call(call, id)) => self.on_call_response(env, call, id, &answered, out),
             Some(Own::Plain(number)) => self.on_plain_response(env, number, &answered, out),
             Some(Own::Register(number)) => self.on_register_response(env, number, &answered, out),
             Some(Own::Subscribe(number)) => self.on_subscribe_response(env, number, &answered, out),
@@ -165,18 +175,37 @@ impl Role for Ue {
         cancel: &Request,
         out: &mut Actions<UeTimer>,
     ) {
-        let _ = (env, context, cancel, out);
+        let _ = cancel;
+        self.on_call_cancelled(env, context, out);
     }
 
     fn on_timer(&mut self, env: &mut Env<'_>, timer: UeTimer, out: &mut Actions<UeTimer>) {
         match timer {
+            UeTimer::Call(number) => self.on_call_timer(env, number, out),
+            UeTimer::Robot(number) => self.on_robot_timer(env, number, out),
             UeTimer::Register => self.on_register_timer(env, out),
             UeTimer::Subscription => self.on_subscription_timer(env, out),
         }
     }
 
     fn on_command(&mut self, env: &mut Env<'_>, command: UeCommand, out: &mut Actions<UeTimer>) {
+        use SessionPhase::{Calling, Incoming, Talking};
         match command {
+            UeCommand::Answer => self.order(env, &[Incoming], out, |it, turn| it.answer(turn)),
+            UeCommand::Call { target, options } => self.call(env, &target, options, out),
+            UeCommand::Cancel => self.order(env, &[Calling], out, |it, turn| it.cancel(turn)),
+            UeCommand::Hangup => self.order(env, &[Talking, Calling, Incoming], out, |it, turn| {
+                it.hang_up(turn);
+            }),
+            UeCommand::Hold => self.order(env, &[Talking], out, |it, turn| it.hold(turn, true)),
+            UeCommand::Reject { status } => self.order(env, &[Incoming], out, |it, turn| {
+                it.reject(turn, status.clamp(300, 699));
+            }),
+            UeCommand::Resume => self.order(env, &[Talking], out, |it, turn| it.hold(turn, false)),
+            UeCommand::Ring => self.order(env, &[Incoming], out, |it, turn| it.ring(turn)),
+            UeCommand::SendInfo { content_type, body } => {
+                self.order(env, &[Talking], out, |it, turn| it.info(turn, &content_type, body));
+            }
             UeCommand::Deregister => self.deregister(env, out),
             UeCommand::Register { expires } => {
                 let expires = expires.unwrap_or(self.config.expires);
@@ -187,7 +216,6 @@ impl Role for Ue {
             UeCommand::SendOptions { target } => self.send_options(env, &target, out),
             UeCommand::SendRaw { request } => self.send_raw(*request, out),
             UeCommand::SubscribeReg => self.subscribe(env, out),
-            _ => out.push(Action::State("no call".to_owned())),
         }
     }
 

@@ -108,6 +108,22 @@ fn change(contact: &Node<'_, '_>) -> ContactChange {
     }
 }
 
+/// Whether a 3GPP IMS document orders an initial registration for restoration
+/// (TS 24.229 §7.6.1, §5.1.2A.1.6).
+pub(super) fn asks_for_registration(body: &[u8]) -> bool {
+    if body.is_empty() || body.len() > DOCUMENT_MAX {
+        return false;
+    }
+    let text = String::from_utf8_lossy(body);
+    let Ok(document) = Document::parse(&text) else { return false };
+    let says = |name: &str, value: &str| {
+        document
+            .descendants()
+            .any(|node| node.tag_name().name() == name && node.text().map(str::trim) == Some(value))
+    };
+    says("type", "restoration") && says("action", "initial-registration")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

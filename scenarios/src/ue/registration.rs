@@ -41,6 +41,8 @@ pub(super) struct Registration {
     pub(super) phase: Phase,
     /// Service-Route of the last 200.
     pub(super) service_route: Vec<String>,
+    /// Path of the last 200.
+    pub(super) path: Vec<String>,
     /// P-Associated-URI of the last 200.
     pub(super) associated: Vec<String>,
     /// The public GRUU, if one was assigned.
@@ -310,6 +312,7 @@ impl Ue {
         let gruu = own.and_then(|contact| contact.params.unquoted("pub-gruu"));
         self.registration.pub_gruu = gruu.map(std::borrow::Cow::into_owned);
         self.registration.service_route = list(HeaderName::ServiceRoute);
+        self.registration.path = list(HeaderName::Path);
         self.registration.associated = response
             .headers
             .values(HeaderName::PAssociatedUri)

@@ -182,13 +182,26 @@ impl Ue {
         out: &mut Actions<UeTimer>,
     ) {
         let request = &incoming.request;
-        if let Err(refusal) = inspect(request, &ABILITIES, |uri| self.is_for_us(uri)) {
+        if let Err(refusal) = inspect(request, &self.abilities(), |uri| self.is_for_us(uri)) {
             env.refuse(refusal.clause, || format!("{}: {}", refusal.status, refusal.why));
             let response = refusal.response(request);
             return self.reply(incoming, response, out);
         }
         match request.method {
             Method::Invite => self.on_invite(env, incoming, out),
+            _ => self.on_plain_request(env, incoming, out),
+        }
+    }
+
+    /// A request that makes no dialog.
+    pub(super) fn on_plain_request(
+        &mut self,
+        env: &mut Env<'_>,
+        incoming: &Incoming,
+        out: &mut Actions<UeTimer>,
+    ) {
+        let request = &incoming.request;
+        match request.method {
             Method::Message => self.on_message(env, incoming, out),
             Method::Options => {
                 let response = self.options_answer(request);
@@ -223,11 +236,12 @@ impl Ue {
         let busy = self.is_busy();
         let mut response = request.reply(if busy { 486 } else { 200 });
         let headers = &mut response.headers;
-        headers.push(HeaderName::Allow, &ABILITIES.allow());
-        headers.push(HeaderName::Accept, &ABILITIES.accept());
+        let abilities = self.abilities();
+        headers.push(HeaderName::Allow, &abilities.allow());
+        headers.push(HeaderName::Accept, &abilities.accept());
         headers.push(HeaderName::AcceptEncoding, "identity");
         headers.push(HeaderName::AcceptLanguage, "en");
-        headers.push(HeaderName::Supported, &ABILITIES.supported());
+        headers.push(HeaderName::Supported, &abilities.supported());
         headers.push(HeaderName::Contact, &self.contact_with_features(None));
         response
     }

@@ -237,7 +237,7 @@ impl Ue {
     }
 
     fn end_by_network(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
-        self.drop_calls(env, out);
+        self.hang_up_all(env, out);
         self.registration_gone("deregistered by network", out);
     }
 }

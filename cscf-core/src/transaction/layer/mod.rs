@@ -1,20 +1,28 @@
 //! The transaction layer: finds the machine for each message, files the machines' deadlines, and
 //! bounds their number. It knows of flows only that bytes can be sent on them.
 
-use bytes::Bytes;
+mod event;
+#[cfg(test)]
+mod programs;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use super::key::has_rfc3261_branch;
 use super::{
-    Client, Effect, InviteClient, InviteClientState, InviteServer, InviteServerState, Key,
-    KeyError, Keys, Refused, Reliability, Server, ServerState, Timers, Trying, cancel_of,
+    Client, Effect, InviteClient, InviteServer, InviteServerState, Key, KeyError, Keys, Refused,
+    Reliability, Server, Timers, Trying, cancel_of,
 };
 use crate::ids::Seed;
-use crate::map::{Map, map};
 use crate::sip::{Message, Method, Request, Response, parse};
-use crate::time::{DeadlineId, Duration, Instant, Wheel};
+use crate::time::{Duration, Instant};
 use crate::transport::Flow;
 
-use std::collections::BTreeSet;
+pub use event::{
+    CancelTarget, Cancelled, ClientEvent, Event, LayerSettings, Outbox, ServerEvent, StartError,
+    Transmit,
+};
+use table::{Id, Machine, Table};
 
 /// A client transaction. Stale ids are harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,277 +32,27 @@ pub struct ClientId(Id);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(Id);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Id {
-    index: u32,
-    life: u32,
-}
-
-/// How the layer behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LayerSettings {
-    /// At most so many client transactions.
-    pub clients_max: usize,
-    /// At most so many server transactions.
-    pub servers_max: usize,
-    /// After which time of silence of the TU an INVITE is answered with 100: zero at a proxy,
-    /// 200 ms at a UAS that takes its time, `None` if the TU always answers within 200 ms.
-    pub trying_after: Option<Duration>,
-    /// Whether merged requests are told from new ones, as a UAS needs it and a proxy must not
-    /// (RFC 3261 §8.2.2.2).
-    pub detect_merged: bool,
-}
-
-impl Default for LayerSettings {
-    fn default() -> Self {
-        Self {
-            clients_max: 1_000_000,
-            servers_max: 1_000_000,
-            trying_after: Some(Duration::ZERO),
-            detect_merged: false,
-        }
-    }
-}
-
-/// Bytes for a flow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// Where they go.
-    pub flow: Flow,
-    /// The message.
-    pub bytes: Bytes,
-    /// The client transaction, if it is one's request, so that its failure can be told back with
-    /// [`TransactionLayer::client_failed`].
-    pub client: Option<ClientId>,
-}
-
-/// What the layer tells besides the direct answer to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The client transaction is over; nothing comes of it any more.
-    ClientEnded(ClientId),
-    /// No final response came in time: to the TU a 408 (RFC 3261 §8.1.3.1).
-    ClientTimedOut(ClientId),
-    /// The request did not get through: to the TU a 503 (RFC 3261 §8.1.3.1, §16.9).
-    ClientTransportFailed(ClientId),
-    /// No ACK came for the final response to an INVITE (timer H).
-    ServerNotAcknowledged(ServerId),
-    /// The server transaction is over.
-    ServerEnded(ServerId),
-}
-
-/// What calls leave behind, in order: first [`Outbox::transmits`], then [`Outbox::events`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outbox {
-    /// To be sent.
-    pub transmits: Vec<Transmit>,
-    /// To be told.
-    pub events: Vec<Event>,
-}
-
-/// Which INVITE a CANCEL is about (RFC 3261 §9.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelTarget {
-    /// An INVITE that has its final response: the CANCEL gets 200 and has no effect.
-    Answered(ServerId),
-    /// None: the CANCEL gets 481.
-    None,
-    /// An INVITE without a final response: the CANCEL gets 200, the INVITE usually 487.
-    Pending(ServerId),
-}
-
-/// What a request is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerEvent {
-    /// Taken care of: a retransmission, or the ACK of a 3xx–6xx.
-    Absorbed,
-    /// The ACK of a 2xx that came with the branch of its INVITE; the TU's to see.
-    Ack(ServerId),
-    /// A CANCEL, which is a transaction of its own, and what it is about.
-    Cancel(ServerId, CancelTarget),
-    /// A new request, for which there is no room: answer 503 without a transaction.
-    Full,
-    /// Another copy of a request that is being handled: answer 482 (RFC 3261 §8.2.2.2). Only with
-    /// [`LayerSettings::detect_merged`].
-    Merged(ServerId),
-    /// A new request; the TU's to see.
-    New(ServerId),
-    /// An ACK without a transaction, so that of a 2xx; the TU's to see.
-    StrayAck,
-}
-
-/// What a response is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientEvent {
-    /// Taken care of.
-    Absorbed,
-    /// The TU's to see. For an INVITE each repeated 2xx comes again.
-    Response(ClientId),
-    /// A response without a transaction. Not to be forwarded (RFC 6026 §7.3, RFC 4320 §4.2).
-    Stray,
-}
-
-/// Why no client transaction was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The branch is in use with this method. The culprit is us.
-    #[error("branch is in use")]
-    BranchInUse,
-    /// There are too many client transactions.
-    #[error("client transaction table is full")]
-    Full,
-    /// An ACK has no client transaction. The culprit is us.
-    #[error("an ACK has no transaction")]
-    IsAck,
-    /// The request has no Via with a branch. The culprit is us.
-    #[error("request has no branch")]
-    NoBranch,
-}
-
-/// What became of the wish to cancel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancelled {
-    /// No provisional response has come: the CANCEL goes out when one does (RFC 3261 §9.1).
-    Held,
-    /// The CANCEL went out. Its own responses are absorbed here.
-    Sent,
-    /// The INVITE has its final response, or is no INVITE, or there is no room.
-    TooLate,
-}
-
 /// All transactions of a node.
 #[derive(Debug)]
 pub struct TransactionLayer {
     keys: Keys,
     settings: LayerSettings,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    by_key: Map<Key, u32>,
-    merged: Map<Key, u32>,
-    /// Client transactions that wait for a response, by the flow their request took.
-    waiting: BTreeSet<(Flow, u32)>,
-    deadlines: Wheel<u32>,
-    client_count: usize,
-    server_count: usize,
+    table: Table,
     /// Emptied before each use; kept for its room.
     effects: Vec<Effect>,
-}
-
-#[derive(Debug, Default)]
-struct Slot {
-    life: u32,
-    record: Option<Record>,
-}
-
-/// A transaction. What only an unfinished one needs is in `path`, so that those who merely linger
-/// are small.
-#[derive(Debug)]
-struct Record {
-    key: Key,
-    machine: Machine,
-    deadline: Option<DeadlineId>,
-    timers: Timers,
-    path: Option<Box<Path>>,
-}
-
-#[derive(Debug)]
-enum Machine {
-    Client(Client),
-    InviteClient(InviteClient),
-    InviteServer(InviteServer),
-    Server(Server),
-}
-
-#[derive(Debug)]
-struct Path {
-    flow: Flow,
-    merged: Option<Key>,
-    /// The transaction is a CANCEL of this layer's own.
-    own_cancel: bool,
-    /// A CANCEL waits for a provisional response; its Reason.
-    held_cancel: Option<Option<String>>,
-    cancel_sent: bool,
-}
-
-impl Machine {
-    const fn is_client(&self) -> bool {
-        matches!(self, Self::Client(_) | Self::InviteClient(_))
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        match self {
-            Self::Client(it) => it.poll_timeout(),
-            Self::InviteClient(it) => it.poll_timeout(),
-            Self::InviteServer(it) => it.poll_timeout(),
-            Self::Server(it) => it.poll_timeout(),
-        }
-    }
-
-    fn handle_timeout(&mut self, now: Instant, timers: &Timers, out: &mut Vec<Effect>) {
-        match self {
-            Self::Client(it) => it.handle_timeout(now, timers, out),
-            Self::InviteClient(it) => it.handle_timeout(now, out),
-            Self::InviteServer(it) => it.handle_timeout(now, timers, out),
-            Self::Server(it) => it.handle_timeout(now, out),
-        }
-    }
-
-    fn is_terminated(&self) -> bool {
-        match self {
-            Self::Client(it) => *it.state() == super::ClientState::Terminated,
-            Self::InviteClient(it) => *it.state() == InviteClientState::Terminated,
-            Self::InviteServer(it) => *it.state() == InviteServerState::Terminated,
-            Self::Server(it) => *it.state() == ServerState::Terminated,
-        }
-    }
-
-    /// Whether a response is still awaited, so that a failing path matters.
-    const fn is_waiting(&self) -> bool {
-        match self {
-            Self::Client(it) => matches!(
-                it.state(),
-                super::ClientState::Proceeding { .. } | super::ClientState::Trying { .. }
-            ),
-            Self::InviteClient(it) => it.request().is_some(),
-            Self::InviteServer(_) | Self::Server(_) => false,
-        }
-    }
-
-    /// Whether the path is still needed: to send by it without being asked.
-    const fn needs_path(&self) -> bool {
-        match self {
-            Self::Client(_) => self.is_waiting(),
-            Self::Server(it) => it.is_pending(),
-            Self::InviteClient(it) => !matches!(it.state(), InviteClientState::Accepted { .. }),
-            Self::InviteServer(it) => !matches!(it.state(), InviteServerState::Confirmed { .. }),
-        }
-    }
 }
 
 impl TransactionLayer {
     /// No transactions yet.
     #[must_use]
     pub fn new(seed: &Seed, settings: LayerSettings) -> Self {
-        Self {
-            keys: Keys::new(seed),
-            settings,
-            slots: Vec::new(),
-            free: Vec::new(),
-            by_key: map(seed),
-            merged: map(seed),
-            waiting: BTreeSet::new(),
-            deadlines: Wheel::new(),
-            client_count: 0,
-            server_count: 0,
-            effects: Vec::new(),
-        }
+        Self { keys: Keys::new(seed), settings, table: Table::new(seed), effects: Vec::new() }
     }
 
     /// How many transactions there are, lingering ones included.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.client_count + self.server_count
+        self.table.client_count + self.table.server_count
     }
 
     /// Whether there is no transaction.
@@ -306,27 +64,24 @@ impl TransactionLayer {
     /// How many client transactions there are.
     #[must_use]
     pub const fn client_count(&self) -> usize {
-        self.client_count
+        self.table.client_count
     }
 
     /// How many server transactions there are.
     #[must_use]
     pub const fn server_count(&self) -> usize {
-        self.server_count
+        self.table.server_count
     }
 
     /// When [`Self::handle_timeout`] is wanted next.
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        self.table.next()
     }
 
     /// Acts on all deadlines that have come.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
-        while let Some(index) = self.deadlines.pop_due(now) {
-            if let Some(record) = self.record(index) {
-                record.deadline = None;
-            }
+        while let Some(index) = self.table.pop_due(now) {
             self.step(index, None, out, |machine, timers, effects| {
                 machine.handle_timeout(now, timers, effects);
             });
@@ -348,7 +103,7 @@ impl TransactionLayer {
         out: &mut Outbox,
     ) -> Result<ServerEvent, KeyError> {
         let key = self.keys.server(request)?;
-        let known = self.by_key.get(&key).copied();
+        let known = self.table.find(key);
         if request.method == Method::Ack {
             return Ok(self.receive_ack(now, known, request, out));
         }
@@ -364,7 +119,7 @@ impl TransactionLayer {
             Method::Cancel => Some(self.cancel_target(request)?),
             _ => None,
         };
-        if self.server_count >= self.settings.servers_max {
+        if self.table.server_count >= self.settings.servers_max {
             return Ok(ServerEvent::Full);
         }
         let (id, merged) = self.open_server(now, key, request, flow, timers, out);
@@ -387,7 +142,7 @@ impl TransactionLayer {
         response: &Response,
         out: &mut Outbox,
     ) -> Result<(), Refused> {
-        self.checked(id.0).ok_or(Refused::Gone)?;
+        self.table.checked(id.0).ok_or(Refused::Gone)?;
         let (status, bytes) = (response.status, response.to_bytes());
         let mut result = Err(Refused::Gone);
         self.step(id.0.index, None, out, |machine, timers, effects| {
@@ -404,7 +159,7 @@ impl TransactionLayer {
     /// has run out of time (RFC 4320 §4.2). The transaction absorbs retransmissions for its last
     /// time. Nothing happens to an INVITE.
     pub fn no_answer(&mut self, now: Instant, id: ServerId, out: &mut Outbox) {
-        if self.checked(id.0).is_none() {
+        if self.table.checked(id.0).is_none() {
             return;
         }
         self.step(id.0.index, None, out, |machine, timers, _| {
@@ -417,7 +172,7 @@ impl TransactionLayer {
     /// Whether the server transaction waits for its final response.
     #[must_use]
     pub fn is_pending(&self, id: ServerId) -> bool {
-        match self.checked(id.0).map(|record| &record.machine) {
+        match self.table.checked(id.0).map(|record| &record.machine) {
             Some(Machine::InviteServer(it)) => it.is_pending(),
             Some(Machine::Server(it)) => it.is_pending(),
             _ => false,
@@ -427,14 +182,15 @@ impl TransactionLayer {
     /// The flow the responses of a server transaction take, as long as it is kept.
     #[must_use]
     pub fn server_flow(&self, id: ServerId) -> Option<Flow> {
-        self.checked(id.0)?.path.as_ref().map(|path| path.flow)
+        self.table.checked(id.0)?.path.as_ref().map(|path| path.flow)
     }
 
     /// Moves a server transaction to another flow: its connection is gone and a new one was opened
     /// (RFC 3261 §18.2.2).
     pub fn set_server_flow(&mut self, id: ServerId, flow: Flow) {
-        if self.checked(id.0).is_some()
-            && let Some(path) = self.record(id.0.index).and_then(|record| record.path.as_mut())
+        if self.table.checked(id.0).is_some()
+            && let Some(path) =
+                self.table.record(id.0.index).and_then(|record| record.path.as_mut())
         {
             path.flow = flow;
         }
@@ -458,10 +214,10 @@ impl TransactionLayer {
         }
         let branch = request.top_branch().ok_or(StartError::NoBranch)?;
         let key = self.keys.client(branch, request.method.as_str());
-        if self.by_key.contains_key(&key) {
+        if self.table.find(key).is_some() {
             return Err(StartError::BranchInUse);
         }
-        if self.client_count >= self.settings.clients_max {
+        if self.table.client_count >= self.settings.clients_max {
             return Err(StartError::Full);
         }
         let (bytes, reliability) = (request.to_bytes(), Reliability::from(flow.transport));
@@ -472,9 +228,7 @@ impl TransactionLayer {
         } else {
             Machine::Client(Client::start(now, bytes, reliability, timers, &mut effects))
         };
-        let id = self.insert(key, machine, flow, timers);
-        self.waiting.insert((flow, id.index));
-        self.client_count += 1;
+        let id = self.table.insert(key, machine, flow, timers);
         self.effects = effects;
         self.settle(id.index, None, out);
         Ok(ClientId(id))
@@ -488,10 +242,10 @@ impl TransactionLayer {
         out: &mut Outbox,
     ) -> ClientEvent {
         let key = self.keys.of_response(response).ok();
-        let Some(index) = key.and_then(|key| self.by_key.get(&key)).copied() else {
+        let Some(index) = key.and_then(|key| self.table.find(key)) else {
             return ClientEvent::Stray;
         };
-        let (id, own) = (self.id(index), self.is_own_cancel(index));
+        let (id, own) = (self.table.id(index), self.table.is_own_cancel(index));
         let passed = self.step(index, None, out, |machine, timers, effects| match machine {
             Machine::InviteClient(it) => it.on_response(now, response, timers, effects),
             Machine::Client(it) => it.on_response(now, response.status, timers, effects),
@@ -510,10 +264,10 @@ impl TransactionLayer {
         reason: Option<&str>,
         out: &mut Outbox,
     ) -> Cancelled {
-        if self.checked(id.0).is_none() {
+        if self.table.checked(id.0).is_none() {
             return Cancelled::TooLate;
         }
-        let Some(record) = self.record(id.0.index) else { return Cancelled::TooLate };
+        let Some(record) = self.table.record(id.0.index) else { return Cancelled::TooLate };
         let (Machine::InviteClient(it), Some(path)) = (&record.machine, &mut record.path) else {
             return Cancelled::TooLate;
         };
@@ -529,7 +283,7 @@ impl TransactionLayer {
 
     /// A request could not be sent, or its connection went down.
     pub fn client_failed(&mut self, id: ClientId, out: &mut Outbox) {
-        if self.checked(id.0).is_some() {
+        if self.table.checked(id.0).is_some() {
             self.fail(id.0.index, out);
         }
     }
@@ -537,15 +291,7 @@ impl TransactionLayer {
     /// A path does not work any more: all requests waiting on it have failed. Whether it is
     /// protected by a security association makes no difference.
     pub fn flow_failed(&mut self, flow: &Flow, out: &mut Outbox) {
-        let same = |other: &Flow| Flow { sa: None, ..*other } == Flow { sa: None, ..*flow };
-        let first = (Flow { sa: None, ..*flow }, 0);
-        let failed: Vec<u32> = self
-            .waiting
-            .range(first..)
-            .take_while(|(other, _)| same(other))
-            .map(|(_, index)| *index)
-            .collect();
-        for index in failed {
+        for index in self.table.waiting_on(flow) {
             self.fail(index, out);
         }
     }
@@ -553,8 +299,8 @@ impl TransactionLayer {
     /// Forgets a client transaction without a word: its TU has given it up (a budget ran out). Late
     /// responses are stray.
     pub fn drop_client(&mut self, id: ClientId) {
-        if self.checked(id.0).is_some() {
-            self.remove(id.0.index);
+        if self.table.checked(id.0).is_some() {
+            self.table.remove(id.0.index);
         }
     }
 
@@ -577,7 +323,7 @@ impl TransactionLayer {
         if !has_rfc3261_branch(ack) && !self.answers_to(index, ack) {
             return ServerEvent::StrayAck;
         }
-        let id = ServerId(self.id(index));
+        let id = ServerId(self.table.id(index));
         let passed = self.step(index, None, out, |machine, timers, effects| {
             if let Machine::InviteServer(it) = machine {
                 it.on_ack(now, timers, effects);
@@ -588,7 +334,7 @@ impl TransactionLayer {
 
     /// By RFC 2543 an ACK belongs to an INVITE only if its To tag is that of the response sent.
     fn answers_to(&self, index: u32, ack: &Request) -> bool {
-        let record = self.slots.get(index as usize).and_then(|slot| slot.record.as_ref());
+        let record = self.table.get(index);
         let Some(Machine::InviteServer(it)) = record.map(|record| &record.machine) else {
             return false;
         };
@@ -603,8 +349,8 @@ impl TransactionLayer {
 
     fn cancel_target(&self, cancel: &Request) -> Result<CancelTarget, KeyError> {
         let invite = self.keys.invite_of(cancel)?;
-        let Some(index) = self.by_key.get(&invite) else { return Ok(CancelTarget::None) };
-        let id = ServerId(self.id(*index));
+        let Some(index) = self.table.find(invite) else { return Ok(CancelTarget::None) };
+        let id = ServerId(self.table.id(index));
         Ok(match self.is_pending(id) {
             true => CancelTarget::Pending(id),
             false => CancelTarget::Answered(id),
@@ -633,8 +379,7 @@ impl TransactionLayer {
         } else {
             Machine::Server(Server::start(now, trying(), reliability, timers, &mut effects))
         };
-        let id = self.insert(key, machine, flow, timers);
-        self.server_count += 1;
+        let id = self.table.insert(key, machine, flow, timers);
         let merged = self.note_merged(id.index, request);
         self.effects = effects;
         self.settle(id.index, None, out);
@@ -647,22 +392,20 @@ impl TransactionLayer {
             return false;
         }
         let Some(key) = self.keys.merged(request) else { return false };
-        if let Some(path) = self.record(index).and_then(|record| record.path.as_mut()) {
+        if let Some(path) = self.table.record(index).and_then(|record| record.path.as_mut()) {
             path.merged = Some(key);
         }
-        let count = self.merged.entry(key).or_insert(0);
-        *count += 1;
-        *count > 1
+        self.table.count_merged(key) > 1
     }
 
     /// Sends the CANCEL that waits, if it need not wait any more.
     fn release_cancel(&mut self, now: Instant, index: u32, out: &mut Outbox) -> bool {
-        let Some(record) = self.record(index) else { return false };
-        let timers = record.timers;
+        let Some(record) = self.table.record(index) else { return false };
         let (Machine::InviteClient(it), Some(path)) = (&mut record.machine, &mut record.path)
         else {
             return false;
         };
+        let timers = path.timers;
         if path.held_cancel.is_none() || !it.on_cancel(now, &timers) {
             return false;
         }
@@ -672,7 +415,7 @@ impl TransactionLayer {
         self.settle(index, None, out);
         let Some(cancel) = cancel else { return false };
         let Ok(id) = self.start_client(now, &cancel, flow, &timers, out) else { return false };
-        if let Some(path) = self.record(id.0.index).and_then(|record| record.path.as_mut()) {
+        if let Some(path) = self.table.record(id.0.index).and_then(|record| record.path.as_mut()) {
             path.own_cancel = true;
         }
         true
@@ -688,8 +431,9 @@ impl TransactionLayer {
         act: impl FnOnce(&mut Machine, &Timers, &mut Vec<Effect>),
     ) -> bool {
         let mut effects = std::mem::take(&mut self.effects);
-        if let Some(record) = self.record(index) {
-            let timers = record.timers;
+        if let Some(record) = self.table.record(index) {
+            // Who has no path any more has no timer to start either.
+            let timers = record.path.as_ref().map(|path| path.timers).unwrap_or_default();
             act(&mut record.machine, &timers, &mut effects);
         }
         self.effects = effects;
@@ -700,9 +444,9 @@ impl TransactionLayer {
     /// over. Says whether the TU shall see the message.
     fn settle(&mut self, index: u32, flow: Option<Flow>, out: &mut Outbox) -> bool {
         let mut effects = std::mem::take(&mut self.effects);
-        let (id, own) = (self.id(index), self.is_own_cancel(index));
+        let (id, own) = (self.table.id(index), self.table.is_own_cancel(index));
         let (mut passed, mut ended) = (false, false);
-        if let Some(record) = self.record(index) {
+        if let Some(record) = self.table.record(index) {
             let flow = flow.or_else(|| record.path.as_ref().map(|path| path.flow));
             let client = record.machine.is_client().then_some(ClientId(id));
             ended = record.machine.is_terminated();
@@ -726,116 +470,16 @@ impl TransactionLayer {
         effects.clear();
         self.effects = effects;
         if ended {
-            let client = self.remove(index);
+            let client = self.table.remove(index);
             match client {
                 true if own => {}
                 true => out.events.push(Event::ClientEnded(ClientId(id))),
                 false => out.events.push(Event::ServerEnded(ServerId(id))),
             }
         } else {
-            self.trim(index);
-            self.file(index);
+            self.table.trim(index);
+            self.table.file(index);
         }
         passed
-    }
-
-    /// Lets go of what the machine does not need any more.
-    fn trim(&mut self, index: u32) {
-        let Some(record) = self.record(index) else { return };
-        let Some(path) = &record.path else { return };
-        let flow = path.flow;
-        let waits = record.machine.is_waiting();
-        let keeps = record.machine.needs_path() || path.merged.is_some() || path.own_cancel;
-        let client = record.machine.is_client();
-        if !keeps {
-            record.path = None;
-        }
-        if client && !waits {
-            self.waiting.remove(&(flow, index));
-        }
-    }
-
-    fn file(&mut self, index: u32) {
-        let Some(record) = self.slots.get_mut(index as usize).and_then(|it| it.record.as_mut())
-        else {
-            return;
-        };
-        match (record.machine.poll_timeout(), record.deadline) {
-            (Some(at), Some(id)) if self.deadlines.reschedule(id, at) => {}
-            (Some(at), _) => record.deadline = Some(self.deadlines.insert(at, index)),
-            (None, Some(id)) => {
-                self.deadlines.cancel(id);
-                record.deadline = None;
-            }
-            (None, None) => {}
-        }
-    }
-
-    fn insert(&mut self, key: Key, machine: Machine, flow: Flow, timers: &Timers) -> Id {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-        });
-        let path =
-            Path { flow, merged: None, own_cancel: false, held_cancel: None, cancel_sent: false };
-        if let Some(slot) = self.slots.get_mut(index as usize) {
-            slot.record = Some(Record {
-                key,
-                machine,
-                deadline: None,
-                timers: *timers,
-                path: Some(Box::new(path)),
-            });
-        }
-        self.by_key.insert(key, index);
-        self.id(index)
-    }
-
-    /// Removes a transaction; says whether it was a client's.
-    fn remove(&mut self, index: u32) -> bool {
-        let Some(slot) = self.slots.get_mut(index as usize) else { return false };
-        let Some(record) = slot.record.take() else { return false };
-        slot.life = slot.life.wrapping_add(1);
-        self.free.push(index);
-        self.by_key.remove(&record.key);
-        if let Some(id) = record.deadline {
-            self.deadlines.cancel(id);
-        }
-        if let Some(path) = record.path {
-            self.waiting.remove(&(path.flow, index));
-            if let Some(key) = path.merged
-                && let Some(count) = self.merged.get_mut(&key)
-            {
-                *count -= 1;
-                if *count == 0 {
-                    self.merged.remove(&key);
-                }
-            }
-        }
-        let client = record.machine.is_client();
-        if client {
-            self.client_count -= 1;
-        } else {
-            self.server_count -= 1;
-        }
-        client
-    }
-
-    fn id(&self, index: u32) -> Id {
-        Id { index, life: self.slots.get(index as usize).map_or(0, |slot| slot.life) }
-    }
-
-    fn is_own_cancel(&self, index: u32) -> bool {
-        let record = self.slots.get(index as usize).and_then(|slot| slot.record.as_ref());
-        record.and_then(|record| record.path.as_ref()).is_some_and(|path| path.own_cancel)
-    }
-
-    fn record(&mut self, index: u32) -> Option<&mut Record> {
-        self.slots.get_mut(index as usize)?.record.as_mut()
-    }
-
-    fn checked(&self, id: Id) -> Option<&Record> {
-        let slot = self.slots.get(id.index as usize)?;
-        slot.record.as_ref().filter(|_| slot.life == id.life)
     }
 }

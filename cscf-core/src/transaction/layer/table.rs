@@ -1,0 +1,300 @@
+//! The table of transactions: found by key, by index, by flow or because their time has come.
+
+use std::collections::BTreeSet;
+
+use super::super::{
+    Client, ClientState, Effect, InviteClient, InviteClientState, InviteServer, InviteServerState,
+    Key, Server, ServerState, Timers,
+};
+use crate::ids::Seed;
+use crate::map::{Map, map};
+use crate::time::{DeadlineId, Instant, Wheel};
+use crate::transport::Flow;
+
+/// A place in the table and which of its lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Id {
+    pub(super) index: u32,
+    pub(super) life: u32,
+}
+
+/// All transactions. Nothing in it is listed in an order that a peer could choose.
+#[derive(Debug)]
+pub(super) struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_key: Map<Key, u32>,
+    merged: Map<Key, u32>,
+    /// Client transactions that wait for a response, by the flow their request took.
+    waiting: BTreeSet<(Flow, u32)>,
+    deadlines: Wheel<u32>,
+    pub(super) client_count: usize,
+    pub(super) server_count: usize,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    life: u32,
+    record: Option<Record>,
+}
+
+/// What a transaction takes while it lingers, without its response.
+#[cfg(test)]
+pub(super) const SLOT_BYTES: usize = size_of::<Slot>();
+
+/// A transaction. What only an unfinished one needs is in `path`, so that those who merely linger
+/// are small.
+#[derive(Debug)]
+pub(super) struct Record {
+    key: Key,
+    pub(super) machine: Machine,
+    deadline: Option<DeadlineId>,
+    pub(super) path: Option<Box<Path>>,
+}
+
+/// One of the four machines.
+#[derive(Debug)]
+pub(super) enum Machine {
+    Client(Client),
+    InviteClient(InviteClient),
+    InviteServer(InviteServer),
+    Server(Server),
+}
+
+/// What a transaction needs until it merely lingers.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) flow: Flow,
+    pub(super) timers: Timers,
+    /// By this key merged requests find each other.
+    pub(super) merged: Option<Key>,
+    /// The transaction is a CANCEL of this layer's own.
+    pub(super) own_cancel: bool,
+    /// A CANCEL waits for a provisional response; its Reason.
+    pub(super) held_cancel: Option<Option<String>>,
+    pub(super) cancel_sent: bool,
+}
+
+impl Machine {
+    pub(super) const fn is_client(&self) -> bool {
+        matches!(self, Self::Client(_) | Self::InviteClient(_))
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Client(it) => it.poll_timeout(),
+            Self::InviteClient(it) => it.poll_timeout(),
+            Self::InviteServer(it) => it.poll_timeout(),
+            Self::Server(it) => it.poll_timeout(),
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, timers: &Timers, out: &mut Vec<Effect>) {
+        match self {
+            Self::Client(it) => it.handle_timeout(now, timers, out),
+            Self::InviteClient(it) => it.handle_timeout(now, out),
+            Self::InviteServer(it) => it.handle_timeout(now, timers, out),
+            Self::Server(it) => it.handle_timeout(now, out),
+        }
+    }
+
+    pub(super) fn is_terminated(&self) -> bool {
+        match self {
+            Self::Client(it) => *it.state() == ClientState::Terminated,
+            Self::InviteClient(it) => *it.state() == InviteClientState::Terminated,
+            Self::InviteServer(it) => *it.state() == InviteServerState::Terminated,
+            Self::Server(it) => *it.state() == ServerState::Terminated,
+        }
+    }
+
+    /// Whether a response is still awaited, so that a failing path matters.
+    pub(super) const fn is_waiting(&self) -> bool {
+        match self {
+            Self::Client(it) => {
+                matches!(it.state(), ClientState::Proceeding { .. } | ClientState::Trying { .. })
+            }
+            Self::InviteClient(it) => it.request().is_some(),
+            Self::InviteServer(_) | Self::Server(_) => false,
+        }
+    }
+
+    /// Whether the path is still needed: to send by it without being asked.
+    pub(super) const fn needs_path(&self) -> bool {
+        match self {
+            Self::Client(_) => self.is_waiting(),
+            Self::Server(it) => it.is_pending(),
+            Self::InviteClient(it) => !matches!(it.state(), InviteClientState::Accepted { .. }),
+            Self::InviteServer(it) => !matches!(it.state(), InviteServerState::Confirmed { .. }),
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn new(seed: &Seed) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_key: map(seed),
+            merged: map(seed),
+            waiting: BTreeSet::new(),
+            deadlines: Wheel::new(),
+            client_count: 0,
+            server_count: 0,
+        }
+    }
+
+    pub(super) fn find(&self, key: Key) -> Option<u32> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// Whether nothing is left anywhere.
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        self.by_key.is_empty()
+            && self.merged.is_empty()
+            && self.waiting.is_empty()
+            && self.deadlines.is_empty()
+            && self.slots.iter().all(|slot| slot.record.is_none())
+    }
+
+    /// The next deadline of all.
+    pub(super) const fn next(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// A transaction whose deadline has come.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<u32> {
+        let index = self.deadlines.pop_due(now)?;
+        if let Some(record) = self.record(index) {
+            record.deadline = None;
+        }
+        Some(index)
+    }
+
+    /// The client transactions that wait for a response to what they sent on this flow, whatever
+    /// its security association.
+    pub(super) fn waiting_on(&self, flow: &Flow) -> Vec<u32> {
+        let flow = Flow { sa: None, ..*flow };
+        let same = |other: &Flow| Flow { sa: None, ..*other } == flow;
+        let from = self.waiting.range((flow, 0)..);
+        from.take_while(|(other, _)| same(other)).map(|(_, index)| *index).collect()
+    }
+
+    /// Counts one more copy of a request; says how many there are.
+    pub(super) fn count_merged(&mut self, key: Key) -> u32 {
+        let count = self.merged.entry(key).or_insert(0);
+        *count += 1;
+        *count
+    }
+
+    pub(super) fn get(&self, index: u32) -> Option<&Record> {
+        self.slots.get(index as usize)?.record.as_ref()
+    }
+
+    /// Lets go of what the machine does not need any more.
+    pub(super) fn trim(&mut self, index: u32) {
+        let Some(record) = self.record(index) else { return };
+        let Some(path) = &record.path else { return };
+        let flow = path.flow;
+        let waits = record.machine.is_waiting();
+        let keeps = record.machine.needs_path() || path.merged.is_some() || path.own_cancel;
+        let client = record.machine.is_client();
+        if !keeps {
+            record.path = None;
+        }
+        if client && !waits {
+            self.waiting.remove(&(flow, index));
+        }
+    }
+
+    /// Files the machine's next deadline.
+    pub(super) fn file(&mut self, index: u32) {
+        let slot = self.slots.get_mut(index as usize);
+        let Some(record) = slot.and_then(|slot| slot.record.as_mut()) else { return };
+        match (record.machine.poll_timeout(), record.deadline) {
+            (Some(at), Some(id)) if self.deadlines.reschedule(id, at) => {}
+            (Some(at), _) => record.deadline = Some(self.deadlines.insert(at, index)),
+            (None, Some(id)) => {
+                self.deadlines.cancel(id);
+                record.deadline = None;
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Takes a new transaction in; a client's waits on its flow.
+    pub(super) fn insert(&mut self, key: Key, machine: Machine, flow: Flow, timers: &Timers) -> Id {
+        let client = machine.is_client();
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let path = Path {
+            flow,
+            timers: *timers,
+            merged: None,
+            own_cancel: false,
+            held_cancel: None,
+            cancel_sent: false,
+        };
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            slot.record = Some(Record { key, machine, deadline: None, path: Some(Box::new(path)) });
+        }
+        self.by_key.insert(key, index);
+        if client {
+            self.waiting.insert((flow, index));
+            self.client_count += 1;
+        } else {
+            self.server_count += 1;
+        }
+        self.id(index)
+    }
+
+    /// Removes a transaction; says whether it was a client's.
+    pub(super) fn remove(&mut self, index: u32) -> bool {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return false };
+        let Some(record) = slot.record.take() else { return false };
+        slot.life = slot.life.wrapping_add(1);
+        self.free.push(index);
+        self.by_key.remove(&record.key);
+        if let Some(id) = record.deadline {
+            self.deadlines.cancel(id);
+        }
+        if let Some(path) = record.path {
+            self.waiting.remove(&(path.flow, index));
+            if let Some(key) = path.merged
+                && let Some(count) = self.merged.get_mut(&key)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.merged.remove(&key);
+                }
+            }
+        }
+        let client = record.machine.is_client();
+        if client {
+            self.client_count -= 1;
+        } else {
+            self.server_count -= 1;
+        }
+        client
+    }
+
+    pub(super) fn id(&self, index: u32) -> Id {
+        Id { index, life: self.slots.get(index as usize).map_or(0, |slot| slot.life) }
+    }
+
+    pub(super) fn is_own_cancel(&self, index: u32) -> bool {
+        let record = self.get(index);
+        record.and_then(|record| record.path.as_ref()).is_some_and(|path| path.own_cancel)
+    }
+
+    pub(super) fn record(&mut self, index: u32) -> Option<&mut Record> {
+        self.slots.get_mut(index as usize)?.record.as_mut()
+    }
+
+    pub(super) fn checked(&self, id: Id) -> Option<&Record> {
+        let slot = self.slots.get(id.index as usize)?;
+        slot.record.as_ref().filter(|_| slot.life == id.life)
+    }
+}

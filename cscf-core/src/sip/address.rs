@@ -50,7 +50,7 @@ impl<'a> Parts<'a> {
                 Some(end) => {
                     let words = scan.rest().get(..end).unwrap_or_default();
                     check_words(words).map_err(|fault| fault.at(display_at))?;
-                    scan.take_while(|byte| byte != b'<');
+                    scan.take_until(b'<');
                     words.trim_ascii_end()
                 }
             }
@@ -59,7 +59,7 @@ impl<'a> Parts<'a> {
             return Err(scan.error("< is missing before the URI"));
         }
         let uri_at = scan.at();
-        let uri = scan.take_while(|byte| byte != b'>');
+        let uri = scan.take_until(b'>');
         if !scan.eat(b'>') {
             return Err(scan.error("> is missing behind the URI"));
         }
@@ -83,6 +83,9 @@ impl<'a> Parts<'a> {
 }
 
 fn check_words(words: &str) -> Result<(), SyntaxError> {
+    if words.is_empty() {
+        return Ok(());
+    }
     let mut at = 0;
     for word in words.split(|char: char| u8::try_from(char).is_ok_and(is_lws)) {
         if !word.is_empty() && !word.is_ascii() {
@@ -252,16 +255,23 @@ pub(super) fn address_param<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| super::scan::strip_quotes(value.unwrap_or_default()))
 }
 
-/// Checks an address without keeping anything of it.
-pub(super) fn check(text: &str, must_be_bracketed: bool) -> Result<(), SyntaxError> {
+/// Checks an address without keeping anything of it, showing each parameter to `see`:
+/// its name and value.
+pub(super) fn check<'a>(
+    text: &'a str,
+    must_be_bracketed: bool,
+    mut see: impl FnMut(&'a str, Option<&'a str>) -> Result<(), &'static str>,
+) -> Result<(), SyntaxError> {
     let parts = Parts::split(text)?;
     if must_be_bracketed && !parts.bracketed {
         return Err(SyntaxError::new(parts.uri_at, "URI must stand in < and >"));
     }
     check_uri(parts.uri).map_err(|fault| fault.at(parts.uri_at))?;
-    HeaderParams::new(parts.params)
-        .try_for_each(|param| param.map(drop))
-        .map_err(|fault| fault.at(parts.params_at))
+    for param in HeaderParams::new(parts.params) {
+        let (name, value) = param.map_err(|fault| fault.at(parts.params_at))?;
+        see(name, value).map_err(|reason| SyntaxError::new(parts.params_at, reason))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -139,6 +139,8 @@ pub fn split_values(value: &str, list: bool) -> impl Iterator<Item = &str> {
 }
 
 fn first_comma(text: &str) -> Option<usize> {
+    // Most values have none.
+    memchr::memchr(b',', text.as_bytes())?;
     let (mut quoted, mut escaped, mut angled) = (false, false, false);
     for (at, byte) in text.bytes().enumerate() {
         if escaped {

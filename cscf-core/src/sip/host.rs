@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::scan::SyntaxError;
 use super::uri::UriError;
+use super::uri_syntax::is_host_byte;
 
 /// Reads `host[:port]` at the start of `text`; says how many bytes it took.
 pub(super) fn host_port(text: &str) -> Result<(&str, Option<u16>, usize), UriError> {
@@ -40,11 +41,7 @@ pub(super) fn check_host(host: &str) -> Result<(), UriError> {
             _ => Err(SyntaxError::new(1, "not an IPv6 address")),
         };
     }
-    // Underscores are not in the grammar but in the names of containers.
-    match host
-        .bytes()
-        .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')))
-    {
+    match host.bytes().position(|byte| !is_host_byte(byte)) {
         Some(at) => Err(SyntaxError::new(at, "character cannot stand in a host")),
         None => Ok(()),
     }

@@ -38,13 +38,6 @@ macro_rules! header_names {
             pub const fn is_list(self) -> bool {
                 match self { $(Self::$variant => $list,)* Self::Unknown => false }
             }
-
-            fn by_length(text: &[u8]) -> Self {
-                $(if text.len() == $text.len() && text.eq_ignore_ascii_case($text.as_bytes()) {
-                    return Self::$variant;
-                })*
-                Self::Unknown
-            }
         }
     };
 }
@@ -152,16 +145,82 @@ impl HeaderName {
     /// Recognises a field name, long or compact, in any case.
     #[must_use]
     pub fn from_bytes(text: &[u8]) -> Self {
-        if let [letter] = text {
-            let letter = letter.to_ascii_lowercase();
-            return Self::ALL
-                .iter()
-                .copied()
-                .find(|name| name.compact() == Some(letter))
-                .unwrap_or(Self::Unknown);
+        let Some(first) = text.first() else { return Self::Unknown };
+        let slot = slot(text.len(), *first);
+        let Some([start, end]) = BUCKETS.starts.get(slot..slot + 2) else { return Self::Unknown };
+        let bucket = BUCKETS.names.get(usize::from(*start)..usize::from(*end)).unwrap_or_default();
+        for name in bucket {
+            let known = name.as_str().as_bytes();
+            if known.eq_ignore_ascii_case(text) || is_compact(*name, text) {
+                return *name;
+            }
         }
-        Self::by_length(text)
+        Self::Unknown
     }
+}
+
+fn is_compact(name: HeaderName, text: &[u8]) -> bool {
+    matches!((text, name.compact()), ([letter], Some(compact)) if letter.to_ascii_lowercase() == compact)
+}
+
+/// The slot of a name: its length and first letter decide, so that a lookup compares one or two
+/// names. Compact forms share the slots of length 1.
+const fn slot(len: usize, first: u8) -> usize {
+    if len == 1 {
+        return first as usize & 31;
+    }
+    32 + ((len * 7) ^ (first as usize & 31)) % (SLOTS - 32)
+}
+
+const SLOTS: usize = 288;
+const NAMES: usize = HeaderName::ALL.len();
+const COMPACT: usize = {
+    let (mut count, mut at) = (0, 0);
+    while at < NAMES {
+        #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+        if HeaderName::ALL[at].compact().is_some() {
+            count += 1;
+        }
+        at += 1;
+    }
+    count
+};
+
+/// The names sorted by slot; a name with a compact form stands in two slots.
+struct Buckets {
+    names: [HeaderName; NAMES + COMPACT],
+    starts: [u16; SLOTS + 1],
+}
+
+static BUCKETS: Buckets = buckets();
+
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+const fn buckets() -> Buckets {
+    let mut names = [HeaderName::Unknown; NAMES + COMPACT];
+    let mut starts = [0; SLOTS + 1];
+    let (mut filled, mut slot_at) = (0, 0);
+    while slot_at < SLOTS {
+        starts[slot_at] = filled as u16;
+        let mut at = 0;
+        while at < NAMES {
+            let name = HeaderName::ALL[at];
+            let text = name.as_str().as_bytes();
+            if slot(text.len(), text[0]) == slot_at {
+                names[filled] = name;
+                filled += 1;
+            }
+            if let Some(letter) = name.compact()
+                && slot(1, letter) == slot_at
+            {
+                names[filled] = name;
+                filled += 1;
+            }
+            at += 1;
+        }
+        slot_at += 1;
+    }
+    starts[SLOTS] = filled as u16;
+    Buckets { names, starts }
 }
 
 impl fmt::Display for HeaderName {
@@ -182,6 +241,8 @@ mod tests {
                 assert_eq!(HeaderName::from_bytes(&[letter]), *name);
             }
         }
-        assert_eq!(HeaderName::from_bytes(b"X-Vendor"), HeaderName::Unknown);
+        for text in [&b"X-Vendor"[..], b"", b"z", b"Viaa", b"\xff\xff"] {
+            assert_eq!(HeaderName::from_bytes(text), HeaderName::Unknown);
+        }
     }
 }

@@ -130,7 +130,25 @@ fn is_field_name(name: &[u8]) -> bool {
 }
 
 /// Whether a byte may stand in a token (RFC 3261 §25.1).
-pub(super) const fn is_token_byte(byte: u8) -> bool {
+#[inline]
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+static TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+        {
+            table[byte] = is_token(byte as u8);
+        }
+        byte += 1;
+    }
+    table
+};
+
+const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
 }

@@ -100,7 +100,18 @@ impl<'a> Scan<'a> {
         let rest = self.rest();
         let len = rest.bytes().take_while(|byte| keep(*byte)).count();
         // A predicate that stops inside a character takes none of it.
-        let len = (0..=len).rev().find(|len| rest.is_char_boundary(*len)).unwrap_or(0);
+        let len = match rest.is_char_boundary(len) {
+            true => len,
+            false => (0..len).rev().find(|len| rest.is_char_boundary(*len)).unwrap_or(0),
+        };
+        self.at += len;
+        rest.get(..len).unwrap_or_default()
+    }
+
+    /// Takes everything before the next such (ASCII) byte, or all the rest.
+    pub(super) fn take_until(&mut self, byte: u8) -> &'a str {
+        let rest = self.rest();
+        let len = memchr::memchr(byte, rest.as_bytes()).unwrap_or(rest.len());
         self.at += len;
         rest.get(..len).unwrap_or_default()
     }

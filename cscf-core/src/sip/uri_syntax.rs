@@ -8,7 +8,7 @@ use super::uri::UriError;
 pub(super) fn check(
     text: &str,
     at: usize,
-    allowed: fn(u8) -> bool,
+    allowed: impl Fn(u8) -> bool,
     reason: &'static str,
 ) -> Result<(), UriError> {
     if let Some(offset) = text.bytes().position(|byte| byte != b'%' && !allowed(byte)) {
@@ -51,29 +51,74 @@ pub(super) fn collect_params(text: &str) -> Params {
     params
 }
 
-pub(super) const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')')
+/// What a byte may be in a URI, one bit a role.
+static ROLES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+        {
+            table[byte] = roles(byte as u8);
+        }
+        byte += 1;
+    }
+    table
+};
+
+const USER: u8 = 1;
+const PARAM: u8 = 2;
+const PARAM_TEXT: u8 = 4;
+const HEADER: u8 = 8;
+const OPAQUE: u8 = 16;
+const HOST: u8 = 32;
+
+const fn roles(byte: u8) -> u8 {
+    let unreserved = byte.is_ascii_alphanumeric()
+        || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')');
+    let param = unreserved || matches!(byte, b'[' | b']' | b'/' | b':' | b'&' | b'+' | b'$');
+    let mut roles = 0;
+    // `#` is not allowed in a user part, but dial strings (`*31#`) come with it bare.
+    if unreserved || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/' | b'#') {
+        roles |= USER;
+    }
+    if param {
+        roles |= PARAM;
+    }
+    if param || matches!(byte, b'=' | b',' | b'#') {
+        roles |= PARAM_TEXT;
+    }
+    if param || matches!(byte, b'=' | b'?' | b'@' | b';' | b',' | b'#') {
+        roles |= HEADER;
+    }
+    if byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"') {
+        roles |= OPAQUE;
+    }
+    // Underscores are not in the grammar but in the names of containers.
+    if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
+        roles |= HOST;
+    }
+    roles
 }
 
-/// `#` is not allowed there, but dial strings (`*31#…`) come with it bare.
-pub(super) const fn is_user_byte(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/' | b'#')
+#[inline]
+fn has_role(byte: u8, role: u8) -> bool {
+    ROLES.get(usize::from(byte)).is_some_and(|roles| roles & role != 0)
 }
 
-pub(super) const fn is_param_byte(byte: u8) -> bool {
-    is_unreserved(byte) || matches!(byte, b'[' | b']' | b'/' | b':' | b'&' | b'+' | b'$')
+macro_rules! role_checks {
+    ($($name:ident $role:ident;)*) => {
+        $(#[inline]
+        pub(super) fn $name(byte: u8) -> bool {
+            has_role(byte, $role)
+        })*
+    };
 }
 
-pub(super) const fn is_param_text_byte(byte: u8) -> bool {
-    is_param_byte(byte) || matches!(byte, b'=' | b',' | b'#')
-}
-
-pub(super) const fn is_header_byte(byte: u8) -> bool {
-    is_param_byte(byte) || matches!(byte, b'=' | b'?' | b'@' | b';' | b',' | b'#')
-}
-
-pub(super) const fn is_opaque_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"')
+role_checks! {
+    is_user_byte USER;
+    is_param_byte PARAM;
+    is_param_text_byte PARAM_TEXT;
+    is_header_byte HEADER;
+    is_opaque_byte OPAQUE;
+    is_host_byte HOST;
 }

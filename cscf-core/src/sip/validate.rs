@@ -190,12 +190,12 @@ pub fn check_request(request: &Request) -> Result<(), Invalid> {
         check_field(field, &mut seen)?;
     }
     seen.mandatory()?;
-    check_cseq_method(request)?;
-    if request.method == Method::Invite && seen.contact.is_none() {
+    check_cseq_method(request, &seen)?;
+    if request.method == Method::Invite && seen.contacts == 0 {
         return Err(Invalid::missing(HeaderName::Contact));
     }
     check_star(request, &seen)?;
-    if request.from_tag().is_none() {
+    if !seen.from_tag {
         return Err(Invalid {
             reason: "Missing From Tag".into(),
             detail: "From has no tag",
@@ -216,19 +216,24 @@ pub fn check_response(response: &Response) -> Result<(), Invalid> {
         check_field(field, &mut seen)?;
     }
     seen.mandatory()?;
-    if let Some(field) = star(&response.headers) {
+    if seen.star
+        && let Some(field) = star(&response.headers)
+    {
         let fault = SyntaxError::new(0, "* stands only in a REGISTER request");
         return Err(Invalid::malformed(field, fault));
     }
     Ok(())
 }
 
-/// Which headers have been met; the text is only kept where a rule spans two headers.
+/// Which headers have been met, and what the rules that span two of them need.
 #[derive(Default)]
 struct Seen {
     via: bool,
     single: [bool; SINGLE.len()],
-    contact: Option<usize>,
+    contacts: usize,
+    star: bool,
+    from_tag: bool,
+    cseq_method: Option<Method>,
 }
 
 /// The headers that may stand only once; the first four are mandatory.
@@ -262,38 +267,65 @@ fn check_field(field: &Field, seen: &mut Seen) -> Result<(), Invalid> {
     {
         return Err(Invalid::repeated(field));
     }
-    let check: fn(&str) -> Result<(), SyntaxError> = match name {
-        HeaderName::Via => check_via,
-        HeaderName::From | HeaderName::To => check_party,
-        HeaderName::CallId => check_call_id,
-        HeaderName::CSeq => |text| CSeq::parse(text).map(drop),
-        HeaderName::MaxForwards => |text| parse_max_forwards(text).map(drop),
-        HeaderName::ContentLength => check_content_length,
-        HeaderName::Contact => {
-            |text| if text == "*" { Ok(()) } else { address::check(text, false) }
-        }
-        HeaderName::Route | HeaderName::RecordRoute => |text| address::check(text, true),
-        HeaderName::Expires => |text| parse_expires(text).map(drop),
-        HeaderName::Authorization | HeaderName::ProxyAuthorization => check_credentials,
-        HeaderName::SecurityClient | HeaderName::SecurityServer | HeaderName::SecurityVerify => {
-            |text| SecurityMechanism::parse(text).map(drop)
-        }
-        _ => return Ok(()),
-    };
+    if !is_checked(name) {
+        return Ok(());
+    }
     for (offset, element) in field.elements() {
         let result = if element.is_empty() {
             Err(SyntaxError::new(0, "value is empty or not UTF-8"))
         } else {
-            check(element)
+            check_element(name, element, seen)
         };
         result.map_err(|fault| Invalid::malformed(field, fault.at(offset)))?;
-        match name {
-            HeaderName::Via => seen.via = true,
-            HeaderName::Contact => *seen.contact.get_or_insert(0) += 1,
-            _ => {}
-        }
     }
     Ok(())
+}
+
+/// The headers whose form is every element's business; all others pass as they are.
+const fn is_checked(name: HeaderName) -> bool {
+    matches!(
+        name,
+        HeaderName::Via
+            | HeaderName::From
+            | HeaderName::To
+            | HeaderName::CallId
+            | HeaderName::CSeq
+            | HeaderName::MaxForwards
+            | HeaderName::ContentLength
+            | HeaderName::Contact
+            | HeaderName::Route
+            | HeaderName::RecordRoute
+            | HeaderName::Expires
+            | HeaderName::Authorization
+            | HeaderName::ProxyAuthorization
+            | HeaderName::SecurityClient
+            | HeaderName::SecurityServer
+            | HeaderName::SecurityVerify
+    )
+}
+
+fn check_element(name: HeaderName, text: &str, seen: &mut Seen) -> Result<(), SyntaxError> {
+    match name {
+        HeaderName::Via => {
+            seen.via = true;
+            check_via(text)
+        }
+        HeaderName::From => check_party(text).map(|tagged| seen.from_tag = tagged),
+        HeaderName::To => check_party(text).map(drop),
+        HeaderName::CallId => check_call_id(text),
+        HeaderName::CSeq => CSeq::parse(text).map(|cseq| seen.cseq_method = Some(cseq.method)),
+        HeaderName::MaxForwards => parse_max_forwards(text).map(drop),
+        HeaderName::ContentLength => check_content_length(text),
+        HeaderName::Contact => {
+            seen.contacts += 1;
+            seen.star |= text == "*";
+            if text == "*" { Ok(()) } else { address::check(text, false, |_, _| Ok(())) }
+        }
+        HeaderName::Route | HeaderName::RecordRoute => address::check(text, true, |_, _| Ok(())),
+        HeaderName::Expires => parse_expires(text).map(drop),
+        HeaderName::Authorization | HeaderName::ProxyAuthorization => check_credentials(text),
+        _ => SecurityMechanism::parse(text).map(drop),
+    }
 }
 
 fn check_via(text: &str) -> Result<(), SyntaxError> {
@@ -316,20 +348,19 @@ fn check_via(text: &str) -> Result<(), SyntaxError> {
 /// What every branch of RFC 3261 begins with (§8.1.1.7).
 const MAGIC: &str = "z9hG4bK";
 
-fn check_party(text: &str) -> Result<(), SyntaxError> {
-    address::check(text, false)?;
-    let parts = address::Parts::split(text)?;
-    let mut tags = 0;
-    for param in super::params::HeaderParams::new(parts.params) {
-        let (name, value) = param.map_err(|fault| fault.at(parts.params_at))?;
-        if name.eq_ignore_ascii_case("tag") {
-            tags += 1;
-            if tags > 1 || !value.is_some_and(is_token) {
-                return Err(SyntaxError::new(parts.params_at, "tag is repeated or no token"));
-            }
+/// From and To: one tag at most, and that a token; says whether there is one.
+fn check_party(text: &str) -> Result<bool, SyntaxError> {
+    let mut tagged = false;
+    address::check(text, false, |name, value| {
+        if !name.eq_ignore_ascii_case("tag") {
+            return Ok(());
         }
-    }
-    Ok(())
+        if std::mem::replace(&mut tagged, true) || !value.is_some_and(is_token) {
+            return Err("tag is repeated or no token");
+        }
+        Ok(())
+    })?;
+    Ok(tagged)
 }
 
 fn check_call_id(text: &str) -> Result<(), SyntaxError> {
@@ -361,11 +392,11 @@ fn check_credentials(text: &str) -> Result<(), SyntaxError> {
 
 /// The method of CSeq is the one of the request (RFC 3261 §8.1.1.5). A method nobody knows is
 /// answered 501 (RFC 4475 §3.1.2.18).
-fn check_cseq_method(request: &Request) -> Result<(), Invalid> {
-    let Some(field) = request.headers.fields(HeaderName::CSeq).next() else { return Ok(()) };
-    if CSeq::parse(field.value()).is_ok_and(|cseq| cseq.method == request.method) {
+fn check_cseq_method(request: &Request, seen: &Seen) -> Result<(), Invalid> {
+    if seen.cseq_method.as_ref() == Some(&request.method) {
         return Ok(());
     }
+    let Some(field) = request.headers.fields(HeaderName::CSeq).next() else { return Ok(()) };
     let fault = SyntaxError::new(0, "method is not the one of the request");
     let known = !matches!(request.method, Method::Other(_));
     Err(Invalid {
@@ -381,8 +412,11 @@ fn star(headers: &Headers) -> Option<&Field> {
 
 /// `Contact: *` stands alone, in REGISTER, with Expires 0 (RFC 3261 §10.2.2).
 fn check_star(request: &Request, seen: &Seen) -> Result<(), Invalid> {
+    if !seen.star {
+        return Ok(());
+    }
     let Some(field) = star(&request.headers) else { return Ok(()) };
-    let alone = seen.contact == Some(1);
+    let alone = seen.contacts == 1;
     if request.method == Method::Register && alone && request.expires() == Some(0) {
         return Ok(());
     }

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::facts::{Facts, ParseFacts, facts};
-use super::{Message, NameAddr, Rejected, Uri, Via, parse, read};
+use super::{
+    Framer, Media, Message, NameAddr, Rejected, STREAM_BYTES_MAX, Sdp, Uri, Via, parse, read,
+};
 
 #[derive(Deserialize)]
 struct Entry {
@@ -282,4 +284,53 @@ fn typed_readers_hold(message: &Message) {
             }
         }
     }
+}
+
+/// Damaged messages one after the other on a stream, cut anywhere: the framer gives whole messages
+/// or one error, never grows beyond its bound, and a body that reads as SDP prints as it was.
+#[test]
+fn damaged_streams_end_in_messages_or_one_error() {
+    let all: Vec<Bytes> = manifest().iter().map(|entry| bytes_of(&entry.file)).collect();
+    let mut damage = Damage(0x5EED_0002);
+    let (mut whole, mut broken, mut described) = (0_u32, 0_u32, 0_u32);
+    for _ in 0..1_500 {
+        let mut stream = Vec::new();
+        for _ in 0..4 {
+            let mut bytes = all[damage.below(all.len())].to_vec();
+            if damage.below(3) == 0 {
+                damage.once(&mut bytes, &all[0]);
+            }
+            stream.extend(bytes);
+        }
+        let mut framer = Framer::new();
+        let mut rest = &stream[..];
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at((1 + damage.below(700)).min(rest.len()));
+            rest = after;
+            framer.push(piece);
+            assert!(framer.pending() <= STREAM_BYTES_MAX);
+            while let Some(result) = framer.next() {
+                match result {
+                    Ok(bytes) => {
+                        whole += 1;
+                        if let Ok(message) = read(&bytes)
+                            && let Ok(sdp) = Sdp::parse(message.body())
+                        {
+                            described += 1;
+                            let no_cr = |text: &[u8]| {
+                                text.iter().copied().filter(|b| *b != b'\r').collect::<Vec<_>>()
+                            };
+                            assert_eq!(no_cr(sdp.to_string().as_bytes()), no_cr(message.body()));
+                            let _ = sdp.media.iter().map(Media::preconditions).count();
+                        }
+                    }
+                    Err(fault) => {
+                        broken += 1;
+                        let _ = fault.request();
+                    }
+                }
+            }
+        }
+    }
+    assert!(whole > 500 && broken > 300 && described > 100, "{whole} {broken} {described}");
 }

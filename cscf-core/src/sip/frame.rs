@@ -4,9 +4,12 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::message::{Message, Request};
+use super::method::Method;
 use super::name::HeaderName;
 use super::parse::LIMITS;
 use super::scan::number;
+use super::validate::{Rejected, read};
 
 /// The bytes one stream may have waiting: a whole message and one read of the caller's.
 pub const STREAM_BYTES_MAX: usize = 2 * 65_536;
@@ -25,9 +28,20 @@ pub struct FrameError {
     pub status: u16,
     /// What is wrong; the reason phrase of the answer.
     pub reason: &'static str,
-    /// The head of the message, with its empty line, if it is complete; [`super::read`] or
-    /// [`super::parse`] makes a request of it that can be answered.
+    /// The head of the message, with its empty line, if it is complete.
     pub head: Option<Bytes>,
+}
+
+impl FrameError {
+    /// The request to be answered with [`FrameError::status`], if the head is one that may be.
+    #[must_use]
+    pub fn request(&self) -> Option<Request> {
+        match read(self.head.as_ref()?) {
+            Ok(Message::Request(request)) => (request.method != Method::Ack).then_some(request),
+            Err(Rejected::Answerable { request, .. }) => Some(*request),
+            _ => None,
+        }
+    }
 }
 
 /// Cuts one direction of one stream. After each [`Framer::push`] take everything from
@@ -35,8 +49,10 @@ pub struct FrameError {
 #[derive(Debug, Default)]
 pub struct Framer {
     buffer: BytesMut,
-    /// How far the search for the end of the head has come.
+    /// Where the line begins at which the search for the end of the head has come.
     scanned: usize,
+    /// Up to where that line has been searched for its end.
+    searched: usize,
     /// The length of the whole message, once its head is complete.
     whole: Option<usize>,
     /// Whether a CRLF came that would make a ping with the next one.
@@ -114,6 +130,7 @@ impl Framer {
             Some(whole) if whole <= self.buffer.len() => {
                 self.whole = None;
                 self.scanned = 0;
+                self.searched = 0;
                 Ok(Some(self.buffer.split_to(whole).freeze()))
             }
             _ => Ok(None),
@@ -122,7 +139,7 @@ impl Framer {
 
     /// Line ends before a start line are keep-alives (RFC 3261 §7.5). A CR alone waits for its LF.
     fn skip_line_ends(&mut self) {
-        if self.scanned > 0 {
+        if self.searched > 0 {
             return;
         }
         loop {
@@ -145,22 +162,28 @@ impl Framer {
 
     /// The length of the head with its empty line, looking at each byte once however it arrives.
     fn head_end(&mut self) -> Result<Option<usize>, (u16, &'static str, Option<Bytes>)> {
+        if matches!(&self.buffer[..], [] | [b'\r']) {
+            return Ok(None);
+        }
         loop {
-            let rest = self.buffer.get(self.scanned..).unwrap_or_default();
-            let Some(line_end) = memchr::memchr(b'\n', rest) else {
+            let rest = self.buffer.get(self.searched..).unwrap_or_default();
+            let Some(found) = memchr::memchr(b'\n', rest) else {
+                self.searched = self.buffer.len();
                 if self.buffer.len() > LIMITS.head_bytes_max {
                     return Err((513, "Message Too Large", None));
                 }
                 return Ok(None);
             };
-            let end = self.scanned + line_end + 1;
+            let line_end = self.searched + found;
+            let end = line_end + 1;
             if end > LIMITS.head_bytes_max {
                 return Err((513, "Message Too Large", None));
             }
-            let line = rest.get(..line_end).unwrap_or_default();
+            let line = self.buffer.get(self.scanned..line_end).unwrap_or_default();
             let first = self.scanned == 0;
-            self.scanned = end;
-            if !first && (line.is_empty() || line == b"\r") {
+            let is_empty = line.is_empty() || line == b"\r";
+            (self.scanned, self.searched) = (end, end);
+            if !first && is_empty {
                 return Ok(Some(end));
             }
         }
@@ -264,6 +287,7 @@ mod tests {
         let fault = framer.next().expect("an error").expect_err("no length");
         assert_eq!((fault.status, fault.reason), (400, "Missing Content-Length"));
         assert_eq!(fault.head.as_deref(), Some(&head[..]));
+        assert!(fault.request().is_some_and(|request| request.via().is_ok()));
         framer.push(ONE);
         assert_eq!(framer.next(), None);
         assert_eq!(framer.pending(), 0);

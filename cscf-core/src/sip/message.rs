@@ -74,7 +74,12 @@ fn write(start_line: &[&str], headers: &Headers, body: &Bytes) -> Bytes {
     let start_len: usize = start_line.iter().map(|part| part.len()).sum();
     let mut out = BytesMut::with_capacity(start_len + 4 + headers.wire_len() + body.len());
     for part in start_line {
-        out.put_slice(part.as_bytes());
+        // A line end in a Request-URI or reason phrase of ours would begin a header.
+        if part.contains(['\r', '\n']) {
+            out.put_slice(part.replace(['\r', '\n'], " ").as_bytes());
+        } else {
+            out.put_slice(part.as_bytes());
+        }
     }
     out.put_slice(b"\r\n");
     for field in headers {
@@ -162,4 +167,49 @@ fn set_body(headers: &mut Headers, body: &mut Bytes, content_type: &str, bytes: 
     headers.set(HeaderName::ContentType, content_type);
     headers.set(HeaderName::ContentLength, &bytes.len().to_string());
     *body = bytes;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_phrase_cannot_smuggle_a_header_line() {
+        let response =
+            Request::new(Method::Options, "sip:a").response(400, "Bad\r\nRoute: <sip:e>");
+        assert!(response.to_bytes().starts_with(b"SIP/2.0 400 Bad  Route: <sip:e>\r\n"));
+    }
+
+    #[test]
+    fn a_response_takes_over_what_identifies_the_transaction() {
+        let mut request = Request::new(Method::Invite, "sip:bob@ims.example");
+        for (name, value) in [
+            (HeaderName::Via, "SIP/2.0/UDP b;branch=z9hG4bK2"),
+            (HeaderName::Via, "SIP/2.0/UDP a;branch=z9hG4bK1"),
+            (HeaderName::From, "<sip:a>;tag=1"),
+            (HeaderName::To, "<sip:b>"),
+            (HeaderName::CallId, "c"),
+            (HeaderName::CSeq, "1 INVITE"),
+            (HeaderName::Timestamp, "5"),
+            (HeaderName::Subject, "x"),
+        ] {
+            request.headers.push(name, value);
+        }
+
+        let trying = request.response(100, "Trying").to_bytes();
+
+        let expected = "SIP/2.0 100 Trying\r\nVia: SIP/2.0/UDP b;branch=z9hG4bK2\r\n\
+            Via: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:b>\r\n\
+            Call-ID: c\r\nCSeq: 1 INVITE\r\nTimestamp: 5\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(trying, expected);
+        assert!(!request.response(200, "OK").headers.contains(HeaderName::Timestamp));
+    }
+
+    #[test]
+    fn a_body_brings_its_type_and_length() {
+        let mut response = Request::new(Method::Options, "sip:a").response(200, "OK");
+        response.set_body("application/sdp", "v=0\r\n");
+        assert_eq!(response.headers.get(HeaderName::ContentLength), Some("5"));
+        assert!(response.to_bytes().ends_with(b"application/sdp\r\n\r\nv=0\r\n"));
+    }
 }

@@ -20,11 +20,17 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Header lines.
     pub header_lines_max: usize,
+    /// The Request-URI, in bytes.
+    pub request_uri_bytes_max: usize,
 }
 
 /// The limits in force.
-pub const LIMITS: Limits =
-    Limits { message_bytes_max: 65_535, head_bytes_max: 32_768, header_lines_max: 256 };
+pub const LIMITS: Limits = Limits {
+    message_bytes_max: 65_535,
+    head_bytes_max: 32_768,
+    header_lines_max: 256,
+    request_uri_bytes_max: 4_096,
+};
 
 /// Bytes that are no SIP message, and where the trouble is. The culprit is the peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -267,6 +273,9 @@ impl<'a> StartLine<'a> {
         }
         let flaw = if !version.eq_ignore_ascii_case("SIP/2.0") {
             Some(Flaw { offset: version_at, status: 505, reason: "SIP version is not SIP/2.0" })
+        } else if uri.len() > LIMITS.request_uri_bytes_max {
+            let reason = "Request-URI longer than 4096 bytes";
+            Some(Flaw { offset: uri_at, status: 414, reason })
         } else if line.len() != rest.len() {
             Some(flaw(uri_at + line.len(), "space behind the SIP version"))
         } else if uri.is_empty() || uri.contains([' ', '\t', '<', '>']) {
@@ -342,5 +351,8 @@ mod tests {
         let (_, flaw) = parse_loose(&Bytes::from(long)).expect("readable");
         assert_eq!(flaw.map(|flaw| (flaw.status, flaw.offset)), Some((513, 32_768)));
         assert!(parse(&Bytes::from(vec![b'A'; 70_000])).is_err());
+        let uri = format!("OPTIONS sip:{} SIP/2.0\r\n\r\n", "a".repeat(5_000));
+        let (_, flaw) = parse_loose(&Bytes::from(uri)).expect("readable");
+        assert_eq!(flaw.map(|flaw| (flaw.status, flaw.offset)), Some((414, 8)));
     }
 }

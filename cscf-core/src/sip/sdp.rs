@@ -27,7 +27,8 @@ pub struct SdpLine {
     pub value: String,
 }
 
-/// A session description. Lines that nobody edits print as they were read.
+/// A session description. Lines that nobody edits print as they were read, except that mixed line
+/// ends all become CRLF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sdp {
     /// The lines before the first `m=`.
@@ -249,8 +250,10 @@ impl Sdp {
         let mut offset = 0;
         for (number, raw) in text.split_inclusive('\n').enumerate() {
             let error = |reason| SdpError { line: number + 1, offset, reason };
-            let line = raw.strip_suffix('\n').unwrap_or(raw);
-            let line = line.strip_suffix('\r').unwrap_or(line);
+            let line = match raw.strip_suffix('\n') {
+                Some(line) => line.strip_suffix('\r').unwrap_or(line),
+                None => raw,
+            };
             if number == LINES_MAX {
                 return Err(error("more than 4096 lines"));
             }

@@ -18,7 +18,7 @@ use cscf_core::role::{
     Action, Actions, Answer, Answered, BranchId, ContextId, Env, Incoming, Question, RequestKind,
     Role,
 };
-use cscf_core::sip::{HeaderName, Method, Request, Response, Uri};
+use cscf_core::sip::{HeaderName, Method, Request, Response};
 
 pub use crate::config::{Config, ScscfConfig};
 use crate::register::Registering;
@@ -163,23 +163,4 @@ impl Role for Icscf {
 
 fn pass_up(context: ContextId, branch: BranchId, response: Response, out: &mut IcscfActions) {
     out.push(Action::PassUp { context, branch, response: Box::new(response) });
-}
-
-/// The identity as the HSS knows it: without port, parameters, headers and visual separators, and
-/// a global number as a tel URI (RFC 3261 §10.3, RFC 3966 §4, TS 24.229 §5.3.2.1).
-fn public_identity(uri: &Uri) -> Option<String> {
-    match uri {
-        Uri::Sip(sip) => {
-            let user = sip.user()?;
-            let phone = sip.params().get("user").is_some_and(|is| is.eq_ignore_ascii_case("phone"));
-            if phone && user.starts_with('+') {
-                let number = user.split(';').next().unwrap_or(user);
-                return Some(format!("tel:{}", cscf_core::sip::phone_digits(number)));
-            }
-            let user = uri.user_decoded()?;
-            Some(format!("sip:{user}@{}", sip.host().to_ascii_lowercase()))
-        }
-        Uri::Tel(tel) => Some(format!("tel:{}", tel.digits())),
-        Uri::Other(_) => None,
-    }
 }

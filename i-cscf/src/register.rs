@@ -4,12 +4,13 @@
 use cscf_core::auth::{Credentials, IntegrityProtected};
 use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{AuthorizationType, CxAnswer, CxRequest, CxResult, ServerAnswer, Uar};
+use cscf_core::registrar::identity_key;
 use cscf_core::role::{Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, Side};
 use cscf_core::sip::{Contacts, HeaderName, Headers, NameAddr, Request, Response, Uri};
 use cscf_core::time::{Duration, Instant};
 
 use crate::select::{candidates, same_server};
-use crate::{Icscf, IcscfActions, Pending, Refusal, pass_up, public_identity, refuse};
+use crate::{Icscf, IcscfActions, Pending, Refusal, pass_up, refuse};
 
 /// A REGISTER on its way to an S-CSCF.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl Icscf {
             return Err(refused(403, why));
         }
         let to = request.to_addr().ok().map(|address| address.uri);
-        let impu = to.as_ref().and_then(public_identity);
+        let impu = to.as_ref().and_then(identity_key);
         let (Some(to), Some(impu)) = (to, impu) else {
             return Err(refused(400, "To holds no public user identity".into()));
         };
@@ -92,9 +93,8 @@ impl Icscf {
             Some(username) if !username.is_empty() => username.into_owned(),
             _ => derived_impi(&to),
         };
-        let visited = request.headers.first_value(HeaderName::PVisitedNetworkId);
-        let visited = visited.and_then(|text| text.split(';').next()).unwrap_or_default();
-        let visited_network = visited.trim().trim_matches('"').to_owned();
+        let visited = request.headers.visited_networks().unwrap_or_default();
+        let visited_network = visited.into_iter().next().map(|its| its.network).unwrap_or_default();
         let uar = Uar {
             impi,
             impu,

@@ -3,12 +3,13 @@
 
 use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{CxAnswer, CxRequest, CxResult, Lir, ServerAnswer};
+use cscf_core::registrar::{identity_key, number_key};
 use cscf_core::role::{Action, Answered, Cause, ContextId, Env, Incoming, NextHop, Side};
-use cscf_core::sip::{HeaderName, Method, Request, Uri};
+use cscf_core::sip::{ChargingVector, HeaderName, Method, Request, Uri};
 
 use crate::register::describe;
 use crate::select::{candidates, same_server};
-use crate::{Icscf, IcscfActions, Pending, Refusal, pass_up, public_identity, refuse};
+use crate::{Icscf, IcscfActions, Pending, Refusal, pass_up, refuse};
 
 /// What a peer outside the trust domain may not say (TS 24.229 §5.3.2.1).
 const UNTRUSTED: [HeaderName; 7] = [
@@ -74,8 +75,8 @@ impl Icscf {
         };
         if !request.headers.contains(HeaderName::PChargingVector) {
             let icid = env.ids.token(16);
-            let value = format!("icid-value=\"{icid}\"");
-            request.headers.push(HeaderName::PChargingVector, &value);
+            let vector = ChargingVector::new(&icid).to_string();
+            request.headers.push(HeaderName::PChargingVector, &vector);
             env.note(ts24229("4.5.2"), || format!("no P-Charging-Vector: icid {icid}"));
         }
         env.note(ts24229("5.3.2.1"), || format!("asks the HSS who serves {}", lir.impu));
@@ -103,8 +104,10 @@ impl Icscf {
         if let Some(host) = foreign {
             return Err(refused(404, format!("{host} is not served here")));
         }
-        let impu =
-            public_identity(&uri).ok_or_else(|| refused(404, format!("{uri} names no user")))?;
+        // The tel form of a number is the key (TS 24.229 §5.3.2.1).
+        let impu = number_key(&uri)
+            .or_else(|| identity_key(&uri))
+            .ok_or_else(|| refused(404, format!("{uri} names no user")))?;
         Ok(Lir { impu, originating, capabilities: false })
     }
 

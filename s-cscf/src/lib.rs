@@ -1,1 +1,256 @@
-//! The S-CSCF.
+//! The S-CSCF (TS 24.229 §5.4): registrar of its users, notifier of the reg event, and the proxy that
+//! serves the caller and the callee of a session.
+//!
+//! Two parts that share nothing but published snapshots: the registration owner, which alone changes
+//! registrations, and the sessions, which read them. It invokes no application servers.
+
+mod assign;
+mod challenge;
+mod charging;
+mod config;
+mod deregister;
+mod originating;
+mod owner;
+mod refusal;
+mod reg_event;
+mod register;
+mod sessions;
+mod terminating;
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+mod reg_event_tests;
+#[cfg(test)]
+mod register_tests;
+#[cfg(test)]
+mod session_tests;
+
+use std::sync::Arc;
+
+use cscf_core::clause::{own, ts24229};
+use cscf_core::cx::{AskId, CxDemand, DemandId};
+use cscf_core::ids::Seed;
+use cscf_core::registrar::{ContactEvent, Registrations};
+use cscf_core::role::{
+    Actions, Answer, Answered, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role,
+};
+use cscf_core::sip::{Method, Request, Uri};
+use cscf_core::time::Duration;
+
+pub use crate::config::{AkaWithoutSecAgree, Config};
+use crate::owner::{Job, RegistrationOwner};
+use crate::reg_event::bad_event;
+use crate::sessions::Sessions;
+
+/// An S-CSCF.
+#[derive(Debug)]
+pub struct Scscf {
+    owner: RegistrationOwner,
+    sessions: Sessions,
+}
+
+/// The actions of an S-CSCF.
+pub type ScscfActions = Actions<Timer>;
+
+/// The timers of an S-CSCF.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// reg-await-auth of a private identity (TS 24.229 §7.8).
+    AwaitAuth(Box<str>),
+    /// The next contact of an implicit registration set ends.
+    Expiry(u64),
+    /// A subscription to the reg event ends.
+    Subscription(Box<str>),
+}
+
+/// What the operator may order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Takes contacts of a user away: all, or the one with this URI (TS 24.229 §5.4.1.5).
+    Deregister {
+        /// The private identity.
+        impi: String,
+        /// One contact only.
+        contact: Option<String>,
+        /// What the subscribers are told: rejected, deactivated or probation.
+        event: ContactEvent,
+    },
+    /// Loses all data of a user, as a restart would.
+    Forget {
+        /// The private identity.
+        impi: String,
+    },
+    /// Has a user authenticate anew within this time (TS 24.229 §5.4.1.6).
+    Reauthenticate {
+        /// The private identity.
+        impi: String,
+        /// What is left of the time of its contacts.
+        within: Duration,
+    },
+}
+
+impl Scscf {
+    /// An S-CSCF with this configuration, nobody registered; `seed` is that of the node.
+    #[must_use]
+    pub fn new(config: Config, seed: &Seed) -> Self {
+        let config = Arc::new(config);
+        let published = Registrations::new(seed);
+        Self {
+            owner: RegistrationOwner::new(Arc::clone(&config), published.clone()),
+            sessions: Sessions::new(config, published),
+        }
+    }
+
+    /// The registrations as everybody sees them.
+    #[must_use]
+    pub const fn registrations(&self) -> &Registrations {
+        &self.owner.published
+    }
+
+    /// Whether it keeps no state at all: nobody registered, no challenge, no request, no dialog.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.owner.is_idle() && self.sessions.is_idle()
+    }
+
+    /// Lets the sessions hear which users went.
+    fn settle(&mut self) {
+        for token in self.owner.gone.drain(..) {
+            self.sessions.user_gone(&token);
+        }
+    }
+
+    /// Takes an initial request other than REGISTER: originating by its Service-Route or `orig`,
+    /// else terminating (TS 24.229 §5.4.3.1).
+    fn initial(&mut self, env: &mut Env<'_>, mut incoming: Incoming, out: &mut ScscfActions) {
+        self.sessions.sanitize(env, &mut incoming);
+        let route = incoming.own_route.as_deref().and_then(|text| Uri::parse(text).ok());
+        let token = route.as_ref().and_then(Uri::user).map(str::to_owned);
+        let orig = route.as_ref().is_some_and(|uri| uri.params().has("orig"));
+        if self.is_notifier(&incoming, token.as_deref()) {
+            return if RegistrationOwner::is_reg_event(&incoming.request) {
+                self.owner.subscribe(env, incoming, out);
+            } else {
+                let Incoming { context, request, .. } = incoming;
+                bad_event().send(env, context, &request, out);
+            };
+        }
+        if token.is_some() || orig {
+            env.note(ts24229("5.4.3.1"), || "originating: Service-Route or orig".to_owned());
+            self.sessions.originating(env, incoming, token.as_deref(), out);
+        } else {
+            env.note(ts24229("5.4.3.1"), || "terminating: no Service-Route, no orig".to_owned());
+            self.sessions.terminating(env, incoming, out);
+        }
+    }
+
+    /// Whether a SUBSCRIBE ends here: it names this node, or the reg event of the caller itself or
+    /// of a user that is served here (TS 24.229 §5.4.2.1.1).
+    fn is_notifier(&self, incoming: &Incoming, token: Option<&str>) -> bool {
+        let request = &incoming.request;
+        if request.method != Method::Subscribe {
+            return false;
+        }
+        let Ok(uri) = request.uri() else { return false };
+        if uri.user().is_none() && self.sessions.is_me(&uri) {
+            return true;
+        }
+        if !RegistrationOwner::is_reg_event(request) {
+            return false;
+        }
+        let Some(token) = token else { return true };
+        let caller = self.owner.published.by_token(token);
+        let key = cscf_core::registrar::identity_key(&uri);
+        caller.is_some_and(|set| key.is_some_and(|key| set.identity(&key).is_some()))
+    }
+}
+
+impl Role for Scscf {
+    type Command = Command;
+    type Timer = Timer;
+
+    fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut ScscfActions) {
+        if incoming.request.method == Method::Register {
+            self.owner.register(env, incoming, out);
+        } else if incoming.kind == RequestKind::Initial {
+            self.initial(env, incoming, out);
+        } else if incoming.kind == RequestKind::InDialog && self.sessions.ends_here(&incoming) {
+            self.owner.in_subscription(env, incoming, out);
+        } else {
+            self.sessions.subsequent(env, incoming, out);
+        }
+        self.settle();
+    }
+
+    fn on_response(&mut self, env: &mut Env<'_>, answered: Answered, out: &mut ScscfActions) {
+        self.sessions.answered(env, answered, out);
+    }
+
+    fn on_own_response(
+        &mut self,
+        env: &mut Env<'_>,
+        answered: OwnAnswered,
+        out: &mut ScscfActions,
+    ) {
+        self.owner.notified(env, &answered, out);
+    }
+
+    fn on_cancel(
+        &mut self,
+        env: &mut Env<'_>,
+        context: ContextId,
+        cancel: &Request,
+        out: &mut ScscfActions,
+    ) {
+        self.sessions.cancelled(env, context, cancel, out);
+    }
+
+    fn on_context_end(&mut self, context: ContextId) {
+        self.sessions.context_end(context);
+    }
+
+    fn on_answer(&mut self, env: &mut Env<'_>, ask: AskId, answer: Answer, out: &mut ScscfActions) {
+        let Some(job) = self.owner.jobs.remove(&ask) else { return };
+        let Answer::Cx(answer) = answer;
+        match job {
+            Job::Authenticate(register, rounds) => {
+                self.owner.vectors(env, *register, rounds, answer, out);
+            }
+            Job::Assign(register, proof) => {
+                self.owner.assigned(env, &register, *proof, answer, out);
+            }
+            Job::Deregister(register, proof, removed) => {
+                // Whatever the HSS says, the user is no longer registered here.
+                self.owner.reply_ok(env, &register, *proof, &removed, out);
+            }
+        }
+        self.settle();
+    }
+
+    fn on_demand(
+        &mut self,
+        env: &mut Env<'_>,
+        demand: DemandId,
+        what: CxDemand,
+        out: &mut ScscfActions,
+    ) {
+        self.owner.demanded(env, demand, what, out);
+        self.settle();
+    }
+
+    fn on_timer(&mut self, env: &mut Env<'_>, timer: Timer, out: &mut ScscfActions) {
+        match timer {
+            Timer::AwaitAuth(impi) => self.owner.await_auth_over(env, &impi, out),
+            Timer::Expiry(set) => self.owner.expired(env, set, out),
+            Timer::Subscription(token) => self.owner.subscription_over(env, &token, out),
+        }
+        self.settle();
+    }
+
+    fn on_command(&mut self, env: &mut Env<'_>, command: Command, out: &mut ScscfActions) {
+        env.note(own("command"), || format!("operator: {command:?}"));
+        self.owner.ordered(env, command, out);
+        self.settle();
+    }
+}

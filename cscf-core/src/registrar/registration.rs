@@ -1,7 +1,8 @@
 //! One implicit registration set as everybody but its owner sees it: identities and bindings, fixed
 //! at one point in time.
 
-use crate::sip::{NameAddr, Params, Uri, phone_digits};
+use crate::identity::Impu;
+use crate::sip::{NameAddr, Params, Uri};
 use crate::time::Instant;
 
 /// A public user identity of a subscription.
@@ -38,24 +39,20 @@ impl PublicIdentity {
     }
 }
 
-/// Brings an identity into the form in which it is compared: without port, parameters, headers and
-/// visual separators, escapes undone, host in lower case (RFC 3261 §10.3, RFC 3966 §4). `None` for
-/// other schemes and SIP URIs without user.
+/// Brings an identity into the form in which it is compared, see [`Impu`]; `None` for other schemes
+/// and SIP URIs without user.
 #[must_use]
 pub fn identity_key(uri: &Uri) -> Option<String> {
-    match uri {
-        Uri::Sip(sip) => {
-            let user = uri.user_decoded()?;
-            let user = user.split(';').next().unwrap_or_default();
-            let host = sip.host().to_ascii_lowercase();
-            if user.starts_with('+') {
-                return Some(format!("sip:{}@{host}", phone_digits(user)));
-            }
-            Some(format!("sip:{user}@{host}"))
-        }
-        Uri::Tel(tel) => Some(format!("tel:{}", tel.digits())),
-        Uri::Other(_) => None,
-    }
+    let known = uri.is_sip() || uri.is_tel();
+    known.then(|| Impu::from_uri(uri).ok().map(|key| key.to_string())).flatten()
+}
+
+/// The key of the tel URI that a SIP URI with `user=phone` stands for (TS 24.229 §5.3.2.1).
+#[must_use]
+pub fn number_key(uri: &Uri) -> Option<String> {
+    let phone = uri.param("user").is_some_and(|value| value.eq_ignore_ascii_case("phone"));
+    let key = Impu::from_uri(uri).ok().filter(|key| phone && !key.is_tel())?;
+    key.to_tel().map(|key| key.to_string())
 }
 
 /// What last happened to a contact (RFC 3680 §4.7, §5.3).
@@ -216,7 +213,7 @@ mod tests {
         assert_ne!(key("sip:user@home.example"), user);
         assert_eq!(key("tel:+1-555.0100"), key("tel:+15550100;phone-context=x"));
         let phone = key("sip:+15550100@home.example;user=phone");
-        assert_eq!(key("sip:+1-555-0100;isub=1@home.example"), phone);
+        assert_eq!(key("sip:+1-555-0100;isub=1@home.example;user=phone"), phone);
         assert_eq!(key("sip:home.example"), None);
         assert_eq!(key("urn:service:sos"), None);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use super::registration::{Registration, identity_key};
+use super::registration::{Registration, identity_key, number_key};
 use crate::ids::Seed;
 use crate::map::SeededState;
 use crate::sip::Uri;
@@ -36,7 +36,7 @@ impl Registrations {
     #[must_use]
     pub fn by_uri(&self, uri: &Uri) -> Option<Arc<Registration>> {
         let found = identity_key(uri).and_then(|key| self.by_key(&key));
-        found.or_else(|| tel_key(uri).and_then(|key| self.by_key(&key)))
+        found.or_else(|| number_key(uri).and_then(|key| self.by_key(&key)))
     }
 
     /// The set whose contact got a Service-Route with this user part.
@@ -79,13 +79,6 @@ impl Registrations {
     pub fn is_empty(&self) -> bool {
         self.by_identity.is_empty() && self.by_token.is_empty()
     }
-}
-
-/// The key of the tel URI that a SIP URI with `user=phone` stands for (TS 24.229 §5.3.2.1).
-fn tel_key(uri: &Uri) -> Option<String> {
-    let phone = uri.param("user").is_some_and(|value| value.eq_ignore_ascii_case("phone"));
-    let user = uri.as_sip()?.user()?.split(';').next()?;
-    (phone && user.starts_with('+')).then(|| format!("tel:{}", crate::sip::phone_digits(user)))
 }
 
 #[cfg(test)]

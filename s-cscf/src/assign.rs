@@ -1,0 +1,255 @@
+//! From a proven user to a registration: SAR, the user profile, the bindings and the 200
+//! (TS 24.229 §5.4.1.2.2, §5.4.1.2.2F; TS 29.228 §6.1.2).
+
+use cscf_core::clause::{rfc3261, ts24229, ts29228};
+use cscf_core::cx::{AssignmentType, CxAnswer, CxRequest, Saa};
+use cscf_core::ifc::UserProfile;
+use cscf_core::registrar::{Binding, Change, PublicIdentity, Source, Wish};
+use cscf_core::role::{Action, Env, Question};
+use cscf_core::sip::{ChargingFunctionAddresses, HeaderName, Uri};
+
+use crate::ScscfActions;
+use crate::challenge::{Proof, negative};
+use crate::owner::{Job, RegistrationOwner, SetId, User};
+use crate::refusal::Refusal;
+use crate::register::Register;
+
+impl RegistrationOwner {
+    /// Does what a proven REGISTER wants: at once where the HSS has nothing to say, else after a
+    /// SAR (TS 24.229 §5.4.1.2.2).
+    pub(crate) fn accept(
+        &mut self,
+        env: &mut Env<'_>,
+        register: Register,
+        proof: Proof,
+        out: &mut ScscfActions,
+    ) {
+        let set = self.set_id(&register.impu);
+        if let Some(set) = set.and_then(|id| self.sets.get(&id)) {
+            let Register { impi, wish, call_id, cseq, .. } = &register;
+            if let Err(fault) = set.bindings.check_order(impi, wish, call_id, *cseq) {
+                let refusal = Refusal::by(500, rfc3261("10.3"), fault.to_string());
+                return refusal.send(env, register.context, &register.request, out);
+            }
+        }
+        if register.wish == Wish::Fetch {
+            env.note(rfc3261("10.3"), || "no Contact: tells the bindings".to_owned());
+            return self.reply_ok(env, &register, proof, &[], out);
+        }
+        if register.wish.deregisters() {
+            return self.deregister(env, register, proof, out);
+        }
+        if !proof.authenticated {
+            return self.commit(env, &register, proof, None, out);
+        }
+        let why = match set {
+            Some(_) if self.user(&register.impu, &register.impi).is_some() => {
+                AssignmentType::ReRegistration
+            }
+            _ => AssignmentType::Registration,
+        };
+        env.note(ts29228("6.1.2"), || {
+            format!("tells the HSS that {} registers {} ({why:?})", register.impi, register.impu)
+        });
+        let question = CxRequest::Sar(self.assignment(&register.impi, &register.impu, why));
+        let ask = env.next_ask();
+        self.jobs.insert(ask, Job::Assign(Box::new(register), Box::new(proof)));
+        out.push(Action::Ask { ask, question: Question::Cx(question) });
+    }
+
+    /// Acts on the SAA of a registration (TS 29.228 §6.1.2.1).
+    pub(crate) fn assigned(
+        &mut self,
+        env: &mut Env<'_>,
+        register: &Register,
+        proof: Proof,
+        answer: CxAnswer,
+        out: &mut ScscfActions,
+    ) {
+        let refusal = match answer {
+            CxAnswer::Saa(saa) if saa.result.is_success() => match self.profile(register, &saa) {
+                Ok(profile) => {
+                    let profile = profile.map(|profile| (profile, saa.charging_ccf));
+                    return self.commit(env, register, proof, profile, out);
+                }
+                Err((refusal, why)) => {
+                    self.tell(env, &register.impi, &register.impu, why, out);
+                    refusal
+                }
+            },
+            CxAnswer::Saa(saa) => negative(saa.result),
+            CxAnswer::Unreachable => {
+                Refusal::new(504, "5.4.1.2.2", "the HSS does not answer the SAR")
+            }
+            _ => Refusal::new(504, "5.4.1.2.2", "the HSS answers something else"),
+        };
+        refusal.send(env, register.context, &register.request, out);
+    }
+
+    /// The identities of the profile in the SAA; `None` if it brings no profile and there is one
+    /// already. An unusable one goes back to the HSS with this reason (TS 29.228 §6.1.2.1).
+    fn profile(
+        &self,
+        register: &Register,
+        saa: &Saa,
+    ) -> Result<Option<Profile>, (Refusal, AssignmentType)> {
+        let unusable = |why: String| {
+            let refusal = Refusal::by(480, ts29228("6.1.2.1"), why);
+            (refusal, AssignmentType::DeregistrationTooMuchData)
+        };
+        let Some(text) = &saa.user_data else {
+            return match self.set_id(&register.impu) {
+                Some(_) => Ok(None),
+                None => Err(unusable("the HSS sends no user profile".to_owned())),
+            };
+        };
+        let profile = read_profile(text).map_err(unusable)?;
+        let list = &profile.identities;
+        if !list.iter().any(|identity| *identity.key == *register.impu) {
+            return Err(unusable(format!("the user profile does not hold {}", register.impu)));
+        }
+        if list.iter().all(|identity| identity.barred) {
+            let refusal = Refusal::new(403, "5.4.1.2.2", "all identities of the user are barred");
+            return Err((refusal, AssignmentType::AdministrativeDeregistration));
+        }
+        Ok(Some(profile))
+    }
+
+    /// Binds the contacts, publishes the set, answers 200 and tells subscribers.
+    fn commit(
+        &mut self,
+        env: &mut Env<'_>,
+        register: &Register,
+        mut proof: Proof,
+        profile: Option<(Profile, Option<String>)>,
+        out: &mut ScscfActions,
+    ) {
+        let id = match &profile {
+            Some((profile, _)) => Some(self.open_set(&profile.identities)),
+            None => self.set_id(&register.impu),
+        };
+        let Some((id, set)) = id.and_then(|id| Some((id, self.sets.get_mut(&id)?))) else {
+            // The registration ended while the HSS was asked; the UE has to start anew.
+            let refusal = Refusal::new(500, "5.4.1.2.2", "the registration has just ended");
+            return refusal.send(env, register.context, &register.request, out);
+        };
+        if let Some((profile, ccf)) = profile {
+            set.charging_ccf = ccf.map(Into::into);
+            set.servers = profile.servers;
+        }
+        let Wish::Update(wishes) = &register.wish else { return };
+        let user = set.users.entry(register.impi.as_str().into()).or_insert_with(|| User {
+            token: format!("orig-{}", env.ids.token(8)).into(),
+            accepted: None,
+            refreshes: 0,
+            reauthenticate: false,
+        });
+        if proof.authenticated {
+            user.refreshes = 0;
+            user.reauthenticate = false;
+            user.accepted = proof.accepted.take();
+        } else {
+            user.refreshes = user.refreshes.saturating_add(1);
+        }
+        let flows = wishes.iter().any(|wish| wish.address.param("reg-id").is_some());
+        let emergency = wishes.iter().any(|wish| wish.address.uri.params().has("sos"));
+        let source = Source {
+            impi: &register.impi,
+            registered_with: &register.impu,
+            path: &register.path,
+            call_id: &register.call_id,
+            cseq: register.cseq,
+            token: &user.token.clone(),
+            replaces: proof.challenged && !flows && !emergency,
+        };
+        let change = set.bindings.update(env.now, wishes, &source);
+        env.note(ts24229("5.4.1.2.2"), || {
+            let count = set.bindings.list().len();
+            format!("{} is registered, {count} contact(s) in its set", register.impu)
+        });
+        self.publish(id, out);
+        self.reply_ok(env, register, proof, &change.removed, out);
+        out.push(Action::State(format!("registered {}", register.impu)));
+        self.tell_change(env, id, &change, out);
+    }
+
+    /// Sends the 200 with all contacts of the set (TS 24.229 §5.4.1.2.2F).
+    pub(crate) fn reply_ok(
+        &self,
+        env: &mut Env<'_>,
+        register: &Register,
+        proof: Proof,
+        removed: &[Binding],
+        out: &mut ScscfActions,
+    ) {
+        let mut response = register.request.reply(200);
+        let headers = &mut response.headers;
+        let set = self.set_id(&register.impu).and_then(|id| self.sets.get(&id));
+        for binding in set.map(|set| set.active(env.now)).unwrap_or_default() {
+            headers.push(HeaderName::Contact, &contact(&binding, binding.expires_in(env.now)));
+        }
+        if register.wish.deregisters() {
+            for binding in removed {
+                headers.push(HeaderName::Contact, &contact(binding, 0));
+            }
+        }
+        for path in &register.path {
+            headers.push(HeaderName::Path, path);
+        }
+        if let Some(set) = set {
+            if let Some(user) = set.users.get(register.impi.as_str()) {
+                headers.push(HeaderName::ServiceRoute, &self.config.route_of(&user.token));
+            }
+            let open = set.identities.iter().filter(|identity| !identity.barred);
+            let list: Vec<_> = open.map(|identity| format!("<{}>", identity.uri)).collect();
+            headers.push(HeaderName::PAssociatedUri, &list.join(", "));
+            let visited = register.visited_network();
+            if let Some(ccf) = &set.charging_ccf
+                && (visited.is_empty() || self.config.is_home(&visited))
+            {
+                let addresses = ChargingFunctionAddresses::new(&[ccf], &[]).to_string();
+                headers.push(HeaderName::PChargingFunctionAddresses, &addresses);
+            }
+        }
+        if let Some(info) = proof.info {
+            headers.push(HeaderName::AuthenticationInfo, &info.to_string());
+        }
+        self.charge(register, &mut response.headers);
+        out.push(Action::Reply { context: register.context, response: Box::new(response) });
+    }
+
+    /// Tells the subscribers of the reg event what changed (TS 24.229 §5.4.2.1.2).
+    pub(crate) fn tell_change(
+        &mut self,
+        env: &mut Env<'_>,
+        id: SetId,
+        change: &Change,
+        out: &mut ScscfActions,
+    ) {
+        if !change.is_empty() {
+            self.notify(env, id, &change.removed, out);
+        }
+    }
+}
+
+/// What an `IMSSubscription` document tells that is kept.
+pub(crate) struct Profile {
+    /// The identities in the order of the document.
+    pub(crate) identities: Vec<PublicIdentity>,
+    /// The application servers named in the filter criteria.
+    pub(crate) servers: Vec<Uri>,
+}
+
+/// Reads an `IMSSubscription` document.
+pub(crate) fn read_profile(text: &str) -> Result<Profile, String> {
+    let profile = UserProfile::parse(text).map_err(|fault| format!("user profile: {fault}"))?;
+    let identities = profile.public_identities();
+    let identities = identities.filter_map(|its| PublicIdentity::new(&its.identity, its.barred));
+    let criteria = profile.service_profiles.iter().flat_map(|its| &its.initial_filter_criteria);
+    let servers = criteria.filter_map(|its| Uri::parse(&its.application_server.server_name).ok());
+    Ok(Profile { identities: identities.collect(), servers: servers.collect() })
+}
+
+fn contact(binding: &Binding, expires: u64) -> String {
+    format!("{};expires={expires}", binding.contact)
+}

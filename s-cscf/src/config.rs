@@ -1,0 +1,125 @@
+//! What an S-CSCF has to be told: its name, its domains, its peers, and the choices that the
+//! standards leave to the operator.
+
+use std::net::SocketAddr;
+
+use cscf_core::registrar::ExpiryLimits;
+use cscf_core::time::Duration;
+
+/// Configuration of an S-CSCF.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Its own SIP URI without user part, which is its name towards the HSS, e.g.
+    /// `sip:s1.ims.example:6060`.
+    pub uri: String,
+    /// The domains it serves; the first is the realm, and the inter-operator identifier.
+    pub home_domains: Vec<String>,
+    /// The entry point of the home network: the SIP URI of an I-CSCF.
+    pub icscf: String,
+    /// Where requests for other domains go; by the Request-URI itself if none.
+    pub exit: Option<String>,
+    /// Peers inside the trust domain; port 0 stands for every port of the address
+    /// (TS 24.229 §4.4).
+    pub trusted: Vec<SocketAddr>,
+    /// How long registrations may last.
+    pub expiry: ExpiryLimits,
+    /// How long an answer to a challenge may take (reg-await-auth, TS 24.229 §7.8).
+    pub await_auth_for: Duration,
+    /// Whether a right AKA answer that came without security agreement registers (this emulator's
+    /// choice; IMS AKA proper always has one).
+    pub aka_without_sec_agree: AkaWithoutSecAgree,
+    /// How many challenges in a row may fail before 403; at least 1.
+    pub failures_max: u8,
+    /// How many synchronisation failures in a row are repaired before 403.
+    pub resyncs_max: u8,
+    /// Whether a wrong response gets a new challenge while `failures_max` allows, instead of 403 at
+    /// once.
+    pub retry_after_wrong_response: bool,
+    /// Which protected REGISTER of a user is challenged again: every n-th; 0 none.
+    pub reauthenticate_every: u32,
+    /// How long the nonce of SIP digest may be used again.
+    pub nonce_for: Duration,
+    /// Users that may be under challenge at a time; beyond that REGISTER gets 503.
+    pub challenges_max: usize,
+    /// Networks whose users may register; none means every network.
+    pub visited_networks: Option<Vec<String>>,
+    /// The IMS communication services a user may ask for; none means every service (RFC 6050).
+    pub services: Option<Vec<String>>,
+    /// Dialogs that are remembered; beyond that the oldest is forgotten, and still routed.
+    pub dialogs_max: usize,
+    /// Subscriptions to the reg event that are kept; beyond that SUBSCRIBE gets 503.
+    pub subscriptions_max: usize,
+}
+
+/// What an AKA answer without security agreement is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AkaWithoutSecAgree {
+    /// It registers.
+    Allow,
+    /// 403.
+    Deny,
+}
+
+impl Config {
+    /// The defaults: 60 s to 600000 s, 4 min for an answer, no peers, everything else allowed.
+    #[must_use]
+    pub fn new(
+        uri: impl Into<String>,
+        home_domain: impl Into<String>,
+        icscf: impl Into<String>,
+    ) -> Self {
+        Self {
+            uri: uri.into(),
+            home_domains: vec![home_domain.into()],
+            icscf: icscf.into(),
+            exit: None,
+            trusted: Vec::new(),
+            expiry: ExpiryLimits {
+                min: Duration::from_secs(60),
+                max: Duration::from_secs(600_000),
+                default: Duration::from_secs(600_000),
+                min_override: false,
+            },
+            await_auth_for: Duration::from_secs(240),
+            aka_without_sec_agree: AkaWithoutSecAgree::Allow,
+            failures_max: 2,
+            resyncs_max: 2,
+            retry_after_wrong_response: false,
+            reauthenticate_every: 0,
+            nonce_for: Duration::from_secs(3600),
+            challenges_max: 200_000,
+            visited_networks: None,
+            services: None,
+            dialogs_max: 200_000,
+            subscriptions_max: 400_000,
+        }
+    }
+
+    /// The realm of the home network.
+    #[must_use]
+    pub fn realm(&self) -> &str {
+        self.home_domains.first().map_or("", String::as_str)
+    }
+
+    /// Whether this source belongs to the trust domain (TS 24.229 §4.4).
+    #[must_use]
+    pub fn trusts(&self, source: SocketAddr) -> bool {
+        self.trusted
+            .iter()
+            .any(|peer| peer.ip() == source.ip() && (peer.port() == 0 || *peer == source))
+    }
+
+    /// Whether the host is one of the home network's domains.
+    #[must_use]
+    pub fn is_home(&self, host: &str) -> bool {
+        self.home_domains.iter().any(|domain| domain.eq_ignore_ascii_case(host))
+    }
+
+    /// Its own URI with this user part and parameter, in angle brackets, for Service-Route and
+    /// Record-Route: `<sip:user@host;lr>`.
+    #[must_use]
+    pub fn route_of(&self, user: &str) -> String {
+        let (scheme, host) = self.uri.split_once(':').unwrap_or(("sip", &self.uri));
+        format!("<{scheme}:{user}@{host};lr>")
+    }
+}

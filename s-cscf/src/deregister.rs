@@ -1,0 +1,279 @@
+//! The end of a registration: by the user, by time, by the HSS or by the operator
+//! (TS 24.229 §5.4.1.4, §5.4.1.5, §5.4.1.6).
+
+use cscf_core::clause::{own, ts24229, ts29228};
+use cscf_core::cx::{
+    AssignmentType, CxDemand, CxRequest, CxResult, DemandId, DeregistrationReason,
+};
+use cscf_core::registrar::{Binding, ContactEvent, Wish, identity_key};
+use cscf_core::role::{Action, Env, Question};
+use cscf_core::sip::Uri;
+use cscf_core::time::Duration;
+
+use crate::assign::read_profile;
+use crate::challenge::Proof;
+use crate::owner::{Job, RegistrationOwner, SetId};
+use crate::refusal::Refusal;
+use crate::register::Register;
+use crate::{Command, ScscfActions};
+
+impl RegistrationOwner {
+    /// Takes the contacts away that a proven REGISTER names; the 200 waits for the HSS when the
+    /// user has none left (TS 24.229 §5.4.1.4.1).
+    pub(crate) fn deregister(
+        &mut self,
+        env: &mut Env<'_>,
+        register: Register,
+        proof: Proof,
+        out: &mut ScscfActions,
+    ) {
+        let id = self.set_id(&register.impu);
+        let Some((id, set)) = id.and_then(|id| Some((id, self.sets.get_mut(&id)?))) else {
+            let refusal = Refusal::new(481, "5.4.1.4.1", "the user is not registered here");
+            return refusal.send(env, register.context, &register.request, out);
+        };
+        let (impi, bindings) = (register.impi.as_str(), &set.bindings);
+        let named: Vec<u64> = match &register.wish {
+            Wish::Fetch => Vec::new(),
+            Wish::RemoveAll => bindings.of_user(impi).map(|binding| binding.id).collect(),
+            Wish::Update(list) => list
+                .iter()
+                .filter_map(|wish| bindings.find(impi, &wish.address).map(|binding| binding.id))
+                .collect(),
+        };
+        if named.is_empty() {
+            let refusal = Refusal::new(481, "5.4.1.4.1", "the contact is not bound");
+            return refusal.send(env, register.context, &register.request, out);
+        }
+        let which = |binding: &Binding| named.contains(&binding.id);
+        let removed = set.bindings.remove(ContactEvent::Unregistered, which);
+        env.note(ts24229("5.4.1.4.1"), || {
+            format!("{impi} takes {} contact(s) away", removed.len())
+        });
+        let left = self.end(env, id, &removed, out);
+        if left.iter().any(|user| **user == *register.impi) {
+            let why = AssignmentType::UserDeregistration;
+            let question = self.assignment(&register.impi, &register.impu, why);
+            let ask = env.next_ask();
+            let question = Question::Cx(CxRequest::Sar(question));
+            let job = Job::Deregister(Box::new(register), Box::new(proof), removed);
+            self.jobs.insert(ask, job);
+            out.push(Action::Ask { ask, question });
+        } else {
+            self.reply_ok(env, &register, proof, &removed, out);
+        }
+    }
+
+    /// The contacts of a set ran out of time (TS 24.229 §5.4.1.5).
+    pub(crate) fn expired(&mut self, env: &mut Env<'_>, id: SetId, out: &mut ScscfActions) {
+        let Some(set) = self.sets.get_mut(&id) else { return };
+        let removed = set.bindings.expire(env.now);
+        for binding in &removed {
+            env.note(ts24229("5.4.1.5"), || format!("{} expired", binding.contact.uri));
+        }
+        let impus: Vec<Box<str>> = removed.iter().map(|its| its.registered_with.clone()).collect();
+        let users: Vec<Box<str>> = removed.iter().map(|its| its.impi.clone()).collect();
+        let left = self.end(env, id, &removed, out);
+        for impi in left {
+            let at = users.iter().position(|user| *user == impi);
+            let Some(impu) = at.and_then(|at| impus.get(at)) else { continue };
+            self.tell(env, &impi, impu, AssignmentType::TimeoutDeregistration, out);
+        }
+    }
+
+    /// Publishes a set that lost these contacts and tells subscribers; says which users have none
+    /// left.
+    fn end(
+        &mut self,
+        env: &mut Env<'_>,
+        id: SetId,
+        removed: &[Binding],
+        out: &mut ScscfActions,
+    ) -> Vec<Box<str>> {
+        self.notify(env, id, removed, out);
+        let left = self.publish(id, out);
+        for impi in &left {
+            out.push(Action::State(format!("deregistered {impi}")));
+        }
+        left
+    }
+
+    /// Acts on a demand of the HSS (TS 24.229 §5.4.1.5, TS 29.228 §6.1.3, §6.2).
+    pub(crate) fn demanded(
+        &mut self,
+        env: &mut Env<'_>,
+        demand: DemandId,
+        what: CxDemand,
+        out: &mut ScscfActions,
+    ) {
+        let result = match what {
+            CxDemand::Rtr { impi, impus, reason, .. } => {
+                self.terminated(env, &impi, &impus, reason, out)
+            }
+            CxDemand::Ppr { impi, user_data } => {
+                self.profile_pushed(env, &impi, user_data.as_deref(), out)
+            }
+        };
+        out.push(Action::AnswerDemand { demand, result });
+    }
+
+    /// The HSS ends registrations (TS 29.228 §6.1.3): of these identities, else of all of the user.
+    fn terminated(
+        &mut self,
+        env: &mut Env<'_>,
+        impi: &str,
+        impus: &[String],
+        reason: DeregistrationReason,
+        out: &mut ScscfActions,
+    ) -> CxResult {
+        let event = match reason {
+            DeregistrationReason::PermanentTermination | DeregistrationReason::RemoveScscf => {
+                ContactEvent::Rejected
+            }
+            DeregistrationReason::NewServerAssigned | DeregistrationReason::ServerChange => {
+                ContactEvent::Deactivated
+            }
+        };
+        let keys: Vec<String> = impus.iter().filter_map(|text| key(text)).collect();
+        let ids: Vec<SetId> = if impus.is_empty() {
+            self.sets_of(impi)
+        } else {
+            let mut ids: Vec<_> = keys.iter().filter_map(|key| self.set_id(key)).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        let mut emergency = false;
+        for id in ids {
+            let Some(set) = self.sets.get_mut(&id) else { continue };
+            emergency |= set.bindings.of_user(impi).any(Binding::is_emergency);
+            let which = |its: &Binding| *its.impi == *impi && !its.is_emergency();
+            let removed = set.bindings.remove(event, which);
+            env.note(ts24229("5.4.1.5"), || {
+                format!("the HSS ends {} contact(s) of {impi} ({reason:?})", removed.len())
+            });
+            if reason == DeregistrationReason::NewServerAssigned {
+                // Another S-CSCF tells the UE (TS 29.228 §6.1.3.1).
+                self.subscriptions.forget(id);
+            }
+            self.end(env, id, &removed, out);
+        }
+        // A registration for emergency calls stands until its time is over (TS 29.228 §6.1.3.1).
+        if emergency { CxResult::UnableToComply } else { CxResult::Success }
+    }
+
+    fn sets_of(&self, impi: &str) -> Vec<SetId> {
+        let has = |(_, set): &(&SetId, &crate::owner::ImplicitSet)| set.users.contains_key(impi);
+        self.sets.iter().filter(has).map(|(id, _)| *id).collect()
+    }
+
+    /// The HSS sends a new profile (TS 29.228 §6.2).
+    fn profile_pushed(
+        &mut self,
+        env: &mut Env<'_>,
+        impi: &str,
+        user_data: Option<&str>,
+        out: &mut ScscfActions,
+    ) -> CxResult {
+        let Some(text) = user_data else { return CxResult::Success };
+        let profile = match read_profile(text) {
+            Ok(profile) if !profile.identities.is_empty() => profile,
+            Ok(_) => return CxResult::UnableToComply,
+            Err(why) => {
+                env.refuse(ts29228("6.2.2.1"), || why);
+                return CxResult::UnableToComply;
+            }
+        };
+        let known = profile.identities.iter().any(|identity| self.set_id(&identity.key).is_some());
+        if !known || self.sets_of(impi).is_empty() {
+            env.refuse(ts29228("6.2.2.1"), || format!("{impi} is not registered here"));
+            return CxResult::UserUnknown;
+        }
+        env.note(ts29228("6.2.2.1"), || format!("the HSS sends a new profile of {impi}"));
+        let id = self.open_set(&profile.identities);
+        if let Some(set) = self.sets.get_mut(&id) {
+            set.servers = profile.servers;
+        }
+        self.publish(id, out);
+        self.notify(env, id, &[], out);
+        CxResult::Success
+    }
+
+    /// Acts on an order of the operator (TS 24.229 §5.4.1.5, §5.4.1.6).
+    pub(crate) fn ordered(&mut self, env: &mut Env<'_>, command: Command, out: &mut ScscfActions) {
+        match command {
+            Command::Deregister { impi, contact, event } => {
+                self.network_deregisters(env, &impi, contact.as_deref(), event, out);
+            }
+            Command::Forget { impi } => {
+                for id in self.sets_of(&impi) {
+                    env.note(own("forget"), || format!("loses all data of {impi}"));
+                    self.subscriptions.forget(id);
+                    if let Some(set) = self.sets.get_mut(&id) {
+                        set.bindings.remove(ContactEvent::Deactivated, |its| *its.impi == *impi);
+                    }
+                    self.publish(id, out);
+                }
+            }
+            Command::Reauthenticate { impi, within } => {
+                self.reauthenticate(env, &impi, within, out);
+            }
+        }
+    }
+
+    /// Cuts the time of a user's contacts, so that it registers soon, and challenges it then
+    /// (TS 24.229 §5.4.1.6).
+    fn reauthenticate(
+        &mut self,
+        env: &mut Env<'_>,
+        impi: &str,
+        within: Duration,
+        out: &mut ScscfActions,
+    ) {
+        for id in self.sets_of(impi) {
+            let Some(set) = self.sets.get_mut(&id) else { continue };
+            if let Some(user) = set.users.get_mut(impi) {
+                user.reauthenticate = true;
+                user.accepted = None;
+            }
+            env.note(ts24229("5.4.1.6"), || {
+                format!("{impi} has to authenticate within {} s", within.as_secs())
+            });
+            if set.bindings.shorten(env.now, impi, within) {
+                self.publish(id, out);
+                self.notify(env, id, &[], out);
+            }
+        }
+    }
+
+    fn network_deregisters(
+        &mut self,
+        env: &mut Env<'_>,
+        impi: &str,
+        contact: Option<&str>,
+        event: ContactEvent,
+        out: &mut ScscfActions,
+    ) {
+        let target = contact.and_then(|text| Uri::parse(text).ok());
+        for id in self.sets_of(impi) {
+            let Some(set) = self.sets.get_mut(&id) else { continue };
+            let removed = set.bindings.remove(event, |its| {
+                *its.impi == *impi
+                    && (contact.is_none() || target.as_ref() == Some(&its.contact.uri))
+            });
+            let Some(impu) = removed.first().map(|its| its.registered_with.clone()) else {
+                continue;
+            };
+            env.note(ts24229("5.4.1.5"), || {
+                format!("the operator ends {} contact(s) of {impi}", removed.len())
+            });
+            for user in self.end(env, id, &removed, out) {
+                self.tell(env, &user, &impu, AssignmentType::AdministrativeDeregistration, out);
+            }
+        }
+    }
+}
+
+fn key(text: &str) -> Option<String> {
+    identity_key(&Uri::parse(text).ok()?)
+}

@@ -1,0 +1,213 @@
+//! Initial requests of a served user (TS 24.229 §5.4.3.2): who it is, whether it may, and where the
+//! request goes.
+
+use cscf_core::clause::ts24229;
+use cscf_core::registrar::{PublicIdentity, Registration, identity_key};
+use cscf_core::role::{Action, ContextId, Env, Incoming, NextHop, Side};
+use cscf_core::sip::{ChargingVector, HeaderName, Ioi, Method, Request, Response, TelUri, Uri};
+
+use crate::refusal::Refusal;
+use crate::sessions::{Call, SessionCase, Sessions};
+use crate::{ScscfActions, charging};
+
+/// The media type of the body that tells the UE what to do (TS 24.229 §7.6).
+const IMS_XML: &str = "application/3gpp-ims+xml";
+
+/// Where a request goes.
+struct Target {
+    to: NextHop,
+    /// The Request-URI it gets, if it changes.
+    request_uri: Option<String>,
+    /// Whether it stays in the home network.
+    home: bool,
+}
+
+impl Sessions {
+    /// Serves the caller (TS 24.229 §5.4.3.2). `token` is the user part of our Route: that of the
+    /// Service-Route, or none when an AS or I-CSCF sent the request with `orig`.
+    pub(crate) fn originating(
+        &mut self,
+        env: &mut Env<'_>,
+        incoming: Incoming,
+        token: Option<&str>,
+        out: &mut ScscfActions,
+    ) {
+        let Incoming { context, mut request, own_route, .. } = incoming;
+        let set = match token {
+            Some(token) => self.published.by_token(token),
+            None => served_user(&request).and_then(|uri| self.published.by_uri(&uri)),
+        };
+        let Some(set) = set else {
+            if token.is_some() {
+                let route = own_route.unwrap_or_default();
+                return lost(env, context, &request, &route, out);
+            }
+            let refusal = Refusal::new(403, "5.4.3.2", "the served user is not registered here");
+            return refusal.send(env, context, &request, out);
+        };
+        let prepared = self.prepare(env, &mut request, &set).and_then(|()| self.target(&request));
+        let target = match prepared {
+            Ok(target) => target,
+            Err(refusal) => return refusal.send(env, context, &request, out),
+        };
+        let came = charging::vector(&request.headers);
+        let vector = came.unwrap_or_else(|| ChargingVector::new(&env.ids.token(16)));
+        let home = Ioi::Type2(self.config.realm().to_owned());
+        charging::set_request(&mut request.headers, vector.icid(), &home);
+        if !target.home {
+            request.headers.remove(HeaderName::PAccessNetworkInfo);
+            request.headers.remove(HeaderName::PChargingFunctionAddresses);
+        }
+        if let Some(uri) = target.request_uri {
+            env.note(ts24229("5.4.3.2"), || format!("Request-URI becomes {uri}"));
+            request.request_uri = uri;
+        }
+        let mut call = Call::new(SessionCase::Originating, request.method.clone(), vector);
+        if request.method == Method::Invite {
+            let served = set.bindings.iter().map(|binding| binding.token.clone());
+            let served = match token {
+                Some(token) => vec![token.into()],
+                None => served.collect(),
+            };
+            call.dialog = Some(self.open_dialog(env, call.vector.icid(), served));
+        }
+        let record_route =
+            self.record_route(SessionCase::Originating, &request.method, call.dialog);
+        self.calls.insert(context, call);
+        out.push(Action::Forward {
+            context,
+            request: Box::new(request),
+            to: target.to,
+            record_route,
+            within: None,
+            side: Side::Core,
+        });
+    }
+
+    /// Checks the served user and its service, and completes the identities
+    /// (TS 24.229 §5.4.3.2 steps 1 to 5).
+    fn prepare(
+        &self,
+        env: &mut Env<'_>,
+        request: &mut Request,
+        set: &Registration,
+    ) -> Result<(), Refusal> {
+        let uri = served_user(request)
+            .ok_or_else(|| Refusal::new(403, "5.4.3.2", "nobody is asserted to have sent it"))?;
+        let served = member(set, &uri).ok_or_else(|| {
+            Refusal::new(
+                403,
+                "5.4.3.2",
+                format!("{uri} is not of the user with this Service-Route"),
+            )
+        })?;
+        if served.barred {
+            return Err(Refusal::new(403, "5.4.3.2", format!("{uri} is barred")));
+        }
+        env.note(ts24229("5.4.3.2"), || format!("the served user is {}", served.uri));
+        request.headers.remove(HeaderName::PServedUser);
+        self.assert_service(env, request)?;
+        let asserted = request.headers.addresses(HeaderName::PAssertedIdentity);
+        if let Some(alias) = self.alias(&asserted) {
+            env.note(ts24229("5.4.3.2"), || format!("adds the alias {alias}"));
+            request.headers.push(HeaderName::PAssertedIdentity, &format!("<{alias}>"));
+        }
+        Ok(())
+    }
+
+    /// Turns the service the UE prefers into the one that is asserted, if the user has it
+    /// (TS 24.229 §5.4.3.2, RFC 6050).
+    fn assert_service(&self, env: &mut Env<'_>, request: &mut Request) -> Result<(), Refusal> {
+        request.headers.remove(HeaderName::PAssertedService);
+        let preferred = request.headers.get(HeaderName::PPreferredService).map(str::to_owned);
+        let Some(service) = preferred else { return Ok(()) };
+        if let Some(services) = &self.config.services
+            && !services.iter().any(|its| its.eq_ignore_ascii_case(&service))
+        {
+            return Err(Refusal::new(403, "5.4.3.2", format!("{service} is not subscribed")));
+        }
+        env.note(ts24229("5.4.3.2"), || format!("asserts the service {service}"));
+        request.headers.remove(HeaderName::PPreferredService);
+        request.headers.push(HeaderName::PAssertedService, &service);
+        Ok(())
+    }
+
+    /// Decides where the request goes: along a Route that is left; numbers and users of the home
+    /// network to its entry point, which knows who is unknown; all else by its domain
+    /// (TS 24.229 §5.4.3.2 steps 10 to 12).
+    fn target(&self, request: &Request) -> Result<Target, Refusal> {
+        let refused = |status, why: String| Refusal::new(status, "5.4.3.2", why);
+        if request.headers.contains(HeaderName::Route) {
+            return Ok(Target { to: NextHop::AsRouted, request_uri: None, home: true });
+        }
+        let uri = request.uri().map_err(|fault| refused(400, format!("Request-URI: {fault}")))?;
+        let entry = || NextHop::Uri(self.config.icscf.clone());
+        match &uri {
+            Uri::Tel(tel) => {
+                let request_uri = Some(self.global_number(tel).ok_or_else(|| {
+                    refused(404, format!("no translation of the local number {uri}"))
+                })?);
+                Ok(Target { to: entry(), request_uri, home: true })
+            }
+            Uri::Sip(sip) if self.config.is_home(sip.host()) => {
+                let phone =
+                    uri.param("user").is_some_and(|value| value.eq_ignore_ascii_case("phone"));
+                if phone && !uri.user().is_some_and(|user| user.starts_with('+')) {
+                    return Err(refused(404, format!("no translation of the local number {uri}")));
+                }
+                Ok(Target { to: entry(), request_uri: None, home: true })
+            }
+            Uri::Sip(_) => {
+                let to = self.config.exit.clone().map_or(NextHop::AsRouted, NextHop::Uri);
+                Ok(Target { to, request_uri: None, home: false })
+            }
+            Uri::Other(_) => Err(refused(416, format!("no routing for {uri}"))),
+        }
+    }
+
+    /// The SIP URI of a global number in this network, which serves as its number map
+    /// (TS 24.229 §5.4.3.2 step 10).
+    fn global_number(&self, tel: &TelUri) -> Option<String> {
+        let home = self.config.realm();
+        tel.is_global().then(|| format!("sip:{}@{home};user=phone", tel.digits()))
+    }
+}
+
+/// The user the request is sent for: P-Served-User, else P-Asserted-Identity
+/// (TS 24.229 §5.4.3.2 step 1).
+fn served_user(request: &Request) -> Option<Uri> {
+    if let Ok(Some(user)) = request.headers.served_user() {
+        return Some(user.address.uri);
+    }
+    request.headers.address(HeaderName::PAssertedIdentity).ok().map(|address| address.uri)
+}
+
+/// The identity of the set that this URI means.
+pub(crate) fn member<'a>(set: &'a Registration, uri: &Uri) -> Option<&'a PublicIdentity> {
+    let found = identity_key(uri).and_then(|key| set.identity(&key));
+    found.or_else(|| set.identity(&cscf_core::registrar::number_key(uri)?))
+}
+
+/// This node no longer knows the user whose Service-Route this was: 504 tells the UE to register
+/// anew (TS 24.229 §5.4.3.2, §7.6).
+fn lost(
+    env: &mut Env<'_>,
+    context: ContextId,
+    request: &Request,
+    route: &str,
+    out: &mut ScscfActions,
+) {
+    env.refuse(ts24229("5.4.3.2"), || {
+        format!("{} answered 504: no registration for {route}", request.method)
+    });
+    let mut response: Response = request.reply(504);
+    response.headers.push(HeaderName::PAssertedIdentity, &format!("<{route}>"));
+    response.set_body(
+        IMS_XML,
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <ims-3gpp version=\"1\"><alternative-service><type>restoration</type>\
+         <reason>The network has lost the registration</reason>\
+         <action>initial-registration</action></alternative-service></ims-3gpp>\n",
+    );
+    out.push(Action::Reply { context, response: Box::new(response) });
+}

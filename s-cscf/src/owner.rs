@@ -1,0 +1,228 @@
+//! The one owner of the registration state: implicit registration sets, their users, challenges
+//! under way, and the snapshots that everybody else reads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cscf_core::cx::{AskId, AssignmentType, CxRequest, Sar};
+use cscf_core::registrar::{Binding, Bindings, PublicIdentity, Registration, Registrations};
+use cscf_core::role::{Action, Env, Question};
+use cscf_core::sip::Uri;
+use cscf_core::time::Instant;
+
+use crate::challenge::{Accepted, Challenge};
+use crate::reg_event::Subscriptions;
+use crate::register::Register;
+use crate::{Config, ScscfActions, Timer};
+
+/// The number of an implicit registration set; never used again.
+pub(crate) type SetId = u64;
+
+/// Registration state and what is being done to it.
+#[derive(Debug)]
+pub(crate) struct RegistrationOwner {
+    pub(crate) config: Arc<Config>,
+    pub(crate) published: Registrations,
+    pub(crate) sets: BTreeMap<SetId, ImplicitSet>,
+    /// Which set an identity belongs to, by its key.
+    pub(crate) set_of: BTreeMap<Box<str>, SetId>,
+    /// Challenges that wait for their answer, by private identity.
+    pub(crate) challenges: BTreeMap<Box<str>, Challenge>,
+    /// REGISTERs that wait for the HSS.
+    pub(crate) jobs: BTreeMap<AskId, Job>,
+    pub(crate) subscriptions: Subscriptions,
+    /// Service-Route tokens that are no longer good; the sessions take them from here.
+    pub(crate) gone: Vec<Box<str>>,
+    set_count: SetId,
+}
+
+/// A REGISTER that waits for the HSS.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// For authentication data.
+    Authenticate(Box<Register>, Rounds),
+    /// For the user profile.
+    Assign(Box<Register>, Box<crate::challenge::Proof>),
+    /// For the end of its registration; the contacts are gone already.
+    Deregister(Box<Register>, Box<crate::challenge::Proof>, Vec<Binding>),
+}
+
+/// How often a user failed in a row, and whether only the nonce was too old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rounds {
+    pub(crate) failures: u8,
+    pub(crate) resyncs: u8,
+    pub(crate) stale: bool,
+}
+
+/// An implicit registration set with its contacts.
+#[derive(Debug)]
+pub(crate) struct ImplicitSet {
+    pub(crate) identities: Box<[PublicIdentity]>,
+    pub(crate) bindings: Bindings,
+    pub(crate) charging_ccf: Option<Box<str>>,
+    /// The application servers of the profile.
+    pub(crate) servers: Vec<Uri>,
+    /// The users with a contact in the set, by private identity.
+    pub(crate) users: BTreeMap<Box<str>, User>,
+    published: Option<Arc<Registration>>,
+}
+
+/// A private identity with a contact in the set.
+#[derive(Debug)]
+pub(crate) struct User {
+    /// The user part of its Service-Route.
+    pub(crate) token: Box<str>,
+    /// The credentials it may use again.
+    pub(crate) accepted: Option<Accepted>,
+    /// Protected REGISTERs since it was last authenticated.
+    pub(crate) refreshes: u32,
+    /// The operator wants it authenticated at its next REGISTER (TS 24.229 §5.4.1.6).
+    pub(crate) reauthenticate: bool,
+}
+
+impl RegistrationOwner {
+    pub(crate) const fn new(config: Arc<Config>, published: Registrations) -> Self {
+        Self {
+            config,
+            published,
+            sets: BTreeMap::new(),
+            set_of: BTreeMap::new(),
+            challenges: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            subscriptions: Subscriptions::new(),
+            gone: Vec::new(),
+            set_count: 0,
+        }
+    }
+
+    /// Whether nothing at all is kept.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.sets.is_empty()
+            && self.set_of.is_empty()
+            && self.challenges.is_empty()
+            && self.jobs.is_empty()
+            && self.subscriptions.is_empty()
+            && self.published.is_empty()
+    }
+
+    /// The set that this identity belongs to.
+    pub(crate) fn set_id(&self, key: &str) -> Option<SetId> {
+        self.set_of.get(key).copied()
+    }
+
+    /// The user's entry in the set of this identity.
+    pub(crate) fn user(&self, key: &str, impi: &str) -> Option<&User> {
+        self.sets.get(&self.set_id(key)?)?.users.get(impi)
+    }
+
+    /// The set that holds one of these identities, or a new one, with these identities.
+    pub(crate) fn open_set(&mut self, identities: &[PublicIdentity]) -> SetId {
+        let known = identities.iter().find_map(|identity| self.set_id(&identity.key));
+        let id = known.unwrap_or_else(|| {
+            self.set_count += 1;
+            self.set_count
+        });
+        let set = self.sets.entry(id).or_insert_with(ImplicitSet::new);
+        // Identities of another user of a shared set that this profile does not hold stay.
+        let shared = set.users.len() > 1;
+        let mut list = identities.to_vec();
+        let kept = set
+            .identities
+            .iter()
+            .filter(|old| shared && !identities.iter().any(|identity| identity.key == old.key));
+        list.extend(kept.cloned());
+        for old in &set.identities {
+            if !list.iter().any(|identity| identity.key == old.key) {
+                self.set_of.remove(&old.key);
+            }
+        }
+        for identity in &list {
+            self.set_of.insert(identity.key.clone(), id);
+        }
+        set.identities = list.into();
+        id
+    }
+
+    /// Publishes the set as it is now, sets its timer, and forgets users without contacts and a set
+    /// without users. Says which users went.
+    pub(crate) fn publish(&mut self, id: SetId, out: &mut ScscfActions) -> Vec<Box<str>> {
+        let Some(set) = self.sets.get_mut(&id) else { return Vec::new() };
+        let bindings = &set.bindings;
+        let mut left = Vec::new();
+        set.users.retain(|impi, user| {
+            let stays = bindings.has_user(impi);
+            if !stays {
+                left.push(impi.clone());
+                self.gone.push(user.token.clone());
+            }
+            stays
+        });
+        let old = set.published.take();
+        let timer = Timer::Expiry(id);
+        if set.bindings.is_empty() {
+            self.published.replace(old.as_deref(), None);
+            for identity in &set.identities {
+                self.set_of.remove(&identity.key);
+            }
+            self.sets.remove(&id);
+            out.push(Action::ClearTimer { timer });
+            return left;
+        }
+        let new = Arc::new(Registration {
+            identities: set.identities.clone(),
+            bindings: set.bindings.list().into(),
+            charging_ccf: set.charging_ccf.clone(),
+        });
+        self.published.replace(old.as_deref(), Some(&new));
+        set.published = Some(new);
+        if let Some(at) = set.bindings.next_expiry() {
+            out.push(Action::SetTimer { timer, at });
+        }
+        left
+    }
+
+    /// Tells the HSS something whose answer changes nothing here.
+    pub(crate) fn tell(
+        &self,
+        env: &mut Env<'_>,
+        impi: &str,
+        impu: &str,
+        why: AssignmentType,
+        out: &mut ScscfActions,
+    ) {
+        let ask = env.next_ask();
+        let question = Question::Cx(CxRequest::Sar(self.assignment(impi, impu, why)));
+        out.push(Action::Ask { ask, question });
+    }
+
+    /// A SAR of this S-CSCF.
+    pub(crate) fn assignment(&self, impi: &str, impu: &str, why: AssignmentType) -> Sar {
+        Sar {
+            impi: Some(impi.to_owned()),
+            impus: vec![impu.to_owned()],
+            server_name: self.config.uri.clone(),
+            assignment_type: why,
+            profile_available: !matches!(why, AssignmentType::Registration),
+        }
+    }
+}
+
+impl ImplicitSet {
+    fn new() -> Self {
+        Self {
+            identities: Box::new([]),
+            bindings: Bindings::new(),
+            charging_ccf: None,
+            servers: Vec::new(),
+            users: BTreeMap::new(),
+            published: None,
+        }
+    }
+
+    /// The contacts that have not ended.
+    pub(crate) fn active(&self, now: Instant) -> Vec<Binding> {
+        let alive = |binding: &&Binding| binding.expires_at > now;
+        self.bindings.list().iter().filter(alive).cloned().collect()
+    }
+}

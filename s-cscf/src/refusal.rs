@@ -1,0 +1,51 @@
+//! Final responses of the S-CSCF's own that refuse a request, and why.
+
+use cscf_core::clause::{Clause, ts24229};
+use cscf_core::role::{Action, ContextId, Env};
+use cscf_core::sip::{HeaderName, Request};
+
+use crate::ScscfActions;
+
+/// A refusal: status, additional headers, and the reason for the trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) clause: Clause,
+    pub(crate) why: String,
+    pub(crate) headers: Vec<(HeaderName, String)>,
+}
+
+impl Refusal {
+    /// A refusal by a clause of TS 24.229.
+    pub(crate) fn new(status: u16, section: &'static str, why: impl Into<String>) -> Self {
+        Self::by(status, ts24229(section), why)
+    }
+
+    /// A refusal by any clause.
+    pub(crate) fn by(status: u16, clause: Clause, why: impl Into<String>) -> Self {
+        Self { status, clause, why: why.into(), headers: Vec::new() }
+    }
+
+    /// Adds a header to the response.
+    pub(crate) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Sends it.
+    pub(crate) fn send(
+        self,
+        env: &mut Env<'_>,
+        context: ContextId,
+        request: &Request,
+        out: &mut ScscfActions,
+    ) {
+        let Self { status, clause, why, headers } = self;
+        env.refuse(clause, || format!("{} answered {status}: {why}", request.method));
+        let mut response = request.reply(status);
+        for (name, value) in headers {
+            response.headers.push(name, &value);
+        }
+        out.push(Action::Reply { context, response: Box::new(response) });
+    }
+}

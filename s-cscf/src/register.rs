@@ -1,0 +1,273 @@
+//! A REGISTER at the S-CSCF (TS 24.229 §5.4.1.1, §5.4.1.2): reading it, checking what does not
+//! depend on the user, and deciding whether to challenge, to believe or to refuse it.
+
+use cscf_core::auth::{Credentials, IntegrityProtected};
+use cscf_core::clause::{rfc3261, ts24229};
+use cscf_core::registrar::{Wish, WishError, identity_key};
+use cscf_core::role::{ContextId, Env, Incoming};
+use cscf_core::sip::{HeaderName, Request};
+use cscf_core::time::Duration;
+
+use crate::challenge::Proof;
+use crate::owner::{RegistrationOwner, Rounds};
+use crate::refusal::Refusal;
+use crate::{Config, ScscfActions};
+
+/// Option tags of Require that a registrar here understands.
+const EXTENSIONS: [&str; 2] = ["path", "sec-agree"];
+
+/// Path values that one REGISTER may carry.
+const PATH_MAX: usize = 16;
+
+/// A REGISTER, read.
+#[derive(Debug)]
+pub(crate) struct Register {
+    pub(crate) context: ContextId,
+    pub(crate) request: Request,
+    /// The private identity: the username, else derived from To (TS 24.229 §5.4.1.1).
+    pub(crate) impi: String,
+    /// The public identity in To, as it is asked for at the HSS.
+    pub(crate) impu: String,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) protection: Protection,
+    pub(crate) wish: Wish,
+    pub(crate) path: Box<[Box<str>]>,
+    pub(crate) call_id: Box<str>,
+    pub(crate) cseq: u32,
+}
+
+/// What the P-CSCF says of the way the REGISTER came (TS 24.229 §5.4.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protection {
+    /// `yes`: by the user's security association.
+    Associated,
+    /// `no`: in the clear, and the UE wants IMS AKA.
+    None,
+    /// `auth-done`: another trusted node has authenticated the user.
+    Trusted,
+    /// Nothing, or one of the values of SIP digest: the response alone proves the user.
+    Unknown,
+}
+
+/// Who registers, and what it wants: the part of a REGISTER that can be refused.
+struct Facts {
+    impi: String,
+    impu: String,
+    credentials: Option<Credentials>,
+    wish: Wish,
+}
+
+impl Facts {
+    /// Reads and checks what does not depend on the user (TS 24.229 §5.4.1.2.1,
+    /// RFC 3261 §10.3 steps 2 to 6).
+    fn read(incoming: &Incoming, config: &Config) -> Result<Self, Refusal> {
+        let request = &incoming.request;
+        if !config.trusts(incoming.flow.remote) {
+            let why = format!("{} is no trusted peer", incoming.flow.remote);
+            return Err(Refusal::new(403, "5.4.1.1", why));
+        }
+        let unknown = unknown_extensions(request);
+        if !unknown.is_empty() {
+            let refusal = Refusal::by(420, rfc3261("10.3"), format!("Require: {unknown}"));
+            return Err(refusal.with(HeaderName::Unsupported, unknown));
+        }
+        let visited = visited_network(request);
+        let visited = visited.as_str();
+        if let Some(allowed) = &config.visited_networks
+            && !allowed.iter().any(|network| network.eq_ignore_ascii_case(visited))
+        {
+            let why = format!("no roaming agreement with {visited}");
+            return Err(Refusal::new(403, "5.4.1.2.1", why));
+        }
+        let to = request
+            .to_addr()
+            .map_err(|fault| Refusal::by(400, rfc3261("10.3"), fault.to_string()))?;
+        let impu = identity_key(&to.uri)
+            .ok_or_else(|| Refusal::by(400, rfc3261("10.3"), "To holds no public user identity"))?;
+        let credentials = match request.headers.get(HeaderName::Authorization) {
+            None => None,
+            Some(text) => Some(text.parse::<Credentials>().map_err(|fault| {
+                Refusal::by(400, rfc3261("22.4"), format!("Authorization: {fault}"))
+            })?),
+        };
+        let username = credentials.as_ref().and_then(Credentials::username);
+        let impi = match username {
+            Some(name) if !name.is_empty() => name.into_owned(),
+            _ => impu.split_once(':').map_or_else(|| impu.clone(), |(_, rest)| rest.to_owned()),
+        };
+        let wish = Wish::read(request, &config.expiry).map_err(|fault| unwilling(&fault))?;
+        Ok(Self { impi, impu, credentials, wish })
+    }
+}
+
+impl Register {
+    fn new(incoming: Incoming, facts: Facts) -> Self {
+        let Incoming { context, request, .. } = incoming;
+        let Facts { impi, impu, credentials, wish } = facts;
+        let path = request.headers.values(HeaderName::Path).take(PATH_MAX);
+        Self {
+            context,
+            impi,
+            impu,
+            protection: protection(credentials.as_ref()),
+            credentials,
+            wish,
+            path: path.map(Into::into).collect(),
+            call_id: request.call_id().unwrap_or_default().into(),
+            cseq: request.cseq().map_or(0, |cseq| cseq.number),
+            request,
+        }
+    }
+
+    /// Whether there is a response to a challenge.
+    pub(crate) fn has_response(&self) -> bool {
+        self.credentials.as_ref().is_some_and(|its| its.response().is_some())
+    }
+
+    /// The network that the REGISTER came through.
+    pub(crate) fn visited_network(&self) -> String {
+        visited_network(&self.request)
+    }
+}
+
+/// The 4xx for contacts that cannot be granted (RFC 3261 §10.3).
+fn unwilling(fault: &WishError) -> Refusal {
+    match fault {
+        WishError::TooBrief { min, .. } => Refusal::by(423, rfc3261("10.3"), fault.to_string())
+            .with(HeaderName::MinExpires, min.to_string()),
+        _ => Refusal::by(400, rfc3261("10.3"), fault.to_string()),
+    }
+}
+
+fn unknown_extensions(request: &Request) -> String {
+    let known = |tag: &&str| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(tag));
+    let tags = request.headers.values(HeaderName::Require).filter(|tag| !known(tag));
+    tags.collect::<Vec<_>>().join(", ")
+}
+
+fn visited_network(request: &Request) -> String {
+    let networks = request.headers.visited_networks().unwrap_or_default();
+    networks.into_iter().next().map(|its| its.network).unwrap_or_default()
+}
+
+fn protection(credentials: Option<&Credentials>) -> Protection {
+    let Some(credentials) = credentials else { return Protection::Unknown };
+    let raw = credentials.params.raw("integrity-protected").unwrap_or_default();
+    match credentials.integrity_protected() {
+        Some(IntegrityProtected::Yes) => Protection::Associated,
+        Some(IntegrityProtected::No) => Protection::None,
+        None if raw.eq_ignore_ascii_case("auth-done") => Protection::Trusted,
+        _ => Protection::Unknown,
+    }
+}
+
+impl RegistrationOwner {
+    /// Takes a REGISTER (TS 24.229 §5.4.1).
+    pub(crate) fn register(
+        &mut self,
+        env: &mut Env<'_>,
+        incoming: Incoming,
+        out: &mut ScscfActions,
+    ) {
+        let register = match Facts::read(&incoming, &self.config) {
+            Ok(facts) => Register::new(incoming, facts),
+            Err(refusal) => {
+                return refusal.send(env, incoming.context, &incoming.request, out);
+            }
+        };
+        let challenge = self.challenges.get(register.impi.as_str());
+        if challenge.is_some_and(|challenge| challenge.is_answered_by(&register)) {
+            return self.answered(env, register, out);
+        }
+        let pending = challenge.is_some();
+        match register.protection {
+            Protection::Trusted => {
+                env.note(ts24229("5.4.1.2.1"), || {
+                    format!("{} was authenticated by a trusted node", register.impi)
+                });
+                self.accept(env, register, Proof::elsewhere(), out);
+            }
+            Protection::Associated => self.protected(env, register, pending, out),
+            Protection::None => self.challenge(env, register, Rounds::default(), None, out),
+            Protection::Unknown => self.unprotected(env, register, out),
+        }
+    }
+
+    /// A REGISTER over the user's security association that answers no challenge
+    /// (TS 24.229 §5.4.1.2.2).
+    fn protected(
+        &mut self,
+        env: &mut Env<'_>,
+        register: Register,
+        pending: bool,
+        out: &mut ScscfActions,
+    ) {
+        if pending {
+            env.note(ts24229("5.4.1.2.2"), || {
+                "not the answer to the challenge under way: challenges anew".to_owned()
+            });
+            return self.challenge(env, register, Rounds::default(), None, out);
+        }
+        let Some(user) = self.user(&register.impu, &register.impi) else {
+            let (status, why) = if register.wish.deregisters() {
+                (481, "no binding of this user to take away")
+            } else {
+                (500, "protected, but this S-CSCF has no registration of the user")
+            };
+            let refusal = Refusal::new(status, "5.4.1.2.3A", why);
+            return refusal.send(env, register.context, &register.request, out);
+        };
+        let every = self.config.reauthenticate_every;
+        let due = user.reauthenticate || (every > 0 && user.refreshes + 1 >= every);
+        if due && !register.wish.deregisters() {
+            env.note(ts24229("5.4.1.2.2"), || {
+                format!("{} is authenticated again: the policy says so", register.impi)
+            });
+            return self.challenge(env, register, Rounds::default(), None, out);
+        }
+        if self.has_new_contact(&register) {
+            let why = "a new contact over a security association, and no reg-id";
+            let refusal = Refusal::new(403, "5.4.1.2.2", why);
+            return refusal.send(env, register.context, &register.request, out);
+        }
+        env.note(ts24229("5.4.1.2.2"), || {
+            format!("{} is integrity protected: no challenge", register.impi)
+        });
+        self.accept(env, register, Proof::association(), out);
+    }
+
+    /// Whether the REGISTER binds an address that this user has not bound, without naming a flow.
+    fn has_new_contact(&self, register: &Register) -> bool {
+        let Wish::Update(list) = &register.wish else { return false };
+        let set = self.set_id(&register.impu).and_then(|id| self.sets.get(&id));
+        let Some(set) = set else { return true };
+        list.iter().any(|wish| {
+            wish.expires > Duration::ZERO
+                && wish.address.param("reg-id").is_none()
+                && set.bindings.find(&register.impi, &wish.address).is_none()
+        })
+    }
+
+    /// A REGISTER in the clear that answers no challenge under way: the credentials of the last
+    /// registration may be used again, all else is challenged (TS 24.229 §5.4.1.2.2A).
+    fn unprotected(&mut self, env: &mut Env<'_>, register: Register, out: &mut ScscfActions) {
+        if register.has_response()
+            && let Some(id) = self.set_id(&register.impu)
+            && let Some(set) = self.sets.get_mut(&id)
+            && let Some(user) = set.users.get_mut(register.impi.as_str())
+            && let Some(accepted) = &mut user.accepted
+            && accepted.is_named_by(&register)
+        {
+            return match accepted.verify(env.now, &register) {
+                Ok(proof) => {
+                    env.note(ts24229("5.4.1.2.2A"), || {
+                        format!("{} uses the nonce of its last registration", register.impi)
+                    });
+                    self.accept(env, register, proof, out);
+                }
+                Err(fault) => self.not_verified(env, register, &fault, out),
+            };
+        }
+        self.challenge(env, register, Rounds::default(), None, out);
+    }
+}

@@ -1,0 +1,402 @@
+//! The sessions' part of the S-CSCF (TS 24.229 §5.4.3): requests under way and dialogs, requests in
+//! dialogs, responses. Reads registrations, changes none.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use cscf_core::clause::{own, ts24229};
+use cscf_core::registrar::Registrations;
+use cscf_core::role::{Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, Side};
+use cscf_core::sip::{
+    ChargingVector, HeaderName, Ioi, Method, NameAddr, Request, Response, Uri, host_eq,
+};
+
+use crate::{Config, ScscfActions, charging};
+
+/// What a peer outside the trust domain may not say (TS 24.229 §4.4).
+const UNTRUSTED: [HeaderName; 7] = [
+    HeaderName::PAccessNetworkInfo,
+    HeaderName::PAssertedIdentity,
+    HeaderName::PAssertedService,
+    HeaderName::PChargingFunctionAddresses,
+    HeaderName::PChargingVector,
+    HeaderName::PProfileKey,
+    HeaderName::PServedUser,
+];
+
+/// Requests and dialogs under way.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    pub(crate) config: Arc<Config>,
+    pub(crate) published: Registrations,
+    pub(crate) calls: BTreeMap<ContextId, Call>,
+    /// By the number in our Record-Route; the first is the oldest.
+    dialogs: BTreeMap<u64, Dialog>,
+    dialog_count: u64,
+}
+
+/// Whom this S-CSCF serves in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionCase {
+    Originating,
+    Terminating,
+}
+
+impl SessionCase {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Originating => "orig",
+            Self::Terminating => "term",
+        }
+    }
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) case: SessionCase,
+    pub(crate) method: Method,
+    /// The P-Charging-Vector it came with, or that it was given.
+    pub(crate) vector: ChargingVector,
+    /// The dialog it opens, or ends.
+    pub(crate) dialog: Option<u64>,
+    /// Whether a 2xx confirmed the dialog.
+    pub(crate) confirmed: bool,
+    /// Whether it goes to the contacts of a called user.
+    pub(crate) searching: bool,
+    /// Contacts to try when all of those under way have failed, best first.
+    pub(crate) later: VecDeque<Vec<Request>>,
+    pub(crate) record_route: Option<String>,
+    /// Branches without a final response.
+    pub(crate) open: usize,
+    finished: BTreeSet<BranchId>,
+}
+
+impl Call {
+    pub(crate) const fn new(case: SessionCase, method: Method, vector: ChargingVector) -> Self {
+        Self {
+            case,
+            method,
+            vector,
+            dialog: None,
+            confirmed: false,
+            searching: false,
+            later: VecDeque::new(),
+            record_route: None,
+            open: 1,
+            finished: BTreeSet::new(),
+        }
+    }
+}
+
+/// What is kept of a session.
+#[derive(Debug)]
+struct Dialog {
+    icid: Box<str>,
+    /// The Service-Route tokens of the user served in it.
+    served: Vec<Box<str>>,
+}
+
+impl Sessions {
+    pub(crate) const fn new(config: Arc<Config>, published: Registrations) -> Self {
+        Self {
+            config,
+            published,
+            calls: BTreeMap::new(),
+            dialogs: BTreeMap::new(),
+            dialog_count: 0,
+        }
+    }
+
+    /// Whether nothing is kept.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.dialogs.is_empty()
+    }
+
+    /// Forgets the dialogs of a user that is no longer registered with this token.
+    pub(crate) fn user_gone(&mut self, token: &str) {
+        self.dialogs.retain(|_, dialog| {
+            dialog.served.retain(|its| **its != *token);
+            !dialog.served.is_empty()
+        });
+    }
+
+    /// Whether a URI is this node's own.
+    pub(crate) fn is_me(&self, uri: &Uri) -> bool {
+        let Ok(me) = Uri::parse(&self.config.uri) else { return false };
+        let (Some(host), Some(mine)) = (uri.host(), me.host()) else { return false };
+        let port = |uri: &Uri| uri.port().unwrap_or(cscf_core::sip::DEFAULT_PORT);
+        host_eq(host, mine) && port(uri) == port(&me)
+    }
+
+    /// Whether a request in a dialog is for this node as user agent: no Route is left, and the
+    /// Request-URI is one of our Contacts.
+    pub(crate) fn ends_here(&self, incoming: &Incoming) -> bool {
+        let request = &incoming.request;
+        !request.headers.contains(HeaderName::Route)
+            && request.uri().is_ok_and(|uri| uri.user().is_some() && self.is_me(&uri))
+    }
+
+    /// Takes away what a peer outside the trust domain may not say (TS 24.229 §4.4).
+    pub(crate) fn sanitize(&self, env: &mut Env<'_>, incoming: &mut Incoming) {
+        if self.config.trusts(incoming.flow.remote) {
+            return;
+        }
+        let headers = &mut incoming.request.headers;
+        let count: usize = UNTRUSTED.iter().map(|name| headers.remove(*name)).sum();
+        if count > 0 {
+            let peer = incoming.flow.remote;
+            env.note(ts24229("4.4"), || format!("{count} headers of untrusted {peer} removed"));
+        }
+    }
+
+    /// Opens a dialog for an INVITE; at most `dialogs_max` are kept, the oldest goes first and is
+    /// routed all the same.
+    pub(crate) fn open_dialog(
+        &mut self,
+        env: &mut Env<'_>,
+        icid: &str,
+        served: Vec<Box<str>>,
+    ) -> u64 {
+        self.dialog_count += 1;
+        let dialog = Dialog { icid: icid.into(), served };
+        self.dialogs.insert(self.dialog_count, dialog);
+        if self.dialogs.len() > self.config.dialogs_max {
+            env.note(own("dialogs_max"), || "forgets the oldest dialog".to_owned());
+            self.dialogs.pop_first();
+        }
+        self.dialog_count
+    }
+
+    /// Our Record-Route for the requests that are to come back through this node: those that open
+    /// or refresh a dialog (TS 24.229 §5.4.3.2, §5.4.3.3). The user part holds session case and
+    /// dialog.
+    pub(crate) fn record_route(
+        &self,
+        case: SessionCase,
+        method: &Method,
+        dialog: Option<u64>,
+    ) -> Option<String> {
+        let opens = matches!(method, Method::Invite | Method::Subscribe | Method::Refer);
+        let user = format!("{}-rr.{}", case.word(), dialog.unwrap_or(0));
+        opens.then(|| self.config.route_of(&user))
+    }
+
+    /// Forwards a request in a dialog, or an ACK, by its route set: no identities, no services
+    /// (TS 24.229 §5.4.3.2, §5.4.3.3).
+    pub(crate) fn subsequent(
+        &mut self,
+        env: &mut Env<'_>,
+        mut incoming: Incoming,
+        out: &mut ScscfActions,
+    ) {
+        self.sanitize(env, &mut incoming);
+        let Incoming { context, mut request, own_route, .. } = incoming;
+        let route = own_route.as_deref().and_then(|text| Uri::parse(text).ok());
+        let marker = route.as_ref().and_then(Uri::user).unwrap_or_default();
+        let number = marker.split_once("-rr.").and_then(|(_, number)| number.parse::<u64>().ok());
+        let dialog = number.and_then(|number| self.dialogs.get(&number));
+        if let Some(dialog) = dialog {
+            charging::keep_icid(&mut request.headers, &dialog.icid);
+        }
+        let refresh = matches!(request.method, Method::Invite | Method::Update);
+        // The same value again, so that a peer that takes route sets from refreshes keeps it.
+        let record_route = (refresh && number.is_some()).then(|| self.config.route_of(marker));
+        env.note(ts24229("5.4.3.2"), || {
+            let known = if dialog.is_some() { "" } else { ", of a dialog not known here" };
+            format!("{}{known} follows its route", request.method)
+        });
+        if request.method != Method::Ack {
+            let vector = charging::vector(&request.headers).unwrap_or_default();
+            let case = if marker.starts_with("term") {
+                SessionCase::Terminating
+            } else {
+                SessionCase::Originating
+            };
+            let mut call = Call::new(case, request.method.clone(), vector);
+            call.dialog = number.filter(|_| request.method == Method::Bye);
+            self.calls.insert(context, call);
+        }
+        out.push(Action::Forward {
+            context,
+            request: Box::new(request),
+            to: NextHop::AsRouted,
+            record_route,
+            within: None,
+            side: Side::Core,
+        });
+    }
+
+    /// Takes a response to a forwarded request (TS 24.229 §5.4.3.2, §5.4.3.3).
+    pub(crate) fn answered(
+        &mut self,
+        env: &mut Env<'_>,
+        answered: Answered,
+        out: &mut ScscfActions,
+    ) {
+        let Answered { context, branch, mut response, cause, .. } = answered;
+        let Some(call) = self.calls.get_mut(&context) else {
+            out.push(Action::PassUp { context, branch, response: Box::new(response) });
+            return;
+        };
+        let first_final = !response.is_provisional() && call.finished.insert(branch);
+        if first_final {
+            call.open = call.open.saturating_sub(1);
+        }
+        if first_final
+            && call.method == Method::Bye
+            && cause == Cause::Received
+            && let Some(dialog) = call.dialog.take()
+        {
+            env.note(ts24229("5.4.5.2"), || "BYE is answered: the dialog is over".to_owned());
+            self.dialogs.remove(&dialog);
+        }
+        call.confirmed |= response.is_success();
+        let (case, vector, searching) = (call.case, call.vector.clone(), call.searching);
+        if searching {
+            self.branch_answered(env, context, &response, first_final, out);
+            self.unreachable(env, context, &mut response, cause);
+        }
+        if case == SessionCase::Terminating {
+            self.add_alias(env, &mut response);
+        }
+        let came = (!vector.icid().is_empty()).then_some(&vector);
+        charging::set_response(&mut response.headers, came, &self.own_ioi(case));
+        out.push(Action::PassUp { context, branch, response: Box::new(response) });
+    }
+
+    /// What this network is called towards the side the request came from.
+    fn own_ioi(&self, case: SessionCase) -> Ioi {
+        let home = self.config.realm().to_owned();
+        match case {
+            SessionCase::Originating => Ioi::Type1(home),
+            SessionCase::Terminating => Ioi::Type2(home),
+        }
+    }
+
+    /// One of several branches answered: a 2xx or 6xx ends the others, the last failure brings the
+    /// next contacts (RFC 3261 §16.7, TS 24.229 §5.4.3.3).
+    fn branch_answered(
+        &mut self,
+        env: &mut Env<'_>,
+        context: ContextId,
+        response: &Response,
+        first_final: bool,
+        out: &mut ScscfActions,
+    ) {
+        let Some(call) = self.calls.get_mut(&context) else { return };
+        if response.is_success() || response.status >= 600 {
+            call.later.clear();
+            if first_final && call.open > 0 && call.method == Method::Invite {
+                let reason = if response.is_success() {
+                    "SIP;cause=200;text=\"Call completed elsewhere\"".to_owned()
+                } else {
+                    format!("SIP;cause={}", response.status)
+                };
+                env.note(ts24229("5.4.3.3"), || format!("{}: ends the others", response.status));
+                out.push(Action::Cancel { context, reason: Some(reason) });
+            }
+            return;
+        }
+        if first_final && call.open == 0 {
+            self.try_next(env, context, out);
+        }
+    }
+
+    /// Forwards to the next contacts of equal preference, if there are any.
+    pub(crate) fn try_next(
+        &mut self,
+        env: &mut Env<'_>,
+        context: ContextId,
+        out: &mut ScscfActions,
+    ) {
+        let Some(call) = self.calls.get_mut(&context) else { return };
+        let Some(group) = call.later.pop_front() else { return };
+        call.open = group.len();
+        for request in group {
+            env.note(ts24229("5.4.3.3"), || format!("goes to {}", request.request_uri));
+            out.push(Action::Forward {
+                context,
+                request: Box::new(request),
+                to: NextHop::AsRouted,
+                record_route: call.record_route.clone(),
+                within: None,
+                side: Side::Core,
+            });
+        }
+    }
+
+    /// A contact whose flow failed, or whose P-CSCF is silent, is as good as not registered
+    /// (TS 24.229 §5.4.3.3).
+    fn unreachable(
+        &self,
+        env: &mut Env<'_>,
+        context: ContextId,
+        response: &mut Response,
+        cause: Cause,
+    ) {
+        let Some(call) = self.calls.get(&context) else { return };
+        let silent = match cause {
+            Cause::Transport => true,
+            Cause::Timeout => call.method == Method::Invite,
+            Cause::Budget | Cause::Received => false,
+        };
+        if silent || response.status == 430 {
+            let was = response.status;
+            env.refuse(ts24229("5.4.3.3"), || format!("{was}: the contact cannot be reached"));
+            response.status = 480;
+            cscf_core::sip::reason_phrase(480).clone_into(&mut response.reason);
+        }
+    }
+
+    /// Adds the other form, tel or SIP, of the only identity the callee asserts
+    /// (TS 24.229 §5.4.3.3).
+    fn add_alias(&self, env: &mut Env<'_>, response: &mut Response) {
+        if response.status >= 300 {
+            return;
+        }
+        if let Some(alias) = self.alias(&response.headers.addresses(HeaderName::PAssertedIdentity))
+        {
+            env.note(ts24229("5.4.3.3"), || format!("adds the alias {alias}"));
+            response.headers.push(HeaderName::PAssertedIdentity, &format!("<{alias}>"));
+        }
+    }
+
+    /// The alias of the only asserted identity, if it is one of a user here.
+    pub(crate) fn alias<E>(&self, asserted: &Result<Vec<NameAddr>, E>) -> Option<String> {
+        let Ok([only]) = asserted.as_deref() else { return None };
+        let set = self.published.by_uri(&only.uri)?;
+        let key = cscf_core::registrar::identity_key(&only.uri)?;
+        let identity = set.identity(&key)?;
+        set.alias(identity).map(|alias| alias.uri.to_string())
+    }
+
+    /// The caller gave up: nobody else is tried (RFC 3261 §16.10).
+    pub(crate) fn cancelled(
+        &mut self,
+        env: &mut Env<'_>,
+        context: ContextId,
+        cancel: &Request,
+        out: &mut ScscfActions,
+    ) {
+        if let Some(call) = self.calls.get_mut(&context)
+            && !call.later.is_empty()
+        {
+            env.note(ts24229("5.4.3.3"), || "cancelled: nobody else is tried".to_owned());
+            call.later.clear();
+        }
+        let reason = cancel.headers.get(HeaderName::Reason).map(str::to_owned);
+        out.push(Action::Cancel { context, reason });
+    }
+
+    /// A request is over; its dialog too unless a 2xx confirmed it.
+    pub(crate) fn context_end(&mut self, context: ContextId) {
+        let Some(call) = self.calls.remove(&context) else { return };
+        if call.method == Method::Invite
+            && !call.confirmed
+            && let Some(dialog) = call.dialog
+        {
+            self.dialogs.remove(&dialog);
+        }
+    }
+}

@@ -249,7 +249,7 @@ impl<C: Copy> Session<C> {
         if let Some(leg) = self.leg_mut(&id)
             && let Some((_, ack)) = leg.ack.clone()
         {
-            return turn.out.push(Effect::Ack(Box::new(ack)));
+            return self.push_ack(turn, ack);
         }
         if let Some(leg) = self.leg_mut(&id) {
             leg.dialog.confirm(response);
@@ -289,17 +289,19 @@ impl<C: Copy> Session<C> {
         number: u32,
         answer: Option<String>,
     ) {
-        let skip = self.settings.skip_ack;
         let Some(leg) = self.leg_mut(id) else { return };
         let mut ack = leg.dialog.ack(number);
         if let Some(answer) = answer {
             ack.set_body("application/sdp", answer);
         }
-        if skip {
-            return;
-        }
         leg.ack = Some((number, ack.clone()));
-        turn.out.push(Effect::Ack(Box::new(ack)));
+        self.push_ack(turn, ack);
+    }
+
+    pub(super) fn push_ack(&self, turn: &mut Turn<'_, C>, ack: Request) {
+        if !self.settings.skip_ack {
+            turn.out.push(Effect::Ack(Box::new(ack)));
+        }
     }
 
     fn on_invite_failure(&mut self, turn: &mut Turn<'_, C>, response: &Response) {

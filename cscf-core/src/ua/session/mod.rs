@@ -10,6 +10,9 @@ mod leg;
 mod offers;
 mod within;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use super::accepted::Accepted;

@@ -162,7 +162,7 @@ impl<C: Copy> Session<C> {
             if let Some((number, ack)) = leg.ack.clone()
                 && number == cseq
             {
-                return turn.out.push(super::Effect::Ack(Box::new(ack)));
+                return self.push_ack(turn, ack);
             }
             leg.dialog.refresh_target(&response.headers);
             let taken = body.map(|body| leg.media.take_answer(body));

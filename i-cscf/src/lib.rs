@@ -5,6 +5,7 @@
 //! from outside the trust domain. It does no topology hiding and no transit routing.
 
 mod config;
+pub mod lab;
 mod register;
 mod select;
 mod session;

@@ -329,7 +329,7 @@ fn difference(before: &Message, after: &Message) -> String {
         text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()
     };
     let (old, new) = (lines(before), lines(after));
-    let mut left = new;
+    let mut left = new.clone();
     let mut out = String::new();
     for line in &old {
         match left.iter().position(|other| other == line) {
@@ -397,8 +397,7 @@ pub(super) fn ok_to_register(source: &str, user: &str, number: &str, expires: &s
         Contact: <sip:{source}>;expires={expires}
         Service-Route: <sip:orig-{user}@s1.ims.example:5060;lr>
         P-Associated-URI: <sip:{number}@ims.example;user=phone>, <tel:{number}>
-        P-Charging-Vector: icid-value=\"x\";orig-ioi=\"Type 1visited.example\";term-ioi=\"Type \
-            1ims.example\""
+        P-Charging-Vector: icid-value=\"x\";orig-ioi=\"Type 1visited.example\";term-ioi=\"Type 1ims.example\""
     )
 }
 

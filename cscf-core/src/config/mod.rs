@@ -3,6 +3,7 @@
 
 mod default;
 mod lab;
+mod nodes;
 mod problem;
 mod subscriber;
 mod tree;
@@ -11,6 +12,7 @@ mod write;
 pub use lab::{
     Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, read_lab,
 };
+pub use nodes::Start;
 pub use problem::{Problem, Problems, nearest, render};
 pub use subscriber::{Auth, Impu, SubscriberConfig, SubscriberTransport, read_subscriber};
 pub use tree::{Entry, Node, Position, Reader, Value, read_tree};

@@ -7,13 +7,13 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use super::pipe::TracePipe;
 use super::{Addresses, Clock, Host, Sink, log, raise_file_limit, stdin_closed, stop_signal};
-use crate::config::{Lab, NodeConfig, NodeRole, read_lab, render};
+use crate::config::{Lab, NodeConfig, NodeRole, Start, read_lab, render};
 use crate::engine::Node;
 use crate::ids::Seed;
 
@@ -23,17 +23,6 @@ pub const EXIT_OK: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// The exit code of a program that could not run.
 pub const EXIT_COULD_NOT_RUN: u8 = 2;
-
-/// What a node is told besides its lab when it is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Start {
-    /// The clock, for the epoch in Unix time.
-    pub clock: Clock,
-    /// The seed of all its tokens.
-    pub seed: Seed,
-    /// Whether somebody reads its trace.
-    pub tracing: bool,
-}
 
 /// Makes the node of a lab. The error says what in the lab does not fit.
 pub type Build = fn(&Lab, &NodeConfig, &Start) -> Result<Box<dyn Node>, String>;
@@ -54,6 +43,9 @@ pub struct Args {
     /// Build no trace at all.
     pub quiet: bool,
 }
+
+/// What stands for the built-in lab where a lab file is named.
+pub const BUILT_IN: &str = "builtin:default";
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,8 +145,10 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, String> {
 /// # Errors
 ///
 /// Everything that is wrong with it, with its places, ready to print.
-pub fn load_lab(path: Option<&std::path::Path>) -> Result<Lab, String> {
-    let Some(path) = path else { return Ok(Lab::default_lab()) };
+pub fn load_lab(path: Option<&Path>) -> Result<Lab, String> {
+    let Some(path) = path.filter(|path| *path != Path::new(BUILT_IN)) else {
+        return Ok(Lab::default_lab());
+    };
     let shown = path.display();
     let source = std::fs::read_to_string(path)
         .map_err(|fault| format!("the lab file {shown} cannot be read: {fault}"))?;
@@ -215,7 +209,8 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     let config = choose(&lab, role, args.node.as_deref())?;
     raise_file_limit();
     let clock = args.epoch_unix_ns.map_or_else(Clock::start, Clock::since_unix_ns);
-    let start = Start { clock, seed: fresh_seed()?, tracing: !args.quiet };
+    let start =
+        Start { seed: fresh_seed()?, unix_at_epoch: clock.unix_at_epoch(), tracing: !args.quiet };
     let pipe = if args.trace_json && !args.quiet {
         Some(TracePipe::start().map_err(|fault| format!("the trace cannot start: {fault}"))?)
     } else {

@@ -201,6 +201,7 @@ mod tests {
             let open_too = open(any).expect("opens");
             let alive = open_too.local_addr().expect("address");
             let waiting = Waiting::default();
+            socket.writable().await.expect("writable");
 
             let gone = waiting.send(&socket, (closed, Bytes::from_static(b"x")), 10);
             let back =

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use cscf_core::config::{Lab, NodeConfig, NodeRole};
 use cscf_core::host::json::from_json;
+use cscf_core::host::program::BUILT_IN;
 use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
@@ -199,10 +200,9 @@ fn spawn(
 ) -> io::Result<Node> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg0(config.role.as_str());
-    if let Some(file) = lab_file {
-        command.arg("--lab").arg(file);
-    }
     command
+        .arg("--lab")
+        .arg(lab_file.unwrap_or_else(|| Path::new(BUILT_IN)))
         .args(["--node", &config.name, "--child", "--trace-json"])
         .arg(format!("--epoch-unix-ns={epoch_unix_ns}"))
         .stdin(Stdio::piped())

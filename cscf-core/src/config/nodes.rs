@@ -1,0 +1,212 @@
+//! What the engine, the Diameter client and the HSS of a node are told, made from the lab. The roles'
+//! own configuration is made in their packages (`p_cscf::lab` and so on).
+
+use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, TimerValues};
+use super::subscriber::{Auth, Impu, SubscriberConfig};
+use crate::auth::Scheme;
+use crate::diameter::{ClientConfig, DiameterClient, LocalPeer, Timing};
+use crate::engine::{EngineLimits, Listen, Settings};
+use crate::hss::{
+    AkaAlgorithm, Credentials, HssConfig, HssNode, ImplicitSet, PrivateIdentity, Subscriber,
+};
+use crate::ids::Seed;
+use crate::ifc::PublicIdentity;
+use crate::time::{Duration, UnixTime};
+use crate::transaction::Timers;
+use crate::transport::Transport;
+use crate::transport::target::Hosts;
+
+/// What a node is told besides its lab when it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The seed of all its tokens.
+    pub seed: Seed,
+    /// Unix time at the epoch.
+    pub unix_at_epoch: UnixTime,
+    /// Whether somebody reads its trace.
+    pub tracing: bool,
+}
+
+impl Lab {
+    /// The settings of a node's engine.
+    ///
+    /// # Errors
+    ///
+    /// Timer values that cannot be.
+    pub fn settings(&self, node: &NodeConfig, start: &Start) -> Result<Settings, String> {
+        let listen = [Transport::Udp, Transport::Tcp]
+            .map(|transport| Listen {
+                transport,
+                addr: node.listen,
+                advertise: node.advertise.clone(),
+            })
+            .into();
+        Ok(Settings {
+            hosts: self.hosts(),
+            core: timers("core_timers", &self.core_timers)?,
+            air: timers("air_timers", &self.air_timers)?,
+            tracing: start.tracing,
+            unix_at_epoch: start.unix_at_epoch,
+            // The Diameter client keeps the time of a question; this only catches what it forgot.
+            limits: EngineLimits {
+                ask_for: self.cx_timeout + Duration::from_secs(1),
+                ..EngineLimits::default()
+            },
+            path_mtu: self.path_mtus(),
+            ..Settings::new(listen)
+        })
+    }
+
+    /// The names under which nodes are told to others, where these are no addresses.
+    #[must_use]
+    pub fn hosts(&self) -> Hosts {
+        let mut hosts = Hosts::new();
+        for node in self.nodes.iter().filter(|node| node.role != NodeRole::Hss) {
+            let (host, _) = &node.advertise;
+            if host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_err() {
+                hosts.add_addr(host, node.listen);
+            }
+        }
+        hosts
+    }
+
+    fn path_mtus(&self) -> crate::transport::size::PathMtu {
+        let mut out = crate::transport::size::PathMtu::default();
+        if let PathMtu::Known(bytes) = self.path_mtu {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            out.default = Some(bytes);
+            // An operator who writes another value means loopback as well.
+            if bytes != crate::transport::size::LOOPBACK_MTU {
+                out.peers.extend(self.nodes.iter().map(|node| (node.listen.ip(), bytes)));
+            }
+        }
+        out
+    }
+
+    /// Who a node is to its Diameter peers (RFC 6733 §6.3, §6.4): its name in the home domain.
+    #[must_use]
+    pub fn diameter_peer(&self, node: &NodeConfig, start: &Start) -> LocalPeer {
+        LocalPeer {
+            origin_host: format!("{}.{}", node.name, self.domain),
+            origin_realm: self.domain.clone(),
+            // Grows from start to start, as long as they are a second apart (RFC 6733 §8.16).
+            origin_state_id: u32::try_from(start.unix_at_epoch.0).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn diameter_timing(&self) -> Timing {
+        Timing { answer_within: self.cx_timeout, ..Timing::default() }
+    }
+
+    /// The Diameter client of an I- or S-CSCF. It is bound to the node's own address and port, so
+    /// that these name the node in every trace.
+    ///
+    /// # Errors
+    ///
+    /// The lab has no HSS.
+    pub fn diameter_client(
+        &self,
+        node: &NodeConfig,
+        start: &Start,
+    ) -> Result<DiameterClient, String> {
+        let hss = self
+            .node(NodeRole::Hss)
+            .ok_or_else(|| format!("{} needs an HSS, and the lab has none", node.name))?;
+        let config = ClientConfig {
+            us: self.diameter_peer(node, start),
+            destination_realm: self.domain.clone(),
+            destination_host: Some(format!("{}.{}", hss.name, self.domain)),
+            server: hss.listen,
+            local: node.listen,
+            timing: self.diameter_timing(),
+        };
+        Ok(DiameterClient::new(config, start.seed))
+    }
+
+    /// The HSS with the subscribers of the lab.
+    ///
+    /// # Errors
+    ///
+    /// Subscribers that cannot be, e.g. two with the same identity.
+    pub fn hss_node(&self, node: &NodeConfig, start: &Start) -> Result<HssNode, String> {
+        let config = HssConfig {
+            name: node.name.clone(),
+            us: self.diameter_peer(node, start),
+            home_domain: self.domain.clone(),
+            keep_server_name: false,
+            // By time: an HSS that starts again is ahead of every USIM it has met before.
+            sqn_scheme: Scheme::Time,
+            timing: self.diameter_timing(),
+            unix_at_epoch: start.unix_at_epoch,
+        };
+        let subscribers = self.subscribers.iter().map(|it| self.subscription(it)).collect();
+        HssNode::new(config, subscribers, start.seed).map_err(|fault| fault.to_string())
+    }
+
+    fn subscription(&self, subscriber: &SubscriberConfig) -> Subscriber {
+        let credentials = match &subscriber.auth {
+            Auth::Aka { k, opc, amf, sqn } => Credentials::Aka {
+                k: *k,
+                algorithm: AkaAlgorithm::MilenageOpc(*opc),
+                amf: *amf,
+                sqn: *sqn,
+            },
+            Auth::Digest { password, algorithms } => Credentials::Digest {
+                realm: self.domain.clone(),
+                password: password.clone(),
+                algorithms: algorithms.clone(),
+            },
+        };
+        let identity = |impu: &Impu| PublicIdentity {
+            identity: impu.uri.clone(),
+            barred: impu.barred,
+            ..PublicIdentity::default()
+        };
+        Subscriber {
+            private_identities: vec![PrivateIdentity {
+                impi: subscriber.impi.clone(),
+                credentials,
+            }],
+            implicit_sets: vec![ImplicitSet::of(subscriber.impus.iter().map(identity).collect())],
+            ..Subscriber::default()
+        }
+    }
+}
+
+fn timers(key: &str, values: &TimerValues) -> Result<Timers, String> {
+    Timers::new(values.t1, values.t2, values.t4).map_err(|fault| format!("{key}: {fault}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Start = Start { seed: Seed([0; 32]), unix_at_epoch: UnixTime(7), tracing: true };
+
+    #[test]
+    fn every_node_of_the_default_lab_can_be_made() {
+        let lab = Lab::default_lab();
+        for node in &lab.nodes {
+            match node.role {
+                NodeRole::Hss => {
+                    let hss = lab.hss_node(node, &START).expect("an HSS");
+                    assert_eq!(hss.name(), "hss");
+                }
+                NodeRole::Icscf | NodeRole::Pcscf | NodeRole::Scscf => {
+                    let settings = lab.settings(node, &START).expect("settings");
+                    assert_eq!(settings.listen.len(), 2);
+                    assert!(lab.diameter_client(node, &START).is_ok());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_advertised_name_leads_to_the_listening_address() {
+        let mut lab = Lab::default_lab();
+        lab.nodes[1].advertise = ("i1.ims.example".to_owned(), 4060);
+        let record = lab.hosts().records("i1.ims.example")[0];
+        assert_eq!((record.addr, record.port), (lab.nodes[1].listen.ip(), Some(4060)));
+        assert!(lab.hosts().records("127.0.0.1").is_empty());
+    }
+}

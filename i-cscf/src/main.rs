@@ -1,0 +1,12 @@
+//! The program `i-cscf`: one I-CSCF of a lab on real sockets.
+
+use std::process::ExitCode;
+
+use cscf_core::config::NodeRole;
+use cscf_core::host::program;
+
+fn main() -> ExitCode {
+    program::run(NodeRole::Icscf, |lab, node, start| {
+        Ok(Box::new(i_cscf::lab::node(lab, node, start)?))
+    })
+}

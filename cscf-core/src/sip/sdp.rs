@@ -203,16 +203,6 @@ fn bandwidth(lines: &[SdpLine], kind: &str) -> Option<u64> {
         .and_then(|(_, value)| value.trim().parse().ok())
 }
 
-fn set_direction(lines: &mut Vec<SdpLine>, order: &str, direction: Direction) {
-    let is_direction =
-        |line: &SdpLine| line.kind == 'a' && Direction::parse(line.value.as_str()).is_some();
-    let line = SdpLine::new('a', direction.as_str());
-    match lines.iter_mut().find(|line| is_direction(line)) {
-        Some(old) => *old = line,
-        None => insert(lines, order, line),
-    }
-}
-
 impl Sdp {
     /// A description with `v=`, `o=`, `s=`, `c=` and `t=` and no media.
     #[must_use]
@@ -468,7 +458,14 @@ impl Media {
 
     /// Changes the direction in its place, or adds it.
     pub fn set_direction(&mut self, direction: Direction) {
-        set_direction(&mut self.lines, MEDIA_ORDER, direction);
+        let old = self
+            .lines
+            .iter_mut()
+            .find(|it| it.kind == 'a' && Direction::parse(&it.value).is_some());
+        match old {
+            Some(old) => *old = SdpLine::new('a', direction.as_str()),
+            None => self.push('a', direction.as_str()),
+        }
     }
 
     /// The stream's bandwidth of a kind: `AS` in kbit/s, `TIAS` `RS` `RR` in bit/s.

@@ -84,7 +84,7 @@ impl Impi {
 /// separators gone, escapes undone, host in lower case, user part as it is (RFC 3261 §10.3).
 ///
 /// `sip:+1-555-0100@Home:5060;user=phone` becomes `sip:+15550100@home`. That identity and
-/// `tel:+15550100` are two keys; whoever looks up by one tries the other too, see [`Impu::aliases`].
+/// `tel:+15550100` are two keys; who looks up by one tries the other too, see [`Impu::aliases`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Impu(String);
 
@@ -161,8 +161,8 @@ impl Impu {
         self.0.strip_prefix("sip:")?.rsplit_once('@').map(|(_, domain)| domain)
     }
 
-    /// The global number it stands for (`+` and digits), if it is one: a tel URI, or a SIP URI whose
-    /// user part is one.
+    /// The global number it stands for (`+` and digits), if it is one: a tel URI, or a SIP URI
+    /// whose user part is one.
     #[must_use]
     pub fn global_number(&self) -> Option<&str> {
         Some(self.user()).filter(|user| is_global_number(user))
@@ -234,7 +234,7 @@ fn canonical_host(host: &str) -> String {
     }
 }
 
-/// What may stand bare in the user part of a key; the rest is escaped, so that a key is a URI again.
+/// What may stand bare in the user part of a key; the rest is escaped, so a key is a URI again.
 const fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')')

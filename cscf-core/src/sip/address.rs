@@ -68,8 +68,8 @@ impl<'a> Parts<'a> {
         Ok(Self { display, uri, uri_at, params, params_at, bracketed: true })
     }
 
-    /// A URI without brackets: what follows the first `;` belongs to the header, and `?` and `,` may
-    /// not stand in it (RFC 3261 §20).
+    /// A URI without brackets: what follows the first `;` belongs to the header, and `?` and `,`
+    /// may not stand in it (RFC 3261 §20).
     fn bare(text: &'a str, mut scan: Scan<'a>) -> Result<Self, SyntaxError> {
         let uri_at = scan.at();
         let uri = scan.take_while(|byte| !is_lws(byte) && byte != b';');

@@ -1,6 +1,6 @@
 //! Privacy (RFC 3323 §4.2, RFC 3325 §9.3), P-Served-User (RFC 5502, RFC 8498), History-Info indexes
-//! (RFC 7044) and caller preferences (RFC 3841). P-Asserted-Identity and its kin are plain addresses,
-//! see [`Headers::addresses`].
+//! (RFC 7044) and caller preferences (RFC 3841). P-Asserted-Identity and its kin are plain
+//! addresses, see [`Headers::addresses`].
 
 use super::address::NameAddr;
 use super::headers::Headers;

@@ -82,7 +82,7 @@ impl Framer {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole message; `None` if more bytes are needed. After an error there is nothing more.
+    /// The next whole message; `None` if more bytes are needed. Nothing follows an error.
     #[expect(clippy::should_implement_trait, reason = "it is no iterator: None is not the end")]
     pub fn next(&mut self) -> Option<Result<Bytes, FrameError>> {
         if self.done {
@@ -210,8 +210,8 @@ enum Length {
     Bad,
 }
 
-/// The Content-Length of a head. Two of them are an error even if they agree: where one message ends
-/// and the next begins may not depend on which one is read.
+/// The Content-Length of a head. Two of them are an error even if they agree: where one message
+/// ends and the next begins may not depend on which one is read.
 fn content_length(head: &[u8]) -> Length {
     let mut found = Length::Missing;
     let mut lines = head.split_inclusive(|byte| *byte == b'\n').peekable();

@@ -86,7 +86,10 @@ impl Headers {
 macro_rules! readers {
     ($($(#[$doc:meta])* $name:ident -> $result:ty { $($body:tt)* })*) => {
         impl Headers {
-            $($(#[$doc])* pub fn $name(&self) -> $result { let headers = self; readers!(@call headers $($body)*) })*
+            $($(#[$doc])* pub fn $name(&self) -> $result {
+                let headers = self;
+                readers!(@call headers $($body)*)
+            })*
         }
         impl Request {
             $($(#[$doc])* pub fn $name(&self) -> $result { self.headers.$name() })*

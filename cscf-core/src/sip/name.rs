@@ -171,7 +171,10 @@ impl HeaderName {
 }
 
 fn is_compact(name: HeaderName, text: &[u8]) -> bool {
-    matches!((text, name.compact()), ([letter], Some(compact)) if letter.to_ascii_lowercase() == compact)
+    match (text, name.compact()) {
+        ([letter], Some(compact)) => letter.to_ascii_lowercase() == compact,
+        _ => false,
+    }
 }
 
 /// The slot of a name: its length and first letter decide, so that a lookup compares one or two

@@ -194,7 +194,8 @@ mod tests {
         let mut headers = Headers::new();
         headers.push(
             HeaderName::PAccessNetworkInfo,
-            "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=0010100010000001, IEEE-802.11;np;i-wlan-node-id=\"a\"",
+            "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=0010100010000001, \
+             IEEE-802.11;np;i-wlan-node-id=\"a\"",
         );
         let list = headers.access_network_info().expect("parses");
         assert_eq!(

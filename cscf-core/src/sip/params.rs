@@ -201,7 +201,7 @@ fn quoted_if_needed(value: &str) -> String {
     if bare { value.to_owned() } else { quote(value) }
 }
 
-/// A bare value is more than a token in practice: hosts, IPv6 addresses, URIs of charging functions.
+/// A bare value is more than a token in practice: hosts, IPv6 addresses, URIs.
 const fn is_value_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'<' | b'>' | b'\\')
 }

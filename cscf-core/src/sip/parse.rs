@@ -63,8 +63,8 @@ const fn flaw(offset: usize, reason: &'static str) -> Flaw {
 /// Reads one message. Leading CRLFs are skipped (RFC 3261 §7.5); bytes behind Content-Length are
 /// discarded (datagrams, §18.3). A bare LF ends a line too, and leaves as CRLF.
 ///
-/// This is the structure only (start line, header lines, body length); whether the mandatory headers
-/// are there and right is [`super::read`]'s question.
+/// This is the structure only (start line, header lines, body length); whether the mandatory
+/// headers are there and right is [`super::read`]'s question.
 ///
 /// # Errors
 ///

@@ -223,8 +223,9 @@ mod tests {
     use crate::sip::sdp::Sdp;
 
     const BODY: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 1 RTP/AVP 0\r\n\
-        a=curr:qos local sendrecv\r\na=curr:qos remote none\r\na=des:qos mandatory local sendrecv\r\n\
-        a=des:qos mandatory remote sendrecv\r\na=conf:qos remote sendrecv\r\na=curr:sec e2e none\r\n";
+        a=curr:qos local sendrecv\r\na=curr:qos remote none\r\n\
+        a=des:qos mandatory local sendrecv\r\na=des:qos mandatory remote sendrecv\r\n\
+        a=conf:qos remote sendrecv\r\na=curr:sec e2e none\r\n";
 
     #[test]
     fn preconditions_are_read_edited_and_written() {

@@ -137,8 +137,8 @@ impl Direction {
         matches!(self, Self::RecvOnly | Self::SendRecv)
     }
 
-    /// What both sides allow, from `self`'s point of view: `self` and the other's direction reversed
-    /// (RFC 3264 §6.1).
+    /// What both sides allow, from `self`'s point of view: `self` and the other's direction
+    /// reversed (RFC 3264 §6.1).
     #[must_use]
     pub const fn answered_by(self, other: Self) -> Self {
         let sends = self.sends() && other.receives();

@@ -1,7 +1,7 @@
 use super::*;
 
-const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nb=AS:49\r\nt=0 0\r\n\
-    m=audio 50000 RTP/AVP 97 98\r\nb=AS:49\r\nb=RS:612\r\na=rtpmap:97 AMR-WB/16000\r\n\
+const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nb=AS:49\r\n\
+    t=0 0\r\nm=audio 50000 RTP/AVP 97 98\r\nb=AS:49\r\nb=RS:612\r\na=rtpmap:97 AMR-WB/16000\r\n\
     a=fmtp:97 mode-change-capability=2;max-red=220\r\na=rtpmap:98 AMR/8000/1\r\na=ptime:20\r\n\
     a=sendrecv\r\nm=video 0 RTP/AVP 31\r\nc=IN IP6 ::1\r\na=inactive\r\n";
 
@@ -51,8 +51,8 @@ fn edits_stay_where_they_belong() {
     audio.push_attribute("maxptime", "240");
     assert_eq!(audio.remove_attribute("ptime"), 1);
     sdp.media[1].set_port(4000);
-    let expected = "v=0\r\no=- 1 2 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nb=AS:49\r\nt=0 0\r\n\
-        m=audio 50000 RTP/AVP 98\r\nb=AS:49\r\nb=RS:612\r\nb=RR:1837\r\na=rtpmap:98 AMR/8000/1\r\n\
+    let expected = "v=0\r\no=- 1 2 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nb=AS:49\r\n\
+        t=0 0\r\nm=audio 50000 RTP/AVP 98\r\nb=AS:49\r\nb=RS:612\r\nb=RR:1837\r\na=rtpmap:98 AMR/8000/1\r\n\
         a=sendonly\r\na=maxptime:240\r\nm=video 4000 RTP/AVP 31\r\nc=IN IP6 ::1\r\na=inactive\r\n";
     assert_eq!(sdp.to_string(), expected);
 }

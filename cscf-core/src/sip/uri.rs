@@ -64,8 +64,8 @@ impl Uri {
     ///
     /// # Errors
     ///
-    /// [`UriError`] when `host` is neither a name nor an address (an IPv6 address in brackets), with
-    /// or without `:port`.
+    /// [`UriError`] when `host` is neither a name nor an address (an IPv6 address in brackets),
+    /// with or without `:port`.
     pub fn sip(user: Option<&str>, host: &str) -> Result<Self, UriError> {
         let mut uri = SipUri::parse(host, false)?;
         uri.user = user.map(|user| encode(user, is_user_byte).into_owned());
@@ -169,8 +169,8 @@ impl Uri {
         self.params().get(name)
     }
 
-    /// Sets a URI parameter, escaping what needs it; an empty value makes a flag. Other schemes stay
-    /// as they are.
+    /// Sets a URI parameter, escaping what needs it; an empty value makes a flag. Other schemes
+    /// stay as they are.
     pub fn set_param(&mut self, name: &str, value: &str) {
         let params = match self {
             Self::Sip(uri) => &mut uri.params,

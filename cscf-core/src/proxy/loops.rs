@@ -110,7 +110,7 @@ mod tests {
         let mark = guard.fingerprint(&first);
         assert_eq!(guard.passage(&first, mark, own), Passage::First);
 
-        let mut back = first.clone();
+        let mut back = first;
         let branch = guard.branch("z9hG4bK0-77", mark);
         let via = Via::new("UDP", "s1.ims.example", None, &branch);
         back.headers.push_front(HeaderName::Via, &via.to_string());

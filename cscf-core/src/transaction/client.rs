@@ -118,10 +118,10 @@ impl Client {
                 self.state = Terminated;
             }
             Trying { request, resend, .. } => {
-                Resend::fire(resend, request, now, out, |wait| timers.doubled(wait))
+                Resend::fire(resend, request, now, out, |wait| timers.doubled(wait));
             }
             Proceeding { request, resend, .. } => {
-                Resend::fire(resend, request, now, out, |_| timers.t2())
+                Resend::fire(resend, request, now, out, |_| timers.t2());
             }
             Completed { linger_until } if *linger_until <= now => self.state = Terminated,
             Completed { .. } | Terminated => {}

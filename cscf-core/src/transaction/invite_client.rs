@@ -152,7 +152,7 @@ impl InviteClient {
             }
             // Timer A has no upper limit but timer B (§17.1.1.2).
             Calling { request, resend, .. } => {
-                Resend::fire(resend, request, now, out, |wait| wait * 2)
+                Resend::fire(resend, request, now, out, |wait| wait * 2);
             }
             Accepted { linger_until } | Completed { linger_until, .. } if *linger_until <= now => {
                 self.state = Terminated;

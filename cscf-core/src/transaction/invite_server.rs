@@ -165,7 +165,7 @@ impl InviteServer {
                 self.state = Terminated;
             }
             Completed { response, resend, .. } => {
-                Resend::fire(resend, response, now, out, |wait| timers.doubled(wait))
+                Resend::fire(resend, response, now, out, |wait| timers.doubled(wait));
             }
             Accepted { linger_until } | Confirmed { linger_until } if *linger_until <= now => {
                 self.state = Terminated;

@@ -1,6 +1,6 @@
 //! Which transaction a message belongs to (RFC 3261 §17.1.3, §17.2.3).
 //!
-//! A key is a 128-bit SipHash of what must be equal, keyed from the node's seed: nothing is
+//! A key is a 128-bit `SipHash` of what must be equal, keyed from the node's seed: nothing is
 //! allocated, and nobody without the seed can make two keys meet.
 
 use std::hash::Hasher;

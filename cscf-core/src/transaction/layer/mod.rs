@@ -10,7 +10,7 @@ mod tests;
 
 use super::key::has_rfc3261_branch;
 use super::{
-    Client, Effect, InviteClient, InviteServer, InviteServerState, Key, KeyError, Keys, Refused,
+    Client, Effect, InviteClient, InviteServer, InviteServerState, KeyError, Keys, Refused,
     Reliability, Server, Timers, Trying, cancel_of,
 };
 use crate::ids::Seed;
@@ -122,7 +122,11 @@ impl TransactionLayer {
         if self.table.server_count >= self.settings.servers_max {
             return Ok(ServerEvent::Full);
         }
-        let (id, merged) = self.open_server(now, key, request, flow, timers, out);
+        let machine = self.server_machine(now, request, flow.transport.into(), timers);
+        let id = self.table.insert(key, machine, flow, timers);
+        let merged = self.note_merged(id.index, request);
+        self.settle(id.index, None, out);
+        let id = ServerId(id);
         Ok(match target {
             Some(target) => ServerEvent::Cancel(id, target),
             None if merged => ServerEvent::Merged(id),
@@ -221,15 +225,13 @@ impl TransactionLayer {
             return Err(StartError::Full);
         }
         let (bytes, reliability) = (request.to_bytes(), Reliability::from(flow.transport));
-        let mut effects = std::mem::take(&mut self.effects);
+        let effects = &mut self.effects;
         let machine = if request.method == Method::Invite {
-            let it = InviteClient::start(now, bytes, reliability, timers, &mut effects);
-            Machine::InviteClient(it)
+            Machine::InviteClient(InviteClient::start(now, bytes, reliability, timers, effects))
         } else {
-            Machine::Client(Client::start(now, bytes, reliability, timers, &mut effects))
+            Machine::Client(Client::start(now, bytes, reliability, timers, effects))
         };
         let id = self.table.insert(key, machine, flow, timers);
-        self.effects = effects;
         self.settle(id.index, None, out);
         Ok(ClientId(id))
     }
@@ -357,33 +359,25 @@ impl TransactionLayer {
         })
     }
 
-    fn open_server(
+    /// Starts the machine of a new request, its effects in `self.effects`.
+    fn server_machine(
         &mut self,
         now: Instant,
-        key: Key,
         request: &Request,
-        flow: Flow,
+        reliability: Reliability,
         timers: &Timers,
-        out: &mut Outbox,
-    ) -> (ServerId, bool) {
-        let reliability = Reliability::from(flow.transport);
+    ) -> Machine {
         let trying = || request.reply(100).to_bytes();
-        let mut effects = std::mem::take(&mut self.effects);
-        let machine = if request.method == Method::Invite {
-            let trying = match self.settings.trying_after {
-                None => Trying::Never,
-                Some(Duration::ZERO) => Trying::Now(trying()),
-                Some(after) => Trying::At(now + after, trying()),
-            };
-            Machine::InviteServer(InviteServer::start(trying, reliability, &mut effects))
-        } else {
-            Machine::Server(Server::start(now, trying(), reliability, timers, &mut effects))
+        if request.method != Method::Invite {
+            let it = Server::start(now, trying(), reliability, timers, &mut self.effects);
+            return Machine::Server(it);
+        }
+        let trying = match self.settings.trying_after {
+            None => Trying::Never,
+            Some(Duration::ZERO) => Trying::Now(trying()),
+            Some(after) => Trying::At(now + after, trying()),
         };
-        let id = self.table.insert(key, machine, flow, timers);
-        let merged = self.note_merged(id.index, request);
-        self.effects = effects;
-        self.settle(id.index, None, out);
-        (ServerId(id), merged)
+        Machine::InviteServer(InviteServer::start(trying, reliability, &mut self.effects))
     }
 
     /// Counts the copies of a request; says whether this is not the first.

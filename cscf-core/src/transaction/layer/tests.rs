@@ -384,6 +384,6 @@ fn a_request_without_a_via_has_no_transaction() {
 fn a_lingering_transaction_takes_200_bytes_beside_its_response() {
     let table = table::SLOT_BYTES + Wheel::<u32>::BYTES_EACH;
     // A hash table is between 7/16 and 7/8 full: two places of key and index, and their marks.
-    let map = 2 * (size_of::<(Key, u32)>() + 1);
+    let map = 2 * (size_of::<(super::super::Key, u32)>() + 1);
     assert!(table <= 200, "{table} bytes and {map} for the key");
 }

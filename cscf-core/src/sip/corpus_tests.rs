@@ -239,7 +239,7 @@ fn damaged_messages_neither_panic_nor_change_on_their_way_through() {
     let all: Vec<Bytes> = manifest().iter().map(|entry| bytes_of(&entry.file)).collect();
     let mut damage = Damage(0x5EED_0001);
     let (mut taken, mut refused) = (0_u32, 0_u32);
-    for round in 0..30_000_usize {
+    for round in 0..20_000_usize {
         let mut bytes = all[round % all.len()].to_vec();
         let other = &all[damage.below(all.len())];
         for _ in 0..=damage.below(2) {

@@ -52,7 +52,8 @@ fn edits_stay_where_they_belong() {
     assert_eq!(audio.remove_attribute("ptime"), 1);
     sdp.media[1].set_port(4000);
     let expected = "v=0\r\no=- 1 2 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nb=AS:49\r\n\
-        t=0 0\r\nm=audio 50000 RTP/AVP 98\r\nb=AS:49\r\nb=RS:612\r\nb=RR:1837\r\na=rtpmap:98 AMR/8000/1\r\n\
+        t=0 0\r\nm=audio 50000 RTP/AVP 98\r\nb=AS:49\r\nb=RS:612\r\n\
+        b=RR:1837\r\na=rtpmap:98 AMR/8000/1\r\n\
         a=sendonly\r\na=maxptime:240\r\nm=video 4000 RTP/AVP 31\r\nc=IN IP6 ::1\r\na=inactive\r\n";
     assert_eq!(sdp.to_string(), expected);
 }

@@ -25,12 +25,12 @@ mod tokens;
 
 use std::collections::BTreeMap;
 
-use cscf_core::clause::{Clause, own, rfc3261, ts24229};
+use cscf_core::clause::{Clause, own, ts24229};
 use cscf_core::dialog::field;
 use cscf_core::role::{
     Action, Actions, Answered, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role, Side,
 };
-use cscf_core::sip::{HeaderName, Method, Request, Uri, reason_phrase};
+use cscf_core::sip::{HeaderName, Method, Request, reason_phrase};
 use cscf_core::time::Duration;
 use cscf_core::transport::{Flow, FlowEvent, Transport};
 
@@ -122,15 +122,6 @@ impl Pcscf {
         }
     }
 
-    /// Whether this URI names the node itself and nobody behind it.
-    fn is_own_address(&self, uri: &str) -> bool {
-        let Some((host, port)) = host_port(uri) else { return false };
-        let own = format!("sip:{}", self.config.uri);
-        host_port(&own).is_some_and(|own| own == (host, port))
-            && token_of(uri).is_none()
-            && Uri::parse(uri).is_ok_and(|uri| uri.user().is_none())
-    }
-
     /// Answers, and keeps why.
     fn refuse(
         env: &mut Env<'_>,
@@ -165,27 +156,6 @@ impl Pcscf {
         let mut response = incoming.request.response(503, reason_phrase(503));
         response.headers.push(HeaderName::RetryAfter, &retry_after.to_string());
         out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
-    }
-
-    /// OPTIONS to the node itself is a keep-alive; it is answered whoever asks (RFC 3261 §11).
-    fn answer_ping(
-        &self,
-        env: &mut Env<'_>,
-        incoming: &Incoming,
-        out: &mut Actions<Timer>,
-    ) -> bool {
-        let request = &incoming.request;
-        if request.method != Method::Options || !self.is_own_address(&request.request_uri) {
-            return false;
-        }
-        if let Some(retry_after) = self.config.overload {
-            Self::refuse_overloaded(env, out, incoming, retry_after);
-            return true;
-        }
-        env.note(rfc3261("11.2"), || "OPTIONS to this node itself: 200".to_owned());
-        let response = request.response(200, reason_phrase(200));
-        out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
-        true
     }
 
     /// Removes a UE. Its dialogs stay a while for the network's last BYE and NOTIFY.
@@ -251,9 +221,6 @@ impl Role for Pcscf {
     type Timer = Timer;
 
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<Timer>) {
-        if self.answer_ping(env, &incoming, out) {
-            return;
-        }
         let trusted = self.config.trusts(incoming.flow.remote);
         match (trusted, incoming.request.method == Method::Register) {
             (false, true) => self.register_from_ue(env, incoming, out),
@@ -341,12 +308,6 @@ fn token_of(address: &str) -> Option<Token> {
     let uri = field::uri_of(address);
     let rest = uri.split_once(':').map(|(_, rest)| rest)?;
     Token::parse(rest.split_once('@')?.0)
-}
-
-/// Host in lower case and port (5060 if none) of a SIP URI.
-fn host_port(uri: &str) -> Option<(String, u16)> {
-    let uri = Uri::parse(field::uri_of(uri)).ok()?;
-    Some((uri.host()?.to_ascii_lowercase(), uri.port().unwrap_or(5060)))
 }
 
 /// Whether the request asks for an emergency service (RFC 5031 §4.2).

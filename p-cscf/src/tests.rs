@@ -3,6 +3,7 @@
 //! `{U1}`, `{D1}`, `{R1}`, `{I1}` (icid) in the order they appear.
 
 mod calls;
+mod engine;
 mod originating;
 mod reg_event;
 mod register;
@@ -343,7 +344,7 @@ fn difference(before: &Message, after: &Message) -> String {
     out
 }
 
-fn wire(text: &str) -> Bytes {
+pub(super) fn wire(text: &str) -> Bytes {
     let lines: Vec<&str> = text.trim().lines().map(str::trim).collect();
     Bytes::from(lines.join("\r\n") + "\r\n\r\n")
 }

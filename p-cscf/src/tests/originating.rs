@@ -195,20 +195,6 @@ fn a_silent_s_cscf_sends_the_ue_to_a_new_registration() {
     );
 }
 
-/// RC-503 (OPTIONS ping), TS 24.229 has no part in it.
-#[test]
-fn a_ping_of_the_node_itself_is_answered_for_anybody() {
-    let ping = "OPTIONS sip:p1.visited.example SIP/2.0
-        Via: SIP/2.0/UDP 10.1.0.1:5060;branch=z9hG4bK2
-        CSeq: 1 OPTIONS";
-    let mut bench = bench();
-    for source in [ALICE, BOB, CORE] {
-        check(&bench.request(source, ping).1, "reply 200");
-    }
-    bench.command(Command::Overload(Some(3)));
-    check(&bench.request(BOB, ping).1, "reply 503\n+ Retry-After: 3");
-}
-
 /// The dialog table has an end, and names are not kept at any length.
 #[test]
 fn a_ue_cannot_grow_the_dialog_table() {

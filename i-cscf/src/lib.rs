@@ -64,10 +64,10 @@ impl Icscf {
         Self { config, pending: BTreeMap::new(), asks: BTreeMap::new() }
     }
 
-    /// The number of requests in its hands; zero when nothing is going on.
+    /// What it still holds, by name; all zero when nothing is going on.
     #[must_use]
-    pub fn pending_count(&self) -> usize {
-        self.pending.len()
+    pub fn remainders(&self) -> Vec<(&'static str, usize)> {
+        vec![("requests", self.pending.len()), ("questions", self.asks.len())]
     }
 
     fn ask(
@@ -120,27 +120,6 @@ impl Role for Icscf {
                 pass_up(context, branch, response, out);
             }
         }
-    }
-
-    /// A cancelled INVITE that still waits for the HSS is answered here; nothing was forwarded.
-    fn on_cancel(
-        &mut self,
-        env: &mut Env<'_>,
-        context: ContextId,
-        cancel: &Request,
-        out: &mut IcscfActions,
-    ) {
-        if let Some(Pending::Session(locating)) = self.pending.get(&context)
-            && locating.is_asking()
-        {
-            let why = "cancelled before the HSS said where the user is";
-            let refusal = Refusal::new(487, "5.3.2.1", why);
-            refuse(env, context, locating.request(), refusal, out);
-            self.pending.remove(&context);
-            return;
-        }
-        let reason = cancel.headers.get(HeaderName::Reason).map(str::to_owned);
-        out.push(Action::Cancel { context, reason });
     }
 
     fn on_context_end(&mut self, context: ContextId) {

@@ -27,21 +27,8 @@ const UNTRUSTED: [HeaderName; 7] = [
 pub(crate) struct Locating {
     request: Request,
     lir: Lir,
-    asking: bool,
     tried: Vec<String>,
     answered: bool,
-}
-
-impl Locating {
-    /// Whether the HSS has not yet answered.
-    pub(crate) const fn is_asking(&self) -> bool {
-        self.asking
-    }
-
-    /// The request as it came, without what an untrusted peer may not say.
-    pub(crate) const fn request(&self) -> &Request {
-        &self.request
-    }
 }
 
 impl Icscf {
@@ -81,7 +68,7 @@ impl Icscf {
         }
         env.note(ts24229("5.3.2.1"), || format!("asks the HSS who serves {}", lir.impu));
         let question = CxRequest::Lir(lir.clone());
-        let locating = Locating { request, lir, asking: true, tried: Vec::new(), answered: false };
+        let locating = Locating { request, lir, tried: Vec::new(), answered: false };
         self.pending.insert(context, Pending::Session(Box::new(locating)));
         self.ask(env, context, question, out);
     }
@@ -120,7 +107,6 @@ impl Icscf {
         out: &mut IcscfActions,
     ) {
         let Some(Pending::Session(locating)) = self.pending.get_mut(&context) else { return };
-        locating.asking = false;
         let chosen = judge(answer).and_then(|answer| match answer.server_name {
             Some(name) => Ok(name),
             None => {
@@ -187,7 +173,6 @@ impl Icscf {
         if self.config.restoration && !locating.answered {
             env.note(own("restoration"), || format!("{scscf} {what}: chooses another S-CSCF"));
             locating.lir.capabilities = true;
-            locating.asking = true;
             let question = CxRequest::Lir(locating.lir.clone());
             return self.ask(env, context, question, out);
         }

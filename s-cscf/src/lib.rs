@@ -108,10 +108,12 @@ impl Scscf {
         &self.owner.published
     }
 
-    /// Whether it keeps no state at all: nobody registered, no challenge, no request, no dialog.
+    /// What it still holds, by name; all zero when nobody is registered and nothing is going on.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.owner.is_idle() && self.sessions.is_idle()
+    pub fn remainders(&self) -> Vec<(&'static str, usize)> {
+        let mut list = self.owner.remainders();
+        list.extend(self.sessions.remainders());
+        list
     }
 
     /// Lets the sessions hear which users went.

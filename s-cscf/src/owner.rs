@@ -96,14 +96,15 @@ impl RegistrationOwner {
         }
     }
 
-    /// Whether nothing at all is kept.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.sets.is_empty()
-            && self.set_of.is_empty()
-            && self.challenges.is_empty()
-            && self.jobs.is_empty()
-            && self.subscriptions.is_empty()
-            && self.published.is_empty()
+    /// What is kept, by name.
+    pub(crate) fn remainders(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("registrations", self.sets.len()),
+            ("published identities", self.published.len()),
+            ("challenges", self.challenges.len()),
+            ("questions", self.jobs.len()),
+            ("subscriptions", self.subscriptions.len()),
+        ]
     }
 
     /// The set that this identity belongs to.

@@ -85,13 +85,9 @@ impl Subscriptions {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.by_set.is_empty() && self.sent.is_empty()
-    }
-
-    /// The number of subscriptions.
+    /// The number of subscriptions, those that only wait for their last NOTIFY's answer included.
     pub(crate) fn len(&self) -> usize {
-        self.list.len()
+        self.list.len() + self.sent.values().filter(|its| !self.list.contains_key(*its)).count()
     }
 
     /// Forgets the subscriptions to a set without telling the subscribers.
@@ -155,7 +151,7 @@ impl RegistrationOwner {
         env: &mut Env<'_>,
         request: &Request,
     ) -> Result<(SetId, Duration, Dialog), Refusal> {
-        if self.subscriptions.len() >= self.config.subscriptions_max {
+        if self.subscriptions.list.len() >= self.config.subscriptions_max {
             let refusal = Refusal::by(503, own("subscriptions_max"), "too many subscriptions");
             return Err(refusal.with(HeaderName::RetryAfter, "60"));
         }

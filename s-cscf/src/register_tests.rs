@@ -334,7 +334,7 @@ fn a_negative_or_missing_answer_of_the_hss_refuses() {
         let mut bench = Bench::new();
         let out = bench.register(&unchallenged("no"), &contact(600));
         assert_eq!(status(&bench.answer(asked(&out).0, answer)), expected);
-        assert!(bench.scscf.is_idle());
+        assert!(bench.is_idle());
     }
     let saa = |result| {
         let charging_ccf = None;
@@ -350,7 +350,7 @@ fn a_negative_or_missing_answer_of_the_hss_refuses() {
         let challenge = bench.challenged("no");
         let out = bench.register(&super::testing::answer(&challenge, &XRES, "yes"), &contact(600));
         assert_eq!(status(&bench.answer(asked(&out).0, answer)), expected);
-        assert!(bench.scscf.is_idle());
+        assert!(bench.is_idle());
     }
 }
 
@@ -399,7 +399,7 @@ fn a_wrong_response_is_refused_without_keys() {
     assert_eq!(status(&out), 403);
     assert!(!replied(&out).headers.contains(HeaderName::WwwAuthenticate));
     assert_eq!(sar(&out).assignment_type, AssignmentType::AuthenticationFailure);
-    assert!(bench.scscf.is_idle());
+    assert!(bench.is_idle());
 }
 
 /// S-AUT-020
@@ -419,7 +419,7 @@ fn a_wrong_mac_is_challenged_once_more_and_then_refused() {
     let out = bench.register(&refused(&second), &contact(600));
     assert_eq!(status(&out), 403);
     assert_eq!(sar(&out).assignment_type, AssignmentType::AuthenticationFailure);
-    assert!(bench.scscf.is_idle());
+    assert!(bench.is_idle());
 }
 
 /// S-AUT-030
@@ -456,7 +456,7 @@ fn a_challenge_nobody_answers_is_forgotten_and_told() {
     let challenge = bench.challenged("no");
     let out = bench.fire(Timer::AwaitAuth(IMPI.into()), Duration::from_secs(240));
     assert_eq!(sar(&out).assignment_type, AssignmentType::AuthenticationTimeout);
-    assert!(bench.scscf.is_idle());
+    assert!(bench.is_idle());
     let out = bench.register(&answer(&challenge, &XRES, "yes"), &contact(600));
     assert_eq!(status(&out), 500);
 }
@@ -485,7 +485,7 @@ fn aka_without_security_agreement_is_the_labs_choice() {
     let out = bench.register(&answer(&challenge, &XRES, "ip-assoc-pending"), &contact(600));
     assert_eq!(status(&out), 403);
     assert!(bench.refusal().contains("security agreement"));
-    assert!(bench.scscf.is_idle());
+    assert!(bench.is_idle());
 }
 
 /// S-REG-010c, S-REG-340
@@ -580,7 +580,7 @@ fn the_user_takes_its_contact_away() {
             values(replied(&out), HeaderName::Contact),
             ["<sip:10.0.0.1:5060>;+g.3gpp.smsip;audio;expires=0"]
         );
-        assert!(bench.scscf.is_idle());
+        assert!(bench.is_idle());
     }
 }
 
@@ -623,7 +623,7 @@ fn the_hss_ends_a_registration() {
         action,
         Action::AnswerDemand { demand: DemandId(1), result: CxResult::Success }
     )));
-    assert!(bench.scscf.is_idle());
+    assert!(bench.is_idle());
 }
 
 /// S-DRG-080
@@ -647,7 +647,7 @@ fn a_registration_ends_with_its_time() {
     bench.registered();
     let out = bench.fire(Timer::Expiry(1), Duration::from_secs(600_000));
     assert_eq!(sar(&out).assignment_type, AssignmentType::TimeoutDeregistration);
-    assert!(bench.scscf.is_idle());
+    assert!(bench.is_idle());
 }
 
 /// S-DRG-100
@@ -660,7 +660,7 @@ fn the_operator_takes_one_contact_away() {
     let command = Command::Deregister { impi: IMPI.into(), contact, event };
     let out = bench.act(|scscf, env, out| scscf.on_command(env, command, out));
     assert_eq!(sar(&out).assignment_type, AssignmentType::AdministrativeDeregistration);
-    assert!(bench.scscf.is_idle());
+    assert!(bench.is_idle());
 }
 
 /// S-REG-330

@@ -108,9 +108,9 @@ impl Sessions {
         }
     }
 
-    /// Whether nothing is kept.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.dialogs.is_empty()
+    /// What is kept, by name.
+    pub(crate) fn remainders(&self) -> Vec<(&'static str, usize)> {
+        vec![("requests", self.calls.len()), ("dialogs", self.dialogs.len())]
     }
 
     /// Forgets the dialogs of a user that is no longer registered with this token.
@@ -274,8 +274,8 @@ impl Sessions {
         }
     }
 
-    /// One of several branches answered: a 2xx or 6xx ends the others, the last failure brings the
-    /// next contacts (RFC 3261 §16.7, TS 24.229 §5.4.3.3).
+    /// A branch to a contact answered: a 2xx or 6xx ends the search (the engine cancels the others),
+    /// the last failure brings the next contacts (RFC 3261 §16.7, TS 24.229 §5.4.3.3).
     fn branch_answered(
         &mut self,
         env: &mut Env<'_>,
@@ -287,18 +287,7 @@ impl Sessions {
         let Some(call) = self.calls.get_mut(&context) else { return };
         if response.is_success() || response.status >= 600 {
             call.later.clear();
-            if first_final && call.open > 0 && call.method == Method::Invite {
-                let reason = if response.is_success() {
-                    "SIP;cause=200;text=\"Call completed elsewhere\"".to_owned()
-                } else {
-                    format!("SIP;cause={}", response.status)
-                };
-                env.note(ts24229("5.4.3.3"), || format!("{}: ends the others", response.status));
-                out.push(Action::Cancel { context, reason: Some(reason) });
-            }
-            return;
-        }
-        if first_final && call.open == 0 {
+        } else if first_final && call.open == 0 {
             self.try_next(env, context, out);
         }
     }

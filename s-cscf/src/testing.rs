@@ -196,6 +196,11 @@ impl Bench {
         replied(&out).clone()
     }
 
+    /// Whether the S-CSCF keeps nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.scscf.remainders().iter().all(|(_, count)| *count == 0)
+    }
+
     pub(crate) fn refusal(&self) -> &str {
         let last = self.notes.iter().rev().find(|note| note.refusal);
         last.map_or("", |note| &note.text)

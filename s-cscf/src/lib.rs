@@ -9,6 +9,7 @@ mod challenge;
 mod charging;
 mod config;
 mod deregister;
+pub mod lab;
 mod originating;
 mod owner;
 mod refusal;

@@ -4,6 +4,7 @@ pub mod builtin;
 pub mod conformance;
 pub mod lab;
 pub mod report;
+pub mod run;
 pub mod script;
 pub mod ue;
 pub mod up;

@@ -87,11 +87,25 @@ impl<'a> Ladder<'a> {
             self.explain(&event.node, &notes);
         }
         let to = self.name(&wire.remote);
+        if to == *event.node {
+            return self.own_hop(event, &label(wire), &notes);
+        }
         let arrow = self.arrow(&event.node, &to, &label(wire));
         let clauses = if self.style.explain { String::new() } else { clauses(&notes) };
         let time = self.time(event.at);
         let line = format!("{time} {arrow}{}", self.dim(&clauses));
         let _ = writeln!(self.out, "{}", line.trim_end());
+    }
+
+    /// A message of a node to itself, e.g. an S-CSCF that serves both ends: no arrow, its words.
+    fn own_hop(&mut self, event: &TraceEvent, label: &str, notes: &[Note]) {
+        let time = self.time(event.at);
+        let clauses = if self.style.explain { String::new() } else { clauses(notes) };
+        let clauses = self.dim(&clauses);
+        let node = &event.node;
+        let text =
+            format!("{time} {}  @ {node} to itself: {label}  {clauses}", self.lifelines(None));
+        let _ = writeln!(self.out, "{}", text.trim_end());
     }
 
     fn fault(&mut self, event: &TraceEvent, action: &str, wire: &Wire) {
@@ -163,8 +177,11 @@ impl<'a> Ladder<'a> {
                 put(index, '-');
             }
             let room = right.saturating_sub(left).saturating_sub(2);
+            // Where the whole label does not fit, the code alone says enough.
+            let short = label.split(' ').next().unwrap_or(label);
+            let label = if label.chars().count() <= room { label } else { short };
             let text: Vec<char> = label.chars().take(room).collect();
-            let begin = left + (right.saturating_sub(left) - text.len().min(room)) / 2;
+            let begin = left + right.saturating_sub(left).saturating_sub(text.len()) / 2;
             for (offset, letter) in text.into_iter().enumerate() {
                 put(begin + offset, letter);
             }

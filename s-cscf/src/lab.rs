@@ -1,0 +1,39 @@
+//! An S-CSCF of a lab.
+
+use cscf_core::config::{Lab, NodeConfig, NodeRole, Start};
+use cscf_core::engine::{CxNode, Engine};
+use cscf_core::registrar::ExpiryLimits;
+
+use crate::{AkaWithoutSecAgree, Config, Scscf};
+
+/// The configuration of an S-CSCF of the lab: the first I-CSCF is where requests enter a network.
+#[must_use]
+pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
+    let icscf = lab.node(NodeRole::Icscf).map(NodeConfig::sip_uri).unwrap_or_default();
+    let mut config = Config::new(node.sip_uri(), &lab.domain, icscf);
+    config.trusted = lab.trusted_peers();
+    config.expiry = ExpiryLimits {
+        min: lab.registration.expires_min,
+        max: lab.registration.expires_max,
+        default: lab.registration.expires_default,
+        min_override: false,
+    };
+    config.await_auth_for = lab.reg_await_auth;
+    config.aka_without_sec_agree = if lab.aka_without_sec_agree {
+        AkaWithoutSecAgree::Allow
+    } else {
+        AkaWithoutSecAgree::Deny
+    };
+    config
+}
+
+/// An S-CSCF of the lab.
+///
+/// # Errors
+///
+/// What in the lab does not fit.
+pub fn node(lab: &Lab, node: &NodeConfig, start: &Start) -> Result<CxNode<Scscf>, String> {
+    let role = Scscf::new(config(lab, node), &start.seed);
+    let engine = Engine::new(&node.name, role, lab.settings(node, start)?, start.seed);
+    Ok(CxNode::new(engine, lab.diameter_client(node, start)?))
+}

@@ -1,0 +1,219 @@
+//! A scenario on real sockets: the nodes as processes, the UEs in this one.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::rc::Rc;
+
+use cscf_core::config::{Lab, Start};
+use cscf_core::engine::Engine;
+use cscf_core::host::{Addresses, Clock, Handle, Host, program};
+use cscf_core::time::{Duration, Instant};
+use cscf_core::trace::TraceEvent;
+use tokio::runtime::Runtime;
+
+use super::parties::Instance;
+use super::simulated::ue_node;
+use super::{Outcome, play};
+use crate::report::pcapng::Names;
+use crate::script::{Order, Scenario, Stage};
+use crate::ue::Ue;
+use crate::up::{NodeEvent, NodeProcesses};
+
+/// Events of this process that wait to be looked at.
+type Waiting = Rc<RefCell<VecDeque<TraceEvent>>>;
+
+/// The stage of a live run.
+pub struct LiveStage {
+    runtime: Runtime,
+    host: Host,
+    clock: Clock,
+    processes: Option<NodeProcesses>,
+    ues: BTreeMap<String, Handle<Engine<Ue>>>,
+    waiting: Waiting,
+    events: Vec<TraceEvent>,
+    instance: Instance,
+    names: Names,
+}
+
+impl std::fmt::Debug for LiveStage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveStage").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+/// Runs a scenario live.
+///
+/// # Errors
+///
+/// Why it could not run.
+pub(super) fn run(
+    scenario: &Scenario,
+    lab: &Lab,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(Instance, Outcome), String> {
+    let claim = Claim::take()?;
+    let instance =
+        Instance::new(lab, scenario, claim.x, claim.y).map_err(|fault| fault.to_string())?;
+    let mut stage = LiveStage::start(instance.clone(), progress)?;
+    let mut outcome = play(scenario, &mut stage);
+    let rest = stage.stop();
+    outcome.events.extend(rest);
+    outcome.events.sort_by_key(|event| event.at);
+    Ok((instance, outcome))
+}
+
+/// A network 127.x.y.0/24 that no other run uses: held by a listening socket on 127.x.y.1.
+struct Claim {
+    x: u8,
+    y: u8,
+    _held: TcpListener,
+}
+
+impl Claim {
+    fn take() -> Result<Self, String> {
+        const TRIES: u32 = 500;
+        const PORT: u16 = 9480;
+        let start = std::process::id();
+        let mut last = String::new();
+        for attempt in 0..TRIES {
+            let [.., x, y] = (start.wrapping_add(attempt.wrapping_mul(257))).to_be_bytes();
+            // 127.0.0.0/24 is for labs of the operator's own.
+            let x = 16 + x % 200;
+            match TcpListener::bind(SocketAddr::from((Ipv4Addr::new(127, x, y, 1), PORT))) {
+                Ok(held) => return Ok(Self { x, y, _held: held }),
+                Err(fault) => last = fault.to_string(),
+            }
+        }
+        Err(format!("no free network in 127.0.0.0/8: {last}"))
+    }
+}
+
+impl LiveStage {
+    /// Starts the nodes and the UEs of an instance.
+    ///
+    /// # Errors
+    ///
+    /// What did not start, and why.
+    pub fn start(instance: Instance, progress: &mut dyn FnMut(&str)) -> Result<Self, String> {
+        let runtime = program::runtime()?;
+        let clock = Clock::start();
+        let names = instance.names();
+        let file = tempfile::Builder::new()
+            .prefix("cscf-lab-")
+            .suffix(".yaml")
+            .tempfile()
+            .map_err(|fault| fault.to_string())?;
+        std::fs::write(file.path(), instance.lab.to_yaml()).map_err(|fault| fault.to_string())?;
+        progress("starting p-cscf, i-cscf, s-cscf and hss as processes");
+        let epoch = clock.epoch_unix_ns();
+        let processes = runtime
+            .block_on(NodeProcesses::start(&instance.lab, Some(file.path()), epoch))
+            .map_err(|fault| fault.to_string())?;
+        progress("all nodes listen");
+        let waiting = Waiting::default();
+        let sink = Rc::clone(&waiting);
+        let guard = runtime.enter();
+        let host = Host::new(clock, Rc::new(move |event| sink.borrow_mut().push_back(event)));
+        let mut ues = BTreeMap::new();
+        for config in &instance.ues {
+            let seed = program::fresh_seed()?;
+            let start = Start { seed, unix_at_epoch: clock.unix_at_epoch(), tracing: true };
+            let node = ue_node(config, &instance.lab, &start)?;
+            let handle = host
+                .add(node, &Addresses::both(config.address))
+                .map_err(|fault| fault.to_string())?;
+            ues.insert(config.name.clone(), handle);
+        }
+        drop(guard);
+        Ok(Self {
+            runtime,
+            host,
+            clock,
+            processes: Some(processes),
+            ues,
+            waiting,
+            events: Vec::new(),
+            instance,
+            names,
+        })
+    }
+
+    /// Stops everything; gives what was still told.
+    fn stop(mut self) -> Vec<TraceEvent> {
+        let mut rest = Vec::new();
+        if let Some(processes) = self.processes.take() {
+            let told = self.runtime.block_on(processes.stop());
+            rest.extend(told.into_iter().filter_map(|event| match event {
+                NodeEvent::Trace(event) => Some(event),
+                NodeEvent::Died { .. } => None,
+            }));
+        }
+        self.runtime.block_on(self.host.stop());
+        rest.extend(self.waiting.borrow_mut().drain(..));
+        rest
+    }
+
+    fn take(&mut self, event: NodeEvent) -> Result<(), String> {
+        match event {
+            NodeEvent::Trace(event) => self.events.push(event),
+            NodeEvent::Died { name, status, last_words } => {
+                return Err(format!("{name} died ({status})\n{last_words}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Stage for LiveStage {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn events(&self) -> &[TraceEvent] {
+        &self.events
+    }
+
+    fn advance(&mut self, until: Instant) -> Result<bool, String> {
+        let now = self.clock.now();
+        if now >= until && self.waiting.borrow().is_empty() {
+            return Ok(false);
+        }
+        let Some(processes) = self.processes.as_mut() else { return Ok(false) };
+        // Own nodes put their events into `waiting`; a short turn keeps both sources in step.
+        let turn = until.since(now).min(Duration::from_millis(2));
+        let next = self.runtime.block_on(
+            self.host
+                .run_until(async { tokio::time::timeout(turn, processes.events().recv()).await }),
+        );
+        if let Ok(event) = next {
+            let event = event.ok_or("all node processes have ended")?;
+            self.take(event)?;
+        }
+        let own: Vec<TraceEvent> = self.waiting.borrow_mut().drain(..).collect();
+        self.events.extend(own);
+        Ok(true)
+    }
+
+    fn command(&mut self, ue: &str, order: &Order) -> Result<(), String> {
+        let command = self.instance.command(order);
+        let handle = self.ues.get(ue).ok_or_else(|| format!("`{ue}` is no UE"))?;
+        if handle.call(move |node, now| node.command(now, command)) {
+            Ok(())
+        } else {
+            Err(format!("{ue} no longer runs"))
+        }
+    }
+
+    fn crash(&mut self, _node: &str) -> Result<(), String> {
+        Err("nodes crash in simulated runs only; use --virtual".to_owned())
+    }
+
+    fn restart(&mut self, _node: &str) -> Result<(), String> {
+        Err("nodes restart in simulated runs only; use --virtual".to_owned())
+    }
+
+    fn name_of(&self, addr: &SocketAddr) -> Option<&str> {
+        self.names.get(addr).map(String::as_str)
+    }
+}

@@ -1,0 +1,194 @@
+//! `cscf run`: scenarios in virtual time or on real sockets, each in an instance of its own.
+
+mod live;
+mod parties;
+mod simulated;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use cscf_core::config::{Lab, Problems, nearest, read_lab, render};
+use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_FAILED, EXIT_OK, no_color};
+use cscf_core::trace::TraceEvent;
+
+use crate::builtin;
+use crate::report::{artefacts, ladder};
+use crate::script::{self, Failure, Scenario, read_scenario};
+
+pub use live::LiveStage;
+pub use parties::{Instance, InstanceError};
+pub use simulated::{SimulatedStage, UNIX_AT_EPOCH, lab_node, ue_node};
+
+/// What `cscf run` was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Names of built-in scenarios, or files.
+    pub scenarios: Vec<String>,
+    /// In virtual time, in this process.
+    pub simulated: bool,
+    /// The seed of simulated runs.
+    pub seed: u64,
+    /// Where the artefacts go; `cscf-out/<scenario>` without.
+    pub out: Option<PathBuf>,
+    /// Each decision as a sentence.
+    pub explain: bool,
+    /// The lab file; the built-in lab without.
+    pub lab: Option<PathBuf>,
+}
+
+/// A scenario with where it comes from.
+struct Loaded {
+    name: String,
+    file: String,
+    source: String,
+    scenario: Scenario,
+}
+
+/// What a run came to.
+pub struct Outcome {
+    /// All events, in order of time.
+    pub events: Vec<TraceEvent>,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+}
+
+/// Runs the scenarios one after the other; the exit code is the worst of theirs.
+#[must_use]
+pub fn main(options: &Options) -> ExitCode {
+    let code = run_all(options).unwrap_or_else(|fault| {
+        let _ = writeln!(std::io::stderr(), "error: {fault}");
+        EXIT_COULD_NOT_RUN
+    });
+    ExitCode::from(code)
+}
+
+fn run_all(options: &Options) -> Result<u8, String> {
+    let lab = lab(options.lab.as_deref())?;
+    let loaded: Vec<Loaded> =
+        options.scenarios.iter().map(|name| load(name, &lab)).collect::<Result<_, _>>()?;
+    if options.out.is_some() && loaded.len() > 1 {
+        let _ = writeln!(std::io::stderr(), "each scenario gets a folder of its own under --out");
+    }
+    let mut worst = EXIT_OK;
+    for one in &loaded {
+        let many = loaded.len() > 1;
+        worst = worst.max(run_one(one, &lab, options, many)?);
+    }
+    Ok(worst)
+}
+
+fn lab(path: Option<&Path>) -> Result<Lab, String> {
+    let Some(path) = path else { return Ok(Lab::default_lab()) };
+    let name = path.display().to_string();
+    let source = std::fs::read_to_string(path).map_err(|fault| format!("{name}: {fault}"))?;
+    read_lab(&source).map_err(|problems| said(&name, &source, &problems))
+}
+
+fn said(name: &str, source: &str, problems: &Problems) -> String {
+    let colour = std::io::stderr().is_terminal() && !no_color();
+    let count = problems.0.len();
+    format!(
+        "{name} has {count} mistake{}\n\n{}",
+        if count == 1 { "" } else { "s" },
+        render(name, source, problems, colour)
+    )
+}
+
+fn load(name: &str, lab: &Lab) -> Result<Loaded, String> {
+    let is_file = name.ends_with(".yaml") || name.ends_with(".yml") || name.contains('/');
+    let (short, file, source) = if is_file {
+        let source = std::fs::read_to_string(name).map_err(|fault| format!("{name}: {fault}"))?;
+        let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        (stem.unwrap_or_default(), name.to_owned(), source)
+    } else {
+        let builtin = builtin::find(name).ok_or_else(|| {
+            let near = nearest(name, builtin::ALL.iter().map(|builtin| builtin.name));
+            match near {
+                Some(near) => format!("no scenario `{name}`; did you mean `{near}`?"),
+                None => format!("no scenario `{name}`; `cscf list` shows what there is"),
+            }
+        })?;
+        (name.to_owned(), builtin.file.to_owned(), builtin.source.to_owned())
+    };
+    let scenario =
+        read_scenario(&source, &lab.domain).map_err(|faults| said(&file, &source, &faults))?;
+    Ok(Loaded { name: short, file, source, scenario })
+}
+
+fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<u8, String> {
+    progress(&format!("{}: {}", loaded.name, loaded.scenario.title));
+    let (instance, outcome) = if options.simulated {
+        simulated::run(&loaded.scenario, lab, options.seed)?
+    } else {
+        live::run(&loaded.scenario, lab, &mut progress)?
+    };
+    let draw = |colour| {
+        let style = ladder::Style { colour, explain: options.explain };
+        ladder::draw(&outcome.events, &instance.columns(), &instance.names(), style)
+    };
+    let colour = std::io::stdout().is_terminal() && !no_color();
+    let folder = match &options.out {
+        Some(out) if many => out.join(&loaded.name),
+        Some(out) => out.clone(),
+        None => Path::new("cscf-out").join(&loaded.name),
+    };
+    artefacts::write(&folder, &outcome.events, &instance.names(), &draw(false))
+        .map_err(|fault| fault.to_string())?;
+    let verdict = verdict(loaded, &outcome, options);
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout
+        .write_all(draw(colour).as_bytes())
+        .and_then(|()| stdout.write_all(verdict.as_bytes()))
+        .and_then(|()| stdout.flush());
+    // A reader that closed the pipe has seen what it wanted.
+    let _ = written;
+    progress(&format!("artefacts: {}", folder.display()));
+    Ok(match outcome.failure {
+        None => EXIT_OK,
+        Some(Failure::Expectation(_)) => EXIT_FAILED,
+        Some(Failure::Broken(_)) => EXIT_COULD_NOT_RUN,
+    })
+}
+
+fn verdict(loaded: &Loaded, outcome: &Outcome, options: &Options) -> String {
+    let steps = loaded.scenario.steps.len();
+    let seed = if options.simulated { format!(", seed {}", options.seed) } else { String::new() };
+    match &outcome.failure {
+        None => format!("\npassed: {} ({steps} steps{seed})\n", loaded.name),
+        Some(Failure::Expectation(problem)) => {
+            let colour = std::io::stdout().is_terminal() && !no_color();
+            let problems = Problems(vec![problem.clone()]);
+            let text = render(&loaded.file, &loaded.source, &problems, colour);
+            format!("\n{text}\nFAILED: {} ({steps} steps{seed})\n", loaded.name)
+        }
+        Some(Failure::Broken(fault)) => {
+            format!("\nerror: {fault}\n\nBROKEN: {}\n", loaded.name)
+        }
+    }
+}
+
+/// Runs a built-in or given scenario in virtual time, for tests.
+///
+/// # Errors
+///
+/// What is wrong with the scenario, or that it could not run.
+pub fn simulate(source: &str, seed: u64) -> Result<Outcome, String> {
+    let lab = Lab::default_lab();
+    let scenario = read_scenario(source, &lab.domain)
+        .map_err(|problems| render("scenario", source, &problems, false))?;
+    simulated::run(&scenario, &lab, seed).map(|(_, outcome)| outcome)
+}
+
+/// Progress for a person, on standard error.
+fn progress(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Runs a scenario's steps over a stage and puts the events into the order of time.
+fn play(scenario: &Scenario, stage: &mut dyn script::Stage) -> Outcome {
+    let failure = script::run(scenario, stage).err();
+    let mut events = stage.events().to_vec();
+    events.sort_by_key(|event| event.at);
+    Outcome { events, failure }
+}

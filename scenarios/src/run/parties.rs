@@ -1,0 +1,183 @@
+//! The instance a scenario runs in: a lab on addresses of its own, and the UEs of its parties.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use cscf_core::config::{Lab, NodeRole};
+use cscf_core::transport::Transport;
+
+use crate::report::pcapng::Names;
+use crate::script::{LabChanges, Mistake, Order, Party, Scenario};
+use crate::ue::{CallOptions, Resources, UeCommand, UeConfig};
+
+/// A scenario's lab with its UEs.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// The lab, on addresses of its own.
+    pub lab: Lab,
+    /// The UEs, in the order the scenario names them.
+    pub ues: Vec<UeConfig>,
+}
+
+/// Why there is no instance for a scenario.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InstanceError {
+    /// A step names somebody who is neither a subscriber nor described under `parties`.
+    #[error("`{name}` is no subscriber of the lab; known: {known}; or describe it under `parties`")]
+    UnknownParty {
+        /// The name in the step.
+        name: String,
+        /// The lab's subscribers.
+        known: String,
+    },
+    /// More UEs than an instance has addresses for.
+    #[error("a scenario has at most {UES_MAX} UEs")]
+    TooMany,
+}
+
+/// UEs of one instance at most: one address each.
+const UES_MAX: usize = 120;
+
+impl Instance {
+    /// The instance of a scenario in the network 127.`x`.`y`.0/24.
+    ///
+    /// # Errors
+    ///
+    /// [`InstanceError`] when a party is unknown or there are too many.
+    pub fn new(base: &Lab, scenario: &Scenario, x: u8, y: u8) -> Result<Self, InstanceError> {
+        let mut lab = readdressed(base, x, y);
+        apply(&scenario.lab, &mut lab);
+        let names = scenario.ues();
+        if names.len() > UES_MAX {
+            return Err(InstanceError::TooMany);
+        }
+        let pcscf = lab.node(NodeRole::Pcscf).map(|node| node.sip_uri()).unwrap_or_default();
+        let mut ues = Vec::new();
+        for (name, host) in names.iter().zip(101..) {
+            let address = SocketAddr::new(ip(x, y, host), 5060);
+            let party = scenario.parties.iter().find(|party| party.name == *name);
+            let own = party.and_then(|party| party.subscriber.as_ref());
+            let subscriber = own.or_else(|| lab.subscriber(name)).ok_or_else(|| {
+                let known: Vec<&str> = lab.subscribers.iter().map(|s| s.name.as_str()).collect();
+                InstanceError::UnknownParty { name: name.clone(), known: known.join(", ") }
+            })?;
+            let mut config = UeConfig::of_subscriber(&lab, subscriber, &pcscf, address);
+            if let Some(party) = party {
+                change(&mut config, party);
+            }
+            ues.push(config);
+        }
+        Ok(Self { lab, ues })
+    }
+
+    /// The names of all addresses.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        let nodes = self.lab.nodes.iter().map(|node| (node.listen, node.name.clone()));
+        let ues = self.ues.iter().map(|ue| (ue.address, ue.name.clone()));
+        nodes.chain(ues).collect()
+    }
+
+    /// The lifelines of the ladder: the first UE, the nodes, the other UEs.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        let mut ues = self.ues.iter().map(|ue| ue.name.clone());
+        let first = ues.next();
+        let nodes = self.lab.nodes.iter().map(|node| node.name.clone());
+        first.into_iter().chain(nodes).chain(ues).collect()
+    }
+
+    /// What a UE is told for an order.
+    #[must_use]
+    pub fn command(&self, order: &Order) -> UeCommand {
+        match order {
+            Order::Answer => UeCommand::Answer,
+            Order::Call { target } => {
+                UeCommand::Call { target: self.target(target), options: CallOptions::default() }
+            }
+            Order::Cancel => UeCommand::Cancel,
+            Order::Deregister => UeCommand::Deregister,
+            Order::HangUp => UeCommand::Hangup,
+            Order::Message { target, text } => {
+                UeCommand::SendMessage { target: self.target(target), text: text.clone() }
+            }
+            Order::Options { target } => UeCommand::SendOptions { target: self.target(target) },
+            Order::Register { expires } => UeCommand::Register { expires: *expires },
+            Order::Reject { status } => UeCommand::Reject { status: *status },
+            Order::Reregister => UeCommand::Reregister,
+            Order::Ring => UeCommand::Ring,
+        }
+    }
+
+    /// A party's default public identity, or the URI as it is.
+    fn target(&self, target: &str) -> String {
+        let party = self.ues.iter().find(|ue| ue.name == target);
+        let party = party.and_then(|ue| ue.impus.first()).cloned();
+        let subscriber =
+            || self.lab.subscriber(target).and_then(|s| s.default_impu()).map(str::to_owned);
+        party.or_else(subscriber).unwrap_or_else(|| target.to_owned())
+    }
+}
+
+const fn ip(x: u8, y: u8, host: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(127, x, y, host))
+}
+
+/// The lab with one address a node and the ports it has, the control interface off.
+fn readdressed(base: &Lab, x: u8, y: u8) -> Lab {
+    let mut lab = base.clone();
+    lab.control = None;
+    for (node, host) in lab.nodes.iter_mut().zip(11..) {
+        node.listen.set_ip(ip(x, y, host));
+        node.advertise = (node.listen.ip().to_string(), node.listen.port());
+    }
+    lab
+}
+
+fn apply(changes: &LabChanges, lab: &mut Lab) {
+    let LabChanges { aka_without_sec_agree, reg_event_subscription, expires_min, expires_max } =
+        *changes;
+    if let Some(allow) = aka_without_sec_agree {
+        lab.aka_without_sec_agree = allow;
+    }
+    if let Some(on) = reg_event_subscription {
+        lab.reg_event_subscription = on;
+    }
+    if let Some(time) = expires_min {
+        lab.registration.expires_min = time;
+    }
+    if let Some(time) = expires_max {
+        lab.registration.expires_max = time;
+    }
+}
+
+fn change(config: &mut UeConfig, party: &Party) {
+    for mistake in &party.mistakes {
+        let made = &mut config.mistakes;
+        match mistake {
+            Mistake::NoAck => made.no_ack = true,
+            Mistake::NoAnswer => made.no_answer = true,
+            Mistake::NoPrack => made.no_prack = true,
+            Mistake::OldSqn => made.old_sqn = true,
+            Mistake::WrongKey => made.wrong_key = true,
+            Mistake::WrongRes => made.wrong_res = true,
+        }
+    }
+    if let Some(on) = party.preconditions {
+        config.preconditions = on;
+    }
+    if let Some(on) = party.reliable {
+        config.reliable_provisionals = on;
+    }
+    if let Some(tcp) = party.tcp {
+        config.transport = if tcp { Transport::Tcp } else { Transport::Udp };
+    }
+    if let Some(on) = party.reg_event {
+        config.reg_event = on;
+    }
+    if let Some(time) = party.resources {
+        config.resources = Resources::After(time);
+    }
+    if party.radio == Some(false) {
+        config.access_network_info = None;
+    }
+}

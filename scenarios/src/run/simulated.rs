@@ -1,0 +1,207 @@
+//! A scenario in virtual time over the simulated network.
+
+use std::net::SocketAddr;
+
+use cscf_core::config::{Lab as LabConfig, NodeConfig, NodeRole, Start};
+use cscf_core::engine::{CxNode, Engine};
+use cscf_core::hss::HssNode;
+use cscf_core::role::Role;
+use cscf_core::time::{Instant, UnixTime};
+use cscf_core::trace::TraceEvent;
+use i_cscf::Icscf;
+use p_cscf::Pcscf;
+use s_cscf::Scscf;
+
+use super::parties::Instance;
+use super::{Outcome, play};
+use crate::lab::{Lab, LabNode};
+use crate::report::pcapng::Names;
+use crate::script::{Order, Scenario, Stage};
+use crate::ue::{Ue, UeConfig};
+
+/// Unix time at the start of every simulated run: 2026-01-01.
+pub const UNIX_AT_EPOCH: UnixTime = UnixTime(1_767_225_600);
+
+/// What an engine still holds, by name.
+fn engine_remainders<R: Role>(engine: &Engine<R>) -> Vec<(&'static str, usize)> {
+    let sizes = engine.sizes();
+    vec![
+        ("response contexts", sizes.contexts),
+        ("server transactions", sizes.server_transactions),
+        ("client transactions", sizes.client_transactions),
+        ("requests on their way", sizes.attempts),
+        ("questions", sizes.asks),
+        ("role timers", sizes.role_timers),
+    ]
+}
+
+impl LabNode for Engine<Pcscf> {
+    fn remainders(&self) -> Vec<(&'static str, usize)> {
+        let mut out = engine_remainders(self);
+        out.push(("registered UEs", self.role().registered_count()));
+        out.push(("dialogs", self.role().dialog_count()));
+        out.push(("state", usize::from(!self.role().is_idle())));
+        out
+    }
+}
+
+impl LabNode for CxNode<Icscf> {
+    fn remainders(&self) -> Vec<(&'static str, usize)> {
+        let mut out = engine_remainders(self.engine());
+        out.extend(self.engine().role().remainders());
+        out
+    }
+}
+
+impl LabNode for CxNode<Scscf> {
+    fn remainders(&self) -> Vec<(&'static str, usize)> {
+        let mut out = engine_remainders(self.engine());
+        out.extend(self.engine().role().remainders());
+        out
+    }
+}
+
+impl LabNode for Engine<Ue> {
+    fn remainders(&self) -> Vec<(&'static str, usize)> {
+        engine_remainders(self)
+    }
+}
+
+impl LabNode for HssNode {}
+
+/// A node of a lab, for the simulated network.
+///
+/// # Errors
+///
+/// What in the lab does not fit.
+pub fn lab_node(
+    lab: &LabConfig,
+    node: &NodeConfig,
+    setup: &Start,
+) -> Result<Box<dyn LabNode>, String> {
+    Ok(match node.role {
+        NodeRole::Hss => Box::new(lab.hss_node(node, setup)?),
+        NodeRole::Icscf => Box::new(i_cscf::lab::node(lab, node, setup)?),
+        NodeRole::Pcscf => Box::new(p_cscf::lab::node(lab, node, setup)?),
+        NodeRole::Scscf => Box::new(s_cscf::lab::node(lab, node, setup)?),
+    })
+}
+
+/// A UE in its engine.
+///
+/// # Errors
+///
+/// What in the lab does not fit.
+pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engine<Ue>, String> {
+    let address = config.address;
+    // A UE listens as a node does, only that it is none of the lab's.
+    let node = NodeConfig {
+        name: config.name.clone(),
+        role: NodeRole::Pcscf,
+        listen: address,
+        advertise: (address.ip().to_string(), address.port()),
+        capabilities: Vec::new(),
+    };
+    let settings = lab.settings(&node, start)?;
+    Ok(Engine::new(&config.name, Ue::new(config.clone()), settings, start.seed))
+}
+
+/// The stage of a simulated run.
+#[derive(Debug)]
+pub struct SimulatedStage {
+    /// The simulated lab.
+    pub lab: Lab,
+    instance: Instance,
+    names: Names,
+}
+
+impl SimulatedStage {
+    /// Puts the nodes and UEs of an instance into a simulated lab.
+    ///
+    /// # Errors
+    ///
+    /// What in the lab does not fit.
+    pub fn new(
+        instance: Instance,
+        network: crate::lab::NetworkOptions,
+        seed: u64,
+    ) -> Result<Self, String> {
+        let mut lab = Lab::new(seed, network);
+        // The HSS first: then the others find it at their first attempt.
+        let (hss, others): (Vec<_>, Vec<_>) =
+            instance.lab.nodes.iter().partition(|node| node.role == NodeRole::Hss);
+        for node in hss.into_iter().chain(others) {
+            let setup = setup_of(&lab, &node.name);
+            lab.add(lab_node(&instance.lab, node, &setup)?, &[node.listen]);
+        }
+        for config in &instance.ues {
+            let node = ue_node(config, &instance.lab, &setup_of(&lab, &config.name))?;
+            lab.add(Box::new(node), &[config.address]);
+        }
+        let names = instance.names();
+        Ok(Self { lab, instance, names })
+    }
+}
+
+fn setup_of(lab: &Lab, name: &str) -> Start {
+    Start { seed: lab.seed_of(name), tracing: true, unix_at_epoch: UNIX_AT_EPOCH }
+}
+
+/// Runs a scenario in virtual time. The network is the same for every run, so that a run is a
+/// function of scenario and seed.
+///
+/// # Errors
+///
+/// Why it could not run.
+pub(super) fn run(
+    scenario: &Scenario,
+    lab: &LabConfig,
+    seed: u64,
+) -> Result<(Instance, Outcome), String> {
+    let instance = Instance::new(lab, scenario, 1, 0).map_err(|fault| fault.to_string())?;
+    let mut stage = SimulatedStage::new(instance.clone(), scenario.network.clone(), seed)?;
+    let outcome = play(scenario, &mut stage);
+    Ok((instance, outcome))
+}
+
+impl Stage for SimulatedStage {
+    fn now(&self) -> Instant {
+        self.lab.now()
+    }
+
+    fn events(&self) -> &[TraceEvent] {
+        self.lab.trace()
+    }
+
+    fn advance(&mut self, until: Instant) -> Result<bool, String> {
+        if self.lab.next_at().is_some_and(|at| at <= until) {
+            self.lab.step();
+            return Ok(true);
+        }
+        self.lab.run_until(until);
+        Ok(false)
+    }
+
+    fn command(&mut self, ue: &str, order: &Order) -> Result<(), String> {
+        let command = self.instance.command(order);
+        self.lab
+            .with(ue, |node: &mut Engine<Ue>, now| node.command(now, command))
+            .ok_or_else(|| format!("`{ue}` is no UE"))
+    }
+
+    fn crash(&mut self, node: &str) -> Result<(), String> {
+        if self.lab.crash(node) { Ok(()) } else { Err(format!("`{node}` is not running")) }
+    }
+
+    fn restart(&mut self, node: &str) -> Result<(), String> {
+        let config = self.instance.lab.node_named(node);
+        let config = config.ok_or_else(|| format!("`{node}` is no node of the lab"))?;
+        let setup = setup_of(&self.lab, &format!("{node} again"));
+        self.lab.restart(lab_node(&self.instance.lab, config, &setup)?);
+        Ok(())
+    }
+
+    fn name_of(&self, addr: &SocketAddr) -> Option<&str> {
+        self.names.get(addr).map(String::as_str)
+    }
+}

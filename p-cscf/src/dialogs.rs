@@ -72,6 +72,8 @@ pub(crate) struct Dialog {
     pub(crate) call_id: Box<str>,
     /// The From tag of the request that made it.
     pub(crate) caller_tag: Box<str>,
+    /// Whether more forks may still come: the request that made it is not over.
+    pub(crate) open: bool,
     /// What responses made of it.
     pub(crate) forks: Vec<Fork>,
     /// The charging identifier of the dialog.

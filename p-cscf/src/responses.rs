@@ -8,11 +8,11 @@ use cscf_core::sip::{HeaderName, Headers, Method, Response, SessionExpires, reas
 use cscf_core::time::Duration;
 use cscf_core::transport::Transport;
 
-use crate::dialogs::{Dialog, Direction, Usage};
+use crate::dialogs::{Direction, Usage};
 use crate::exchange::{Call, Exchange};
 use crate::originating::{NAME_MAX, ROUTES_MAX};
 use crate::tokens::{DialogId, Token};
-use crate::{Pcscf, Timer, charging, edit, token_of};
+use crate::{DIALOG_LINGER, Pcscf, Timer, charging, edit, token_of};
 
 /// How long a subscription is kept beyond its expiry: the last NOTIFY may still be on its way.
 const SUBSCRIPTION_GUARD: Duration = Duration::from_secs(32);
@@ -223,28 +223,29 @@ impl Pcscf {
 
     /// A fork of the dialog is over; the last one takes the record along.
     fn end_fork(&mut self, env: &mut Env<'_>, id: DialogId, call: &Call, out: &mut Actions<Timer>) {
-        if self.drop_fork(id, call.fork.as_deref()) {
-            env.note(ts24229("5.2.6.3.5"), || "the dialog is over".to_owned());
-            out.push(Action::ClearTimer { timer: Timer::Dialog(id) });
+        let Some(dialog) = self.dialogs.get_mut(id) else { return };
+        dialog.forks.retain(|it| Some(&*it.to_tag) != call.fork.as_deref());
+        if dialog.is_confirmed() {
+            return;
         }
-    }
-
-    /// Takes a fork away; says whether the record went with it.
-    fn drop_fork(&mut self, id: DialogId, fork: Option<&str>) -> bool {
-        let Some(dialog) = self.dialogs.get_mut(id) else { return false };
-        dialog.forks.retain(|it| Some(&*it.to_tag) != fork);
-        let confirmed_left = dialog.is_confirmed();
-        if !confirmed_left {
-            self.dialogs.remove(id);
+        let timer = Timer::Dialog(id);
+        if dialog.open && !dialog.forks.is_empty() {
+            // Another early dialog of the same request may still be confirmed.
+            dialog.expires_at = env.now + DIALOG_LINGER;
+            out.push(Action::SetTimer { timer, at: dialog.expires_at });
+            return;
         }
-        !confirmed_left
+        env.note(ts24229("5.2.6.3.5"), || "the dialog is over".to_owned());
+        self.dialogs.remove(id);
+        out.push(Action::ClearTimer { timer });
     }
 
     /// An exchange is over: a dialog nobody confirmed goes with it.
     pub(crate) fn call_ended(&mut self, call: &Call) {
-        let Some(id) = call.dialog else { return };
-        let confirmed = self.dialogs.get(id).is_some_and(Dialog::is_confirmed);
-        if call.makes_dialog && !confirmed {
+        let Some(id) = call.dialog.filter(|_| call.makes_dialog) else { return };
+        let Some(dialog) = self.dialogs.get_mut(id) else { return };
+        dialog.open = false;
+        if !dialog.is_confirmed() {
             self.dialogs.remove(id);
         }
     }

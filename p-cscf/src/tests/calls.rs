@@ -153,6 +153,40 @@ fn a_forked_call_ends_with_the_last_fork() {
     }
 }
 
+/// P-ORI-100: a tag nobody gave is not this dialog.
+#[test]
+fn a_bye_with_a_changed_tag_does_not_touch_the_dialog() {
+    let mut bench = in_call();
+    let (context, found) = bench.request(ALICE, &bye("BYE", ROUTE).replace("tag=b1", "tag=b9"));
+    assert!(found.starts_with("forward as routed Core\n+ P-Charging-Vector: "), "{found}");
+    assert!(!found.contains("{I2}"), "{found}");
+    let _ = bench.response(context, CORE, "SIP/2.0 481 Gone\nCSeq: 9 BYE");
+    bench.end(context);
+    assert_eq!(bench.pcscf.dialog_count(), 1);
+}
+
+/// A caller may end one early dialog and take another.
+#[test]
+fn an_early_fork_that_ends_leaves_the_others() {
+    let mut bench = Bench::new(|_| {});
+    bench.register(ALICE, "alice", "+15550100");
+    let (context, _) = bench.request(ALICE, INVITE);
+    let ringing = OK.replace("200 OK", "183 Session Progress");
+    let _ = bench.response(context, CORE, &ringing);
+    let _ = bench.response(context, CORE, &ringing.replace("tag=b1", "tag=b2"));
+    let (ended, _) = bench.request(ALICE, &bye("BYE", ROUTE));
+    let found = bench.response(ended, CORE, "SIP/2.0 200 OK\nCSeq: 9 BYE");
+    check(&found, "set {D1} in 128s\npass up 200");
+    bench.end(ended);
+    let found = bench.response(context, CORE, &OK.replace("tag=b1", "tag=b2"));
+    assert!(found.starts_with("set {D1} in 86400s\npass up 200\n"), "{found}");
+    bench.end(context);
+    let (ended, _) = bench.request(ALICE, &bye("BYE", ROUTE).replace("tag=b1", "tag=b2"));
+    let found = bench.response(ended, CORE, "SIP/2.0 200 OK\nCSeq: 9 BYE");
+    check(&found, "clear {D1}\npass up 200");
+    assert_eq!(bench.pcscf.dialog_count(), 0);
+}
+
 /// An INVITE that fails leaves no dialog.
 #[test]
 fn a_failed_invite_leaves_nothing() {

@@ -274,6 +274,25 @@ fn the_last_user_registered_at_an_address_owns_it() {
     assert_eq!(owner, Some(bench.ue("{U2}")));
 }
 
+/// P-REG-400: sent-by is part of the association, so users may share a source.
+#[test]
+fn users_behind_one_source_are_told_apart_by_sent_by() {
+    let mut bench = Bench::new(|_| {});
+    for (user, sent_by) in [("alice", "192.168.0.1:5060"), ("bob", "192.168.0.2:5060")] {
+        let via = format!("Via: SIP/2.0/UDP {sent_by};branch");
+        let text =
+            register_text(ALICE, user, "9").replace("Via: SIP/2.0/UDP 10.1.0.1:5060;branch", &via);
+        let (context, _) = bench.request(ALICE, &text);
+        let _ = bench.response(context, CORE, &ok_to_register(ALICE, user, "+15550100", "9"));
+    }
+    assert_eq!(bench.pcscf.registered_count(), 2);
+    let source = ALICE.parse().expect("address");
+    let at = |sent_by| bench.pcscf.bindings.registered_at(source, sent_by);
+    assert_eq!(at("192.168.0.1:5060"), Some(bench.ue("{U1}")));
+    assert_eq!(at("192.168.0.2:5060"), Some(bench.ue("{U2}")));
+    assert_eq!(at("192.168.0.3:5060"), None, "which of the two it is nobody knows");
+}
+
 /// P-REG-410.
 #[test]
 fn a_p_cscf_that_is_emptied_sends_ues_elsewhere_and_lets_them_leave() {

@@ -3,6 +3,7 @@
 use cscf_core::config::{Lab, NodeConfig, NodeRole, Start};
 use cscf_core::engine::{CxNode, Engine};
 use cscf_core::registrar::ExpiryLimits;
+use cscf_core::time::Duration;
 
 use crate::{AkaWithoutSecAgree, Config, Scscf};
 
@@ -16,7 +17,8 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
         min: lab.registration.expires_min,
         max: lab.registration.expires_max,
         default: lab.registration.expires_default,
-        min_override: false,
+        // RFC 3261 §10.3 lets nobody refuse an hour; an operator who writes more wants it so.
+        min_override: lab.registration.expires_min > Duration::from_secs(3600),
     };
     config.await_auth_for = lab.reg_await_auth;
     config.aka_without_sec_agree = if lab.aka_without_sec_agree {

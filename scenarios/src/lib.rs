@@ -1,6 +1,7 @@
 //! The bench: lab, UE emulator, scenarios, reports, and the command `cscf`.
 
 pub mod builtin;
+pub mod cli;
 pub mod conformance;
 pub mod lab;
 pub mod report;
@@ -8,3 +9,5 @@ pub mod run;
 pub mod script;
 pub mod ue;
 pub mod up;
+
+pub use cli::main;

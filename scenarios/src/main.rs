@@ -1,3 +1,7 @@
 //! The command `cscf`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    scenarios::main()
+}

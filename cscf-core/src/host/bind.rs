@@ -75,13 +75,35 @@ fn advice(fault: &io::Error, transport: &str, addr: SocketAddr) -> String {
 
 /// The open sockets of a node, each with its address.
 #[derive(Debug, Default)]
-pub(super) struct Sockets {
+pub struct Sockets {
     pub(super) udp: Vec<(SocketAddr, Rc<UdpSocket>)>,
     pub(super) tcp: Vec<(SocketAddr, TcpListener)>,
 }
 
-/// Opens all sockets of a node, or none.
+impl Sockets {
+    /// The first address, with the port the system chose where it was asked to.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        let udp = self.udp.iter().map(|(addr, _)| *addr);
+        udp.chain(self.tcp.iter().map(|(addr, _)| *addr)).next()
+    }
+}
+
+/// Opens all sockets of a node, or none. A port that the system chose for datagrams may be in use for
+/// connections; then another one is tried.
 pub(super) fn bind(node: &str, addresses: &Addresses) -> Result<Sockets, BindError> {
+    const ATTEMPTS: usize = 16;
+    let chosen = addresses.udp.iter().chain(&addresses.tcp).any(|addr| addr.port() == 0);
+    for _ in 1..if chosen { ATTEMPTS } else { 1 } {
+        match open_all(node, addresses) {
+            Err(fault) if fault.source.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
+        }
+    }
+    open_all(node, addresses)
+}
+
+fn open_all(node: &str, addresses: &Addresses) -> Result<Sockets, BindError> {
     let mut sockets = Sockets::default();
     let error = |transport, addr| {
         move |source| BindError { node: node.to_owned(), transport, addr, source }

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-pub use bind::{Addresses, BindError, raise_file_limit};
+pub use bind::{Addresses, BindError, Sockets, raise_file_limit};
 pub use clock::Clock;
 pub use signal::{stdin_closed, stop_signal};
 
@@ -186,7 +186,22 @@ impl Host {
         node: N,
         addresses: &Addresses,
     ) -> Result<Handle<N>, BindError> {
-        let sockets = bind::bind(node.name(), addresses)?;
+        let sockets = self.open(node.name(), addresses)?;
+        Ok(self.start(node, sockets))
+    }
+
+    /// Binds addresses for a node that is made afterwards: port 0 lets the system choose, and the
+    /// node must know what it chose.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::add`].
+    pub fn open(&self, name: &str, addresses: &Addresses) -> Result<Sockets, BindError> {
+        bind::bind(name, addresses)
+    }
+
+    /// Starts a node on open sockets.
+    pub fn start<N: Node + 'static>(&self, node: N, sockets: Sockets) -> Handle<N> {
         let (commands, orders) = mpsc::unbounded_channel();
         let handle = Handle { commands };
         let to_stop = handle.clone();
@@ -204,7 +219,7 @@ impl Host {
             },
         );
         self.local.spawn_local(task.run());
-        Ok(handle)
+        handle
     }
 
     /// Runs the nodes until `future` is done.

@@ -64,7 +64,8 @@ impl TracePipe {
 }
 
 fn write(waiting: &Receiver<TraceEvent>) -> io::Result<()> {
-    let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    // Not locked for good: others of this process say something there too.
+    let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout());
     while let Ok(event) = waiting.recv() {
         writeln!(out, "{}", json::to_json(&event))?;
         while let Ok(event) = waiting.try_recv() {

@@ -1,5 +1,193 @@
-//! A live lab: its nodes as processes of their own, or all in this one.
+//! `cscf up`: a live lab that keeps running, its nodes as processes of their own or all in this one.
 
+pub mod node;
 pub mod processes;
+mod progress;
+pub mod robots;
+mod table;
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use cscf_core::config::{Lab, Start};
+use cscf_core::host::program::{self, EXIT_COULD_NOT_RUN, EXIT_OK, load_lab};
+use cscf_core::host::{Addresses, Clock, Host, json, raise_file_limit, stop_signal};
+use cscf_core::trace::TraceEvent;
+use tokio::sync::mpsc;
 
 pub use processes::{NodeEvent, NodeProcesses, StartError};
+
+use crate::cli::{UpArgs, term};
+use progress::Progress;
+
+/// Events of nodes in this process that may wait; more are lost.
+const EVENTS_MAX: usize = 50_000;
+
+/// Runs a lab until it is told to stop.
+#[must_use]
+pub fn main(args: &UpArgs) -> ExitCode {
+    let result = program::runtime().and_then(|runtime| runtime.block_on(up(args)));
+    match result {
+        Ok(()) => ExitCode::from(EXIT_OK),
+        Err(text) => {
+            term::error(&text);
+            ExitCode::from(EXIT_COULD_NOT_RUN)
+        }
+    }
+}
+
+/// What is told about a running lab: the terminal and the trace file.
+struct Told {
+    progress: Progress,
+    trace: Option<BufWriter<File>>,
+}
+
+impl Told {
+    fn new(lab: &Lab, args: &UpArgs) -> Result<Self, String> {
+        let trace = match &args.trace {
+            Some(path) => Some(BufWriter::new(File::create(path).map_err(|fault| {
+                format!("the trace file {} cannot be written: {fault}", path.display())
+            })?)),
+            None => None,
+        };
+        Ok(Self { progress: Progress::new(lab), trace })
+    }
+
+    fn event(&mut self, event: &TraceEvent) {
+        if let Some(line) = self.progress.line(event) {
+            term::out(&format!("{line}\n"));
+        }
+        let Some(trace) = &mut self.trace else { return };
+        if let Err(fault) = writeln!(trace, "{}", json::to_json(event)) {
+            term::error(&format!("the trace ends here, it cannot be written: {fault}"));
+            self.trace = None;
+        }
+    }
+
+    /// Whoever follows the file sees each burst whole.
+    fn pause(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            let _ = trace.flush();
+        }
+    }
+}
+
+async fn up(args: &UpArgs) -> Result<(), String> {
+    let lab = load_lab(args.lab.as_deref())?;
+    let told = Told::new(&lab, args)?;
+    raise_file_limit();
+    let clock = Clock::start();
+    // From here on no signal is missed.
+    let stop = stop_signal();
+    let stop = async {
+        let signal = stop.await;
+        signal.map(|_| ()).map_err(|fault| format!("signals cannot be received: {fault}"))
+    };
+    tokio::pin!(stop);
+    let (sender, events) = mpsc::channel(EVENTS_MAX);
+    let host = Host::new(
+        clock,
+        Rc::new(move |event| {
+            // A terminal that does not keep up must not stop a node.
+            let _ = sender.try_send(event);
+        }),
+    );
+    if args.one_process {
+        let host = host.with_hops_in_memory();
+        for config in &lab.nodes {
+            let start = Start {
+                seed: program::fresh_seed()?,
+                unix_at_epoch: clock.unix_at_epoch(),
+                tracing: true,
+            };
+            let node = node::build(&lab, config, &start)?;
+            host.add(node, &Addresses::of(config)).map_err(|fault| fault.to_string())?;
+        }
+        return run(args, &lab, told, Nodes { host, events, processes: None }, stop).await;
+    }
+    let starting = NodeProcesses::start(&lab, args.lab.as_deref(), clock.epoch_unix_ns());
+    let processes = tokio::select! {
+        started = starting => started.map_err(|fault| fault.to_string())?,
+        // Who is told to stop before all are ready has started nothing that lasts.
+        signal = &mut stop => return signal,
+    };
+    run(args, &lab, told, Nodes { host, events, processes: Some(processes) }, stop).await
+}
+
+/// Everything that runs.
+struct Nodes {
+    host: Host,
+    events: mpsc::Receiver<TraceEvent>,
+    processes: Option<NodeProcesses>,
+}
+
+async fn run(
+    args: &UpArgs,
+    lab: &Lab,
+    mut told: Told,
+    nodes: Nodes,
+    stop: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    let Nodes { host, mut events, mut processes } = nodes;
+    let phones = robots::switch_on(&host, lab, &args.with);
+    let result = match phones {
+        Ok(_phones) => {
+            let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
+            term::out(&format!("ready {}\n{}\n", names.join(" "), table::table(lab)));
+            let follow = follow(&host, &mut told, &mut events, processes.as_mut());
+            host.run_until(async {
+                tokio::select! {
+                    biased;
+                    stopped = stop => stopped,
+                    ended = follow => ended,
+                }
+            })
+            .await
+        }
+        Err(fault) => Err(fault),
+    };
+    host.stop().await;
+    if let Some(processes) = processes {
+        for event in processes.stop().await {
+            if let NodeEvent::Trace(event) = event {
+                told.event(&event);
+            }
+        }
+    }
+    while let Ok(event) = events.try_recv() {
+        told.event(&event);
+    }
+    told.pause();
+    result
+}
+
+/// Tells what happens until a node ends.
+async fn follow(
+    host: &Host,
+    told: &mut Told,
+    events: &mut mpsc::Receiver<TraceEvent>,
+    mut processes: Option<&mut NodeProcesses>,
+) -> Result<(), String> {
+    loop {
+        let from_process = async {
+            match processes.as_mut() {
+                Some(processes) => processes.events().recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = host.ended() => return Err(format!("{} has failed", ended.name)),
+            Some(event) = events.recv() => told.event(&event),
+            Some(event) = from_process => match event {
+                NodeEvent::Trace(event) => told.event(&event),
+                NodeEvent::Died { name, status, last_words } => {
+                    return Err(format!("{name} has ended ({status})\n{last_words}"));
+                }
+            },
+            () = tokio::time::sleep(cscf_core::time::Duration::from_millis(20)),
+                if told.trace.is_some() => told.pause(),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The command line of `cscf`. Each command is a few lines here and a module that does the work.
+//!
+//! Exit codes: 0 ok, 1 an expectation was not met, 2 it could not run.
+
+mod check;
+mod conformance;
+mod init;
+mod list;
+mod parse;
+pub mod term;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use cscf_core::config::NodeRole;
+use cscf_core::host::program;
+
+pub use init::InitArgs;
+
+use crate::run::Options;
+use crate::up::robots::With;
+
+/// What `cscf` says when it is not asked anything.
+const SHORT_HELP: &str = "\
+cscf run volte-call      starts an IMS core, registers two phones, makes a call, draws its ladder
+
+More:
+  cscf list              the scenarios that ship with this program
+  cscf run NAME|FILE …   runs scenarios; --virtual in virtual time, --explain with every reason
+  cscf up                starts a core for your own phones and clients, and says how to reach it
+  cscf init              writes a lab file to change: addresses, subscribers, timers
+  cscf check FILE        says what is wrong in a lab file
+  cscf parse FILE …      says what the parser makes of a SIP message
+  cscf help              everything
+";
+
+/// An emulator of the IMS core: P-CSCF, I-CSCF, S-CSCF, HSS, and phones to try them.
+#[derive(Debug, Parser)]
+#[command(name = "cscf", version, disable_help_subcommand = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios and draw their ladders
+    Run(RunArgs),
+    /// List the scenarios that ship with this program
+    List,
+    /// Start a core that keeps running, and say how to reach it
+    Up(UpArgs),
+    /// Run only the HSS of a lab
+    #[command(disable_help_flag = true)]
+    Hss {
+        /// `--lab FILE`, `--node NAME`, …: see `cscf hss --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        args: Vec<OsString>,
+    },
+    /// Write a lab file to change
+    Init(InitArgs),
+    /// Say what is wrong in a lab file
+    Check {
+        /// The lab file
+        file: PathBuf,
+    },
+    /// Say what the parser makes of SIP messages, each file one datagram
+    Parse {
+        /// Files; `-` is standard input
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say which behaviours of the standards are proven by tests
+    Conformance {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What `cscf run` is asked.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    /// Names of built-in scenarios (`cscf list`) or scenario files
+    #[arg(required = true)]
+    pub scenarios: Vec<String>,
+    /// In virtual time and one process: the same seed gives the same bytes
+    #[arg(long = "virtual")]
+    pub in_virtual_time: bool,
+    /// The seed of all chance in a virtual run
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Where the artefacts go [default: cscf-out/SCENARIO]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print every decision with its clause under its message
+    #[arg(long)]
+    pub explain: bool,
+    /// The lab file [default: the built-in lab]
+    #[arg(long, value_name = "FILE")]
+    pub lab: Option<PathBuf>,
+}
+
+impl RunArgs {
+    fn options(self) -> Options {
+        Options {
+            scenarios: self.scenarios,
+            simulated: self.in_virtual_time,
+            seed: self.seed,
+            out: self.out,
+            explain: self.explain,
+            lab: self.lab,
+        }
+    }
+}
+
+/// What `cscf up` is asked.
+#[derive(Clone, Debug, Default, Args)]
+pub struct UpArgs {
+    /// The lab file [default: the built-in lab]
+    #[arg(long, value_name = "FILE")]
+    pub lab: Option<PathBuf>,
+    /// All nodes in this process instead of one process each
+    #[arg(long)]
+    pub one_process: bool,
+    /// Let a subscriber of the lab be an emulated phone: answers, busy, rings, rejects or echo
+    #[arg(long, value_name = "NAME=BEHAVIOUR")]
+    pub with: Vec<With>,
+    /// Write the trace to a file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// No control interface
+    #[arg(long)]
+    pub no_control: bool,
+}
+
+/// Runs `cscf`, or the node program under whose name it was started.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_default();
+    if let Some(role) = node_program(&name) {
+        return program::run_with(role, args, crate::up::node::build);
+    }
+    match Cli::try_parse() {
+        Ok(Cli { command: Some(command) }) => dispatch(command),
+        Ok(Cli { command: None }) => term::print(SHORT_HELP),
+        Err(fault) => {
+            let code = if fault.use_stderr() { program::EXIT_COULD_NOT_RUN } else { 0 };
+            // Nothing is left to be done if even that cannot be said.
+            let _ = fault.print();
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// The role of the program with this name, `p-cscf` for instance.
+fn node_program(arg0: &OsStr) -> Option<NodeRole> {
+    let name = Path::new(arg0).file_name()?.to_str()?;
+    NodeRole::ALL.iter().find(|(role, _)| *role == name).map(|(_, role)| *role)
+}
+
+fn dispatch(command: Command) -> ExitCode {
+    match command {
+        Command::Run(args) => crate::run::main(&args.options()),
+        Command::List => term::exit(list::list()),
+        Command::Up(args) => crate::up::main(&args),
+        Command::Hss { args } => program::run_with(NodeRole::Hss, args, crate::up::node::build),
+        Command::Init(args) => term::exit(init::init(&args)),
+        Command::Check { file } => term::exit(check::check(&file)),
+        Command::Parse { files, json } => parse::parse(&files, json),
+        Command::Conformance { json } => term::exit(conformance::conformance(json)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_short_help_starts_with_the_example() {
+        assert!(SHORT_HELP.starts_with("cscf run volte-call"));
+    }
+
+    #[test]
+    fn the_program_is_the_node_it_is_named_after() {
+        assert_eq!(node_program(OsStr::new("p-cscf")), Some(NodeRole::Pcscf));
+        assert_eq!(node_program(OsStr::new("/usr/bin/hss")), Some(NodeRole::Hss));
+        assert_eq!(node_program(OsStr::new("/usr/bin/cscf")), None);
+    }
+}

@@ -1,0 +1,122 @@
+//! `--with NAME=BEHAVIOUR`: subscribers of the lab as emulated phones inside a live lab, so that one
+//! real phone has a partner.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use cscf_core::config::{Lab, NodeRole, Start, nearest};
+use cscf_core::engine::Engine;
+use cscf_core::host::{Addresses, Handle, Host, program};
+use cscf_core::time::Duration;
+
+use crate::run::ue_node;
+use crate::ue::{Robot, Ue, UeCommand, UeConfig};
+
+/// How long a robot that answers rings.
+const RING_FOR: Duration = Duration::from_secs(1);
+/// The status of a robot that rejects: 603 Decline.
+const DECLINE: u16 = 603;
+const BEHAVIOURS: [&str; 5] = ["answers", "busy", "echo", "rejects", "rings"];
+
+/// A subscriber and what its phone does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct With {
+    /// The subscriber's name in the lab.
+    pub name: String,
+    /// What its phone does.
+    pub robot: Robot,
+}
+
+impl FromStr for With {
+    type Err = String;
+
+    /// Reads `NAME=BEHAVIOUR`; a status may follow `rejects`, e.g. `bob=rejects:488`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = BEHAVIOURS.join(", ");
+        let Some((name, behaviour)) = text.split_once('=') else {
+            return Err(format!("write NAME=BEHAVIOUR, e.g. bob=answers; behaviours: {known}"));
+        };
+        let (word, argument) = match behaviour.split_once(':') {
+            Some((word, argument)) => (word, Some(argument)),
+            None => (behaviour, None),
+        };
+        let robot = match (word, argument) {
+            ("answers", None) => Robot::Answers { after: RING_FOR },
+            ("busy", None) => Robot::Busy,
+            ("echo", None) => Robot::Echo,
+            ("rejects", None) => Robot::Rejects(DECLINE),
+            ("rejects", Some(status)) => match status.parse() {
+                Ok(status @ 300..=699) => Robot::Rejects(status),
+                _ => return Err(format!("`{status}` is no status to reject with: 300 to 699")),
+            },
+            ("rings", None) => Robot::Rings,
+            _ => {
+                return Err(match nearest(word, BEHAVIOURS) {
+                    Some(near) if near != word => {
+                        format!("no phone does `{behaviour}`; did you mean `{near}`?")
+                    }
+                    _ => format!("no phone does `{behaviour}`; behaviours: {known}"),
+                });
+            }
+        };
+        Ok(Self { name: name.to_owned(), robot })
+    }
+}
+
+/// Switches the phones on: each gets a port of its own at the P-CSCF's address and registers.
+///
+/// # Errors
+///
+/// A name that is no subscriber of the lab; no port.
+pub(super) fn switch_on(
+    host: &Host,
+    lab: &Lab,
+    phones: &[With],
+) -> Result<Vec<Handle<Engine<Ue>>>, String> {
+    let Some(pcscf) = lab.node(NodeRole::Pcscf) else {
+        return Err("the lab has no P-CSCF for phones to register at".to_owned());
+    };
+    let mut handles = Vec::new();
+    for With { name, robot } in phones {
+        let subscriber = lab.subscriber(name).ok_or_else(|| {
+            let names = lab.subscribers.iter().map(|subscriber| subscriber.name.as_str());
+            match nearest(name, names) {
+                Some(near) => format!("`{name}` is no subscriber; did you mean `{near}`?"),
+                None => format!("`{name}` is no subscriber of the lab"),
+            }
+        })?;
+        let any = SocketAddr::new(pcscf.listen.ip(), 0);
+        let sockets = host.open(name, &Addresses::both(any)).map_err(|fault| fault.to_string())?;
+        let address = sockets.address().unwrap_or(any);
+        let mut config = UeConfig::of_subscriber(lab, subscriber, &pcscf.sip_uri(), address);
+        config.robot = *robot;
+        let start = Start {
+            seed: program::fresh_seed()?,
+            unix_at_epoch: host.clock().unix_at_epoch(),
+            tracing: true,
+        };
+        let phone = host.start(ue_node(&config, lab, &start)?, sockets);
+        phone.call(|ue, now| ue.command(now, UeCommand::Register { expires: None }));
+        handles.push(phone);
+    }
+    Ok(handles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behaviours_are_read_and_wrong_ones_explained() {
+        let robot = |text: &str| text.parse::<With>().map(|with| with.robot);
+        assert_eq!(robot("bob=busy"), Ok(Robot::Busy));
+        assert_eq!(robot("bob=answers"), Ok(Robot::Answers { after: RING_FOR }));
+        assert_eq!(robot("bob=rejects"), Ok(Robot::Rejects(603)));
+        assert_eq!(robot("bob=rejects:488"), Ok(Robot::Rejects(488)));
+        let error = |text: &str| robot(text).expect_err("wrong");
+        assert_eq!(error("bob=bussy"), "no phone does `bussy`; did you mean `busy`?");
+        assert!(error("bob").starts_with("write NAME=BEHAVIOUR"));
+        assert!(error("bob=rejects:200").contains("300 to 699"));
+        assert!(error("bob=sleeps well").contains("behaviours: answers"));
+    }
+}

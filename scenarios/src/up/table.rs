@@ -1,0 +1,73 @@
+//! How to point a UE at a lab: what a person types into a phone or client.
+
+use std::fmt::Write as _;
+
+use cscf_core::config::{Auth, Lab, NodeRole, SubscriberConfig};
+
+/// The table that `cscf up` prints.
+#[must_use]
+pub(super) fn table(lab: &Lab) -> String {
+    let mut out = String::new();
+    if let Some(pcscf) = lab.node(NodeRole::Pcscf) {
+        let _ = writeln!(out, "\nP-CSCF       {}, UDP and TCP", pcscf.advertised());
+    }
+    let _ = writeln!(out, "home domain  {}", lab.domain);
+    for subscriber in &lab.subscribers {
+        out.push('\n');
+        one(&mut out, subscriber);
+    }
+    out
+}
+
+fn one(out: &mut String, subscriber: &SubscriberConfig) {
+    let _ = writeln!(out, "{:<12} IMPI      {}", subscriber.name, subscriber.impi);
+    let default = subscriber.default_impu();
+    let open = subscriber.impus.iter().filter(|impu| !impu.barred);
+    let barred = subscriber.impus.iter().filter(|impu| impu.barred);
+    let mut label = "IMPU";
+    for impu in open.chain(barred) {
+        let remark = if impu.barred {
+            "  (only to register)"
+        } else if Some(impu.uri.as_str()) == default {
+            "  (default)"
+        } else {
+            ""
+        };
+        let _ = writeln!(out, "{:<12} {label:<9} {}{remark}", "", impu.uri);
+        label = "";
+    }
+    match &subscriber.auth {
+        Auth::Aka { k, opc, amf, .. } => {
+            let _ = writeln!(out, "{:<12} K         {}", "", hex(k));
+            let _ = writeln!(out, "{:<12} OPc       {}   AMF {}", "", hex(opc), hex(amf));
+        }
+        Auth::Digest { password, algorithms } => {
+            let algorithms = algorithms.join(", ");
+            let _ = writeln!(out, "{:<12} password  {password}   ({algorithms})", "");
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_what_a_client_is_told() {
+        let text = table(&Lab::default_lab());
+        for part in [
+            "P-CSCF       127.0.0.1:5060, UDP and TCP\n",
+            "home domain  ims.mnc001.mcc001.3gppnetwork.org\n",
+            "carol        IMPI      carol@ims.mnc001.mcc001.3gppnetwork.org\n",
+            "password  carol-secret   (MD5)\n",
+            "K         30313233343536373839616263646566\n",
+            "(only to register)\n",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+    }
+}

@@ -245,7 +245,7 @@ impl Core {
         };
         let context = self.servers.get(&invite).copied();
         let mut response = request.reply(200);
-        if let Some(tag) = context.and_then(|context| self.to_tag(context)) {
+        if let Some(tag) = context.and_then(|context| self.tag_of(context)) {
             // The same tag as in the answers to the INVITE (RFC 3261 §9.2).
             response.set_to_tag(&tag);
         }

@@ -254,7 +254,7 @@ impl Core {
     }
 
     /// Our To tag of a context, made if there is none yet.
-    pub(super) fn to_tag(&mut self, id: ContextId) -> Option<String> {
+    pub(super) fn tag_of(&mut self, id: ContextId) -> Option<String> {
         let context = self.contexts.get_mut(&id)?;
         Some(context.to_tag.get_or_insert_with(|| self.ids.tag()).clone())
     }

@@ -72,7 +72,15 @@ impl Addresses {
 
     /// Whether a URI names this node.
     pub(super) fn is_own_uri(&self, uri: &Uri) -> bool {
-        Place::of_uri(&uri.to_string()).is_some_and(|place| self.is_own(&place))
+        let Some(sip) = uri.as_sip() else { return false };
+        self.is_own(&Place {
+            host: bare(sip.host()),
+            port: sip.port(),
+            transport: sip.transport().and_then(|name| name.parse().ok()),
+            secure: sip.secure,
+            loose: sip.params().has("lr"),
+            user: None,
+        })
     }
 
     /// Where a request to this peer leaves: the first of our addresses with this transport that can

@@ -1,8 +1,11 @@
-#![allow(dead_code, reason = "wip")]
 //! Engines with tiny roles, joined by a network of thirty lines.
 
 mod basics;
+mod calls;
+mod paths;
+mod refusals;
 mod roles;
+mod storms;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -33,7 +36,6 @@ pub(super) fn settings(n: u8) -> Settings {
 /// What a peer outside an engine got, and how.
 #[derive(Clone, Debug)]
 pub(super) struct Got {
-    pub(super) at: Instant,
     pub(super) flow: Flow,
     pub(super) text: String,
 }
@@ -148,7 +150,7 @@ impl<'a> Net<'a> {
 
     fn keep(&mut self, flow: Flow, bytes: &Bytes) {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        self.got.push(Got { at: self.now, flow, text });
+        self.got.push(Got { flow, text });
     }
 
     /// Lets time pass.

@@ -93,6 +93,12 @@ impl Agent {
         Self { answers: answers.to_vec(), ..Self::default() }
     }
 
+    /// The last answer comes this many seconds later.
+    pub(crate) fn after(mut self, secs: u64) -> Self {
+        self.after = Duration::from_secs(secs);
+        self
+    }
+
     fn say(request: &Request, context: ContextId, status: u16, out: &mut Actions<u32>) {
         let mut response = request.reply(status);
         response.headers.copy_from(&request.headers, HeaderName::RecordRoute);

@@ -1,5 +1,7 @@
 //! The cases of the conformance run, one file an area.
 
+mod scenario;
+
 use std::sync::Arc;
 
 /// What a case does; an error or a panic fails it.
@@ -29,5 +31,8 @@ pub(crate) fn case(name: &str, proves: &[&str], run: fn()) -> Case {
 
 /// All cases of the run.
 pub(crate) fn all() -> Vec<Case> {
-    Vec::new()
+    let mut all = Vec::new();
+    all.extend(scenario::cases());
+    // One line a file of cases, in the order of the alphabet.
+    all
 }

@@ -143,6 +143,14 @@ impl SimulatedStage {
     }
 }
 
+impl SimulatedStage {
+    /// The address of a node or UE.
+    #[must_use]
+    pub fn address_of(&self, name: &str) -> Option<SocketAddr> {
+        self.names.iter().find(|(_, known)| *known == name).map(|(addr, _)| *addr)
+    }
+}
+
 fn setup_of(lab: &Lab, name: &str) -> Start {
     Start { seed: lab.seed_of(name), tracing: true, unix_at_epoch: UNIX_AT_EPOCH }
 }

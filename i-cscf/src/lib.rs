@@ -9,6 +9,8 @@ pub mod lab;
 mod register;
 mod select;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,7 +21,7 @@ use cscf_core::role::{
     Action, Actions, Answer, Answered, BranchId, ContextId, Env, Incoming, Question, RequestKind,
     Role,
 };
-use cscf_core::sip::{HeaderName, Method, Request, Response};
+use cscf_core::sip::{Method, Request, Response};
 
 pub use crate::config::{Config, ScscfConfig};
 use crate::register::Registering;

@@ -1,8 +1,8 @@
-//! The S-CSCF (TS 24.229 §5.4): registrar of its users, notifier of the reg event, and the proxy that
-//! serves the caller and the callee of a session.
+//! The S-CSCF (TS 24.229 §5.4): registrar of its users, notifier of the reg event, and the proxy
+//! that serves the caller and the callee of a session.
 //!
-//! Two parts that share nothing but published snapshots: the registration owner, which alone changes
-//! registrations, and the sessions, which read them. It invokes no application servers.
+//! Two parts that share nothing but published snapshots: the registration owner, which alone
+//! changes registrations, and the sessions, which read them. It invokes no application servers.
 
 mod assign;
 mod challenge;
@@ -18,14 +18,7 @@ mod register;
 mod sessions;
 mod terminating;
 #[cfg(test)]
-mod testing;
-
-#[cfg(test)]
-mod reg_event_tests;
-#[cfg(test)]
-mod register_tests;
-#[cfg(test)]
-mod session_tests;
+mod tests;
 
 use std::sync::Arc;
 

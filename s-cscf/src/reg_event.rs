@@ -1,5 +1,5 @@
-//! The reg event (TS 24.229 §5.4.2.1, RFC 3680, RFC 6665): the S-CSCF as notifier of what happens to
-//! a registration.
+//! The reg event (TS 24.229 §5.4.2.1, RFC 3680, RFC 6665): the S-CSCF as notifier of what happens
+//! to a registration.
 
 use std::collections::BTreeMap;
 

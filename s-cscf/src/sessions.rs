@@ -274,8 +274,8 @@ impl Sessions {
         }
     }
 
-    /// A branch to a contact answered: a 2xx or 6xx ends the search (the engine cancels the others),
-    /// the last failure brings the next contacts (RFC 3261 §16.7, TS 24.229 §5.4.3.3).
+    /// A branch to a contact answered: a 2xx or 6xx ends the search (the engine cancels the
+    /// others), the last failure brings the next contacts (RFC 3261 §16.7, TS 24.229 §5.4.3.3).
     fn branch_answered(
         &mut self,
         env: &mut Env<'_>,

@@ -117,8 +117,8 @@ impl Sessions {
     }
 }
 
-/// The contacts that match the caller's preferences, in groups of equal q, best first; one by one or
-/// only the best where the caller wants that (RFC 3841 §7.2, §9.1).
+/// The contacts that match the caller's preferences, in groups of equal q, best first; one by one
+/// or only the best where the caller wants that (RFC 3841 §7.2, §9.1).
 fn by_preference(set: &Registration, request: &Request, now: Instant) -> Vec<Vec<Binding>> {
     let wishes = request.headers.accept_contact().unwrap_or_default();
     let mut list: Vec<Binding> =

@@ -9,6 +9,8 @@ use crate::time::Instant;
 /// The media type of the document.
 pub const CONTENT_TYPE: &str = "application/reginfo+xml";
 
+const NAMESPACE: &str = "urn:ietf:params:xml:ns:reginfo";
+
 /// The facts of one document.
 #[derive(Clone, Copy, Debug)]
 pub struct ReginfoDocument<'a> {
@@ -30,10 +32,8 @@ impl ReginfoDocument<'_> {
     pub fn to_xml(&self) -> String {
         let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         let version = self.version;
-        let _ = writeln!(
-            out,
-            "<reginfo xmlns=\"urn:ietf:params:xml:ns:reginfo\" version=\"{version}\" state=\"full\">"
-        );
+        let _ =
+            writeln!(out, "<reginfo xmlns=\"{NAMESPACE}\" version=\"{version}\" state=\"full\">");
         let state = if self.active.is_empty() { "terminated" } else { "active" };
         for (at, identity) in self.identities.iter().enumerate() {
             let aor = escape(&identity.uri);

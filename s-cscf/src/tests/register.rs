@@ -1,34 +1,12 @@
-//! REGISTER at the S-CSCF, message by message.
+//! REGISTER at the S-CSCF, message by message: challenges, answers, bindings.
 
-use cscf_core::cx::{
-    AssignmentType, AuthItem, AuthScheme, CxAnswer, CxDemand, CxRequest, CxResult, DemandId,
-    DeregistrationReason, Maa, Mar, Saa, Sar,
-};
-use cscf_core::registrar::ContactEvent;
-use cscf_core::role::{Action, Role as _};
+use cscf_core::cx::{AssignmentType, AuthItem, AuthScheme, CxAnswer, CxResult, Maa, Mar, Saa, Sar};
+use cscf_core::role::Action;
 use cscf_core::sip::HeaderName;
 use cscf_core::time::Duration;
 
-use crate::testing::*;
-use crate::{AkaWithoutSecAgree, Command, Timer};
-
-fn status(out: &Out) -> u16 {
-    replied(out).status
-}
-
-fn mar(out: &Out) -> &Mar {
-    match asked(out).1 {
-        CxRequest::Mar(mar) => mar,
-        other => panic!("no MAR: {other:?}"),
-    }
-}
-
-fn sar(out: &Out) -> &Sar {
-    match asked(out).1 {
-        CxRequest::Sar(sar) => sar,
-        other => panic!("no SAR: {other:?}"),
-    }
-}
+use super::*;
+use crate::{AkaWithoutSecAgree, Timer};
 
 fn asks(out: &Out) -> usize {
     out.iter().filter(|action| matches!(action, Action::Ask { .. })).count()
@@ -348,7 +326,7 @@ fn a_negative_or_missing_answer_of_the_hss_refuses() {
     for (answer, expected) in cases {
         let mut bench = Bench::new();
         let challenge = bench.challenged("no");
-        let out = bench.register(&super::testing::answer(&challenge, &XRES, "yes"), &contact(600));
+        let out = bench.register(&super::answer(&challenge, &XRES, "yes"), &contact(600));
         assert_eq!(status(&bench.answer(asked(&out).0, answer)), expected);
         assert!(bench.is_idle());
     }
@@ -406,8 +384,8 @@ fn a_wrong_response_is_refused_without_keys() {
 #[test]
 fn a_wrong_mac_is_challenged_once_more_and_then_refused() {
     let mut bench = Bench::new();
-    let refused = |challenge: &cscf_core::auth::Challenge| {
-        let credentials = cscf_core::auth::Credentials::refusal(challenge, IMPI, "sip:ims.example");
+    let refused = |challenge: &Challenge| {
+        let credentials = Credentials::refusal(challenge, IMPI, "sip:ims.example");
         let mut credentials = credentials.expect("a nonce");
         credentials.params.set("integrity-protected", "no");
         credentials.to_string()
@@ -426,9 +404,9 @@ fn a_wrong_mac_is_challenged_once_more_and_then_refused() {
 #[test]
 fn auts_is_handed_to_the_hss_and_a_fresh_challenge_follows() {
     let mut bench = Bench::new();
-    let out_of_step = |challenge: &cscf_core::auth::Challenge| {
+    let out_of_step = |challenge: &Challenge| {
         let auts = cscf_core::auth::Auts::from_bytes([3; 14]);
-        let mut credentials: cscf_core::auth::Credentials =
+        let mut credentials: Credentials =
             answer(challenge, b"", "no").parse().expect("credentials");
         credentials = credentials.with_auts(&auts);
         credentials.to_string()
@@ -534,7 +512,6 @@ fn a_nonce_may_be_used_again_but_not_its_count() {
 /// S-REG-360
 #[test]
 fn sha_256_is_offered_before_md5_and_either_is_taken() {
-    use cscf_core::auth::Challenge;
     for pick in 0..2 {
         let mut bench = Bench::new();
         let out = bench.register(&unchallenged(""), &contact(600));
@@ -564,126 +541,4 @@ fn a_wrong_password_is_refused_and_an_unknown_nonce_challenged() {
     let out = bench.register(&answer(&first, b"secret", "ip-assoc-pending"), &contact(600));
     let out = bench.answer(asked(&out).0, digest_data("MD5", false));
     assert!(!challenge(replied(&out)).is_stale());
-}
-
-/// S-DRG-010
-#[test]
-fn the_user_takes_its_contact_away() {
-    for lines in [contact(0), "Contact: *\nExpires: 0\n".to_owned()] {
-        let mut bench = Bench::new();
-        bench.registered();
-        let out = bench.register(&unchallenged("yes"), &lines);
-        assert_eq!(sar(&out).assignment_type, AssignmentType::UserDeregistration);
-        assert!(bench.scscf.registrations().is_empty(), "gone at once");
-        let out = bench.answer(asked(&out).0, assigned(PROFILE));
-        assert_eq!(
-            values(replied(&out), HeaderName::Contact),
-            ["<sip:10.0.0.1:5060>;+g.3gpp.smsip;audio;expires=0"]
-        );
-        assert!(bench.is_idle());
-    }
-}
-
-/// S-DRG-020
-#[test]
-fn a_contact_that_is_not_bound_cannot_be_taken_away() {
-    let mut bench = Bench::new();
-    assert_eq!(status(&bench.register(&unchallenged("yes"), &contact(0))), 481);
-    bench.registered();
-    let out = bench.register(&unchallenged("yes"), "Contact: <sip:10.9.9.9>;expires=0\n");
-    assert_eq!(status(&out), 481);
-}
-
-/// S-DRG-030
-#[test]
-fn an_unprotected_deregistration_is_challenged_first() {
-    let mut bench = Bench::new();
-    bench.registered();
-    let out = bench.register(&unchallenged("no"), &contact(0));
-    let out = bench.answer(asked(&out).0, aka_vector([8; 16]));
-    assert!(!bench.scscf.registrations().is_empty());
-    let authorization = answer(&challenge(replied(&out)), &XRES, "yes");
-    let out = bench.register(&authorization, &contact(0));
-    assert_eq!(sar(&out).assignment_type, AssignmentType::UserDeregistration);
-}
-
-/// S-DRG-040, S-DRG-050
-#[test]
-fn the_hss_ends_a_registration() {
-    let mut bench = Bench::new();
-    bench.registered();
-    let rtr = CxDemand::Rtr {
-        impi: IMPI.into(),
-        impus: Vec::new(),
-        reason: DeregistrationReason::PermanentTermination,
-        info: String::new(),
-    };
-    let out = bench.act(|scscf, env, out| scscf.on_demand(env, DemandId(1), rtr, out));
-    assert!(out.iter().any(|action| matches!(
-        action,
-        Action::AnswerDemand { demand: DemandId(1), result: CxResult::Success }
-    )));
-    assert!(bench.is_idle());
-}
-
-/// S-DRG-080
-#[test]
-fn the_operator_has_a_user_authenticate_anew() {
-    let mut bench = Bench::new();
-    bench.registered();
-    let within = Duration::from_secs(60);
-    let command = Command::Reauthenticate { impi: IMPI.into(), within };
-    let out = bench.act(|scscf, env, out| scscf.on_command(env, command, out));
-    let at = bench.now + within;
-    assert!(out.iter().any(|action| matches!(action, Action::SetTimer { at: a, .. } if *a == at)));
-    let out = bench.register(&unchallenged("yes"), &contact(600));
-    assert_eq!(mar(&out).scheme, AuthScheme::Aka);
-}
-
-/// S-DRG-090
-#[test]
-fn a_registration_ends_with_its_time() {
-    let mut bench = Bench::new();
-    bench.registered();
-    let out = bench.fire(Timer::Expiry(1), Duration::from_secs(600_000));
-    assert_eq!(sar(&out).assignment_type, AssignmentType::TimeoutDeregistration);
-    assert!(bench.is_idle());
-}
-
-/// S-DRG-100
-#[test]
-fn the_operator_takes_one_contact_away() {
-    let mut bench = Bench::new();
-    bench.registered();
-    let contact = Some(CONTACT.to_owned());
-    let event = ContactEvent::Rejected;
-    let command = Command::Deregister { impi: IMPI.into(), contact, event };
-    let out = bench.act(|scscf, env, out| scscf.on_command(env, command, out));
-    assert_eq!(sar(&out).assignment_type, AssignmentType::AdministrativeDeregistration);
-    assert!(bench.is_idle());
-}
-
-/// S-REG-330
-#[test]
-fn two_users_share_an_identity_with_a_contact_each() {
-    let mut bench = Bench::new();
-    bench.registered();
-    let other = "001010000000002@ims.example";
-    let text = |authorization: &str| {
-        format!(
-            "REGISTER sip:s1 SIP/2.0\nTo: <sip:alice@ims.example>\nCall-ID: reg2\n\
-             CSeq: 9 REGISTER\nAuthorization: {authorization}\nContact: <sip:10.0.0.2>;expires=600\n"
-        )
-    };
-    let trusted = unchallenged("auth-done").replace(IMPI, other);
-    let out = bench.send(&text(&trusted));
-    assert_eq!(sar(&out).assignment_type, AssignmentType::Registration);
-    let out = bench.answer(asked(&out).0, assigned(PROFILE));
-    assert_eq!(values(replied(&out), HeaderName::Contact).len(), 2);
-    let out = bench.register(&unchallenged("yes"), &contact(0));
-    assert_eq!(sar(&out).assignment_type, AssignmentType::UserDeregistration);
-    let out = bench.answer(asked(&out).0, assigned(PROFILE));
-    assert_eq!(values(replied(&out), HeaderName::Contact).len(), 2, "one left, one gone");
-    let set = bench.scscf.registrations().by_key("sip:alice@ims.example").expect("one is left");
-    assert_eq!(set.bindings.len(), 1);
 }

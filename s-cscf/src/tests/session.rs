@@ -5,7 +5,7 @@ use cscf_core::role::{Action, Cause, NextHop, Role as _};
 use cscf_core::sip::{HeaderName, Request};
 use cscf_core::time::Duration;
 
-use crate::testing::*;
+use super::*;
 use crate::{Command, Timer};
 
 /// Registers alice and gives the Route of her requests.
@@ -27,10 +27,6 @@ const ALICE: &str = "P-Asserted-Identity: <sip:+15550101@ims.example;user=phone>
 
 fn list(request: &Request, name: HeaderName) -> Vec<&str> {
     request.headers.values(name).collect()
-}
-
-fn status(out: &Out) -> u16 {
-    replied(out).status
 }
 
 /// S-ORI-010, S-ORI-020, S-ORI-110, S-ORI-140a, S-ORI-170
@@ -246,7 +242,7 @@ fn the_end_of_a_registration_ends_what_is_kept_of_its_dialogs() {
     let out = bench.fire(Timer::Expiry(1), Duration::from_secs(600_000));
     assert!(matches!(
         asked(&out).1,
-        cscf_core::cx::CxRequest::Sar(sar)
+        CxRequest::Sar(sar)
             if sar.assignment_type == AssignmentType::TimeoutDeregistration
     ));
     assert!(bench.is_idle());

@@ -5,7 +5,7 @@ use cscf_core::role::{Cause, OwnTag, Role as _};
 use cscf_core::sip::{HeaderName, Request};
 use cscf_core::time::Duration;
 
-use crate::testing::*;
+use super::*;
 use crate::{Command, Timer};
 
 const ALICE: &str = "<sip:alice@ims.example>";

@@ -1,10 +1,15 @@
 //! An S-CSCF on the test bench: text in, actions out, no engine.
 
+mod deregister;
+mod reg_event;
+mod register;
+mod session;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use cscf_core::auth::{Answer as Response401, Challenge, Credentials};
-use cscf_core::cx::{AskId, AuthItem, CxAnswer, CxRequest, CxResult, Maa, Saa};
+use cscf_core::cx::{AskId, AuthItem, CxAnswer, CxRequest, CxResult, Maa, Mar, Saa, Sar};
 use cscf_core::ids::{Ids, Seed, ShardId};
 use cscf_core::role::{
     Action, Answer, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, OwnAnswered,
@@ -17,14 +22,14 @@ use cscf_core::transport::{Flow, Transport};
 
 use crate::{Config, Scscf, Timer};
 
-pub(crate) const SEED: Seed = Seed([5; 32]);
-pub(crate) const IMPI: &str = "001010000000001@ims.example";
-pub(crate) const CONTACT: &str = "sip:10.0.0.1:5060";
-pub(crate) const XRES: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
-pub(crate) const RAND: [u8; 16] = [9; 16];
+const SEED: Seed = Seed([5; 32]);
+const IMPI: &str = "001010000000001@ims.example";
+const CONTACT: &str = "sip:10.0.0.1:5060";
+const XRES: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+const RAND: [u8; 16] = [9; 16];
 
 /// The profile of alice: a number in both forms, a name, and the barred identity of the IMSI.
-pub(crate) const PROFILE: &str = "<IMSSubscription><PrivateID>001010000000001@ims.example\
+const PROFILE: &str = "<IMSSubscription><PrivateID>001010000000001@ims.example\
 </PrivateID><ServiceProfile>\
 <PublicIdentity><Identity>sip:+15550101@ims.example;user=phone</Identity></PublicIdentity>\
 <PublicIdentity><Identity>tel:+15550101</Identity></PublicIdentity>\
@@ -35,12 +40,12 @@ pub(crate) const PROFILE: &str = "<IMSSubscription><PrivateID>001010000000001@im
 <ServerName>sip:as1.ims.example:5070</ServerName></ApplicationServer></InitialFilterCriteria>\
 </ServiceProfile></IMSSubscription>";
 
-pub(crate) type Out = Vec<Action<Timer>>;
+type Out = Vec<Action<Timer>>;
 
-pub(crate) struct Bench {
-    pub(crate) scscf: Scscf,
-    pub(crate) now: Instant,
-    pub(crate) notes: Vec<Note>,
+struct Bench {
+    scscf: Scscf,
+    now: Instant,
+    notes: Vec<Note>,
     ids: Ids,
     asks: u64,
     contexts: u64,
@@ -48,11 +53,11 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self::with(|_| {})
     }
 
-    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+    fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config =
             Config::new("sip:s1.ims.example:6060", "ims.example", "sip:i1.ims.example:4060");
         config.trusted.push("10.0.0.10:0".parse().expect("an address"));
@@ -68,7 +73,7 @@ impl Bench {
         }
     }
 
-    pub(crate) fn act(&mut self, event: impl FnOnce(&mut Scscf, &mut Env<'_>, &mut Out)) -> Out {
+    fn act(&mut self, event: impl FnOnce(&mut Scscf, &mut Env<'_>, &mut Out)) -> Out {
         let mut env = Env {
             now: self.now,
             unix_at_epoch: UnixTime(0),
@@ -83,11 +88,11 @@ impl Bench {
     }
 
     /// Sends a request from a trusted peer; the context is the number of the request.
-    pub(crate) fn send(&mut self, text: &str) -> Out {
+    fn send(&mut self, text: &str) -> Out {
         self.send_from("10.0.0.10:5060", text)
     }
 
-    pub(crate) fn send_from(&mut self, peer: &str, text: &str) -> Out {
+    fn send_from(&mut self, peer: &str, text: &str) -> Out {
         let mut request = request(text);
         let me = |uri: &str| uri.contains("s1.ims.example");
         let own_route = request
@@ -109,20 +114,20 @@ impl Bench {
         self.act(|scscf, env, out| scscf.on_request(env, incoming, out))
     }
 
-    pub(crate) const fn context(&self) -> ContextId {
+    const fn context(&self) -> ContextId {
         ContextId(self.contexts)
     }
 
-    pub(crate) fn answer(&mut self, ask: AskId, answer: CxAnswer) -> Out {
+    fn answer(&mut self, ask: AskId, answer: CxAnswer) -> Out {
         self.act(|scscf, env, out| scscf.on_answer(env, ask, Answer::Cx(answer), out))
     }
 
-    pub(crate) fn fire(&mut self, timer: Timer, after: Duration) -> Out {
+    fn fire(&mut self, timer: Timer, after: Duration) -> Out {
         self.now += after;
         self.act(|scscf, env, out| scscf.on_timer(env, timer, out))
     }
 
-    pub(crate) fn respond(
+    fn respond(
         &mut self,
         context: ContextId,
         branch: u32,
@@ -132,7 +137,7 @@ impl Bench {
         self.respond_by(Cause::Received, context, branch, (status, headers))
     }
 
-    pub(crate) fn respond_by(
+    fn respond_by(
         &mut self,
         cause: Cause,
         context: ContextId,
@@ -148,14 +153,14 @@ impl Bench {
         self.act(|scscf, env, out| scscf.on_response(env, answered, out))
     }
 
-    pub(crate) fn own_answered(&mut self, tag: OwnTag, status: u16, cause: Cause) -> Out {
+    fn own_answered(&mut self, tag: OwnTag, status: u16, cause: Cause) -> Out {
         let response = request("NOTIFY sip:x SIP/2.0\n").reply(status);
         let answered = OwnAnswered { tag, response, cause, flow: None };
         self.act(|scscf, env, out| scscf.on_own_response(env, answered, out))
     }
 
     /// A REGISTER of alice; `authorization` without `Digest`, `headers` are further lines.
-    pub(crate) fn register(&mut self, authorization: &str, headers: &str) -> Out {
+    fn register(&mut self, authorization: &str, headers: &str) -> Out {
         self.cseq += 1;
         let authorization = if authorization.is_empty() {
             String::new()
@@ -180,7 +185,7 @@ impl Bench {
     }
 
     /// Challenges alice by AKA and gives the challenge.
-    pub(crate) fn challenged(&mut self, integrity: &str) -> Challenge {
+    fn challenged(&mut self, integrity: &str) -> Challenge {
         let out = self.register(&unchallenged(integrity), &contact(600_000));
         let (ask, _) = asked(&out);
         let out = self.answer(ask, aka_vector(RAND));
@@ -188,7 +193,7 @@ impl Bench {
     }
 
     /// Registers alice over a security association; gives the 200.
-    pub(crate) fn registered(&mut self) -> Response {
+    fn registered(&mut self) -> Response {
         let challenge = self.challenged("no");
         let out = self.register(&answer(&challenge, &XRES, "yes"), &contact(600_000));
         let (ask, _) = asked(&out);
@@ -197,23 +202,23 @@ impl Bench {
     }
 
     /// Whether the S-CSCF keeps nothing.
-    pub(crate) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.scscf.remainders().iter().all(|(_, count)| *count == 0)
     }
 
-    pub(crate) fn refusal(&self) -> &str {
+    fn refusal(&self) -> &str {
         let last = self.notes.iter().rev().find(|note| note.refusal);
         last.map_or("", |note| &note.text)
     }
 }
 
-pub(crate) fn flow(peer: &str) -> Flow {
+fn flow(peer: &str) -> Flow {
     let address = |text: &str| -> SocketAddr { text.parse().expect("an address") };
     let (local, remote) = (address("10.0.0.30:6060"), address(peer));
     Flow { transport: Transport::Udp, local, remote, conn: None, sa: None }
 }
 
-pub(crate) fn request(text: &str) -> Request {
+fn request(text: &str) -> Request {
     let mut text = text.replace('\n', "\r\n");
     if !text.contains("Via:") {
         let end = text.find("\r\n").expect("a start line") + 2;
@@ -226,11 +231,11 @@ pub(crate) fn request(text: &str) -> Request {
     }
 }
 
-pub(crate) fn contact(expires: u32) -> String {
+fn contact(expires: u32) -> String {
     format!("Contact: <{CONTACT}>;+g.3gpp.smsip;audio;expires={expires}\n")
 }
 
-pub(crate) fn unchallenged(integrity: &str) -> String {
+fn unchallenged(integrity: &str) -> String {
     let mut credentials = Credentials::unchallenged(IMPI, "ims.example", "sip:ims.example");
     if !integrity.is_empty() {
         credentials.params.set("integrity-protected", integrity);
@@ -239,16 +244,11 @@ pub(crate) fn unchallenged(integrity: &str) -> String {
 }
 
 /// The answer to a challenge with this password.
-pub(crate) fn answer(challenge: &Challenge, password: &[u8], integrity: &str) -> String {
+fn answer(challenge: &Challenge, password: &[u8], integrity: &str) -> String {
     answer_with(challenge, password, integrity, "00000001")
 }
 
-pub(crate) fn answer_with(
-    challenge: &Challenge,
-    password: &[u8],
-    integrity: &str,
-    nc: &str,
-) -> String {
+fn answer_with(challenge: &Challenge, password: &[u8], integrity: &str, nc: &str) -> String {
     let answer = Response401 {
         username: IMPI,
         password,
@@ -265,13 +265,13 @@ pub(crate) fn answer_with(
     credentials.to_string()
 }
 
-pub(crate) fn aka_vector(rand: [u8; 16]) -> CxAnswer {
+fn aka_vector(rand: [u8; 16]) -> CxAnswer {
     let (ck, ik) = ([0xc0; 16], [0x1e; 16]);
     let item = AuthItem::Aka { rand, autn: [7; 16], xres: XRES.to_vec(), ck, ik };
     CxAnswer::Maa(Maa { result: CxResult::Success, items: vec![item] })
 }
 
-pub(crate) fn assigned(profile: &str) -> CxAnswer {
+fn assigned(profile: &str) -> CxAnswer {
     CxAnswer::Saa(Saa {
         result: CxResult::Success,
         user_data: Some(profile.to_owned()),
@@ -280,7 +280,7 @@ pub(crate) fn assigned(profile: &str) -> CxAnswer {
     })
 }
 
-pub(crate) fn replied(out: &Out) -> &Response {
+fn replied(out: &Out) -> &Response {
     let mut replies = out.iter().filter_map(|action| match action {
         Action::Reply { response, .. } => Some(response),
         _ => None,
@@ -290,7 +290,7 @@ pub(crate) fn replied(out: &Out) -> &Response {
     reply
 }
 
-pub(crate) fn asked(out: &Out) -> (AskId, &CxRequest) {
+fn asked(out: &Out) -> (AskId, &CxRequest) {
     let mut asks = out.iter().filter_map(|action| match action {
         Action::Ask { ask, question: Question::Cx(question) } => Some((*ask, question)),
         _ => None,
@@ -299,7 +299,7 @@ pub(crate) fn asked(out: &Out) -> (AskId, &CxRequest) {
 }
 
 /// The forwarded requests with their next hop and Record-Route.
-pub(crate) fn forwarded(out: &Out) -> Vec<(&Request, &NextHop, Option<&str>)> {
+fn forwarded(out: &Out) -> Vec<(&Request, &NextHop, Option<&str>)> {
     let forward = |action: &'_ Action<Timer>| matches!(action, Action::Forward { .. });
     out.iter()
         .filter(|action| forward(action))
@@ -312,7 +312,7 @@ pub(crate) fn forwarded(out: &Out) -> Vec<(&Request, &NextHop, Option<&str>)> {
         .collect()
 }
 
-pub(crate) fn notified(out: &Out) -> Vec<(OwnTag, &Request)> {
+fn notified(out: &Out) -> Vec<(OwnTag, &Request)> {
     out.iter()
         .filter_map(|action| match action {
             Action::Originate { tag, request, .. } => Some((*tag, &**request)),
@@ -321,7 +321,7 @@ pub(crate) fn notified(out: &Out) -> Vec<(OwnTag, &Request)> {
         .collect()
 }
 
-pub(crate) fn passed_up(out: &Out) -> &Response {
+fn passed_up(out: &Out) -> &Response {
     let mut passed = out.iter().filter_map(|action| match action {
         Action::PassUp { response, .. } => Some(response),
         _ => None,
@@ -329,12 +329,30 @@ pub(crate) fn passed_up(out: &Out) -> &Response {
     passed.next().unwrap_or_else(|| panic!("nothing passed up: {out:#?}"))
 }
 
-pub(crate) fn challenge(response: &Response) -> Challenge {
+fn challenge(response: &Response) -> Challenge {
     assert_eq!(response.status, 401);
     let text = response.headers.get(HeaderName::WwwAuthenticate).expect("a challenge");
     text.parse().expect("a readable challenge")
 }
 
-pub(crate) fn values(response: &Response, name: HeaderName) -> Vec<&str> {
+fn values(response: &Response, name: HeaderName) -> Vec<&str> {
     response.headers.values(name).collect()
+}
+
+fn status(out: &Out) -> u16 {
+    replied(out).status
+}
+
+fn mar(out: &Out) -> &Mar {
+    match asked(out).1 {
+        CxRequest::Mar(mar) => mar,
+        other => panic!("no MAR: {other:?}"),
+    }
+}
+
+fn sar(out: &Out) -> &Sar {
+    match asked(out).1 {
+        CxRequest::Sar(sar) => sar,
+        other => panic!("no SAR: {other:?}"),
+    }
 }

@@ -12,12 +12,12 @@ use bytes::Bytes;
 
 use crate::clause::{own, rfc6733};
 use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId};
+use crate::diameter::capabilities::{LocalPeer, Timing};
 use crate::diameter::codec::{Avp, Fault, Message};
 use crate::diameter::dictionary as avp;
 use crate::diameter::dictionary::result;
-use crate::diameter::peer::{
-    Event, Link, LinkSettings, LocalPeer, Refusal, RequestHead, Side, Timing,
-};
+use crate::diameter::peer::{Event, Link, LinkSettings, Side};
+use crate::diameter::reply::{Refusal, RequestHead};
 use crate::diameter::{answer, demand, request};
 use crate::ids::{Ids, Seed, ShardId};
 use crate::time::{Duration, Instant};
@@ -139,7 +139,8 @@ pub struct DiameterClient {
     reopen: bool,
     waiting: VecDeque<Waiting>,
     flights: BTreeMap<u32, Flight>,
-    /// In order of time, since all wait equally long; entries of answered questions stay until then.
+    /// In order of time, since all wait equally long; entries of answered questions go when they
+    /// come to the front.
     deadlines: VecDeque<(Instant, u32)>,
     demands: BTreeMap<DemandId, RequestHead>,
     demand_count: u64,

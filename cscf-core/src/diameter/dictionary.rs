@@ -127,10 +127,10 @@ impl fmt::Display for Definition {
 }
 
 macro_rules! avps {
-    ($($name:ident = $code:literal $vendor:expr, $text:literal $kind:ident $mandatory:literal;)*) => {
+    ($($name:ident = $code:literal $vendor:expr, $text:literal $kind:ident $must:literal;)*) => {
         $(#[doc = concat!("The AVP ", $text, ".")]
         pub const $name: Definition = Definition {
-            code: $code, vendor: $vendor, name: $text, kind: Kind::$kind, mandatory: $mandatory,
+            code: $code, vendor: $vendor, name: $text, kind: Kind::$kind, mandatory: $must,
         };)*
 
         /// All AVPs we know, base protocol first.

@@ -5,26 +5,33 @@
 //! SCTP, TLS.
 
 mod answer;
+mod capabilities;
 mod client;
 mod codec;
 mod demand;
 pub mod dictionary;
 mod frame;
 mod peer;
+mod reply;
 mod request;
 mod server;
 mod watchdog;
 
 #[cfg(test)]
+mod bytes_tests;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod rules_tests;
 #[cfg(test)]
 mod tests;
 
+pub use capabilities::{LocalPeer, Timing};
 pub use client::{ClientConfig, ClientInput, ClientOutput, DiameterClient};
 pub use codec::{
     AVP_MAX, Avp, Fault, FaultKind, Flags, HEADER_LENGTH, Header, MESSAGE_MAX, Message,
 };
 pub use dictionary::Definition;
 pub use frame::Framer;
-pub use peer::{LocalPeer, Timing};
+
 pub use server::{DiameterServer, RequestId, ServerConfig, ServerInput, ServerOutput};

@@ -9,62 +9,24 @@
 //! Every wait has a deadline; any failure closes.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::clause::{Clause, own, rfc6733};
-use crate::diameter::codec::{Avp, Fault, FaultKind, Flags, Header, Message};
-use crate::diameter::dictionary::{
-    self as avp, APPLICATION_COMMON, APPLICATION_CX, APPLICATION_RELAY, VENDOR_3GPP, result,
-};
+use crate::diameter::capabilities::{LocalPeer, Timing, cx_application, peer_of, shares_cx};
+use crate::diameter::codec::{Avp, Fault, Flags, Header, Message};
+use crate::diameter::dictionary::{self as avp, APPLICATION_COMMON, APPLICATION_CX, result};
 use crate::diameter::frame::Framer;
+use crate::diameter::reply::{Refusal, RequestHead};
 use crate::diameter::watchdog::{Act, Health, Watchdog};
 use crate::ids::Ids;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::trace::Note;
 
 /// Auth-Session-State: the server keeps no session (TS 29.229 §5.3).
 const NO_STATE_MAINTAINED: u32 = 1;
-
-/// The spans of a Diameter node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// How long a question may wait for its answer.
-    pub answer_within: Duration,
-    /// How long connection, capabilities exchange and disconnection may take each.
-    pub handshake_within: Duration,
-    /// The first pause before a failed connection is tried again; doubles each time.
-    pub retry_first: Duration,
-    /// The longest such pause: Tc (RFC 6733 §2.1).
-    pub retry_max: Duration,
-    /// Tw, without its jitter of ± 2 s (RFC 3539 §3.4.1).
-    pub watchdog: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            answer_within: Duration::from_secs(5),
-            handshake_within: Duration::from_secs(10),
-            retry_first: Duration::from_secs(1),
-            retry_max: Duration::from_secs(30),
-            watchdog: Duration::from_secs(30),
-        }
-    }
-}
-
-/// Who we are to a Diameter peer (RFC 6733 §5.3.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalPeer {
-    /// Origin-Host.
-    pub origin_host: String,
-    /// Origin-Realm.
-    pub origin_realm: String,
-    /// Origin-State-Id: grows with each restart that loses state (RFC 6733 §8.16).
-    pub origin_state_id: u32,
-}
 
 /// Which commands a side serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,22 +82,6 @@ enum State {
     WaitCer,
 }
 
-/// What must be kept of a request to answer it.
-#[derive(Clone, Debug)]
-pub(super) struct RequestHead {
-    header: Header,
-    /// Session-Id and every Proxy-Info, which come back as they were (RFC 6733 §6.2).
-    echoed: Vec<Avp>,
-}
-
-impl RequestHead {
-    pub(super) fn of(request: &Message) -> Self {
-        let session = request.find(&avp::SESSION_ID).into_iter();
-        let echoed = session.chain(request.all(&avp::PROXY_INFO)).cloned().collect();
-        Self { header: request.header, echoed }
-    }
-}
-
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -177,8 +123,7 @@ impl Link {
     ) -> Self {
         let mut link = Self::new(settings, State::WaitCea, now, ids);
         link.reopen = reopen;
-        let mut avps = link.capabilities();
-        link.append_state(&mut avps);
+        let avps = link.us.capabilities(link.local.ip());
         link.request(APPLICATION_COMMON, avp::CAPABILITIES_EXCHANGE, avps);
         link
     }
@@ -246,18 +191,15 @@ impl Link {
     fn append_cx(&self, avps: &mut Vec<Avp>) {
         avps.push(cx_application());
         avps.push(Avp::number(&avp::AUTH_SESSION_STATE, NO_STATE_MAINTAINED));
-        avps.push(Avp::text(&avp::ORIGIN_HOST, &self.us.origin_host));
-        avps.push(Avp::text(&avp::ORIGIN_REALM, &self.us.origin_realm));
+        avps.extend(self.us.origin());
     }
 
     /// Answers a Cx request; `avps` begin with the result.
     pub(super) fn send_answer(&mut self, to: &RequestHead, avps: Vec<Avp>) {
-        let split = usize::from(to.echoed.first().is_some_and(|avp| avp.is(&avp::SESSION_ID)));
-        let (session, proxies) = to.echoed.split_at(split);
-        let mut all = session.to_vec();
+        let mut all: Vec<Avp> = to.session.iter().cloned().collect();
         self.append_cx(&mut all);
         all.extend(avps);
-        all.extend(proxies.iter().cloned());
+        all.extend(to.proxies.iter().cloned());
         self.write(Message { header: to.header.answer(), avps: all });
     }
 
@@ -267,21 +209,18 @@ impl Link {
         let mut header = to.header.answer();
         // Only protocol errors carry the E bit (RFC 6733 §7.1.3).
         header.flags.error = (3000..4000).contains(&code);
-        let split = usize::from(to.echoed.first().is_some_and(|avp| avp.is(&avp::SESSION_ID)));
-        let (session, proxies) = to.echoed.split_at(split);
-        let mut avps = session.to_vec();
+        let mut avps: Vec<Avp> = to.session.iter().cloned().collect();
         if header.application == APPLICATION_CX && !header.flags.error {
             self.append_cx(&mut avps);
         } else {
-            avps.push(Avp::text(&avp::ORIGIN_HOST, &self.us.origin_host));
-            avps.push(Avp::text(&avp::ORIGIN_REALM, &self.us.origin_realm));
+            avps.extend(self.us.origin());
         }
         avps.push(Avp::number(&avp::RESULT_CODE, code));
         avps.push(Avp::text(&avp::ERROR_MESSAGE, &fault.text));
         if let Some(failed) = &fault.failed {
             avps.push(Avp::group(&avp::FAILED_AVP, std::slice::from_ref(failed)));
         }
-        avps.extend(proxies.iter().cloned());
+        avps.extend(to.proxies.iter().cloned());
         let name = avp::command_name(header.command, true).unwrap_or("request");
         self.note(rfc6733("7.1"), true, format!("{name}: {}: answer {code}", fault.text));
         self.write(Message { header, avps });
@@ -293,7 +232,7 @@ impl Link {
             self.fail("closed by us before the capabilities exchange".to_owned());
             return;
         }
-        let mut avps = self.origin();
+        let mut avps = self.us.origin();
         avps.push(Avp::number(&avp::DISCONNECT_CAUSE, 0));
         self.request(APPLICATION_COMMON, avp::DISCONNECT_PEER, avps);
         self.state = State::Closing;
@@ -315,7 +254,7 @@ impl Link {
                     if let Some(header) = self.framer.broken_header()
                         && header.flags.request
                     {
-                        let head = RequestHead { header, echoed: Vec::new() };
+                        let head = RequestHead::unreadable(header);
                         self.refuse(&head, &Refusal::from(&fault));
                     }
                     self.fail(format!("the byte stream is broken: {fault}"));
@@ -367,7 +306,7 @@ impl Link {
         if self.state == State::WaitCea || self.state == State::WaitCer {
             self.fail(format!("the capabilities exchange cannot be read: {fault}"));
         } else if header.flags.request {
-            self.refuse(&RequestHead { header, echoed: Vec::new() }, &Refusal::from(fault));
+            self.refuse(&RequestHead::unreadable(header), &Refusal::from(fault));
         } else {
             let fault = fault.clone();
             self.events.push_back(Event::Spoiled { hop_by_hop: header.hop_by_hop, fault });
@@ -388,8 +327,8 @@ impl Link {
             (_, APPLICATION_COMMON, avp::CAPABILITIES_EXCHANGE) => self.send_cea(&request),
             (_, APPLICATION_COMMON, avp::DEVICE_WATCHDOG) => {
                 let mut avps = vec![Avp::number(&avp::RESULT_CODE, result::SUCCESS)];
-                avps.extend(self.origin());
-                self.append_state(&mut avps);
+                avps.extend(self.us.origin());
+                avps.push(self.us.origin_state());
                 self.write(Message { header: request.header.answer(), avps });
             }
             (_, APPLICATION_COMMON, avp::DISCONNECT_PEER) => self.on_dpr(now, &request),
@@ -469,8 +408,7 @@ impl Link {
 
     fn send_cea(&mut self, cer: &Message) {
         let mut avps = vec![Avp::number(&avp::RESULT_CODE, result::SUCCESS)];
-        avps.extend(self.capabilities());
-        self.append_state(&mut avps);
+        avps.extend(self.us.capabilities(self.local.ip()));
         self.write(Message { header: cer.header.answer(), avps });
     }
 
@@ -513,7 +451,7 @@ impl Link {
         };
         self.note(rfc6733("5.4"), false, format!("the peer disconnects: {cause}"));
         let mut avps = vec![Avp::number(&avp::RESULT_CODE, result::SUCCESS)];
-        avps.extend(self.origin());
+        avps.extend(self.us.origin());
         self.write(Message { header: dpr.header.answer(), avps });
         self.state = State::Closing;
         self.watchdog = None;
@@ -537,8 +475,8 @@ impl Link {
     }
 
     fn send_dwr(&mut self) {
-        let mut avps = self.origin();
-        self.append_state(&mut avps);
+        let mut avps = self.us.origin();
+        avps.push(self.us.origin_state());
         self.request(APPLICATION_COMMON, avp::DEVICE_WATCHDOG, avps);
     }
 
@@ -549,32 +487,6 @@ impl Link {
             self.watchdog = None;
             self.events.push_back(Event::Down(cause));
         }
-    }
-
-    fn origin(&self) -> Vec<Avp> {
-        vec![
-            Avp::text(&avp::ORIGIN_HOST, &self.us.origin_host),
-            Avp::text(&avp::ORIGIN_REALM, &self.us.origin_realm),
-        ]
-    }
-
-    fn append_state(&self, avps: &mut Vec<Avp>) {
-        avps.push(Avp::number(&avp::ORIGIN_STATE_ID, self.us.origin_state_id));
-    }
-
-    /// Both forms of the application stand here, as some peers look only for one of them.
-    fn capabilities(&self) -> Vec<Avp> {
-        let address: IpAddr = self.local.ip();
-        let mut avps = self.origin();
-        avps.extend([
-            Avp::address(&avp::HOST_IP_ADDRESS, address),
-            Avp::number(&avp::VENDOR_ID, VENDOR_3GPP),
-            Avp::text(&avp::PRODUCT_NAME, "cscf"),
-            Avp::number(&avp::SUPPORTED_VENDOR_ID, VENDOR_3GPP),
-            Avp::number(&avp::AUTH_APPLICATION_ID, APPLICATION_CX),
-            cx_application(),
-        ]);
-        avps
     }
 
     fn request(&mut self, application: u32, command: u32, avps: Vec<Avp>) -> u32 {
@@ -598,67 +510,4 @@ impl Link {
     fn note(&mut self, clause: Clause, refusal: bool, text: String) {
         self.events.push_back(Event::Note(Note { clause, text, refusal }));
     }
-}
-
-/// Why a request is refused below the application.
-#[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    code: u32,
-    text: String,
-    failed: Option<Avp>,
-}
-
-impl Refusal {
-    pub(super) const fn new(code: u32, text: String) -> Self {
-        Self { code, text, failed: None }
-    }
-}
-
-impl From<&Fault> for Refusal {
-    fn from(fault: &Fault) -> Self {
-        let failed = fault.avp.as_deref().cloned();
-        Self { code: fault.result_code(), text: fault.to_string(), failed }
-    }
-}
-
-fn cx_application() -> Avp {
-    Avp::group(
-        &avp::VENDOR_SPECIFIC_APPLICATION_ID,
-        &[
-            Avp::number(&avp::VENDOR_ID, VENDOR_3GPP),
-            Avp::number(&avp::AUTH_APPLICATION_ID, APPLICATION_CX),
-        ],
-    )
-}
-
-/// Origin-Host and Origin-Realm; the other AVPs that RFC 6733 §5.3.1 demands must be there too.
-fn peer_of(exchange: &Message) -> Result<(String, String), Fault> {
-    let needed = [
-        &avp::ORIGIN_HOST,
-        &avp::ORIGIN_REALM,
-        &avp::HOST_IP_ADDRESS,
-        &avp::VENDOR_ID,
-        &avp::PRODUCT_NAME,
-    ];
-    if let Some(missing) = needed.into_iter().find(|what| exchange.find(what).is_none()) {
-        return Err(Fault::missing(missing));
-    }
-    let text = |what| {
-        let found = exchange.find(what).ok_or_else(|| Fault::missing(what))?;
-        match found.as_text()? {
-            "" => Err(found.fault(FaultKind::AvpValue("empty"))),
-            text => Ok(text.to_owned()),
-        }
-    };
-    Ok((text(&avp::ORIGIN_HOST)?, text(&avp::ORIGIN_REALM)?))
-}
-
-/// Whether the peer advertises Cx in one form or the other, or is a relay (RFC 6733 §5.3).
-fn shares_cx(exchange: &Message) -> bool {
-    let serves = |avp: &Avp| matches!(avp.as_u32(), Ok(APPLICATION_CX | APPLICATION_RELAY));
-    exchange.all(&avp::AUTH_APPLICATION_ID).any(serves)
-        || exchange
-            .all(&avp::VENDOR_SPECIFIC_APPLICATION_ID)
-            .filter_map(|group| group.as_group().ok())
-            .any(|inside| inside.iter().any(|avp| avp.is(&avp::AUTH_APPLICATION_ID) && serves(avp)))
 }

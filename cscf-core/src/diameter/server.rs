@@ -8,12 +8,12 @@ use bytes::Bytes;
 
 use crate::clause::{rfc6733, ts29228};
 use crate::cx::{CxAnswer, CxDemand, CxRequest, CxResult, DemandId};
+use crate::diameter::capabilities::{LocalPeer, Timing};
 use crate::diameter::codec::{Avp, Fault, MESSAGE_MAX, Message};
 use crate::diameter::dictionary as avp;
 use crate::diameter::dictionary::result;
-use crate::diameter::peer::{
-    Event, Link, LinkSettings, LocalPeer, Refusal, RequestHead, Side, Timing,
-};
+use crate::diameter::peer::{Event, Link, LinkSettings, Side};
+use crate::diameter::reply::{Refusal, RequestHead};
 use crate::diameter::{answer, demand, request};
 use crate::ids::{Ids, Seed, ShardId};
 use crate::time::Instant;

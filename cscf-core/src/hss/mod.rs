@@ -1,5 +1,5 @@
-//! The home subscriber server: subscriptions, the decisions of TS 29.228 §6 on Cx, and the node that
-//! serves them over Diameter. Also the authentication centre of its subscribers (TS 33.102 §6.3).
+//! The home subscriber server: subscriptions, the decisions of TS 29.228 §6 on Cx, and the node
+//! that serves them over Diameter. Also the authentication centre of its subscribers (TS 33.102 §6.3).
 //!
 //! Reading order: `store`, `answer`, `assignment`, `authentication`, `node`.
 
@@ -9,6 +9,11 @@ mod authentication;
 mod node;
 mod profile;
 mod store;
+
+#[cfg(test)]
+mod node_tests;
+#[cfg(test)]
+mod tests;
 
 pub use answer::HssEnv;
 pub use node::{HssCommand, HssConfig, HssInput, HssNode, HssOutput};

@@ -1,6 +1,7 @@
 //! The cases of the conformance run, one file an area.
 
 mod scenario;
+mod ue;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub(crate) fn case(name: &str, proves: &[&str], run: fn()) -> Case {
 pub(crate) fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(scenario::cases());
+    all.extend(ue::cases());
     // One line a file of cases, in the order of the alphabet.
     all
 }

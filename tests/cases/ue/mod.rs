@@ -1,0 +1,15 @@
+//! The UE emulator: by hand, message by message, and between two engines.
+
+mod calls;
+mod phone;
+mod registration;
+mod requests;
+
+use super::Case;
+
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = registration::cases();
+    cases.extend(requests::cases());
+    cases.extend(calls::cases());
+    cases
+}

@@ -72,6 +72,8 @@ pub(crate) struct Dialog {
     pub(crate) call_id: Box<str>,
     /// The From tag of the request that made it.
     pub(crate) caller_tag: Box<str>,
+    /// The request that made it has failed; kept a while for what is on its way (PRACK).
+    pub(crate) failed: bool,
     /// Whether more forks may still come: the request that made it is not over.
     pub(crate) open: bool,
     /// What responses made of it.

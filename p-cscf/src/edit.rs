@@ -27,7 +27,10 @@ const NETWORK_ONLY: &[HeaderName] = &[
 ];
 
 /// Headers that stay inside the trust domain.
+///
+/// P-Access-Network-Info is among them: it tells where the other user is (RFC 7315 §4.4).
 const INSIDE_ONLY: &[HeaderName] = &[
+    HeaderName::PAccessNetworkInfo,
     HeaderName::PAssertedService,
     HeaderName::PChargingFunctionAddresses,
     HeaderName::PChargingVector,
@@ -199,6 +202,7 @@ mod tests {
             (HeaderName::PChargingVector, "icid-value=1"),
             (HeaderName::PChargingFunctionAddresses, "ccf=1"),
             (HeaderName::PVisitedNetworkId, "x"),
+            (HeaderName::PAccessNetworkInfo, "3GPP-NR-FDD;utran-cell-id-3gpp=1"),
             (HeaderName::PServedUser, "<sip:a@b>"),
             (HeaderName::Subject, "kept"),
         ]);

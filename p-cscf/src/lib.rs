@@ -209,9 +209,11 @@ impl Pcscf {
             out.push(Action::SetTimer { timer: Timer::Dialog(id), at: dialog.expires_at });
             return;
         }
-        env.note(own("dialog expiry"), || {
-            format!("dialog {} is forgotten: nothing refreshed it in time", dialog.call_id)
-        });
+        if !dialog.failed {
+            env.note(own("dialog expiry"), || {
+                format!("dialog {} is forgotten: nothing refreshed it in time", dialog.call_id)
+            });
+        }
         self.dialogs.remove(id);
     }
 }

@@ -285,6 +285,7 @@ impl Pcscf {
             usage,
             call_id: request.call_id().unwrap_or_default().into(),
             caller_tag: request.from_tag().unwrap_or_default().into(),
+            failed: false,
             open: true,
             forks: Vec::new(),
             icid: call.icid.clone(),

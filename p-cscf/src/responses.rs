@@ -16,6 +16,8 @@ use crate::{DIALOG_LINGER, Pcscf, Timer, charging, edit, token_of};
 
 /// How long a subscription is kept beyond its expiry: the last NOTIFY may still be on its way.
 const SUBSCRIPTION_GUARD: Duration = Duration::from_secs(32);
+/// How long the early dialogs of a failed request are kept: 64 × T1.
+const FAILED_LINGER: Duration = Duration::from_secs(32);
 /// How long a REFER may take to send its first NOTIFY.
 const REFER_FIRST: Duration = Duration::from_secs(600);
 
@@ -193,10 +195,20 @@ impl Pcscf {
                 if calls { routes_of_caller(&response.headers, id) } else { Vec::new() }
             });
         }
+        if status >= 300 && call.makes_dialog && !dialog.forks.is_empty() && !dialog.is_confirmed()
+        {
+            // A PRACK may have crossed the failure; whoever gets it answers for the dialog.
+            (dialog.failed, dialog.expires_at) = (true, env.now + FAILED_LINGER);
+            out.push(Action::SetTimer { timer: Timer::Dialog(id), at: dialog.expires_at });
+        }
         if !(200..300).contains(&status) {
             return;
         }
-        let Some(lasts) = self.lasts(id, response) else { return };
+        let Some(mut lasts) = self.lasts(id, response) else { return };
+        if self.bindings.get(call.ue).is_none() {
+            // Nothing of a UE that is gone stays for long, whatever its peer wishes.
+            lasts = lasts.min(DIALOG_LINGER);
+        }
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
         dialog.expires_at = env.now + lasts;
         out.push(Action::SetTimer { timer: Timer::Dialog(id), at: dialog.expires_at });
@@ -245,7 +257,7 @@ impl Pcscf {
         let Some(id) = call.dialog.filter(|_| call.makes_dialog) else { return };
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
         dialog.open = false;
-        if !dialog.is_confirmed() {
+        if !dialog.is_confirmed() && !dialog.failed {
             self.dialogs.remove(id);
         }
     }

@@ -330,7 +330,7 @@ fn difference(before: &Message, after: &Message) -> String {
         text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()
     };
     let (old, new) = (lines(before), lines(after));
-    let mut left = new.clone();
+    let mut left = new;
     let mut out = String::new();
     for line in &old {
         match left.iter().position(|other| other == line) {

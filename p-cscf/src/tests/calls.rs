@@ -198,8 +198,16 @@ fn a_failed_invite_leaves_nothing() {
     check(&found, &format!("forward as routed Core\n{ICID}"));
     let _ = bench.response(prack, CORE, "SIP/2.0 200 OK\nCSeq: 9 PRACK");
     bench.end(prack);
-    let _ = bench.response(context, CORE, "SIP/2.0 486 Busy Here\nCSeq: 1 INVITE");
+    let found = bench.response(context, CORE, "SIP/2.0 486 Busy Here\nCSeq: 1 INVITE");
+    check(&found, "set {D1} in 32s\npass up 486");
     bench.end(context);
+    // Another PRACK crossed the failure.
+    let (prack, found) = bench.request(ALICE, &bye("PRACK", ROUTE));
+    check(&found, &format!("forward as routed Core\n{ICID}"));
+    bench.end(prack);
+    bench.wait(seconds(32));
+    let dialog = bench.dialog("{D1}");
+    check(&bench.timer(Timer::Dialog(dialog)), "");
     assert_eq!(bench.pcscf.dialog_count(), 0);
     assert!(bench.pcscf.exchanges.is_empty());
 }
@@ -237,6 +245,10 @@ fn dialogs_outlive_their_ue_for_a_while() {
     let gone = ok_to_register(ALICE, "alice", "+15550100", "0");
     let found = bench.response(context, CORE, &gone);
     assert!(found.starts_with("clear {U1}\nset {D1} in 128s\npass up 200\n"), "{found}");
+    bench.end(context);
+    let (context, _) = bench.request(ALICE, &bye("UPDATE", ROUTE));
+    let found = bench.response(context, CORE, "SIP/2.0 200 OK\nCSeq: 9 UPDATE");
+    check(&found, "set {D1} in 128s\npass up 200");
     bench.end(context);
     let (context, found) =
         bench.request(CORE, &bye("BYE", "<sip:{D1}@p1.visited.example:5060;lr>"));

@@ -181,7 +181,8 @@ fn a_silent_s_cscf_sends_the_ue_to_a_new_registration() {
     // Once the S-CSCF has answered, the time-out is the callee's.
     let (context, _) = bench.request(ALICE, INVITE);
     let _ = bench.response(context, CORE, "SIP/2.0 180 Ringing\nTo: <tel:1>;tag=b\nCSeq: 1 INVITE");
-    check(&bench.failure(context, Cause::Timeout, timeout), "pass up 408");
+    let found = bench.failure(context, Cause::Timeout, timeout);
+    check(&found, "set {D2} in 32s\npass up 408");
 
     let mut plain = Bench::new(|config| config.restoration = false);
     plain.register(ALICE, "alice", "+15550100");

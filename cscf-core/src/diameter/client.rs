@@ -137,6 +137,8 @@ pub struct DiameterClient {
     failures: u32,
     /// A connection was in use and failed: the next one must prove itself (RFC 3539 §3.4.1).
     reopen: bool,
+    /// Shutting down: do not come back.
+    stopping: bool,
     waiting: VecDeque<Waiting>,
     flights: BTreeMap<u32, Flight>,
     /// In order of time, since all wait equally long; entries of answered questions go when they
@@ -163,6 +165,7 @@ impl DiameterClient {
             conns: 0,
             failures: 0,
             reopen: false,
+            stopping: false,
             waiting: VecDeque::new(),
             flights: BTreeMap::new(),
             deadlines: VecDeque::new(),
@@ -240,7 +243,7 @@ impl DiameterClient {
                 let text = format!("no connection to {}: unreachable", self.config.server);
                 self.give_up(ask, text);
             }
-            Phase::Stopped => self.give_up(ask, "shut down: unreachable".to_owned()),
+            _ if self.stopping => self.give_up(ask, "shut down: unreachable".to_owned()),
             _ => self.waiting.push_back(Waiting { ask, request, until }),
         }
     }
@@ -290,6 +293,7 @@ impl DiameterClient {
     }
 
     fn on_shutdown(&mut self, now: Instant) {
+        self.stopping = true;
         let waiting = std::mem::take(&mut self.waiting);
         for one in waiting {
             self.outputs.push_back(ClientOutput::Answer(one.ask, CxAnswer::Unreachable));
@@ -450,9 +454,9 @@ impl DiameterClient {
             self.demands.clear();
         }
         self.lose_flights();
-        if cause == "disconnected by us" {
+        if self.stopping {
             self.phase = Phase::Stopped;
-            return self.note(false, "disconnected in order".to_owned());
+            return self.note(false, format!("shut down: {cause}"));
         }
         let pause = self.pause();
         self.failures = self.failures.saturating_add(1);

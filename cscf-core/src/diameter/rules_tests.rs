@@ -330,3 +330,30 @@ fn a_server_closes_a_connection_that_stays_silent() {
     assert!(closed);
     assert_eq!(raw.server.poll_timeout(), None);
 }
+
+#[test]
+fn a_feature_is_refused_only_where_it_must_be_supported() {
+    let sent = sent_by_client();
+    for mandatory in [false, true] {
+        let mut raw = Raw::new();
+        raw.open(1);
+        raw.send(1, &sent[0]);
+        let mut message = Message::decode(&sent[UAR]).unwrap();
+        let mut features = Avp::group(
+            &d::SUPPORTED_FEATURES,
+            &[
+                Avp::number(&d::VENDOR_ID, d::VENDOR_3GPP),
+                Avp::number(&d::FEATURE_LIST_ID, 1),
+                Avp::number(&d::FEATURE_LIST, 4),
+            ],
+        );
+        features.mandatory = mandatory;
+        message.avps.push(features);
+
+        let answer = raw.send(1, &message.encode()).0.remove(0);
+
+        let result = answer.find(&d::EXPERIMENTAL_RESULT).unwrap().as_group().unwrap();
+        assert_eq!(result[1].as_u32().unwrap(), if mandatory { 5011 } else { 2001 });
+        assert_eq!(answer.find(&d::SUPPORTED_FEATURES).is_some(), mandatory);
+    }
+}

@@ -328,6 +328,19 @@ impl DiameterServer {
             let text = format!("{REQUESTS_MAX} questions wait already");
             return link.refuse(&head, &Refusal::new(result::TOO_BUSY, text));
         }
+        // We support none of the optional features (TS 29.229 §7.1.1).
+        if message.all(&avp::SUPPORTED_FEATURES).any(|features| features.mandatory) {
+            let ours = [
+                Avp::number(&avp::VENDOR_ID, avp::VENDOR_3GPP),
+                Avp::number(&avp::FEATURE_LIST_ID, 1),
+                Avp::number(&avp::FEATURE_LIST, 0),
+            ];
+            let ours = Avp::group(&avp::SUPPORTED_FEATURES, &ours);
+            let result = CxResult::FeatureUnsupported;
+            link.send_answer(&head, vec![answer::encode_result(result), ours]);
+            let text = format!("{}: a feature is demanded: {result}", message.name());
+            return self.note(true, text);
+        }
         match request::decode(message) {
             Err(fault) => link.refuse(&head, &Refusal::from(&fault)),
             Ok(request) => {

@@ -319,6 +319,22 @@ fn a_client_that_shuts_down_says_so_and_does_not_come_back() {
 }
 
 #[test]
+fn a_client_that_shuts_down_ends_even_if_nobody_answers() {
+    for breaks in [true, false] {
+        let mut pair = connected();
+        pair.mute = true;
+        pair.client_input(ClientInput::Shutdown);
+        pair.ask(1, uar());
+        if breaks {
+            pair.break_connection();
+        }
+        pair.run(secs(100));
+        assert_eq!((pair.connects.len(), pair.client.poll_timeout()), (1, None));
+        assert_eq!(pair.answers.last().unwrap().2, CxAnswer::Unreachable);
+    }
+}
+
+#[test]
 fn a_server_that_shuts_down_is_tried_again() {
     let mut pair = connected();
     pair.server_input(ServerInput::Shutdown);

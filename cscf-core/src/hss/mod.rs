@@ -1,5 +1,6 @@
 //! The home subscriber server: subscriptions, the decisions of TS 29.228 §6 on Cx, and the node
-//! that serves them over Diameter. Also the authentication centre of its subscribers (TS 33.102 §6.3).
+//! that serves them over Diameter. Also the authentication centre of its subscribers
+//! (TS 33.102 §6.3).
 //!
 //! Reading order: `store`, `answer`, `assignment`, `authentication`, `node`.
 

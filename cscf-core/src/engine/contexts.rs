@@ -27,6 +27,8 @@ pub(super) struct Context {
     pub(super) core: ResponseContext,
     /// Our To tag, once one was needed.
     pub(super) to_tag: Option<String>,
+    /// The Timestamp a 100 copies (RFC 3261 §8.2.6.1).
+    pub(super) timestamp: Option<String>,
     /// A 2xx went up.
     pub(super) succeeded: bool,
     pub(super) server_ended: bool,
@@ -196,6 +198,7 @@ impl Core {
             invite,
             core: ResponseContext::new(request, settings),
             to_tag: None,
+            timestamp: request.headers.get(HeaderName::Timestamp).map(str::to_owned),
             succeeded: false,
             server_ended: false,
             live: Vec::new(),

@@ -151,7 +151,10 @@ impl Core {
     /// Tells the client that the request is being worked on (RFC 3261 §8.2.6.1, §16.2).
     pub(super) fn say_trying(&mut self, now: Instant, id: ContextId) {
         if let Some(context) = self.contexts.get(&id).filter(|context| context.invite) {
-            let trying = context.core.made_here(100);
+            let mut trying = context.core.made_here(100);
+            if let Some(timestamp) = &context.timestamp {
+                trying.headers.push(HeaderName::Timestamp, timestamp);
+            }
             self.send_upstream(now, id, trying);
         }
     }

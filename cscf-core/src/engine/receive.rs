@@ -218,6 +218,12 @@ impl Core {
         Flow { remote: remote.unwrap_or(flow.remote), ..*flow }
     }
 
+    /// Sends by a new connection to the same peer; says whether that could be begun.
+    pub(super) fn send_anew(&mut self, now: Instant, flow: &Flow, bytes: &Bytes) -> bool {
+        self.connect(now, flow.transport, flow.local, flow.remote)
+            .is_ok_and(|(flow, _)| self.outlet.send(now, &flow, bytes).is_ok())
+    }
+
     /// A response whose connection is gone: a new one is opened to the address in its Via (RFC 3261
     /// §18.2.2).
     pub(super) fn send_elsewhere(&mut self, now: Instant, flow: &Flow, bytes: &Bytes) {

@@ -226,6 +226,8 @@ impl Core {
             Err(fault) => fault,
         };
         match client {
+            // Its connection is gone, but a CANCEL or ACK must still reach the peer.
+            Some(_) if fault == SendFault::NoConnection && self.send_anew(now, &flow, &bytes) => {}
             Some(client) => self.layer.client_failed(client, &mut self.outbox),
             None if fault == SendFault::NoConnection => self.send_elsewhere(now, &flow, &bytes),
             None => self.lost(now, &flow, fault),

@@ -3,9 +3,10 @@
 use super::basics::{agent, order, proxy, request};
 use super::roles::{Agent, Order, Proxy, START};
 use super::{Net, addr, header, subject};
-use crate::engine::Sizes;
+use crate::engine::{Input, Sizes};
 use crate::role::{Cause, NextHop};
 use crate::time::Duration;
+use crate::transport::ConnId;
 
 fn to(n: u8) -> NextHop {
     NextHop::Uri(format!("sip:n{n}.example"))
@@ -134,6 +135,27 @@ fn the_ack_of_a_failure_stays_on_its_hop() {
     net.run_ms(60_000);
     assert_eq!(net.sent("n2").len(), 5, "nothing is forwarded, nothing repeated");
     assert_eq!(b.role().acks, 0);
+}
+
+#[test]
+fn a_cancel_finds_its_way_when_the_connection_is_gone() {
+    let tcp = NextHop::Uri("sip:n3.example;transport=tcp".into());
+    let mut p = proxy(2, Proxy { to: vec![tcp], ..Proxy::default() });
+    let mut b = agent(3, ringing());
+    let mut net = Net::new(vec![(2, &mut p), (3, &mut b)]);
+    let invite = request("INVITE", "sip:bob@n3.example", "Timestamp: 54\r\n");
+    net.datagram(addr(1), 2, &invite);
+    net.run_ms(100);
+    assert_eq!(header(&net.got[0].text, "Timestamp"), ["54"]);
+    let conn = ConnId::opened(1);
+    net.reset(addr(2), conn);
+    net.input(addr(2), Input::Closed { conn, cause: "reset".into() });
+    net.run_ms(100);
+    net.datagram(addr(1), 2, &invite.replace("INVITE", "CANCEL"));
+    net.run_ms(100);
+    drop(net);
+    assert_eq!(b.role().cancels, 1);
+    assert_eq!(p.role().answered.last(), Some(&(487, Cause::Received)));
 }
 
 // T-PRX-030, T-PRX-060

@@ -2,6 +2,7 @@
 
 mod basics;
 mod calls;
+mod cx;
 mod paths;
 mod refusals;
 mod roles;

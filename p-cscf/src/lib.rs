@@ -111,8 +111,8 @@ impl Pcscf {
             && self.subscriptions.is_empty()
     }
 
-    /// The text of one of our tokens as a URI in angle brackets, loose routing. `transport` is named
-    /// unless it is UDP, so that a UE comes back the way it is reached.
+    /// The text of one of our tokens as a URI in angle brackets, loose routing. `transport` is
+    /// named unless it is UDP, so that a UE comes back the way it is reached.
     fn own_uri(&self, env: &Env<'_>, token: Token, transport: Transport) -> String {
         let user = token.text(env.ids.shard());
         let uri = &self.config.uri;

@@ -1,5 +1,5 @@
-//! The P-CSCF's own subscription to the reg event of its users (TS 24.229 §5.2.3, §5.2.5.2): one per
-//! private identity and implicit registration set, so that it hears when the network ends or
+//! The P-CSCF's own subscription to the reg event of its users (TS 24.229 §5.2.3, §5.2.5.2): one
+//! per private identity and implicit registration set, so that it hears when the network ends or
 //! shortens a registration.
 
 use std::collections::BTreeMap;

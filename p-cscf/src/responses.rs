@@ -93,8 +93,8 @@ impl Pcscf {
         out.push(Action::PassUp { context, branch, response: Box::new(response) });
     }
 
-    /// What goes to the UE: nothing of the trust domain, and our own Record-Route with the transport
-    /// the UE uses.
+    /// What goes to the UE: nothing of the trust domain, and our own Record-Route with the
+    /// transport the UE uses.
     fn to_ue(&self, env: &mut Env<'_>, dialog: Option<DialogId>, response: &mut Response) {
         let headers = &mut response.headers;
         edit::strip_to_ue(headers);

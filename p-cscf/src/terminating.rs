@@ -47,8 +47,8 @@ impl Pcscf {
         Self::refuse(env, out, &incoming, status, (clause, why));
     }
 
-    /// Whether the UE of a Path token can be reached: 430 tells an S-CSCF that knows outbound to try
-    /// another flow, 480 is for the caller (TS 24.229 §5.2.6.4, RFC 5626 §5.3.1).
+    /// Whether the UE of a Path token can be reached: 430 tells an S-CSCF that knows outbound to
+    /// try another flow, 480 is for the caller (TS 24.229 §5.2.6.4, RFC 5626 §5.3.1).
     fn reachable(&self, id: UeId, incoming: &Incoming) -> Result<(), (u16, String)> {
         let ue = self.bindings.get(id).filter(|ue| ue.is_registered());
         let Some(ue) = ue else {

@@ -398,7 +398,8 @@ pub(super) fn ok_to_register(source: &str, user: &str, number: &str, expires: &s
         Contact: <sip:{source}>;expires={expires}
         Service-Route: <sip:orig-{user}@s1.ims.example:5060;lr>
         P-Associated-URI: <sip:{number}@ims.example;user=phone>, <tel:{number}>
-        P-Charging-Vector: icid-value=\"x\";orig-ioi=\"Type 1visited.example\";term-ioi=\"Type 1ims.example\""
+        P-Charging-Vector: icid-value=\"x\";orig-ioi=\"Type 1visited.example\";term-ioi=\"Type \
+            1ims.example\""
     )
 }
 

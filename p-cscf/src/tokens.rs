@@ -1,5 +1,5 @@
-//! The user parts of the URIs this node mints: `<shard>-<kind><16 hex digits>`, so that a light scan
-//! finds the shard and the role finds its record without a text lookup.
+//! The user parts of the URIs this node mints: `<shard>-<kind><16 hex digits>`, so that a light
+//! scan finds the shard and the role finds its record without a text lookup.
 
 use cscf_core::ids::{Ids, ShardId};
 

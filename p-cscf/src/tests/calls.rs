@@ -4,7 +4,8 @@ use super::originating::INVITE;
 use super::terminating::INVITE as TO_BOB;
 use super::*;
 
-const ICID: &str = "+ P-Charging-Vector: icid-value=\"{I2}\";icid-generated-at=p1.visited.example;orig-ioi=\"Type 1visited.example\"";
+const ICID: &str = "+ P-Charging-Vector: icid-value=\"{I2}\";\
+    icid-generated-at=p1.visited.example;orig-ioi=\"Type 1visited.example\"";
 
 const OK: &str = "SIP/2.0 200 OK
     Record-Route: <sip:term@s2.ims.example;lr>, <sip:orig@s1.ims.example;lr>
@@ -29,7 +30,8 @@ fn bye(method: &str, route: &str) -> String {
     )
 }
 
-const ROUTE: &str = "<sip:{D1}@p1.visited.example:5060;lr>, <sip:orig@s1.ims.example;lr>, <sip:term@s2.ims.example;lr>";
+const ROUTE: &str = "<sip:{D1}@p1.visited.example:5060;lr>, <sip:orig@s1.ims.example;lr>, \
+    <sip:term@s2.ims.example;lr>";
 
 /// Alice in a call.
 fn in_call() -> Bench {
@@ -321,9 +323,11 @@ fn a_call_between_two_ues_of_one_p_cscf_has_two_sides() {
         .replace("call2", "call1")
         .replace("sip:x@p0.example", "sip:{D1}@p1.visited.example:5060");
     let (to_bob, _) = bench.request(CORE, &to_bob);
-    let route = "Record-Route: <sip:{D2}@p1.visited.example:5060;lr>, <sip:term@s2.ims.example;lr>, <sip:orig@s1.ims.example;lr>, <sip:{D1}@p1.visited.example:5060;lr>";
+    let route = "Record-Route: <sip:{D2}@p1.visited.example:5060;lr>, <sip:term@s2.ims.example;\
+        lr>, <sip:orig@s1.ims.example;lr>, <sip:{D1}@p1.visited.example:5060;lr>";
     let ok = format!(
-        "SIP/2.0 200 OK\n{route}\nFrom: <sip:a@x>;tag=a1\nTo: <sip:b@x>;tag=b1\nCall-ID: call1\nCSeq: 1 INVITE"
+        "SIP/2.0 200 OK\n{route}\nFrom: <sip:a@x>;tag=a1\nTo: <sip:b@x>;tag=b1\nCall-ID: \
+            call1\nCSeq: 1 INVITE"
     );
     let _ = bench.response(to_bob, BOB, &ok);
     let _ = bench.response(from_alice, CORE, &ok);
@@ -332,16 +336,19 @@ fn a_call_between_two_ues_of_one_p_cscf_has_two_sides() {
     let mine = |own: &str, rest: &str| format!("<sip:{own}@p1.visited.example:5060;lr>, {rest}");
     let from_alice = mine(
         "{D1}",
-        "<sip:orig@s1.ims.example;lr>, <sip:term@s2.ims.example;lr>, <sip:{D2}@p1.visited.example:5060;lr>",
+        "<sip:orig@s1.ims.example;lr>, <sip:term@s2.ims.example;lr>, \
+            <sip:{D2}@p1.visited.example:5060;lr>",
     );
     let (_, found) = bench.request(ALICE, &bye("UPDATE", &from_alice));
     check(
         &found,
-        "forward as routed Core\n+ P-Charging-Vector: icid-value=\"{I3}\";icid-generated-at=p1.visited.example;orig-ioi=\"Type 1visited.example\"",
+        "forward as routed Core\n+ P-Charging-Vector: icid-value=\"{I3}\";\
+            icid-generated-at=p1.visited.example;orig-ioi=\"Type 1visited.example\"",
     );
     let from_bob = mine(
         "{D2}",
-        "<sip:term@s2.ims.example;lr>, <sip:orig@s1.ims.example;lr>, <sip:{D1}@p1.visited.example:5060;lr>",
+        "<sip:term@s2.ims.example;lr>, <sip:orig@s1.ims.example;lr>, \
+            <sip:{D1}@p1.visited.example:5060;lr>",
     );
     let text = bye("UPDATE", &from_bob)
         .replace("tag=a1", "tag=x")
@@ -350,7 +357,8 @@ fn a_call_between_two_ues_of_one_p_cscf_has_two_sides() {
     let (_, found) = bench.request(BOB, &text);
     check(
         &found,
-        "forward as routed Core\n+ P-Charging-Vector: icid-value=\"abc\";icid-generated-at=p1.visited.example;orig-ioi=\"Type 1visited.example\"",
+        "forward as routed Core\n+ P-Charging-Vector: icid-value=\"abc\";\
+            icid-generated-at=p1.visited.example;orig-ioi=\"Type 1visited.example\"",
     );
     check(&bench.request(ALICE, &text).1, "reply 403");
 }

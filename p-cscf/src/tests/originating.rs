@@ -45,7 +45,8 @@ fn an_invite_leaves_with_identity_charging_and_record_route() {
         - P-Charging-Vector: icid-value=forged
         + P-Asserted-Identity: <sip:+15550100@ims.example;user=phone>
         + P-Visited-Network-ID: \"visited.example\"
-        + P-Charging-Vector: icid-value=\"{I2}\";icid-generated-at=p1.visited.example;orig-ioi=\"Type 1visited.example\"",
+        + P-Charging-Vector: icid-value=\"{I2}\";icid-generated-at=p1.visited.example;\
+            orig-ioi=\"Type 1visited.example\"",
     );
 }
 

@@ -103,7 +103,8 @@ fn the_first_registration_makes_a_subscription() {
             Event: reg
             Accept: application/reginfo+xml
             Expires: 600600
-            P-Charging-Vector: icid-value=\"{{I2}}\";icid-generated-at=p1.visited.example;orig-ioi=\"Type 1visited.example\"
+            P-Charging-Vector: icid-value=\"{{I2}}\";icid-generated-at=p1.visited.example;\
+                orig-ioi=\"Type 1visited.example\"
             Content-Length: 0"
         ),
     );

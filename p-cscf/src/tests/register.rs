@@ -13,13 +13,15 @@ const FIRST: &str = "REGISTER sip:ims.example SIP/2.0
     Path: <sip:evil.example;lr>
     P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=1
     P-Charging-Vector: icid-value=forged
-    Authorization: Digest username=\"alice@ims.example\",realm=\"ims.example\",uri=\"sip:ims.example\",nonce=\"\",response=\"\",integrity-protected=\"yes\"
+    Authorization: Digest username=\"alice@ims.example\",realm=\"ims.example\",\
+        uri=\"sip:ims.example\",nonce=\"\",response=\"\",integrity-protected=\"yes\"
     Supported: path,gruu";
 
 const HOME: &str = "+ Path: <sip:{U1}@p1.visited.example:5060;lr>
     + Require: path
     + P-Visited-Network-ID: \"visited.example\"
-    + P-Charging-Vector: icid-value=\"{I1}\";icid-generated-at=p1.visited.example;orig-ioi=\"Type 1visited.example\"";
+    + P-Charging-Vector: icid-value=\"{I1}\";icid-generated-at=p1.visited.example;\
+        orig-ioi=\"Type 1visited.example\"";
 
 fn refused(bench: &mut Bench, source: &str, text: &str, status: u16) {
     let (_, found) = bench.request(source, text);
@@ -33,7 +35,8 @@ fn refused(bench: &mut Bench, source: &str, text: &str, status: u16) {
 fn first_register_goes_home_with_path_and_without_what_the_ue_must_not_say() {
     let mut bench = Bench::new(|_| {});
     let (_, found) = bench.request(ALICE, FIRST);
-    let authorization = "Authorization: Digest username=\"alice@ims.example\",realm=\"ims.example\",\
+    let authorization = "Authorization: Digest username=\"alice@ims.example\",\
+        realm=\"ims.example\",\
         uri=\"sip:ims.example\",nonce=\"\",response=\"\"";
     check(
         &found,
@@ -48,7 +51,8 @@ fn first_register_goes_home_with_path_and_without_what_the_ue_must_not_say() {
             + {}
             + Require: path
             + P-Visited-Network-ID: \"visited.example\"
-            + P-Charging-Vector: icid-value=\"{{I1}}\";icid-generated-at=p1.visited.example;orig-ioi=\"Type 1visited.example\"",
+            + P-Charging-Vector: icid-value=\"{{I1}}\";icid-generated-at=p1.visited.example;\
+                orig-ioi=\"Type 1visited.example\"",
             HOME.lines().next().expect("path"),
             authorization.replace(',', ", "),
         ),
@@ -121,7 +125,9 @@ fn the_challenge_loses_its_keys_and_nothing_else() {
         "SIP/2.0 401 Unauthorized
         To: <sip:alice@ims.example>;tag=s1
         CSeq: 1 REGISTER
-        WWW-Authenticate: Digest realm=\"ims.example\", nonce=\"AAAA\", algorithm=AKAv1-MD5, qop=\"auth\", opaque=\"o\", ck=\"00112233445566778899aabbccddeeff\", ik=\"ffeeddccbbaa99887766554433221100\"
+        WWW-Authenticate: Digest realm=\"ims.example\", nonce=\"AAAA\", algorithm=AKAv1-MD5, \
+            qop=\"auth\", opaque=\"o\", ck=\"00112233445566778899aabbccddeeff\", \
+                ik=\"ffeeddccbbaa99887766554433221100\"
         WWW-Authenticate: Digest realm=\"ims.example\",nonce=\"BBBB\",algorithm=MD5
         WWW-Authenticate: Digest realm=\"ims.example\",nonce=\"CCCC\",ck=\"broken
         P-Charging-Vector: icid-value=\"x\"",
@@ -129,10 +135,13 @@ fn the_challenge_loses_its_keys_and_nothing_else() {
     check(
         &found,
         "pass up 401
-        - WWW-Authenticate: Digest realm=\"ims.example\", nonce=\"AAAA\", algorithm=AKAv1-MD5, qop=\"auth\", opaque=\"o\", ck=\"00112233445566778899aabbccddeeff\", ik=\"ffeeddccbbaa99887766554433221100\"
+        - WWW-Authenticate: Digest realm=\"ims.example\", nonce=\"AAAA\", algorithm=AKAv1-MD5, \
+            qop=\"auth\", opaque=\"o\", ck=\"00112233445566778899aabbccddeeff\", \
+                ik=\"ffeeddccbbaa99887766554433221100\"
         - WWW-Authenticate: Digest realm=\"ims.example\",nonce=\"CCCC\",ck=\"broken
         - P-Charging-Vector: icid-value=\"x\"
-        + WWW-Authenticate: Digest realm=\"ims.example\", nonce=\"AAAA\", algorithm=AKAv1-MD5, qop=\"auth\", opaque=\"o\"",
+        + WWW-Authenticate: Digest realm=\"ims.example\", nonce=\"AAAA\", algorithm=AKAv1-MD5, \
+            qop=\"auth\", opaque=\"o\"",
     );
 }
 
@@ -146,7 +155,8 @@ fn the_200_is_kept_in_mind_and_shown_without_charging() {
         &found,
         "set {U1} in 3630s
         pass up 200
-        - P-Charging-Vector: icid-value=\"x\";orig-ioi=\"Type 1visited.example\";term-ioi=\"Type 1ims.example\"",
+        - P-Charging-Vector: icid-value=\"x\";orig-ioi=\"Type 1visited.example\";term-ioi=\"Type \
+            1ims.example\"",
     );
     let ue = bench.pcscf.bindings.get(bench.ue("{U1}")).expect("kept");
     let registration = ue.registrations.first().expect("one");

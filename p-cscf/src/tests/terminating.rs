@@ -62,7 +62,8 @@ fn the_called_party_is_asserted_in_the_responses_of_the_ue() {
         P-Early-Media: sendrecv";
     let found = bench.response(context, BOB, &format!("{RINGING}\n{lines}"));
     let added = "+ P-Asserted-Identity: <sip:+15550101@ims.example;user=phone>
-        + P-Charging-Vector: icid-value=\"abc\";orig-ioi=\"Type 1ims.example\";term-ioi=\"Type 1visited.example\"";
+        + P-Charging-Vector: icid-value=\"abc\";orig-ioi=\"Type 1ims.example\";term-ioi=\"Type \
+            1visited.example\"";
     check(
         &found,
         &format!(

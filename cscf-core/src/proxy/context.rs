@@ -428,11 +428,9 @@ impl ResponseContext {
         reason: Option<String>,
         out: &mut Vec<ContextAction>,
     ) {
-        if branch.cancel != CancelState::Sent {
-            branch.cancel = CancelState::Sent;
-            branch.give_up_at = None;
-            out.push(ContextAction::Cancel { branch: number, reason });
-        }
+        branch.cancel = CancelState::Sent;
+        branch.give_up_at = None;
+        out.push(ContextAction::Cancel { branch: number, reason });
     }
 }
 

@@ -101,6 +101,13 @@ impl Program {
         }
         self.perform(out);
         assert_eq!(self.open, self.context.open_branches().collect(), "the same branches are open");
+        if self.method == "INVITE" && !self.finals.is_empty() {
+            let lost = self.open.iter().filter(|branch| self.ringing[branch]);
+            assert!(
+                lost.into_iter().all(|it| self.cancelled.contains(it)),
+                "who lost is cancelled"
+            );
+        }
     }
 
     fn pass(&mut self, span: Duration) {

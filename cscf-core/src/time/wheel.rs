@@ -505,6 +505,18 @@ mod tests {
     }
 
     #[test]
+    fn a_deadline_that_moves_to_and_fro_leaves_no_memory_behind() {
+        let mut wheel = Wheel::new();
+        let id = wheel.insert(Instant::from_secs(600_000), ());
+        wheel.insert(Instant::from_millis(1), ());
+        for step in 1..100_000 {
+            wheel.reschedule(id, Instant::from_secs(600_000 + step % 2));
+        }
+        let filed: usize = wheel.slots.iter().map(|slot| slot.heap.len()).sum();
+        assert!(filed <= 3 * COMPACT_MIN as usize, "{filed} filings are left");
+    }
+
+    #[test]
     fn a_deadline_that_keeps_moving_is_filed_once() {
         let mut wheel = Wheel::new();
         let id = wheel.insert(Instant::from_secs(1), ());

@@ -105,8 +105,8 @@ impl Core {
         self.events.push_back(Event::Request(Box::new(incoming)));
     }
 
-    /// The answer to a request that is larger than what this element takes, or that finds its tables
-    /// full.
+    /// The answer to a request that is larger than what this element takes, or that finds its
+    /// tables full.
     fn beyond_limits(&mut self, now: Instant, request: &Request) -> Option<Response> {
         let limits = &self.settings.limits;
         let (status, why) = if request.request_uri.len() > limits.request_uri_bytes_max {

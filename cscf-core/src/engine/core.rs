@@ -1,8 +1,8 @@
 //! The engine: joins one role with transactions, response contexts and transport rules.
 //!
 //! Everything that does not depend on the role's type is in [`Core`]; it queues [`Event`]s for the
-//! role, and [`Engine`] hands them over one by one and performs what the role wants. So no call of a
-//! role is ever inside another one.
+//! role, and [`Engine`] hands them over one by one and performs what the role wants. So no call of
+//! a role is ever inside another one.
 
 use super::settings::{Counters, Settings};
 use super::state::{Core, Event};
@@ -126,7 +126,10 @@ impl<R: Role> Engine<R> {
     fn perform(&mut self, now: Instant, opened: Option<ContextId>) {
         self.core.tell_notes(now);
         // 100 stands before what is forwarded; a request that is answered at once needs none.
-        let answers = |action: &Action<R::Timer>| matches!(action, Action::Reply { context, .. } if Some(*context) == opened);
+        let answers = |action: &Action<R::Timer>| match action {
+            Action::Reply { context, .. } => Some(*context) == opened,
+            _ => false,
+        };
         if let Some(context) = opened
             && !self.actions.iter().any(answers)
         {

@@ -201,8 +201,8 @@ impl Core {
         request.headers.push_front(HeaderName::Via, &via);
     }
 
-    /// Finds the flow for a hop: UDP or TCP by size (RFC 3261 §18.1.1), the connection there is or a
-    /// new one.
+    /// Finds the flow for a hop: UDP or TCP by size (RFC 3261 §18.1.1), the connection there is or
+    /// a new one.
     fn way(&mut self, now: Instant, hop: Hop, size: usize) -> Result<Way, SendFault> {
         match hop {
             Hop::UdpOnly { local, remote } => Ok(datagram(local, remote)),
@@ -242,7 +242,8 @@ impl Core {
             .ok_or(SendFault::NoAddress)
     }
 
-    /// TCP instead of UDP, if the request is too large for a datagram and nothing speaks against it.
+    /// TCP instead of UDP, if the request is too large for a datagram and nothing speaks against
+    /// it.
     fn by_size(
         &mut self,
         now: Instant,

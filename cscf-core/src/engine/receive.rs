@@ -1,5 +1,6 @@
 //! Bytes in: datagrams, stream portions, connections that come and go, undelivered datagrams. What
-//! is a message goes into the inbox; what is none is answered if it can be, else dropped and counted.
+//! is a message goes into the inbox; what is none is answered if it can be, else dropped and
+//! counted.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,8 +20,8 @@ impl Core {
     /// A datagram: one message, or a keep-alive.
     pub(super) fn on_datagram(&mut self, now: Instant, packet: Packet) {
         let Packet { flow, bytes, .. } = packet;
-        // Two CRLF are a ping (RFC 5626 §3.5.1 uses STUN on datagrams, but clients send them), fewer
-        // a NAT's keep-alive: nobody wants an answer.
+        // Keep-alives of clients behind NATs: nobody wants an answer (RFC 5626 §3.5 has STUN for
+        // those who do).
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;
         }

@@ -95,8 +95,8 @@ impl Addresses {
         self.listen.iter().find(same_scope).or_else(|| self.listen.iter().find(fits))
     }
 
-    /// The sent-by of a Via for packets that leave from this address. Packets from a port that is not
-    /// listened on (a protected client port, TS 33.203 §7.1) name the port that is.
+    /// The sent-by of a Via for packets that leave from this address. Packets from a port that is
+    /// not listened on (a protected client port, TS 33.203 §7.1) name the port that is.
     pub(super) fn sent_by(&self, transport: Transport, local: &SocketAddr) -> String {
         let exact = self.listen.iter().find(|it| it.transport == transport && it.addr == *local);
         let same_ip = || {

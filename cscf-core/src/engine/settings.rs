@@ -133,7 +133,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings with these addresses and the standards' values for the rest; nobody reads the trace.
+    /// Settings with these addresses and the standards' values for the rest; nobody reads the
+    /// trace.
     #[must_use]
     pub fn new(listen: Vec<Listen>) -> Self {
         Self {

@@ -123,8 +123,8 @@ impl Outlet {
         self.trace(at, || TraceKind::Received(wire(flow, bytes)));
     }
 
-    /// Sends a message along a flow: on its connection (waiting for it if it is being opened), or as
-    /// a datagram.
+    /// Sends a message along a flow: on its connection (waiting for it if it is being opened), or
+    /// as a datagram.
     pub(super) fn send(
         &mut self,
         now: Instant,
@@ -233,7 +233,7 @@ impl Outlet {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.open = true;
             connection.used_at = now;
-            // Whatever local port the host was given: transactions know the flow that was asked for.
+            // Transactions know the flow that was asked for, whatever local port it really has.
             let asked = connection.flow;
             connection.waiting_bytes = 0;
             let waiting = std::mem::take(&mut connection.waiting);

@@ -1,4 +1,5 @@
-//! UDP or TCP by size (RFC 3261 §18.1.1): what is known of path MTUs, and which targets refused TCP.
+//! UDP or TCP by size (RFC 3261 §18.1.1): what is known of path MTUs, and which targets refused
+//! TCP.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -74,8 +74,8 @@ impl Hosts {
     ///
     /// # Errors
     ///
-    /// [`Unresolved`] when the host is neither an address nor a name of the table, or when the table
-    /// has it on other transports only.
+    /// [`Unresolved`] when the host is neither an address nor a name of the table, or when the
+    /// table has it on other transports only.
     pub fn resolve(&self, place: &Place<'_>) -> Result<Vec<Target>, Unresolved> {
         let default = if place.secure { Transport::Tls } else { Transport::Udp };
         let wanted = match (place.transport, place.secure) {

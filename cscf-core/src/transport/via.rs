@@ -76,9 +76,9 @@ impl<'a> ViaView<'a> {
         self.port.unwrap_or(self.transport.unwrap_or(Transport::Udp).default_port())
     }
 
-    /// Where a response goes that cannot use the request's connection: `maddr`, else `received` with
-    /// `rport`, else `received` or sent-by with the port of sent-by (RFC 3261 §18.2.2, RFC 3581 §4).
-    /// `resolve` finds the address of a name.
+    /// Where a response goes that cannot use the request's connection: `maddr`, else `received`
+    /// with `rport`, else `received` or sent-by with the port of sent-by (RFC 3261 §18.2.2,
+    /// RFC 3581 §4). `resolve` finds the address of a name.
     pub fn response_addr(
         &self,
         reliable: bool,

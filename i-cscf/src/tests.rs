@@ -486,6 +486,17 @@ fn the_serving_s_cscf_is_put_on_top_of_the_route() {
     assert!(bench.is_idle());
 }
 
+/// I-SES-100
+#[test]
+fn a_service_identity_is_routed_to_its_application_server() {
+    let mut bench = Bench::new();
+    let out = bench.send(PEER, None, &invite("sip:chess@ims.example", ""));
+    let as1 = server(CxResult::Success, Some("sip:as1.ims.example:5070"));
+    let out = bench.answer(asked(&out).0, as1);
+    let route = forwarded(&out).0.headers.get(HeaderName::Route);
+    assert_eq!(route, Some("<sip:as1.ims.example:5070;lr>"));
+}
+
 /// I-SES-050, I-SES-060, I-SES-080
 #[test]
 fn the_answer_of_the_hss_decides_what_the_caller_hears() {

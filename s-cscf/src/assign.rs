@@ -4,7 +4,7 @@
 use cscf_core::clause::{rfc3261, ts24229, ts29228};
 use cscf_core::cx::{AssignmentType, CxAnswer, CxRequest, Saa};
 use cscf_core::ifc::UserProfile;
-use cscf_core::registrar::{Binding, Change, PublicIdentity, Source, Wish};
+use cscf_core::registrar::{Binding, Change, ContactWish, PublicIdentity, Source, Wish};
 use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::{ChargingFunctionAddresses, HeaderName, Uri};
 
@@ -39,6 +39,10 @@ impl RegistrationOwner {
         if register.wish.deregisters() {
             return self.deregister(env, register, proof, out);
         }
+        if let Some(count) = self.too_many(&register, &proof) {
+            let refusal = Refusal::new(403, "5.4.1.2.2", format!("{count} contacts are too many"));
+            return refusal.send(env, register.context, &register.request, out);
+        }
         if !proof.authenticated {
             return self.commit(env, &register, proof, None, out);
         }
@@ -55,6 +59,21 @@ impl RegistrationOwner {
         let ask = env.next_ask();
         self.jobs.insert(ask, Job::Assign(Box::new(register), Box::new(proof)));
         out.push(Action::Ask { ask, question: Question::Cx(question) });
+    }
+
+    /// How many contacts the set would have, if that is more than it may (TS 24.229 §5.4.1.2.2).
+    fn too_many(&self, register: &Register, proof: &Proof) -> Option<usize> {
+        let Wish::Update(wishes) = &register.wish else { return None };
+        let set = self.set_id(&register.impu).and_then(|id| self.sets.get(&id));
+        let bound = |wish: &&ContactWish| {
+            set.is_some_and(|set| set.bindings.find(&register.impi, &wish.address).is_some())
+        };
+        let flows = wishes.iter().any(|wish| wish.address.param("reg-id").is_some());
+        let list = set.map(|set| set.bindings.list()).unwrap_or_default();
+        let replaced = proof.challenged && !flows;
+        let others = list.iter().filter(|its| !replaced || *its.impi != *register.impi).count();
+        let added = wishes.iter().filter(|wish| replaced || !bound(wish)).count();
+        Some(others + added).filter(|count| *count > self.config.bindings_max)
     }
 
     /// Acts on the SAA of a registration (TS 29.228 §6.1.2.1).

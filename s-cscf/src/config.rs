@@ -39,6 +39,8 @@ pub struct Config {
     pub reauthenticate_every: u32,
     /// How long the nonce of SIP digest may be used again.
     pub nonce_for: Duration,
+    /// Contacts that an implicit registration set may have; one more is refused with 403.
+    pub bindings_max: usize,
     /// Users that may be under challenge at a time; beyond that REGISTER gets 503.
     pub challenges_max: usize,
     /// Networks whose users may register; none means every network.
@@ -87,6 +89,7 @@ impl Config {
             retry_after_wrong_response: false,
             reauthenticate_every: 0,
             nonce_for: Duration::from_secs(3600),
+            bindings_max: 16,
             challenges_max: 200_000,
             visited_networks: None,
             services: None,

@@ -152,11 +152,16 @@ impl RegistrationOwner {
             env.note(ts24229("5.4.1.5"), || {
                 format!("the HSS ends {} contact(s) of {impi} ({reason:?})", removed.len())
             });
-            if reason == DeregistrationReason::NewServerAssigned {
+            let (moved, sessions) =
+                (reason == DeregistrationReason::NewServerAssigned, self.gone.len());
+            if moved {
                 // Another S-CSCF tells the UE (TS 29.228 §6.1.3.1).
                 self.subscriptions.forget(id);
             }
             self.end(env, id, &removed, out);
+            if moved {
+                self.gone.truncate(sessions);
+            }
         }
         // A registration for emergency calls stands until its time is over (TS 29.228 §6.1.3.1).
         if emergency { CxResult::UnableToComply } else { CxResult::Success }
@@ -206,6 +211,7 @@ impl RegistrationOwner {
                 self.network_deregisters(env, &impi, contact.as_deref(), event, out);
             }
             Command::Forget { impi } => {
+                let sessions = self.gone.len();
                 for id in self.sets_of(&impi) {
                     env.note(own("forget"), || format!("loses all data of {impi}"));
                     self.subscriptions.forget(id);
@@ -214,6 +220,8 @@ impl RegistrationOwner {
                     }
                     self.publish(id, out);
                 }
+                // Sessions go on by their route sets.
+                self.gone.truncate(sessions);
             }
             Command::Reauthenticate { impi, within } => {
                 self.reauthenticate(env, &impi, within, out);

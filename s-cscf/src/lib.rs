@@ -9,6 +9,7 @@ mod challenge;
 mod charging;
 mod config;
 mod deregister;
+mod dialogs;
 pub mod lab;
 mod originating;
 mod owner;
@@ -110,11 +111,18 @@ impl Scscf {
         list
     }
 
-    /// Lets the sessions hear which users went.
-    fn settle(&mut self) {
-        for token in self.owner.gone.drain(..) {
-            self.sessions.user_gone(&token);
+    /// Ends the sessions of users that went; before all else that was to be done since `start`, as
+    /// long as their P-CSCF still knows them.
+    fn settle(&mut self, env: &mut Env<'_>, start: usize, out: &mut ScscfActions) {
+        if self.owner.gone.is_empty() {
+            return;
         }
+        let mut releases = Vec::new();
+        for token in std::mem::take(&mut self.owner.gone) {
+            self.sessions.user_gone(env, &token, &mut releases);
+        }
+        let start = start.min(out.len());
+        out.splice(start..start, releases);
     }
 
     /// Takes an initial request other than REGISTER: originating by its Service-Route or `orig`,
@@ -167,6 +175,7 @@ impl Role for Scscf {
     type Timer = Timer;
 
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut ScscfActions) {
+        let start = out.len();
         if incoming.request.method == Method::Register {
             self.owner.register(env, incoming, out);
         } else if incoming.kind == RequestKind::Initial {
@@ -176,7 +185,7 @@ impl Role for Scscf {
         } else {
             self.sessions.subsequent(env, incoming, out);
         }
-        self.settle();
+        self.settle(env, start, out);
     }
 
     fn on_response(&mut self, env: &mut Env<'_>, answered: Answered, out: &mut ScscfActions) {
@@ -189,7 +198,10 @@ impl Role for Scscf {
         answered: OwnAnswered,
         out: &mut ScscfActions,
     ) {
-        self.owner.notified(env, &answered, out);
+        let over = !answered.response.is_provisional();
+        if !(over && self.sessions.dialogs.bye_answered(answered.tag)) {
+            self.owner.notified(env, &answered, out);
+        }
     }
 
     fn on_cancel(
@@ -207,6 +219,7 @@ impl Role for Scscf {
     }
 
     fn on_answer(&mut self, env: &mut Env<'_>, ask: AskId, answer: Answer, out: &mut ScscfActions) {
+        let start = out.len();
         let Some(job) = self.owner.jobs.remove(&ask) else { return };
         let Answer::Cx(answer) = answer;
         match job {
@@ -221,7 +234,7 @@ impl Role for Scscf {
                 self.owner.reply_ok(env, &register, *proof, &removed, out);
             }
         }
-        self.settle();
+        self.settle(env, start, out);
     }
 
     fn on_demand(
@@ -231,22 +244,25 @@ impl Role for Scscf {
         what: CxDemand,
         out: &mut ScscfActions,
     ) {
+        let start = out.len();
         self.owner.demanded(env, demand, what, out);
-        self.settle();
+        self.settle(env, start, out);
     }
 
     fn on_timer(&mut self, env: &mut Env<'_>, timer: Timer, out: &mut ScscfActions) {
+        let start = out.len();
         match timer {
             Timer::AwaitAuth(impi) => self.owner.await_auth_over(env, &impi, out),
             Timer::Expiry(set) => self.owner.expired(env, set, out),
             Timer::Subscription(token) => self.owner.subscription_over(env, &token, out),
         }
-        self.settle();
+        self.settle(env, start, out);
     }
 
     fn on_command(&mut self, env: &mut Env<'_>, command: Command, out: &mut ScscfActions) {
+        let start = out.len();
         env.note(own("command"), || format!("operator: {command:?}"));
         self.owner.ordered(env, command, out);
-        self.settle();
+        self.settle(env, start, out);
     }
 }

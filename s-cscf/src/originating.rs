@@ -69,7 +69,8 @@ impl Sessions {
                 Some(token) => vec![token.into()],
                 None => served.collect(),
             };
-            call.dialog = Some(self.open_dialog(env, call.vector.icid(), served));
+            call.refusal = Some(Box::new(request.reply(480)));
+            call.dialog = Some(self.open_dialog(env, &request, call.vector.icid(), served));
         }
         let record_route =
             self.record_route(SessionCase::Originating, &request.method, call.dialog);

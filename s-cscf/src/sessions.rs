@@ -11,7 +11,12 @@ use cscf_core::sip::{
     ChargingVector, HeaderName, Ioi, Method, NameAddr, Request, Response, Uri, host_eq,
 };
 
+use crate::dialogs::{Dialog, Dialogs, refreshes};
+use crate::refusal::Refusal;
 use crate::{Config, ScscfActions, charging};
+
+/// Why a session of a user that is gone ends.
+const GONE: &str = "SIP;cause=480;text=\"The user is no longer registered\"";
 
 /// What a peer outside the trust domain may not say (TS 24.229 §4.4).
 const UNTRUSTED: [HeaderName; 7] = [
@@ -30,9 +35,7 @@ pub(crate) struct Sessions {
     pub(crate) config: Arc<Config>,
     pub(crate) published: Registrations,
     pub(crate) calls: BTreeMap<ContextId, Call>,
-    /// By the number in our Record-Route; the first is the oldest.
-    dialogs: BTreeMap<u64, Dialog>,
-    dialog_count: u64,
+    pub(crate) dialogs: Dialogs,
 }
 
 /// Whom this S-CSCF serves in a session.
@@ -58,8 +61,16 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     /// The P-Charging-Vector it came with, or that it was given.
     pub(crate) vector: ChargingVector,
-    /// The dialog it opens, or ends.
+    /// The dialog it opens.
     pub(crate) dialog: Option<u64>,
+    /// The dialog it is in.
+    within: Option<u64>,
+    /// In a dialog: whether the caller of the dialog sent it.
+    by_caller: bool,
+    /// The Service-Route tokens of the users whose contacts the branches go to, by branch.
+    pub(crate) users: Vec<Box<str>>,
+    /// The 480 for an INVITE whose served user goes away.
+    pub(crate) refusal: Option<Box<Response>>,
     /// Whether a 2xx confirmed the dialog.
     pub(crate) confirmed: bool,
     /// Whether it goes to the contacts of a called user.
@@ -79,6 +90,10 @@ impl Call {
             method,
             vector,
             dialog: None,
+            within: None,
+            by_caller: false,
+            users: Vec::new(),
+            refusal: None,
             confirmed: false,
             searching: false,
             later: VecDeque::new(),
@@ -89,23 +104,10 @@ impl Call {
     }
 }
 
-/// What is kept of a session.
-#[derive(Debug)]
-struct Dialog {
-    icid: Box<str>,
-    /// The Service-Route tokens of the user served in it.
-    served: Vec<Box<str>>,
-}
-
 impl Sessions {
-    pub(crate) const fn new(config: Arc<Config>, published: Registrations) -> Self {
-        Self {
-            config,
-            published,
-            calls: BTreeMap::new(),
-            dialogs: BTreeMap::new(),
-            dialog_count: 0,
-        }
+    pub(crate) fn new(config: Arc<Config>, published: Registrations) -> Self {
+        let (calls, dialogs) = (BTreeMap::new(), Dialogs::default());
+        Self { config, published, calls, dialogs }
     }
 
     /// What is kept, by name.
@@ -113,12 +115,40 @@ impl Sessions {
         vec![("requests", self.calls.len()), ("dialogs", self.dialogs.len())]
     }
 
-    /// Forgets the dialogs of a user that is no longer registered with this token.
-    pub(crate) fn user_gone(&mut self, token: &str) {
-        self.dialogs.retain(|_, dialog| {
-            dialog.served.retain(|its| **its != *token);
-            !dialog.served.is_empty()
-        });
+    /// Ends the sessions of a user that is no longer registered with this token: BYE both ways, or
+    /// 480 to the caller and CANCEL to the callee while it rings (TS 24.229 §5.4.5.1.2).
+    pub(crate) fn user_gone(&mut self, env: &mut Env<'_>, token: &str, out: &mut ScscfActions) {
+        for number in self.dialogs.of_user(token) {
+            env.note(ts24229("5.4.5.1.2"), || "ends a session of a user that is gone".to_owned());
+            let byes = self.dialogs.byes(number, GONE);
+            if byes.is_empty() {
+                self.end_early(env, number, out);
+                self.dialogs.remove(number);
+            }
+            for (tag, request) in byes {
+                out.push(Action::Originate {
+                    tag,
+                    request: Box::new(request),
+                    to: NextHop::AsRouted,
+                    within: None,
+                    side: Side::Core,
+                });
+            }
+        }
+    }
+
+    /// Ends the INVITE that was to open this dialog.
+    fn end_early(&mut self, env: &mut Env<'_>, number: u64, out: &mut ScscfActions) {
+        let opens = |call: &Call| call.dialog == Some(number) && call.method == Method::Invite;
+        let Some((context, call)) = self.calls.iter_mut().find(|(_, call)| opens(call)) else {
+            return;
+        };
+        call.later.clear();
+        let Some(response) = call.refusal.take() else { return };
+        env.refuse(ts24229("5.4.5.1.2"), || "480: the served user is gone".to_owned());
+        let context = *context;
+        out.push(Action::Cancel { context, reason: Some(GONE.to_owned()) });
+        out.push(Action::Reply { context, response });
     }
 
     /// Whether a URI is this node's own.
@@ -150,22 +180,21 @@ impl Sessions {
         }
     }
 
-    /// Opens a dialog for an INVITE; at most `dialogs_max` are kept, the oldest goes first and is
-    /// routed all the same.
+    /// Opens a dialog for an INVITE as it was received; at most `dialogs_max` are kept, the oldest
+    /// goes first and is routed all the same.
     pub(crate) fn open_dialog(
         &mut self,
         env: &mut Env<'_>,
+        invite: &Request,
         icid: &str,
-        served: Vec<Box<str>>,
+        users: Vec<Box<str>>,
     ) -> u64 {
-        self.dialog_count += 1;
-        let dialog = Dialog { icid: icid.into(), served };
-        self.dialogs.insert(self.dialog_count, dialog);
+        let number = self.dialogs.open(invite, icid, users);
         if self.dialogs.len() > self.config.dialogs_max {
             env.note(own("dialogs_max"), || "forgets the oldest dialog".to_owned());
-            self.dialogs.pop_first();
+            self.dialogs.remove_oldest();
         }
-        self.dialog_count
+        number
     }
 
     /// Our Record-Route for the requests that are to come back through this node: those that open
@@ -178,8 +207,7 @@ impl Sessions {
         dialog: Option<u64>,
     ) -> Option<String> {
         let opens = matches!(method, Method::Invite | Method::Subscribe | Method::Refer);
-        let user = format!("{}-rr.{}", case.word(), dialog.unwrap_or(0));
-        opens.then(|| self.config.route_of(&user))
+        opens.then(|| self.config.route_of(&marker(case, dialog.unwrap_or(0))))
     }
 
     /// Forwards a request in a dialog, or an ACK, by its route set: no identities, no services
@@ -195,26 +223,31 @@ impl Sessions {
         let route = own_route.as_deref().and_then(|text| Uri::parse(text).ok());
         let marker = route.as_ref().and_then(Uri::user).unwrap_or_default();
         let number = marker.split_once("-rr.").and_then(|(_, number)| number.parse::<u64>().ok());
-        let dialog = number.and_then(|number| self.dialogs.get(&number));
+        let dialog = number.and_then(|number| self.dialogs.get(number));
+        if dialog.is_some_and(Dialog::is_released) && request.method != Method::Ack {
+            let why = "this node is ending the dialog";
+            return Refusal::new(481, "5.4.5.1.2", why).send(env, context, &request, out);
+        }
         if let Some(dialog) = dialog {
             charging::keep_icid(&mut request.headers, &dialog.icid);
         }
-        let refresh = matches!(request.method, Method::Invite | Method::Update);
-        // The same value again, so that a peer that takes route sets from refreshes keeps it.
-        let record_route = (refresh && number.is_some()).then(|| self.config.route_of(marker));
         env.note(ts24229("5.4.3.2"), || {
             let known = if dialog.is_some() { "" } else { ", of a dialog not known here" };
             format!("{}{known} follows its route", request.method)
         });
+        // The same value again, so that a peer that takes route sets from refreshes keeps it.
+        let refresh = refreshes(&request.method) && number.is_some();
+        let record_route = refresh.then(|| self.config.route_of(marker));
         if request.method != Method::Ack {
             let vector = charging::vector(&request.headers).unwrap_or_default();
-            let case = if marker.starts_with("term") {
+            let case = if marker.starts_with(SessionCase::Terminating.word()) {
                 SessionCase::Terminating
             } else {
                 SessionCase::Originating
             };
             let mut call = Call::new(case, request.method.clone(), vector);
-            call.dialog = number.filter(|_| request.method == Method::Bye);
+            call.within = number;
+            call.by_caller = number.is_some_and(|number| self.dialogs.on_request(number, &request));
             self.calls.insert(context, call);
         }
         out.push(Action::Forward {
@@ -246,12 +279,22 @@ impl Sessions {
         if first_final
             && call.method == Method::Bye
             && cause == Cause::Received
-            && let Some(dialog) = call.dialog.take()
+            && let Some(dialog) = call.within.take()
         {
             env.note(ts24229("5.4.5.2"), || "BYE is answered: the dialog is over".to_owned());
-            self.dialogs.remove(&dialog);
+            self.dialogs.remove(dialog);
         }
-        call.confirmed |= response.is_success();
+        if response.is_success() {
+            call.confirmed = true;
+            if let Some(number) = call.dialog {
+                let user = call.users.get(branch.0 as usize).map(|user| &**user);
+                let marker = marker(call.case, number);
+                self.dialogs.confirm(number, &response, &marker, user);
+            }
+            if let Some(number) = call.within.filter(|_| refreshes(&call.method)) {
+                self.dialogs.on_success(number, call.by_caller, &response);
+            }
+        }
         let (case, vector, searching) = (call.case, call.vector.clone(), call.searching);
         if searching {
             self.branch_answered(env, context, &response, first_final, out);
@@ -261,16 +304,18 @@ impl Sessions {
             self.add_alias(env, &mut response);
         }
         let came = (!vector.icid().is_empty()).then_some(&vector);
-        charging::set_response(&mut response.headers, came, &self.own_ioi(case));
+        charging::set_response(&mut response.headers, came, &self.own_ioi(case, &vector));
         out.push(Action::PassUp { context, branch, response: Box::new(response) });
     }
 
-    /// What this network is called towards the side the request came from.
-    fn own_ioi(&self, case: SessionCase) -> Ioi {
+    /// What this network is called towards the side the request came from: of the same type as
+    /// the identifier that came (TS 24.229 §4.5.4).
+    fn own_ioi(&self, case: SessionCase, came: &ChargingVector) -> Ioi {
         let home = self.config.realm().to_owned();
-        match case {
-            SessionCase::Originating => Ioi::Type1(home),
-            SessionCase::Terminating => Ioi::Type2(home),
+        match (came.orig_ioi(), case) {
+            (Some(Ioi::Type1(_)), _) | (None, SessionCase::Originating) => Ioi::Type1(home),
+            (Some(Ioi::Type2(_)), _) | (None, SessionCase::Terminating) => Ioi::Type2(home),
+            (Some(Ioi::Type3(_)), _) => Ioi::Type3(home),
         }
     }
 
@@ -385,7 +430,12 @@ impl Sessions {
             && !call.confirmed
             && let Some(dialog) = call.dialog
         {
-            self.dialogs.remove(&dialog);
+            self.dialogs.remove(dialog);
         }
     }
+}
+
+/// The user part of our Record-Route: session case and number of the dialog.
+fn marker(case: SessionCase, number: u64) -> String {
+    format!("{}-rr.{number}", case.word())
 }

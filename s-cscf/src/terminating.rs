@@ -2,7 +2,7 @@
 //! contacts that are tried.
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use cscf_core::clause::ts24229;
 use cscf_core::registrar::{Binding, Registration};
@@ -25,19 +25,15 @@ impl Sessions {
     ) {
         let Incoming { context, request, .. } = incoming;
         let groups = match self.callee(env, &request) {
-            Ok((set, groups)) => self.to_contacts(env, &set, &request, &groups),
+            Ok(groups) => self.to_contacts(env, &request, &groups),
             Err(refusal) => return refusal.send(env, context, &request, out),
         };
         self.start(env, context, &request, groups, out);
     }
 
-    /// Finds the set of the called identity and its contacts: groups of equal preference, best
-    /// first (TS 24.229 §5.4.3.3 steps 1 and 10).
-    fn callee(
-        &self,
-        env: &mut Env<'_>,
-        request: &Request,
-    ) -> Result<(std::sync::Arc<Registration>, Vec<Vec<Binding>>), Refusal> {
+    /// Finds the contacts of the called identity: groups of equal preference, best first
+    /// (TS 24.229 §5.4.3.3 steps 1 and 10).
+    fn callee(&self, env: &mut Env<'_>, request: &Request) -> Result<Vec<Vec<Binding>>, Refusal> {
         let refused = |status, why: String| Refusal::new(status, "5.4.3.3", why);
         let uri = request.uri().map_err(|fault| refused(400, format!("Request-URI: {fault}")))?;
         if !uri.is_sip() && !uri.is_tel() {
@@ -61,7 +57,7 @@ impl Sessions {
             let count: usize = groups.iter().map(Vec::len).sum();
             format!("{uri} has {count} contact(s), tried in {} step(s)", groups.len())
         });
-        Ok((set, groups))
+        Ok(groups)
     }
 
     /// The request as it goes to each contact: Request-URI the contact, Route its Path, the
@@ -69,10 +65,9 @@ impl Sessions {
     fn to_contacts(
         &self,
         env: &mut Env<'_>,
-        set: &Registration,
         request: &Request,
         groups: &[Vec<Binding>],
-    ) -> (Call, VecDeque<Vec<Request>>, Vec<Box<str>>) {
+    ) -> (Call, VecDeque<Vec<Request>>) {
         let came = charging::vector(&request.headers);
         let vector = came.unwrap_or_else(|| ChargingVector::new(&env.ids.token(16)));
         let mut model = request.clone();
@@ -92,8 +87,10 @@ impl Sessions {
             request
         };
         let later = groups.iter().map(|group| group.iter().map(to).collect()).collect();
-        let call = Call::new(SessionCase::Terminating, request.method.clone(), vector);
-        (call, later, set.bindings.iter().map(|binding| binding.token.clone()).collect())
+        let mut call = Call::new(SessionCase::Terminating, request.method.clone(), vector);
+        // Branches are numbered as they are forwarded: group after group.
+        call.users = groups.iter().flatten().map(|binding| binding.token.clone()).collect();
+        (call, later)
     }
 
     fn start(
@@ -101,11 +98,14 @@ impl Sessions {
         env: &mut Env<'_>,
         context: ContextId,
         request: &Request,
-        (mut call, later, served): (Call, VecDeque<Vec<Request>>, Vec<Box<str>>),
+        (mut call, later): (Call, VecDeque<Vec<Request>>),
         out: &mut ScscfActions,
     ) {
         if request.method == Method::Invite {
-            call.dialog = Some(self.open_dialog(env, call.vector.icid(), served));
+            let served: BTreeSet<Box<str>> = call.users.iter().cloned().collect();
+            let served = served.into_iter().collect();
+            call.refusal = Some(Box::new(request.reply(480)));
+            call.dialog = Some(self.open_dialog(env, request, call.vector.icid(), served));
         }
         call.record_route =
             self.record_route(SessionCase::Terminating, &request.method, call.dialog);

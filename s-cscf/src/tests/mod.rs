@@ -3,6 +3,7 @@
 mod deregister;
 mod reg_event;
 mod register;
+mod release;
 mod session;
 
 use std::net::SocketAddr;
@@ -150,6 +151,18 @@ impl Bench {
         }
         let branch = BranchId(branch);
         let answered = Answered { context, branch, response, cause, flow: None };
+        self.act(|scscf, env, out| scscf.on_response(env, answered, out))
+    }
+
+    /// A response to the last request, with these lines.
+    fn respond_with(&mut self, context: ContextId, branch: u32, status: u16, lines: &str) -> Out {
+        let mut response = request("OPTIONS sip:x SIP/2.0\n").reply(status);
+        for line in lines.lines() {
+            let (name, value) = line.split_once(": ").expect("a header line");
+            response.headers.push(HeaderName::from_bytes(name.as_bytes()), value);
+        }
+        let branch = BranchId(branch);
+        let answered = Answered { context, branch, response, cause: Cause::Received, flow: None };
         self.act(|scscf, env, out| scscf.on_response(env, answered, out))
     }
 

@@ -267,6 +267,19 @@ fn a_new_contact_over_a_security_association_is_refused() {
     assert_eq!(status(&out), 403);
 }
 
+/// S-REG-190
+#[test]
+fn contacts_of_a_set_are_bounded() {
+    let mut bench = Bench::with(|config| config.bindings_max = 2);
+    bench.registered();
+    let flow = |id: u8| {
+        format!("Contact: <sip:10.0.0.{id}>;+sip.instance=\"<urn:x:1>\";reg-id={id};expires=600\n")
+    };
+    assert_eq!(status(&bench.register(&unchallenged("yes"), &flow(2))), 200);
+    assert_eq!(status(&bench.register(&unchallenged("yes"), &flow(3))), 403);
+    assert_eq!(status(&bench.register(&unchallenged("yes"), &flow(2))), 200);
+}
+
 /// S-REG-210
 #[test]
 fn a_new_initial_registration_replaces_the_contact() {

@@ -1,20 +1,18 @@
 //! Sessions at the S-CSCF, message by message.
 
-use cscf_core::cx::AssignmentType;
 use cscf_core::role::{Action, Cause, NextHop, Role as _};
 use cscf_core::sip::{HeaderName, Request};
-use cscf_core::time::Duration;
 
 use super::*;
 use crate::{Command, Timer};
 
 /// Registers alice and gives the Route of her requests.
-fn service_route(bench: &mut Bench) -> String {
+pub(super) fn service_route(bench: &mut Bench) -> String {
     let response = bench.registered();
     values(&response, HeaderName::ServiceRoute)[0].to_owned()
 }
 
-fn invite(uri: &str, route: &str, headers: &str) -> String {
+pub(super) fn invite(uri: &str, route: &str, headers: &str) -> String {
     let route = if route.is_empty() { String::new() } else { format!("Route: {route}\n") };
     format!(
         "INVITE {uri} SIP/2.0\n{route}From: <sip:alice@ims.example>;tag=a\nTo: <{uri}>\n\
@@ -23,7 +21,7 @@ fn invite(uri: &str, route: &str, headers: &str) -> String {
     )
 }
 
-const ALICE: &str = "P-Asserted-Identity: <sip:+15550101@ims.example;user=phone>\n";
+pub(super) const ALICE: &str = "P-Asserted-Identity: <sip:+15550101@ims.example;user=phone>\n";
 
 fn list(request: &Request, name: HeaderName) -> Vec<&str> {
     request.headers.values(name).collect()
@@ -232,23 +230,6 @@ fn a_call_that_fails_leaves_no_dialog() {
 }
 
 #[test]
-fn the_end_of_a_registration_ends_what_is_kept_of_its_dialogs() {
-    let mut bench = Bench::new();
-    let route = service_route(&mut bench);
-    bench.send(&invite("sip:bob@ims.example", &route, ALICE));
-    let call = bench.context();
-    bench.respond(call, 0, 200, &[]);
-    bench.act(|scscf, _, _| scscf.on_context_end(call));
-    let out = bench.fire(Timer::Expiry(1), Duration::from_secs(600_000));
-    assert!(matches!(
-        asked(&out).1,
-        CxRequest::Sar(sar)
-            if sar.assignment_type == AssignmentType::TimeoutDeregistration
-    ));
-    assert!(bench.is_idle());
-}
-
-#[test]
 fn dialogs_are_bounded() {
     let mut bench = Bench::with(|config| config.dialogs_max = 3);
     let route = service_route(&mut bench);
@@ -298,7 +279,7 @@ fn a_barred_identity_is_not_found_and_an_unregistered_one_unavailable() {
 }
 
 /// Registers a second contact, of another user of the same identities.
-fn second_contact(bench: &mut Bench, contact: &str) {
+pub(super) fn second_contact(bench: &mut Bench, contact: &str) {
     let authorization = unchallenged("auth-done").replace(IMPI, "001010000000002@ims.example");
     let out = bench.send(&format!(
         "REGISTER sip:s1 SIP/2.0\nTo: <sip:alice@ims.example>\nCall-ID: reg2\n\

@@ -16,6 +16,8 @@ pub mod pipe;
 pub mod program;
 mod signal;
 mod task;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use std::cell::RefCell;

@@ -1,0 +1,8 @@
+//! The command `cscf`, built for the tests of this package: `cargo test` builds no other package's
+//! program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    scenarios::main()
+}

@@ -1,7 +1,7 @@
-//! Requests a client transaction derives from its INVITE: the ACK of a final response other than
-//! 2xx, and the CANCEL. Both go hop by hop, with the INVITE's own top Via.
+//! Messages a transaction makes by itself: the ACK of a final response other than 2xx and the CANCEL,
+//! which go hop by hop with the INVITE's own top Via; and 100 (Trying).
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::sip::{HeaderName, Message, Method, Request, Response, parse};
 
@@ -29,6 +29,32 @@ pub fn cancel_of(invite: &Bytes, reason: Option<&str>) -> Option<Request> {
     }
     cancel.headers.push(HeaderName::ContentLength, "0");
     Some(cancel)
+}
+
+/// 100 (Trying) to a request, ready for the wire: the headers of RFC 3261 §8.2.6 in the order of the
+/// request. Written at one go, since nearly every request has one made and few are sent.
+pub(super) fn trying_of(request: &Request) -> Bytes {
+    const START: &[u8] = b"SIP/2.0 100 Trying\r\n";
+    const END: &[u8] = b"Content-Length: 0\r\n\r\n";
+    let lines = || {
+        request.headers.iter().filter(|field| {
+            matches!(
+                field.name(),
+                HeaderName::Via
+                    | HeaderName::From
+                    | HeaderName::To
+                    | HeaderName::CallId
+                    | HeaderName::CSeq
+                    | HeaderName::Timestamp
+            )
+        })
+    };
+    let length: usize = lines().map(|field| field.line().len()).sum();
+    let mut out = BytesMut::with_capacity(START.len() + length + END.len());
+    out.put_slice(START);
+    lines().for_each(|field| out.put_slice(field.line()));
+    out.put_slice(END);
+    out.freeze()
 }
 
 fn read(invite: &Bytes) -> Option<Request> {
@@ -92,6 +118,29 @@ mod tests {
              Call-ID: c1\r\n\
              CSeq: 7 ACK\r\n\
              To: <sip:bob@ims.example>;tag=b1\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+    }
+
+    // RFC 3261 §8.2.6.1: the Timestamp comes back.
+    #[test]
+    fn a_100_has_the_headers_of_its_request() {
+        let mut invite = read(&Bytes::from(INVITE)).expect("an INVITE");
+        invite.headers.push(HeaderName::Timestamp, "54");
+
+        let trying = trying_of(&invite);
+
+        assert_eq!(
+            std::str::from_utf8(&trying).expect("utf-8"),
+            "SIP/2.0 100 Trying\r\n\
+             Via: SIP/2.0/UDP p1.ims.example;branch=z9hG4bK77, \
+             SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+             Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK0\r\n\
+             From: <sip:alice@ims.example>;tag=a1\r\n\
+             To: <sip:bob@ims.example>\r\n\
+             Call-ID: c1\r\n\
+             CSeq: 7 INVITE\r\n\
+             Timestamp: 54\r\n\
              Content-Length: 0\r\n\r\n"
         );
     }

@@ -8,6 +8,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use super::derived::trying_of;
 use super::key::has_rfc3261_branch;
 use super::{
     Client, Effect, InviteClient, InviteServer, InviteServerState, KeyError, Keys, Refused,
@@ -367,7 +368,7 @@ impl TransactionLayer {
         reliability: Reliability,
         timers: &Timers,
     ) -> Machine {
-        let trying = || request.reply(100).to_bytes();
+        let trying = || trying_of(request);
         if request.method != Method::Invite {
             let it = Server::start(now, trying(), reliability, timers, &mut self.effects);
             return Machine::Server(it);

@@ -1,5 +1,5 @@
-//! Reading the few values a dialog lives on straight from header text: the URI and the parameters
-//! of a name-addr, and the parts of CSeq and RAck.
+//! The URI and the parameters of a name-addr straight from header text: borrowed, nothing is
+//! checked, nothing allocated. Where the value must be right, [`crate::sip::NameAddr`] reads it.
 
 /// The URI of a name-addr or addr-spec: `"B" <sip:b@x;lr>;tag=1` gives `sip:b@x;lr`.
 ///
@@ -29,21 +29,6 @@ pub fn uri_has_param(uri: &str, name: &str) -> bool {
     let head = uri.split('?').next().unwrap_or_default();
     params(head.split_once(';').map_or("", |(_, rest)| rest))
         .any(|(key, _)| key.eq_ignore_ascii_case(name))
-}
-
-/// The number and method of a CSeq value (RFC 3261 §20.16).
-#[must_use]
-pub fn cseq(value: &str) -> Option<(u32, &str)> {
-    let (number, method) = value.trim().split_once(|byte: char| byte.is_ascii_whitespace())?;
-    Some((number.parse().ok()?, method.trim()))
-}
-
-/// The three parts of a RAck value: RSeq, CSeq number, method (RFC 3262 §7.2).
-#[must_use]
-pub fn rack(value: &str) -> Option<(u32, u32, &str)> {
-    let mut parts = value.split_ascii_whitespace();
-    let (rseq, number, method) = (parts.next()?, parts.next()?, parts.next()?);
-    Some((rseq.parse().ok()?, number.parse().ok()?, method)).filter(|_| parts.next().is_none())
 }
 
 /// The parameters of `;a=1;b="2;3";c`.
@@ -111,14 +96,5 @@ mod tests {
         assert_eq!(uri_of("sip:bob@ims.example;tag=7"), "sip:bob@ims.example");
         assert_eq!(param("sip:bob@ims.example;tag=7", "tag"), Some("7"));
         assert_eq!(uri_of("<sip:unclosed"), "<sip:unclosed");
-    }
-
-    #[test]
-    fn numbers_that_are_none_are_refused() {
-        assert_eq!(cseq("7  INVITE"), Some((7, "INVITE")));
-        assert_eq!(cseq("x INVITE"), None);
-        assert_eq!(cseq("99999999999 INVITE"), None);
-        assert_eq!(rack("9021 1 INVITE"), Some((9021, 1, "INVITE")));
-        assert_eq!(rack("9021 INVITE"), None);
     }
 }

@@ -7,12 +7,9 @@ mod route_set;
 mod session_timer;
 
 pub use route_set::{ROUTES_MAX, RouteSet};
-pub use session_timer::{
-    IntervalTooSmall, MIN_SE, Refresher, SessionTimer, TimerPolicy, TimerSide, due,
-};
+pub use session_timer::{IntervalTooSmall, MIN_SE, Refresher, SessionTimer, TimerPolicy, due};
 
-use crate::sip::{HeaderName, Headers, Method, Request, Response};
-use field::{cseq, param, uri_of};
+use crate::sip::{Contacts, HeaderName, Headers, Method, Request, Response};
 
 /// What names a dialog at one of its ends (RFC 3261 §12).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,26 +26,19 @@ impl DialogId {
     /// The dialog that a request received claims to be in: To holds our tag (RFC 3261 §12.2.2).
     #[must_use]
     pub fn of_request(request: &Request) -> Self {
-        let tag = |name| tag_of(&request.headers, name);
-        let call_id = call_id_of(&request.headers);
-        Self { call_id, local_tag: tag(HeaderName::To), remote_tag: tag(HeaderName::From) }
+        Self::of(&request.headers, request.to_tag(), request.from_tag())
     }
 
     /// The dialog that a response received belongs to: From holds our tag.
     #[must_use]
     pub fn of_response(response: &Response) -> Self {
-        let tag = |name| tag_of(&response.headers, name);
-        let call_id = call_id_of(&response.headers);
-        Self { call_id, local_tag: tag(HeaderName::From), remote_tag: tag(HeaderName::To) }
+        Self::of(&response.headers, response.from_tag(), response.to_tag())
     }
-}
 
-fn call_id_of(headers: &Headers) -> String {
-    headers.get(HeaderName::CallId).unwrap_or_default().to_owned()
-}
-
-fn tag_of(headers: &Headers, name: HeaderName) -> String {
-    headers.get(name).and_then(|value| param(value, "tag")).unwrap_or_default().to_owned()
+    fn of(headers: &Headers, local: Option<&str>, remote: Option<&str>) -> Self {
+        let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+        Self { call_id: text(headers.call_id()), local_tag: text(local), remote_tag: text(remote) }
+    }
 }
 
 /// How far a dialog is.
@@ -127,8 +117,7 @@ impl Dialog {
         if id.remote_tag.is_empty() {
             return Err(DialogError::ToTagMissing);
         }
-        let number = request.headers.get(HeaderName::CSeq).and_then(cseq);
-        let (local_cseq, _) = number.ok_or(DialogError::CSeqUnreadable)?;
+        let local_cseq = request.cseq().map_err(|_| DialogError::CSeqUnreadable)?.number;
         Ok(Self {
             id,
             state: state_after(response),
@@ -149,8 +138,7 @@ impl Dialog {
     ///
     /// [`DialogError`] when the request has no Contact or CSeq.
     pub fn at_callee(request: &Request, local_tag: &str) -> Result<Self, DialogError> {
-        let number = request.headers.get(HeaderName::CSeq).and_then(cseq);
-        let (remote_cseq, _) = number.ok_or(DialogError::CSeqUnreadable)?;
+        let remote_cseq = request.cseq().map_err(|_| DialogError::CSeqUnreadable)?.number;
         let mut id = DialogId::of_request(request);
         let to = text(&request.headers, HeaderName::To);
         let local = if id.local_tag.is_empty() { format!("{to};tag={local_tag}") } else { to };
@@ -229,9 +217,7 @@ impl Dialog {
         if request.method == Method::Ack {
             return Ok(());
         }
-        let Some((found, _)) = request.headers.get(HeaderName::CSeq).and_then(cseq) else {
-            return Ok(());
-        };
+        let Ok(found) = request.cseq().map(|cseq| cseq.number) else { return Ok(()) };
         match self.remote_cseq {
             Some(last) if found <= last => Err(OutOfOrder { found, last }),
             _ => {
@@ -260,8 +246,10 @@ const fn state_after(response: &Response) -> DialogState {
 }
 
 fn contact(headers: &Headers) -> Option<String> {
-    let uri = uri_of(headers.first_value(HeaderName::Contact)?);
-    (!uri.is_empty() && uri != "*").then(|| uri.to_owned())
+    match headers.contacts().ok()? {
+        Contacts::List(list) => list.first().map(|contact| contact.uri.to_string()),
+        Contacts::Star => None,
+    }
 }
 
 fn text(headers: &Headers, name: HeaderName) -> String {

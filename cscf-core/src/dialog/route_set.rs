@@ -1,8 +1,7 @@
 //! The route set of a dialog: where it comes from and how requests in the dialog follow it
 //! (RFC 3261 §12.1, §12.2.1.1).
 
-use crate::dialog::field::{uri_has_param, uri_of};
-use crate::sip::{HeaderName, Headers, Request};
+use crate::sip::{HeaderName, Headers, NameAddr, Request};
 
 /// Most routes a dialog keeps; a message with more keeps the first ones only.
 pub const ROUTES_MAX: usize = 64;
@@ -49,9 +48,10 @@ impl RouteSet {
         let _ = request.headers.remove(HeaderName::Route);
         let mut routes: Vec<&str> = self.iter().collect();
         let last;
-        match routes.first().map(|first| uri_of(first)) {
-            Some(first) if !uri_has_param(first, "lr") => {
-                request.request_uri = first.to_owned();
+        let first = routes.first().and_then(|first| NameAddr::parse(first).ok());
+        match first.map(|first| first.uri) {
+            Some(first) if !first.is_loose_router() => {
+                request.request_uri = first.to_string();
                 last = format!("<{target}>");
                 routes.remove(0);
                 routes.push(&last);

@@ -1,8 +1,7 @@
 //! Session timers (RFC 4028): the negotiation of the interval and of who refreshes, and the two
 //! deadlines that follow from it.
 
-use crate::dialog::field::param;
-use crate::sip::{HeaderName, Headers};
+use crate::sip::{HeaderName, Headers, MinSe, SessionExpires};
 use crate::time::{Duration, Instant};
 
 /// The smallest Min-SE there may be (RFC 4028 §5).
@@ -25,15 +24,6 @@ impl Refresher {
             Self::Uas => "uas",
         }
     }
-}
-
-/// Which end of the negotiating request we are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimerSide {
-    /// We sent it.
-    Uac,
-    /// We received it.
-    Uas,
 }
 
 /// What an end wants of session timers.
@@ -91,21 +81,21 @@ impl SessionTimer {
         policy: &TimerPolicy,
     ) -> Result<Option<(Self, String)>, IntervalTooSmall> {
         let supported = request.has_token(HeaderName::Supported, "timer");
-        let asked = request.get(HeaderName::SessionExpires);
-        let interval = match asked.and_then(seconds) {
-            Some(interval) if interval < policy.min_se => {
+        let asked = session_expires(request);
+        let interval = match asked {
+            Some((interval, _)) if interval < policy.min_se => {
                 if supported {
                     return Err(IntervalTooSmall { min_se: policy.min_se });
                 }
                 policy.min_se
             }
-            Some(interval) => interval,
+            Some((interval, _)) => interval,
             None => match policy.interval {
                 Some(interval) => interval.max(min_se(request)).max(policy.min_se),
                 None => return Ok(None),
             },
         };
-        let named = asked.and_then(refresher);
+        let named = asked.and_then(|(_, who)| who);
         // A client without timer support cannot refresh (RFC 4028 §9, table 2).
         let who = match (supported, named) {
             (false, _) => Refresher::Uas,
@@ -119,10 +109,8 @@ impl SessionTimer {
     /// What the client learns from a 2xx: a timer if it names an interval (RFC 4028 §7.2).
     #[must_use]
     pub fn learn(now: Instant, response: &Headers) -> Option<Self> {
-        let value = response.get(HeaderName::SessionExpires)?;
-        let interval = seconds(value)?.max(MIN_SE);
-        let ours = refresher(value) != Some(Refresher::Uas);
-        Some(Self::start(now, interval, ours))
+        let (interval, who) = session_expires(response)?;
+        Some(Self::start(now, interval.max(MIN_SE), who != Some(Refresher::Uas)))
     }
 
     /// The Session-Expires value of our refresh: we go on refreshing (RFC 4028 §7.4).
@@ -143,21 +131,20 @@ pub fn due(interval: Duration, ours: bool) -> Duration {
     }
 }
 
-fn seconds(value: &str) -> Option<Duration> {
-    let number = value.split(';').next()?.trim();
-    Some(Duration::from_secs(number.parse::<u32>().ok()?.into()))
-}
-
-fn refresher(value: &str) -> Option<Refresher> {
-    match param(value, "refresher") {
+/// The Session-Expires of a message, if it is there and well-formed.
+fn session_expires(headers: &Headers) -> Option<(Duration, Option<Refresher>)> {
+    let value = SessionExpires::parse(headers.get(HeaderName::SessionExpires)?).ok()?;
+    let who = match value.refresher() {
         Some(who) if who.eq_ignore_ascii_case("uac") => Some(Refresher::Uac),
         Some(who) if who.eq_ignore_ascii_case("uas") => Some(Refresher::Uas),
         _ => None,
-    }
+    };
+    Some((Duration::from_secs(value.seconds.into()), who))
 }
 
 fn min_se(headers: &Headers) -> Duration {
-    headers.get(HeaderName::MinSe).and_then(seconds).unwrap_or(MIN_SE)
+    let value = headers.get(HeaderName::MinSe).and_then(|text| MinSe::parse(text).ok());
+    value.map_or(MIN_SE, |value| Duration::from_secs(value.seconds.into()))
 }
 
 #[cfg(test)]

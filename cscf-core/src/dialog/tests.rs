@@ -1,3 +1,5 @@
+//! Both ends of a dialog, from messages as text.
+
 use super::*;
 use crate::sip::{Message, parse};
 

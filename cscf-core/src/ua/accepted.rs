@@ -97,8 +97,8 @@ mod tests {
         for _ in 0..500 {
             let owner = after_glare(DialogSide::Caller, &mut ids).as_millis();
             let other = after_glare(DialogSide::Callee, &mut ids).as_millis();
-            assert!((2100..=4000).contains(&owner) && owner % 10 == 0, "{owner}");
-            assert!(other <= 2000 && other % 10 == 0, "{other}");
+            assert!((2100..=4000).contains(&owner) && owner.is_multiple_of(10), "{owner}");
+            assert!(other <= 2000 && other.is_multiple_of(10), "{other}");
         }
     }
 }

@@ -1,3 +1,5 @@
+//! Offers and answers as text.
+
 use std::net::Ipv4Addr;
 
 use super::*;
@@ -24,31 +26,20 @@ fn plan(port: u16) -> MediaPlan {
 
 fn offered(streams: &str) -> Vec<u8> {
     let head = "v=0\r\no=- 7 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\n";
-    let streams: String = streams.split_whitespace_lines();
-    format!("{head}{streams}").into_bytes()
+    format!("{head}{}", with_crlf(streams)).into_bytes()
 }
 
-trait Lines {
-    fn split_whitespace_lines(&self) -> String;
-}
-
-impl Lines for str {
-    fn split_whitespace_lines(&self) -> String {
-        self.lines().map(str::trim).filter(|line| !line.is_empty()).fold(
-            String::new(),
-            |mut text, line| {
-                text.push_str(line);
-                text.push_str("\r\n");
-                text
-            },
-        )
-    }
+/// The lines, trimmed, each with CRLF.
+fn with_crlf(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.flat_map(|line| [line, "\r\n"]).collect()
 }
 
 #[test]
 fn the_first_offer_is_the_one_of_a_volte_phone() {
     let mut media = Media::new(plan(50_000), Some(false));
-    let expected = "v=0
+    let expected = with_crlf(
+        "v=0
         o=- 1 1 IN IP4 10.0.0.1
         s=-
         c=IN IP4 10.0.0.1
@@ -70,8 +61,8 @@ fn the_first_offer_is_the_one_of_a_volte_phone() {
         a=curr:qos local none
         a=curr:qos remote none
         a=des:qos mandatory local sendrecv
-        a=des:qos optional remote sendrecv"
-        .split_whitespace_lines();
+        a=des:qos optional remote sendrecv",
+    );
     assert_eq!(media.offer(), expected);
     assert_eq!(media.offer(), expected, "unchanged, so the same version");
 }

@@ -1,5 +1,6 @@
-//! Offer and answer as an exchange (RFC 3264, RFC 3262 §5, RFC 3311 §5): who has an offer open, and
-//! what an offer that comes at the wrong time is answered with. The SDP itself is in [`super::media`].
+//! Offer and answer as an exchange (RFC 3264, RFC 3262 §5, RFC 3311 §5): who has an offer open,
+//! and what an offer that comes at the wrong time is answered with. The SDP itself is in
+//! [`super::Media`].
 
 /// The message that carried an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

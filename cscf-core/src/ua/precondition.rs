@@ -95,7 +95,7 @@ pub struct Segment {
     pub confirm: bool,
 }
 
-/// The status table of QoS for one medium: our segment and the peer's.
+/// The status table of `qos` for one medium: our segment and the peer's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Preconditions {
     /// Ours: `local` in what we write, `remote` in what the peer writes.

@@ -60,8 +60,8 @@ impl ReliableSender {
         Self { t1, next_rseq: first, invite_cseq, outstanding, waiting }
     }
 
-    /// Makes a 101–199 reliable and gives it back to be sent, or keeps it until the PRACK of the one
-    /// before is there.
+    /// Makes a 101–199 reliable and gives it back to be sent, or keeps it until the PRACK of the
+    /// one before is there.
     pub fn send(&mut self, now: Instant, response: Response) -> Option<Response> {
         if self.outstanding.is_some() {
             if self.waiting.len() < WAITING_MAX {

@@ -1,15 +1,19 @@
 //! The UE emulator: registers as a VoLTE UE does, calls and is called, and does by itself what the
 //! protocol obliges it to. Decisions of a user come as [`UeCommand`] or from a [`Robot`].
 //!
-//! States told to the trace, for scenarios to wait for (`N` a status, text as it came):
-//! `registered`, `re-registered`, `registration failed N`, `re-registration failed N`,
-//! `deregistered`, `deregistered by network`, `challenged` (only when it does not answer),
-//! `subscribed`, `subscription failed N`, `notified active|shortened|deactivated|probation|terminated`,
-//! `message delivered`, `message failed N`, `message received TEXT`, `options answered N`,
-//! `request answered N`; of calls: `call incoming`, `call progress` (183), `call ringing` (180 came,
-//! or left), `call established`, `call ended`, `call failed N`, `call held`, `call resumed`,
-//! `held by peer`, `resumed by peer`, `change refused N`, `info received`, `info answered N`;
-//! `no call` for an order that finds none.
+//! States told to the trace, for scenarios to wait for (`N` a status, `TEXT` as it came):
+//!
+//! - registration: `registered`, `re-registered`, `registration failed N`,
+//!   `re-registration failed N`, `deregistered`, `deregistered by network`, `challenged` (only when
+//!   it does not answer);
+//! - its reg event: `subscribed`, `subscription failed N`, `notified active`, `notified shortened`,
+//!   `notified deactivated`, `notified probation`, `notified terminated`;
+//! - outside calls: `message delivered`, `message failed N`, `message received TEXT`,
+//!   `options answered N`, `request answered N`;
+//! - calls: `call incoming`, `call progress` (183 came), `call ringing` (180 came, or left),
+//!   `call established`, `call ended`, `call failed N`, `call held`, `call resumed`,
+//!   `held by peer`, `resumed by peer`, `change refused N`, `info received`, `info answered N`;
+//!   `no call` for an order that finds none.
 
 mod authentication;
 mod calls;

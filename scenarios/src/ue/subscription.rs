@@ -112,7 +112,7 @@ impl Ue {
             let granted = u64::from(response.expires().unwrap_or(0));
             let granted = Duration::from_secs(granted).min(self.config.expires);
             self.subscription = Some(subscription);
-            self.set_subscription_timer(env, granted, out);
+            set_refresh(env, granted, out);
             if first {
                 out.push(Action::State("subscribed".to_owned()));
             }
@@ -137,17 +137,8 @@ impl Ue {
         }
     }
 
-    /// Refreshed as the registration is: 600 s before the end, else at half time.
-    fn set_subscription_timer(&self, env: &Env<'_>, granted: Duration, out: &mut Actions<UeTimer>) {
-        if granted.is_zero() {
-            return;
-        }
-        let at = env.now + super::registration::refresh_after(granted);
-        out.push(Action::SetTimer { timer: UeTimer::Subscription, at });
-    }
-
-    /// Whether this NOTIFY belongs to our subscription; its dialog may not be known yet, when NOTIFY
-    /// overtakes the 200 (RFC 6665 §4.1.2.4).
+    /// Whether this NOTIFY belongs to our subscription; its dialog may not be known yet, when
+    /// NOTIFY overtakes the 200 (RFC 6665 §4.1.2.4).
     pub(super) fn is_own_notify(&self, request: &Request) -> bool {
         request.method == Method::Notify
             && self.subscription.as_ref().is_some_and(|subscription| {
@@ -239,5 +230,13 @@ impl Ue {
     fn end_by_network(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
         self.hang_up_all(env, out);
         self.registration_gone("deregistered by network", out);
+    }
+}
+
+/// Refreshed as the registration is: 600 s before the end, else at half time.
+fn set_refresh(env: &Env<'_>, granted: Duration, out: &mut Actions<UeTimer>) {
+    if !granted.is_zero() {
+        let at = env.now + super::registration::refresh_after(granted);
+        out.push(Action::SetTimer { timer: UeTimer::Subscription, at });
     }
 }

@@ -104,7 +104,7 @@ impl World {
         self.wait(Duration::from_millis(span));
     }
 
-    /// What was sent since the last time, `100 Trying` left out, as `alice INVITE`, `bob 183 INVITE`.
+    /// What was sent since the last time without `100 Trying`: `alice INVITE`, `bob 183 INVITE`.
     fn ladder(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         for (event, message) in self.messages() {

@@ -271,7 +271,8 @@ fn hold() {
 fn invariants() {
     let body = answer(
         "m=video 4000 RTP/AVP 31\r\nm=audio 5000 RTP/AVP 102 101 103\r\n\
-         a=rtpmap:101 AMR-WB/16000\r\na=rtpmap:102 AMR/8000\r\na=rtpmap:103 telephone-event/8000\r\n\
+         a=rtpmap:101 AMR-WB/16000\r\na=rtpmap:102 AMR/8000\r\n\
+         a=rtpmap:103 telephone-event/8000\r\n\
          m=audio 5002 RTP/AVP 97\r\na=rtpmap:97 AMR-WB/16000\r\n",
     );
     let streams: Vec<&str> = body.lines().filter(|line| line.starts_with("m=")).collect();

@@ -15,8 +15,8 @@ use crate::ua::reliable::{ReliableSender, Resend};
 
 impl<C: Copy> Session<C> {
     /// Is called: takes the offer, and sends 183 where reliability or preconditions want it. The
-    /// user then says [`Session::ring`], [`Session::answer`] or [`Session::reject`]. The request has
-    /// passed the checks of [`crate::ua::inspect`].
+    /// user then says [`Session::ring`], [`Session::answer`] or [`Session::reject`]. The request
+    /// has passed the checks of [`crate::ua::inspect`].
     pub fn called(
         turn: &mut Turn<'_, C>,
         settings: SessionSettings,
@@ -314,7 +314,7 @@ fn knows(invite: &Request, tag: &str) -> bool {
 /// 488 with Warning and what we can (RFC 3261 §13.3.1.3, §20.43).
 pub(super) fn not_acceptable(request: &Request, error: &MediaError, media: &Media) -> Response {
     let mut response = request.reply(error.status());
-    response.headers.push(HeaderName::Warning, &error.warning());
+    response.headers.push(HeaderName::Warning, error.warning());
     if error.status() == 488 {
         response.set_body("application/sdp", media.capabilities());
     }

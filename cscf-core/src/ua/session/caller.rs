@@ -31,7 +31,7 @@ impl<C: Copy> Session<C> {
             invite.headers.set(HeaderName::MinSe, &least.to_string());
         }
         if !offerless {
-            let mut media = session.new_media(turn);
+            let mut media = session.new_media();
             let offer = media.offer();
             invite.set_body("application/sdp", offer);
         }
@@ -40,8 +40,7 @@ impl<C: Copy> Session<C> {
     }
 
     /// The media of a new dialog, before anything is agreed.
-    pub(super) fn new_media(&self, turn: &mut Turn<'_, C>) -> Media {
-        let _ = turn;
+    fn new_media(&self) -> Media {
         let reserved = self.settings.resources == ResourcePolicy::Reserved;
         Media::new(self.settings.media.clone(), self.settings.preconditions.then_some(reserved))
     }
@@ -120,7 +119,7 @@ impl<C: Copy> Session<C> {
             }
         };
         let offered = sdp(&invite.headers, &invite.body).is_some();
-        let mut media = self.new_media(turn);
+        let mut media = self.new_media();
         let mut exchange = Exchange::Nothing;
         if offered {
             // Each fork answers the same offer.
@@ -140,16 +139,15 @@ impl<C: Copy> Session<C> {
         let reliable = response.headers.has_token(HeaderName::Require, "100rel");
         let rseq = response.rseq().filter(|_| reliable);
         let has_tag = !response.to_tag().unwrap_or_default().is_empty();
-        if has_tag && let Some(id) = self.leg_of(turn, response) {
-            if let Some(rseq) = rseq {
-                match self.leg_mut(&id).map(|leg| leg.receiver.take(rseq)) {
-                    Some(Received::New) => self.on_reliable(turn, &id, rseq, response),
-                    Some(Received::OutOfOrder) => {
-                        turn.refuse(rfc3262("4"), || "RSeq has a gap: not acknowledged".into());
-                        return;
-                    }
-                    _ => return,
+        let leg = if has_tag { self.leg_of(turn, response) } else { None };
+        if let (Some(id), Some(rseq)) = (leg, rseq) {
+            match self.leg_mut(&id).map(|leg| leg.receiver.take(rseq)) {
+                Some(Received::New) => self.on_reliable(turn, &id, rseq, response),
+                Some(Received::OutOfOrder) => {
+                    turn.refuse(rfc3262("4"), || "RSeq has a gap: not acknowledged".into());
+                    return;
                 }
+                _ => return,
             }
         }
         match response.status {
@@ -168,9 +166,8 @@ impl<C: Copy> Session<C> {
         response: &Response,
     ) {
         let body = sdp(&response.headers, &response.body);
-        let answer = match self.take_sdp_of_response(turn, id, body) {
-            Ok(answer) => answer,
-            Err(()) => return self.cancel(turn),
+        let Ok(answer) = self.take_sdp_of_response(turn, id, body) else {
+            return self.cancel(turn);
         };
         if self.settings.skip_prack {
             return;
@@ -187,8 +184,8 @@ impl<C: Copy> Session<C> {
         self.send(turn, What::Prack, id, prack);
     }
 
-    /// Takes the answer to our offer, or the offer of a callee that got none; gives our answer to be
-    /// sent in PRACK or ACK.
+    /// Takes the answer to our offer, or the offer of a callee that got none; gives our answer to
+    /// be sent in PRACK or ACK.
     fn take_sdp_of_response(
         &mut self,
         turn: &mut Turn<'_, C>,

@@ -1,5 +1,5 @@
-//! Requests inside the dialogs of a session, in both directions: ACK, PRACK, UPDATE, re-INVITE, INFO
-//! and BYE (RFC 3261 §12.2, §14, §15; RFC 3262; RFC 3311; RFC 6086).
+//! Requests inside the dialogs of a session, in both directions: ACK, PRACK, UPDATE, re-INVITE,
+//! INFO and BYE (RFC 3261 §12.2, §14, §15; RFC 3262; RFC 3311; RFC 6086).
 
 use super::callee::not_acceptable;
 use super::{PeerInvite, RequestId, Retry, Session, SessionEvent, SessionPhase, Turn, What, sdp};
@@ -132,14 +132,9 @@ impl<C: Copy> Session<C> {
             return turn.respond(context, request.reply(400));
         };
         let taken = self.sender.as_mut().map(|sender| sender.on_prack(turn.now, &rack));
-        let next = match taken {
-            Some(Ok(next)) => next,
-            _ => {
-                turn.refuse(rfc3262("3"), || {
-                    format!("481: RAck {} matches no response", rack.rseq)
-                });
-                return turn.respond(context, request.reply(481));
-            }
+        let Some(Ok(next)) = taken else {
+            turn.refuse(rfc3262("3"), || format!("481: RAck {} matches no response", rack.rseq));
+            return turn.respond(context, request.reply(481));
         };
         let mut response = request.reply(200);
         if let Some(body) = sdp(&request.headers, &request.body)

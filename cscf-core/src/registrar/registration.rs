@@ -124,10 +124,11 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Seconds until it ends.
+    /// Seconds until it ends, rounded up: what was granted is told a moment later, too.
     #[must_use]
     pub fn expires_in(&self, now: Instant) -> u64 {
-        self.expires_at.since(now).as_secs()
+        let left = self.expires_at.since(now);
+        left.as_secs() + u64::from(left.subsec_nanos() > 0)
     }
 
     /// Whether it was registered for emergency calls (TS 24.229 §7.2A.13).

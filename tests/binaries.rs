@@ -1,6 +1,8 @@
 //! The command `cscf` as a person meets it: processes, ports, signals, exit codes. Each test has
 //! addresses of its own in 127/8 and waits for events, with a bound.
 
+#![allow(clippy::expect_used, reason = "fixtures of tests")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};

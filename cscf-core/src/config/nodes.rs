@@ -1,5 +1,5 @@
-//! What the engine, the Diameter client and the HSS of a node are told, made from the lab. The roles'
-//! own configuration is made in their packages (`p_cscf::lab` and so on).
+//! What the engine, the Diameter client and the HSS of a node are told, made from the lab. The
+//! roles' own configuration is made in their packages (`p_cscf::lab` and so on).
 
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, TimerValues};
 use super::subscriber::{Auth, Impu, SubscriberConfig};

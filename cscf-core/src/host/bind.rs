@@ -89,8 +89,8 @@ impl Sockets {
     }
 }
 
-/// Opens all sockets of a node, or none. A port that the system chose for datagrams may be in use for
-/// connections; then another one is tried.
+/// Opens all sockets of a node, or none. A port that the system chose for datagrams may be in use
+/// for connections; then another one is tried.
 pub(super) fn bind(node: &str, addresses: &Addresses) -> Result<Sockets, BindError> {
     const ATTEMPTS: usize = 16;
     let chosen = addresses.udp.iter().chain(&addresses.tcp).any(|addr| addr.port() == 0);

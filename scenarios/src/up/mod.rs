@@ -38,6 +38,9 @@ pub fn main(args: &UpArgs) -> ExitCode {
     }
 }
 
+/// Events told before signals and phones have their turn.
+const EVENTS_AT_ONCE: usize = 1_000;
+
 /// What is told about a running lab: the terminal and the trace file.
 struct Told {
     progress: Progress,
@@ -177,17 +180,28 @@ async fn follow(
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let first = tokio::select! {
             ended = host.ended() => return Err(format!("{} has failed", ended.name)),
-            Some(event) = events.recv() => told.event(&event),
-            Some(event) = from_process => match event {
+            Some(event) = events.recv() => NodeEvent::Trace(event),
+            Some(event) = from_process => event,
+        };
+        let mut next = Some(first);
+        let mut told_now = 0;
+        while let Some(event) = next {
+            match event {
                 NodeEvent::Trace(event) => told.event(&event),
                 NodeEvent::Died { name, status, last_words } => {
                     return Err(format!("{name} has ended ({status})\n{last_words}"));
                 }
-            },
-            () = tokio::time::sleep(cscf_core::time::Duration::from_millis(20)),
-                if told.trace.is_some() => told.pause(),
+            }
+            told_now += 1;
+            if told_now == EVENTS_AT_ONCE {
+                break;
+            }
+            let from_process =
+                processes.as_mut().and_then(|processes| processes.events().try_recv().ok());
+            next = from_process.or_else(|| events.try_recv().ok().map(NodeEvent::Trace));
         }
+        told.pause();
     }
 }

@@ -148,4 +148,8 @@ impl<R: Role> Node for CxNode<R> {
     fn poll_timeout(&self) -> Option<Instant> {
         [self.engine.poll_timeout(), self.client.poll_timeout()].into_iter().flatten().min()
     }
+
+    fn shut_down(&mut self, now: Instant) {
+        Self::shut_down(self, now);
+    }
 }

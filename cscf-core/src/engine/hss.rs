@@ -1,7 +1,7 @@
 //! The HSS of [`crate::hss`] as a [`Node`], so that a lab or a host drives it like any other.
 
 use crate::engine::{Input, Node, Output};
-use crate::hss::{HssInput, HssNode, HssOutput};
+use crate::hss::{HssCommand, HssInput, HssNode, HssOutput};
 use crate::time::Instant;
 
 impl Node for HssNode {
@@ -34,5 +34,9 @@ impl Node for HssNode {
 
     fn poll_timeout(&self) -> Option<Instant> {
         Self::poll_timeout(self)
+    }
+
+    fn shut_down(&mut self, now: Instant) {
+        Self::handle_input(self, now, HssInput::Command(HssCommand::Shutdown));
     }
 }

@@ -115,4 +115,9 @@ pub trait Node {
     fn poll_output(&mut self) -> Option<Output>;
     /// The next time the node wants [`Input::Timeout`].
     fn poll_timeout(&self) -> Option<Instant>;
+    /// The node ends soon: it takes leave of peers that are to hear of it. The drain rule holds as
+    /// after [`Node::handle_input`]. By default there are none.
+    fn shut_down(&mut self, now: Instant) {
+        let _ = now;
+    }
 }

@@ -95,8 +95,8 @@ impl<N> std::fmt::Debug for Handle<N> {
 }
 
 impl<N> Handle<N> {
-    /// Runs `call` on the node between two inputs; what the node then wants is done. Returns whether
-    /// the node still runs.
+    /// Runs `call` on the node between two inputs; what the node then wants is done. Returns
+    /// whether the node still runs.
     pub fn call(&self, call: impl FnOnce(&mut N, Instant) + Send + 'static) -> bool {
         self.commands.send(Command::Call(Box::new(call))).is_ok()
     }
@@ -113,7 +113,8 @@ impl<N> Handle<N> {
         answered.await.ok()
     }
 
-    /// Ends the node: queued bytes are still written (for 200 ms at most), then its sockets close.
+    /// Ends the node: it takes leave of its peers and what is queued is written, for 300 ms at
+    /// most, then its sockets close.
     pub fn stop(&self) {
         let _ = self.commands.send(Command::Stop);
     }
@@ -260,5 +261,9 @@ impl<N: Node + ?Sized> Node for Box<N> {
 
     fn poll_timeout(&self) -> Option<Instant> {
         (**self).poll_timeout()
+    }
+
+    fn shut_down(&mut self, now: Instant) {
+        (**self).shut_down(now);
     }
 }

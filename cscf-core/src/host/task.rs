@@ -12,7 +12,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::bind::{self, Sockets};
@@ -29,7 +29,9 @@ use crate::transport::{ConnId, Flow, Packet, Transport};
 const TURN_MAX: usize = 64;
 /// Events of connections that may wait for the node; then their readers wait.
 const EVENTS_MAX: usize = 256;
-/// How long a stopping node may write what waits.
+/// How long a stopping node may hear its peers answer.
+const LEAVE_FOR: Duration = Duration::from_millis(100);
+/// How long it may then write what waits.
 const FINISH_FOR: Duration = Duration::from_millis(200);
 
 /// What the tasks of sockets tell the node.
@@ -54,7 +56,7 @@ pub(super) struct Conn {
 #[derive(Debug)]
 pub(super) enum Path {
     /// Through the kernel; no stream yet while it is being opened.
-    Kernel { stream: Option<Rc<TcpStream>>, outgoing: Rc<Outgoing>, task: tokio::task::AbortHandle },
+    Kernel { stream: Option<Rc<TcpStream>>, outgoing: Rc<Outgoing>, task: AbortHandle },
     /// To a node of this process; no link yet while it is being opened.
     Memory(Option<Link>),
 }
@@ -100,6 +102,7 @@ pub(super) struct NodeTask<N> {
     deadline: Option<Instant>,
     sleep: Option<(Instant, Pin<Box<Sleep>>)>,
     stopping: bool,
+    stop_at: Option<Instant>,
 }
 
 impl<N: Node> NodeTask<N> {
@@ -133,6 +136,7 @@ impl<N: Node> NodeTask<N> {
             deadline: None,
             sleep: None,
             stopping: false,
+            stop_at: None,
         }
     }
 
@@ -147,7 +151,7 @@ impl<N: Node> NodeTask<N> {
         self.drain();
         loop {
             let busy = self.turn();
-            if self.stopping {
+            if self.has_ended() {
                 break;
             }
             if busy {
@@ -158,6 +162,22 @@ impl<N: Node> NodeTask<N> {
         }
         watch.asked = true;
         self.finish().await;
+    }
+
+    /// A node that is told to stop takes leave, and has a moment to hear its peers do the same.
+    fn has_ended(&mut self) -> bool {
+        if !self.stopping {
+            return false;
+        }
+        let now = self.with.clock.now();
+        let Some(until) = self.stop_at else {
+            self.stop_at = Some(now + LEAVE_FOR);
+            self.node.shut_down(now);
+            self.drain();
+            self.write_all();
+            return self.conns.is_empty();
+        };
+        now >= until || self.conns.is_empty()
     }
 
     fn start(&mut self) {
@@ -219,10 +239,7 @@ impl<N: Node> NodeTask<N> {
                     call(&mut self.node, self.with.clock.now());
                     self.drain();
                 }
-                Command::Stop => {
-                    self.stopping = true;
-                    break;
-                }
+                Command::Stop => self.stopping = true,
             }
         }
         busy
@@ -375,7 +392,8 @@ impl<N: Node> NodeTask<N> {
 
     /// Sleeps until something comes or the node's deadline.
     async fn wait(&mut self) {
-        match (self.deadline, &mut self.sleep) {
+        let deadline = [self.deadline, self.stop_at].into_iter().flatten().min();
+        match (deadline, &mut self.sleep) {
             (Some(at), Some((set, _))) if at == *set => {}
             (Some(at), _) => {
                 let span = at.since(self.with.clock.now());

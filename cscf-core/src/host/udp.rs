@@ -158,8 +158,8 @@ impl Waiting {
     }
 }
 
-/// Sends one datagram. An ICMP error about an *earlier* one is also reported by the next call on the
-/// socket, which then does nothing; so a refusal is believed only when it comes twice.
+/// Sends one datagram. An ICMP error about an *earlier* one is also reported by the next call on
+/// the socket, which then does nothing; so a refusal is believed only when it comes twice.
 fn try_send(socket: &UdpSocket, remote: SocketAddr, bytes: &[u8]) -> io::Result<()> {
     match socket.try_send_to(bytes, remote) {
         Err(fault) if fault.kind() != io::ErrorKind::WouldBlock => {

@@ -134,6 +134,9 @@ pub struct UpArgs {
     /// Write the trace to a file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Make no trace and tell nothing: for measurements
+    #[arg(long, conflicts_with = "trace")]
+    pub quiet: bool,
     /// No control interface
     #[arg(long)]
     pub no_control: bool,

@@ -17,7 +17,7 @@ use cscf_core::host::{Addresses, Clock, Host, json, raise_file_limit, stop_signa
 use cscf_core::trace::TraceEvent;
 use tokio::sync::mpsc;
 
-pub use processes::{NodeEvent, NodeProcesses, StartError};
+pub use processes::{NodeEvent, NodeProcesses, StartError, Telling};
 
 use crate::cli::{UpArgs, term};
 use progress::Progress;
@@ -103,14 +103,15 @@ async fn up(args: &UpArgs) -> Result<(), String> {
             let start = Start {
                 seed: program::fresh_seed()?,
                 unix_at_epoch: clock.unix_at_epoch(),
-                tracing: true,
+                tracing: !args.quiet,
             };
             let node = node::build(&lab, config, &start)?;
             host.add(node, &Addresses::of(config)).map_err(|fault| fault.to_string())?;
         }
         return run(args, &lab, told, Nodes { host, events, processes: None }, stop).await;
     }
-    let starting = NodeProcesses::start(&lab, args.lab.as_deref(), clock.epoch_unix_ns());
+    let telling = if args.quiet { Telling::Nothing } else { Telling::Trace(clock.epoch_unix_ns()) };
+    let starting = NodeProcesses::start_telling(&lab, args.lab.as_deref(), telling);
     let processes = tokio::select! {
         started = starting => started.map_err(|fault| fault.to_string())?,
         // Who is told to stop before all are ready has started nothing that lasts.

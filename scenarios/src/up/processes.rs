@@ -45,6 +45,15 @@ pub enum NodeEvent {
     },
 }
 
+/// What node processes are to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// Only when they end; nothing of a trace is made.
+    Nothing,
+    /// Their trace, in time since this epoch (nanoseconds of Unix time).
+    Trace(u64),
+}
+
 /// The nodes could not be started; none is left running.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -108,6 +117,19 @@ impl NodeProcesses {
         lab_file: Option<&Path>,
         epoch_unix_ns: u64,
     ) -> Result<Self, StartError> {
+        Self::start_telling(lab, lab_file, Telling::Trace(epoch_unix_ns)).await
+    }
+
+    /// As [`NodeProcesses::start`], and says what the nodes tell.
+    ///
+    /// # Errors
+    ///
+    /// As [`NodeProcesses::start`].
+    pub async fn start_telling(
+        lab: &Lab,
+        lab_file: Option<&Path>,
+        telling: Telling,
+    ) -> Result<Self, StartError> {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let mut started = Self { children: Vec::new(), events };
         // The HSS first, and ready: then the others find it at their first attempt.
@@ -117,7 +139,7 @@ impl NodeProcesses {
             let mut waiting = Vec::new();
             for config in group {
                 let (ready, is_ready) = oneshot::channel();
-                let node = spawn(config, lab_file, epoch_unix_ns, sender.clone(), ready)
+                let node = spawn(config, lab_file, telling, sender.clone(), ready)
                     .map_err(|source| StartError::Spawn { name: config.name.clone(), source });
                 match node {
                     Ok(node) => started.children.push(node),
@@ -194,7 +216,7 @@ type Ready = oneshot::Sender<Result<(), (String, String)>>;
 fn spawn(
     config: &NodeConfig,
     lab_file: Option<&Path>,
-    epoch_unix_ns: u64,
+    telling: Telling,
     events: mpsc::Sender<NodeEvent>,
     ready: Ready,
 ) -> io::Result<Node> {
@@ -203,8 +225,13 @@ fn spawn(
     command
         .arg("--lab")
         .arg(lab_file.unwrap_or_else(|| Path::new(BUILT_IN)))
-        .args(["--node", &config.name, "--child", "--trace-json"])
-        .arg(format!("--epoch-unix-ns={epoch_unix_ns}"))
+        .args(["--node", &config.name, "--child"])
+        .args(match telling {
+            Telling::Nothing => vec!["--quiet".to_owned()],
+            Telling::Trace(epoch) => {
+                vec!["--trace-json".to_owned(), format!("--epoch-unix-ns={epoch}")]
+            }
+        })
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -172,6 +172,13 @@ impl RegistrationOwner {
         }
         let flows = wishes.iter().any(|wish| wish.address.param("reg-id").is_some());
         let emergency = wishes.iter().any(|wish| wish.address.uri.params().has("sos"));
+        let replaces = proof.challenged && !flows && !emergency;
+        let named = |its: &Binding| wishes.iter().any(|wish| wish.names(&its.contact));
+        if replaces && set.bindings.of_user(&register.impi).any(|its| !named(its)) {
+            // Another contact takes the place of the old one, whose sessions end with its token.
+            let token = format!("orig-{}", env.ids.token(8)).into();
+            self.gone.push(std::mem::replace(&mut user.token, token));
+        }
         let source = Source {
             impi: &register.impi,
             registered_with: &register.impu,
@@ -179,7 +186,7 @@ impl RegistrationOwner {
             call_id: &register.call_id,
             cseq: register.cseq,
             token: &user.token.clone(),
-            replaces: proof.challenged && !flows && !emergency,
+            replaces,
         };
         let change = set.bindings.update(env.now, wishes, &source);
         env.note(ts24229("5.4.1.2.2"), || {

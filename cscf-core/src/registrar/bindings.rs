@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::contact::{ContactWish, Wish};
 use super::registration::{Binding, ContactEvent};
-use crate::sip::{NameAddr, Uri};
+use crate::sip::NameAddr;
 use crate::time::{Duration, Instant};
 
 /// Where a change comes from: the REGISTER's own data.
@@ -230,19 +230,15 @@ fn bind(
 
 /// Whether two contacts are one binding: the same instance and flow where both name one
 /// (RFC 5626 §6), else equivalent URIs (RFC 3261 §10.3).
-fn same_contact(a: &NameAddr, b: &NameAddr) -> bool {
+pub(super) fn same_contact(a: &NameAddr, b: &NameAddr) -> bool {
     let flow = |its: &NameAddr| {
         let instance = its.params.unquoted("+sip.instance")?.into_owned();
         Some((instance, its.param("reg-id")?.to_owned()))
     };
     match (flow(a), flow(b)) {
         (Some(a), Some(b)) => a == b,
-        _ => same_uri(&a.uri, &b.uri),
+        _ => a.uri == b.uri,
     }
-}
-
-fn same_uri(a: &Uri, b: &Uri) -> bool {
-    a == b
 }
 
 #[cfg(test)]

@@ -66,6 +66,14 @@ pub enum WishError {
     TooMany,
 }
 
+impl ContactWish {
+    /// Whether it is about the binding of this address, see [`super::Bindings::find`].
+    #[must_use]
+    pub fn names(&self, contact: &NameAddr) -> bool {
+        super::bindings::same_contact(&self.address, contact)
+    }
+}
+
 impl Wish {
     /// Reads the contacts of a REGISTER (RFC 3261 §10.3 steps 6 and 7).
     ///

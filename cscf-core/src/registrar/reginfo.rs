@@ -138,7 +138,7 @@ mod tests {
         ReginfoDocument { version: 3, identities: &identities, active, terminated, now }.to_xml()
     }
 
-    /// S-NOT-030, S-NOT-050
+    /// S-NOT-030
     #[test]
     fn an_active_set_lists_each_identity_with_its_contacts() {
         let contact = "\"A & B\" <sip:10.0.0.1>;q=0.5;+g.3gpp.smsip;+sip.instance=\"<urn:x:1>\"";

@@ -117,7 +117,24 @@ fn a_call_to_a_user_that_goes_away_ends_unless_another_contact_rings() {
     }
 }
 
-/// S-DRG-060, S-ORI-050
+/// S-REG-210
+#[test]
+fn sessions_of_a_contact_end_when_another_takes_its_place() {
+    let mut bench = Bench::new();
+    established(&mut bench);
+    let other = "Contact: <sip:10.0.0.9>;expires=600\n";
+    let out = bench.register(&unchallenged("no"), other);
+    let out = bench.answer(asked(&out).0, aka_vector([8; 16]));
+    let out = bench.register(&answer(&challenge(replied(&out)), &XRES, "yes"), other);
+    let out = bench.answer(asked(&out).0, assigned(PROFILE));
+    assert_eq!(notified(&out).len(), 2);
+    assert_eq!(status(&out), 200);
+    let route = values(replied(&out), HeaderName::ServiceRoute)[0].to_owned();
+    let out = bench.send(&invite("sip:bob@ims.example", &route, ALICE));
+    assert_eq!(forwarded(&out).len(), 1, "the new Service-Route is good");
+}
+
+/// S-DRG-060
 #[test]
 fn sessions_survive_a_move_to_another_s_cscf() {
     let mut bench = Bench::new();

@@ -267,7 +267,7 @@ fn a_call_is_delivered_to_the_contact_by_its_path() {
     }
 }
 
-/// S-TER-010, S-TER-030
+/// S-TER-010
 #[test]
 fn a_barred_identity_is_not_found_and_an_unregistered_one_unavailable() {
     let mut bench = Bench::new();
@@ -344,7 +344,6 @@ fn only_contacts_with_a_feature_that_is_required_are_tried() {
     assert_eq!(status(&bench.send(&invite(called, "", &wants("video")))), 480);
 }
 
-/// S-TER-080
 #[test]
 fn a_contact_that_cannot_be_reached_is_unavailable() {
     for (cause, status) in [(Cause::Received, 430), (Cause::Timeout, 408), (Cause::Transport, 503)]

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -129,12 +129,11 @@ async fn read(conn: ConnId, stream: &TcpStream, events: &mpsc::Sender<Event>) ->
         if let Err(fault) = stream.readable().await {
             return cause_of(&fault);
         }
-        let mut portion = BytesMut::with_capacity(PORTION_BYTES);
-        match stream.try_read_buf(&mut portion) {
-            Ok(0) => return "closed by the peer".to_owned(),
-            Ok(_) => {
+        match read_portion(stream) {
+            Ok(portion) if portion.is_empty() => return "closed by the peer".to_owned(),
+            Ok(portion) => {
                 // A node that is behind makes its peers wait: the channel is bounded.
-                if events.send(Event::Bytes(conn, portion.freeze())).await.is_err() {
+                if events.send(Event::Bytes(conn, portion)).await.is_err() {
                     return "the node has ended".to_owned();
                 }
             }
@@ -142,6 +141,13 @@ async fn read(conn: ConnId, stream: &TcpStream, events: &mpsc::Sender<Event>) ->
             Err(fault) => return cause_of(&fault),
         }
     }
+}
+
+/// Reads what is there into a buffer of its own size: what keeps it keeps nothing else alive.
+fn read_portion(stream: &TcpStream) -> io::Result<Bytes> {
+    let mut buffer = [0; PORTION_BYTES];
+    let count = stream.try_read(&mut buffer)?;
+    Ok(Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default()))
 }
 
 /// Says that nothing more comes and waits for the peer to hear it; closing with unread bytes would

@@ -4,21 +4,26 @@
 use std::cell::Cell;
 use std::io::{self, Write as _};
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{Sink, json};
 use crate::time::Duration;
-use crate::trace::TraceEvent;
+use crate::trace::{TraceEvent, TraceKind};
 
-/// Events that may wait for the reader; more are lost and counted.
-const EVENTS_MAX: usize = 50_000;
+/// Bytes of events that may wait for the reader; more events are lost and counted.
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What an event weighs besides its message.
+const EVENT_BYTES: usize = 256;
 /// How long the end may take.
 const FLUSH_FOR: Duration = Duration::from_millis(500);
 
 /// The writing end.
 #[derive(Debug)]
 pub struct TracePipe {
-    events: SyncSender<TraceEvent>,
+    events: Sender<TraceEvent>,
+    waiting_bytes: Arc<AtomicUsize>,
     done: Receiver<()>,
     lost: Rc<Cell<u64>>,
 }
@@ -30,22 +35,34 @@ impl TracePipe {
     ///
     /// The system gives no thread.
     pub fn start() -> io::Result<Self> {
-        let (events, waiting) = sync_channel(EVENTS_MAX);
-        let (finished, done) = sync_channel(1);
+        Self::to(io::stdout())
+    }
+
+    /// Starts writing. Standard output is not locked for good: others of this process say something
+    /// there too.
+    fn to(out: impl io::Write + Send + 'static) -> io::Result<Self> {
+        let (events, waiting) = channel();
+        let (finished, done) = channel();
+        let waiting_bytes = Arc::<AtomicUsize>::default();
+        let written = Arc::clone(&waiting_bytes);
         std::thread::Builder::new().name("trace".to_owned()).spawn(move || {
             // When nobody reads any more there is nobody to tell.
-            let _ = write(&waiting);
+            let _ = write(out, &waiting, &written);
             let _ = finished.send(());
         })?;
-        Ok(Self { events, done, lost: Rc::default() })
+        Ok(Self { events, waiting_bytes, done, lost: Rc::default() })
     }
 
     /// A sink for [`super::Host::new`].
     #[must_use]
     pub fn sink(&self) -> Sink {
         let (events, lost) = (self.events.clone(), Rc::clone(&self.lost));
+        let waiting_bytes = Arc::clone(&self.waiting_bytes);
         Rc::new(move |event| {
-            if events.try_send(event).is_err() {
+            let weight = weight(&event);
+            let before = waiting_bytes.fetch_add(weight, Ordering::Relaxed);
+            if before > WAITING_BYTES_MAX || events.send(event).is_err() {
+                waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
                 lost.set(lost.get() + 1);
             }
         })
@@ -56,22 +73,72 @@ impl TracePipe {
     #[must_use]
     pub fn finish(self) -> u64 {
         drop(self.events);
-        match self.done.recv_timeout(FLUSH_FOR) {
-            Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-        }
+        // Whether the reader took it all or not, the program ends now.
+        let _ = self.done.recv_timeout(FLUSH_FOR);
         self.lost.get()
     }
 }
 
-fn write(waiting: &Receiver<TraceEvent>) -> io::Result<()> {
-    // Not locked for good: others of this process say something there too.
-    let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout());
-    while let Ok(event) = waiting.recv() {
-        writeln!(out, "{}", json::to_json(&event))?;
-        while let Ok(event) = waiting.try_recv() {
+fn weight(event: &TraceEvent) -> usize {
+    EVENT_BYTES
+        + match &event.kind {
+            TraceKind::Fault { wire, .. } | TraceKind::Received(wire) | TraceKind::Sent(wire) => {
+                wire.bytes.len()
+            }
+            TraceKind::Dropped { reason: text, .. } | TraceKind::State(text) => text.len(),
+            TraceKind::Note(note) => note.text.len(),
+        }
+}
+
+fn write(
+    out: impl io::Write,
+    waiting: &Receiver<TraceEvent>,
+    waiting_bytes: &AtomicUsize,
+) -> io::Result<()> {
+    let mut out = io::BufWriter::with_capacity(64 * 1024, out);
+    while let Ok(first) = waiting.recv() {
+        let mut next = Some(first);
+        while let Some(event) = next {
             writeln!(out, "{}", json::to_json(&event))?;
+            waiting_bytes.fetch_sub(weight(&event), Ordering::Relaxed);
+            next = waiting.try_recv().ok();
         }
         out.flush()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Instant;
+
+    /// A reader that takes nothing until it is let.
+    struct Slow(Receiver<()>);
+
+    impl io::Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn events_beyond_the_bound_are_lost_and_counted_and_nobody_waits() {
+        let (let_go, held) = channel();
+        let pipe = TracePipe::to(Slow(held)).expect("thread");
+        let sink = pipe.sink();
+        let text = "x".repeat(1024 * 1024);
+        for _ in 0..20 {
+            let kind = TraceKind::State(text.clone());
+            sink(TraceEvent { at: Instant::EPOCH, node: "p1".into(), kind });
+        }
+        drop((sink, let_go));
+        let lost = pipe.finish();
+        assert!((10..=12).contains(&lost), "{lost}");
+    }
 }

@@ -23,7 +23,7 @@ use crate::cli::{UpArgs, term};
 use progress::Progress;
 
 /// Events of nodes in this process that may wait; more are lost.
-const EVENTS_MAX: usize = 50_000;
+const EVENTS_MAX: usize = 10_000;
 
 /// Runs a lab until it is told to stop.
 #[must_use]

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Events that may wait for the reader; then the children's pipes fill, and they lose trace events.
-const EVENTS_MAX: usize = 10_000;
+const EVENTS_MAX: usize = 2_000;
 /// How long a child may take until it listens.
 const READY_FOR: Duration = Duration::from_secs(10);
 /// How long a child may take to end when it is asked to.

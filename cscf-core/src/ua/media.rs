@@ -300,6 +300,18 @@ impl Media {
         self.qos.is_none_or(|qos| qos.is_met())
     }
 
+    /// Every stream refused and its preconditions failed, for a 580 (RFC 3312 §8).
+    #[must_use]
+    pub fn failure(&self) -> String {
+        let mut sdp = self.ours.clone().unwrap_or_else(|| self.capable());
+        let failed = self.qos.map(Preconditions::failed);
+        for stream in &mut sdp.media {
+            stream.set_port(0);
+            write_qos(stream, failed.as_ref());
+        }
+        sdp.to_string()
+    }
+
     /// What we can, for a 488 (RFC 3261 §21.4.26).
     #[must_use]
     pub fn capabilities(&self) -> String {

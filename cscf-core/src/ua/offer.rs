@@ -70,6 +70,19 @@ impl Exchange {
         matches!(self, Self::Sent(_))
     }
 
+    /// Whether our offer in this carrier waits for an answer. SDP in a response to something else
+    /// is no answer to it.
+    #[must_use]
+    pub fn is_sent_by(self, carrier: Carrier) -> bool {
+        self == Self::Sent(carrier)
+    }
+
+    /// Whether the first offer of the dialog was answered; a later one may be open.
+    #[must_use]
+    pub const fn is_agreed(self) -> bool {
+        matches!(self, Self::Stable | Self::Sent(Carrier::Update) | Self::Received(Carrier::Update))
+    }
+
     /// Whether the peer's offer waits for our answer.
     #[must_use]
     pub const fn is_received(self) -> bool {

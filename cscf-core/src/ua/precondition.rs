@@ -208,6 +208,17 @@ impl Preconditions {
         self.remote.confirm &= !self.remote.current.covers(Directions::BOTH);
     }
 
+    /// The table that says that our resources cannot be had (RFC 3312 §8).
+    #[must_use]
+    pub const fn failed(self) -> Self {
+        let local = Segment {
+            current: Directions::NONE,
+            strength: Strength::Failure,
+            confirm: self.local.confirm,
+        };
+        Self { local, ..self }
+    }
+
     /// Our resources are there.
     pub fn reserve(&mut self) {
         self.local.current = Directions::BOTH;

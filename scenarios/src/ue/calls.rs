@@ -18,6 +18,9 @@ use super::reginfo::asks_for_registration;
 use super::requests::ABILITIES;
 use super::{CallOptions, Own, Robot, Ue, UeTimer};
 
+/// Calls held at most, those just over included.
+const CALLS_HELD_MAX: usize = 256;
+
 /// One call.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -113,6 +116,7 @@ impl Ue {
             preconditions: config.preconditions && config.reliable_provisionals,
             resources: match config.resources {
                 Resources::After(wait) => ResourcePolicy::After(wait),
+                Resources::Fail(wait) => ResourcePolicy::Fails(wait),
                 Resources::Reserved => ResourcePolicy::Reserved,
             },
             timer: config.session_timer,
@@ -126,7 +130,8 @@ impl Ue {
     pub(super) fn is_busy(&self) -> bool {
         let over = |call: &&Call| call.session.phase() == SessionPhase::Over;
         let up = self.calls.len() - self.calls.values().filter(over).count();
-        self.config.robot == Robot::Busy || up >= self.config.calls_max
+        let full = self.calls.len() >= CALLS_HELD_MAX;
+        self.config.robot == Robot::Busy || up >= self.config.calls_max || full
     }
 
     /// One step of a call's machine.

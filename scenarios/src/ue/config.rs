@@ -101,6 +101,8 @@ impl Credentials {
 pub enum Resources {
     /// So long after the media are known (RFC 3312 §5).
     After(Duration),
+    /// Never: the reservation fails so long after the media are known.
+    Fail(Duration),
     /// Before the call.
     Reserved,
 }

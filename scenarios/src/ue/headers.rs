@@ -101,9 +101,8 @@ impl Ue {
     /// public identities.
     pub(super) fn is_for_us(&self, uri: &Uri) -> bool {
         let same = |text: &String| Uri::parse(text).is_ok_and(|known| known == *uri);
-        let gruu = uri.param("gr").is_some();
         self.is_own_address(uri)
-            || gruu
+            || self.registration.pub_gruu.as_ref().is_some_and(same)
             || self.config.impus.iter().any(same)
             || self.registration.associated.iter().any(same)
     }

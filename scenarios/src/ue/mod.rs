@@ -131,6 +131,12 @@ impl Ue {
         &self.config
     }
 
+    /// How many calls it holds, those just over included.
+    #[must_use]
+    pub fn calls_held(&self) -> usize {
+        self.calls.len()
+    }
+
     /// Where its registration stands.
     #[must_use]
     pub const fn phase(&self) -> Phase {

@@ -338,13 +338,14 @@ impl Ue {
             // The network may know no more of us than we want it to (TS 24.229 §5.1.1.6).
             return self.registration_gone("deregistered", out);
         }
-        if before == Phase::Refreshing && matches!(status, 408 | 500 | 504) && wait.is_none() {
+        if before == Phase::Refreshing && matches!(status, 403 | 408 | 500 | 504) && wait.is_none()
+        {
             env.note(ts24229("5.1.1.4.1"), || format!("{status}: registers anew"));
             let expires = self.config.expires;
             return self.register(env, expires, out);
         }
         let still = self.registration.expires_at.is_some_and(|at| at > env.now);
-        let fatal = matches!(status, 401 | 403 | 404);
+        let fatal = matches!(status, 401 | 404);
         if before == Phase::Refreshing && still && !fatal {
             self.registration.phase = Phase::On;
             out.push(Action::State(format!("re-registration failed {status}")));

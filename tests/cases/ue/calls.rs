@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use cscf_core::engine::{Engine, Input, Listen, Node, Output, Settings};
+use cscf_core::ids::{Ids, Seed, ShardId};
 use cscf_core::sip::{HeaderName, Message, parse};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceKind;
@@ -25,13 +26,18 @@ pub(super) fn cases() -> Vec<Case> {
         case("ue::reliability_is_used_where_it_is_wanted", &["Q-REL-010"], when_reliable),
         case("ue::a_183_is_acknowledged_once", &["Q-REL-020"], prack),
         case("ue::without_prack_the_call_is_refused", &["Q-REL-030"], prack_missing),
-        case("ue::offers_are_answered_in_their_place", &["Q-REL-040"], offerless),
+        case("ue::offers_are_answered_in_their_place", &["Q-REL-040", "V-SDP-060"], offerless),
         case("ue::a_200_is_repeated_until_the_ack", &["T-UA-070"], ack_missing),
         case("ue::a_cancelled_call_ends_with_487", &[], cancelled),
+        case("ue::a_failed_reservation_ends_the_call", &["Q-PRE-050"], no_resources),
+        case("ue::a_phone_that_rings_says_so_every_minute", &["T-UA-090"], long_ringing),
+        case("ue::session_timers_end_dead_calls", &["T-UA-100"], session_timers),
+        case("ue::calls_fail_as_the_callee_wants", &["U-SES-100"], refusals),
         case("ue::bye_ends_the_call_at_both_ends", &["T-UA-060"], bye),
         case("ue::hold_and_glare_leave_a_session", &[], glare),
         case("ue::a_call_comes_up_over_a_lossy_network", &[], lossy),
         case("ue::a_call_goes_over_tcp", &[], tcp),
+        case("ue::random_users_on_a_bad_network_leave_nothing_behind", &[], random),
     ]
 }
 
@@ -63,7 +69,11 @@ struct World {
 impl World {
     /// Alice at .1 and Bob at .2, each other's P-CSCF.
     fn new(network: NetworkOptions, change: impl Fn(&mut UeConfig)) -> Self {
-        let mut lab = Lab::new(5, network);
+        Self::seeded(5, network, change)
+    }
+
+    fn seeded(seed: u64, network: NetworkOptions, change: impl Fn(&mut UeConfig)) -> Self {
+        let mut lab = Lab::new(seed, network);
         for (name, own, other) in [("alice", 1, 2), ("bob", 2, 1)] {
             let address: SocketAddr = format!("10.0.0.{own}:5060").parse().expect("an address");
             let config = config(name, |config| {
@@ -413,6 +423,92 @@ fn cancelled() {
     assert_eq!(world.states("bob").last().map(String::as_str), Some("call ended"));
 }
 
+fn no_resources() {
+    let fail = Resources::Fail(Duration::from_millis(50));
+    for (who, state) in [("bob", "call failed 580"), ("alice", "call failed 487")] {
+        let mut world = World::plain(|config| {
+            if config.name == who {
+                config.resources = fail;
+            }
+        });
+        world.call(CallOptions::default());
+        world.wait_ms(500);
+        if who == "bob" {
+            let failure = body(&world.message("bob", "580 INVITE"));
+            assert!(failure.contains("m=audio 0 RTP/AVP"), "{failure}");
+            assert!(failure.contains("a=des:qos failure local sendrecv"), "{failure}");
+        }
+        assert_eq!(world.states("alice").last().map(String::as_str), Some(state));
+        assert_eq!(world.states("bob").last().map(String::as_str), Some("call ended"));
+    }
+}
+
+fn long_ringing() {
+    let mut world = World::plain(|config| config.preconditions = false);
+    world.call(CallOptions::default());
+    world.wait(Duration::from_secs(200));
+    let ringing = world.ladder().iter().filter(|line| *line == "bob 180 INVITE").count();
+    assert_eq!(ringing, 4);
+    world.command("bob", UeCommand::Answer);
+    world.wait_ms(500);
+    assert_eq!(world.states("alice").last().map(String::as_str), Some("call established"));
+}
+
+fn session_timers() {
+    // Too short for the callee: 422 with Min-SE, then longer.
+    let interval = |config: &mut UeConfig, seconds, least| {
+        config.preconditions = false;
+        config.reliable_provisionals = false;
+        config.robot = Robot::Echo;
+        if config.name == "alice" {
+            config.session_timer.interval = Some(Duration::from_secs(seconds));
+        } else {
+            config.session_timer.min_se = Duration::from_secs(least);
+        }
+    };
+    let mut world = World::plain(|config| interval(config, 100, 600));
+    world.call(CallOptions::default());
+    world.wait_ms(500);
+    let refusal = world.message("bob", "422 INVITE");
+    assert_eq!(refusal.headers().get(HeaderName::MinSe), Some("600"));
+    let accepted = world.message("bob", "200 INVITE");
+    assert_eq!(accepted.headers().get(HeaderName::SessionExpires), Some("600;refresher=uac"));
+    assert!(requires(&accepted, "timer"));
+    world.ladder();
+    // Refreshed at half the interval by UPDATE.
+    world.wait(Duration::from_secs(310));
+    assert_eq!(world.ladder(), ["alice UPDATE", "bob 200 UPDATE"]);
+    // When the refresher is gone, the other end says BYE in time.
+    assert!(world.lab.crash("alice"));
+    world.wait(Duration::from_secs(555));
+    assert_eq!(world.ladder(), [""; 0]);
+    world.wait(Duration::from_secs(20));
+    assert!(world.ladder().contains(&"bob BYE".to_owned()));
+}
+
+fn refusals() {
+    for (robot, state) in
+        [(Robot::Busy, "call failed 486"), (Robot::Rejects(603), "call failed 603")]
+    {
+        let mut world = World::plain(|config| config.robot = robot);
+        world.call(CallOptions::default());
+        world.wait_ms(500);
+        assert_eq!(world.states("alice"), [state]);
+    }
+    let mut world = World::plain(|config| config.robot = Robot::Rings);
+    world.call(CallOptions::default());
+    world.wait_ms(500);
+    world.command("alice", UeCommand::Cancel);
+    world.wait_ms(500);
+    assert_eq!(world.states("alice").last().map(String::as_str), Some("call failed 487"));
+    let mut world = World::plain(|_| {});
+    world.call(CallOptions::default());
+    world.wait_ms(500);
+    world.command("bob", UeCommand::Reject { status: 480 });
+    world.wait_ms(500);
+    assert_eq!(world.states("alice").last().map(String::as_str), Some("call failed 480"));
+}
+
 fn established(change: impl Fn(&mut UeConfig)) -> World {
     let mut world = World::plain(|config| {
         config.preconditions = false;
@@ -466,7 +562,7 @@ fn glare() {
 fn lossy() {
     for seed in 0..20 {
         let lossy = NetworkOptions { loss: 200, duplicate: 50, ..NetworkOptions::default() };
-        let mut world = World::new(lossy, |config| {
+        let mut world = World::seeded(seed, lossy, |config| {
             config.robot = Robot::Answers { after: Duration::from_millis(100 * (seed + 1)) };
         });
         world.call(CallOptions::default());
@@ -497,4 +593,65 @@ fn tcp() {
         _ => false,
     });
     assert!(!udp, "everything goes over TCP");
+}
+
+/// An order or a span of time, by chance.
+fn anything(world: &mut World, chance: &mut Ids) {
+    let who = if chance.below(2) == 0 { "alice" } else { "bob" };
+    let other = if who == "alice" { "bob" } else { "alice" };
+    let target = format!("sip:{other}@ims.mnc001.mcc001.3gppnetwork.org");
+    let preconditions = [None, Some(true), Some(false)][chance.below(3) as usize];
+    let options = CallOptions { preconditions, offerless: chance.below(4) == 0 };
+    let command = match chance.below(10) {
+        0 | 1 => UeCommand::Call { target, options },
+        2 | 3 => UeCommand::Answer,
+        4 => UeCommand::Hangup,
+        5 => UeCommand::Hold,
+        6 => UeCommand::Resume,
+        7 => UeCommand::Cancel,
+        8 => UeCommand::Reject { status: 486 },
+        _ => UeCommand::SendInfo { content_type: "text/plain".to_owned(), body: "x".into() },
+    };
+    world.command(who, command);
+    let span = [0, 5, 50, 200, 3000, 20_000][chance.below(6) as usize];
+    world.wait_ms(chance.below(span + 1));
+}
+
+fn random() {
+    let mut established = 0;
+    for seed in 0..100 {
+        let mut chance = Ids::new(Seed::derive(seed, "users"), ShardId(0));
+        let network = NetworkOptions {
+            loss: chance.below(3) * 100,
+            duplicate: chance.below(2) * 100,
+            reorder: chance.below(2) * 100,
+            ..NetworkOptions::default()
+        };
+        let timer = chance.below(2) == 0;
+        let mut world = World::seeded(seed, network, |config| {
+            config.calls_max = 3;
+            if timer {
+                config.session_timer.interval = Some(Duration::from_secs(90));
+            }
+        });
+        for _ in 0..40 {
+            anything(&mut world, &mut chance);
+        }
+        let up = |who| world.states(who).iter().filter(|it| *it == "call established").count();
+        established += up("alice");
+        for _ in 0..8 {
+            for who in ["alice", "bob"] {
+                world.command(who, UeCommand::Hangup);
+            }
+            world.wait(Duration::from_secs(1));
+        }
+        world.wait(Duration::from_secs(300));
+        for who in ["alice", "bob"] {
+            let held = world.lab.with(who, |phone: &mut Phone, _| {
+                (phone.0.role().calls_held(), phone.0.sizes().role_timers)
+            });
+            assert_eq!(held, Some((0, 0)), "seed {seed}: calls and timers of {who}");
+        }
+    }
+    assert!(established > 100, "calls come up at all: {established}");
 }

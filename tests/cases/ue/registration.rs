@@ -22,6 +22,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("ue::it_subscribes_to_its_registration", &["U-REG-080"], subscribes),
         case("ue::it_refreshes_in_time", &["U-REG-090"], refreshes),
         case("ue::a_423_makes_it_ask_for_longer", &["U-REG-100"], longer),
+        case("ue::a_failed_refresh_makes_it_register_anew", &["U-REG-120"], anew),
+        case("ue::a_403_ends_the_attempt", &["U-REG-140"], forbidden),
         case("ue::retry_after_is_honoured", &["U-REG-130"], retry_after),
         case("ue::switching_off_ends_calls_and_registration", &["U-REG-150"], switching_off),
         case(
@@ -259,6 +261,36 @@ fn longer() {
     // A 423 that asks for nothing more is a failure, not a loop.
     let did = phone.answer(did.request(), 423, "Min-Expires: 3600");
     assert_eq!(did.states, ["registration failed 423"]);
+}
+
+fn anew() {
+    for status in [408, 500, 504] {
+        let mut phone = Phone::new("alice");
+        phone.register_fully("");
+        let did = phone.command(UeCommand::Reregister);
+        let call_id = header(did.request().1, HeaderName::CallId).to_owned();
+        let did = phone.answer(did.request(), status, "");
+        let (_, register) = did.request();
+        assert_ne!(header(register, HeaderName::CallId), call_id, "{status}");
+        assert!(credentials(register).response().is_none(), "{status}");
+        // The first one of a series fails without another try.
+        let did = phone.answer(did.request(), status, "");
+        assert_eq!(did.states, [format!("registration failed {status}")]);
+        assert!(did.requests.is_empty() && did.timers.is_empty());
+    }
+}
+
+fn forbidden() {
+    let mut phone = Phone::new("alice");
+    let did = phone.register();
+    let did = phone.answer(did.request(), 403, "");
+    assert_eq!(did.states, ["registration failed 403"]);
+    assert!(did.requests.is_empty() && did.timers.is_empty());
+
+    phone.register_fully("");
+    let did = phone.command(UeCommand::Reregister);
+    let did = phone.answer(did.request(), 403, "");
+    assert!(credentials(did.request().1).response().is_none(), "an initial registration");
 }
 
 fn retry_after() {

@@ -24,6 +24,10 @@ pub(super) fn cases() -> Vec<Case> {
         case("ue::requests_in_a_dialog_come_in_order", &["T-UA-030"], order),
         case("ue::a_change_at_the_wrong_time_waits", &["T-UA-040"], reinvites),
         case("ue::an_update_at_the_wrong_time_is_refused", &["T-UA-050a", "T-UA-050b"], updates),
+        case("ue::only_one_offer_of_the_peer_is_open", &["T-UA-050c"], one_offer),
+        case("ue::preconditions_it_cannot_are_refused", &["Q-PRE-060"], unsupported),
+        case("ue::video_is_refused_with_port_0", &[], video),
+        case("ue::forks_are_followed_one_by_one", &["U-SES-080"], forks),
         case("ue::robots_refuse_calls", &[], robots),
     ]
 }
@@ -364,6 +368,64 @@ fn updates() {
     assert!(String::from_utf8_lossy(&did.replies[0].body).contains("m=audio"));
     let did = phone.command(UeCommand::Hangup);
     assert_eq!(did.request().1.request_uri, "sip:bob@10.0.0.3");
+}
+
+fn one_offer() {
+    use cscf_core::ua::{Carrier, Exchange};
+    let mut exchange = Exchange::Stable;
+    assert_eq!(exchange.receive_offer(Carrier::Update), Ok(()));
+    let again = exchange.receive_offer(Carrier::Update).expect_err("one is open");
+    assert_eq!(again.status(), 500);
+    exchange.settle();
+    assert_eq!(exchange.receive_offer(Carrier::Update), Ok(()));
+}
+
+fn unsupported() {
+    let mut phone = Phone::with("alice", |config| config.preconditions = false);
+    let lines = format!("Require: precondition\n{}", sdp(AUDIO));
+    let did = phone.request(incoming("INVITE", ALICE, &lines));
+    assert_eq!(did.status(), 420);
+    assert_eq!(did.replies[0].headers.get(HeaderName::Unsupported), Some("precondition"));
+    // Our own INVITE never requires it, so there is nothing to try again without.
+    let (_, invite) = call(&mut phone, "bob");
+    assert!(!invite.headers.contains(HeaderName::Require));
+}
+
+fn video() {
+    let body = answer(&format!("{AUDIO}m=video 4000 RTP/AVP 31\r\n"));
+    assert!(body.contains("m=video 0 RTP/AVP 31\r\n"), "{body}");
+    // A re-INVITE that adds video later is answered the same way.
+    let (mut phone, to) = called(Robot::Echo);
+    phone.request(within("ACK", 1, &to, ""));
+    let offer = sdp(&format!("{AUDIO}m=video 4000 RTP/AVP 31\r\n"));
+    let did = phone.request(within("INVITE", 2, &to, &offer));
+    assert_eq!(did.status(), 200);
+    assert!(String::from_utf8_lossy(&did.replies[0].body).contains("m=video 0 RTP/AVP 31\r\n"));
+}
+
+fn forks() {
+    let mut phone = Phone::with("alice", |config| config.preconditions = false);
+    let (tag, invite) = call(&mut phone, "bob");
+    let reply = |status: u16, fork: &str, lines: &str| {
+        let mut response = answer_to(&invite, status, &format!("{lines}{}", sdp(AUDIO)));
+        let to = response.headers.get(HeaderName::To).unwrap_or_default().to_owned();
+        response.headers.set(HeaderName::To, &to.replace("tag=net1", &format!("tag={fork}")));
+        response.headers.push(HeaderName::Contact, &format!("<sip:{fork}@10.0.0.2>"));
+        response
+    };
+    let reliable = "Require: 100rel\nRSeq: 1\n";
+    for fork in ["x", "y"] {
+        let did = phone.respond(tag, reply(183, fork, reliable));
+        let (_, prack) = did.request();
+        assert_eq!(prack.request_uri, format!("sip:{fork}@10.0.0.2"));
+        assert_eq!(prack.headers.get(HeaderName::CSeq), Some("2 PRACK"), "CSeq of its own dialog");
+    }
+    let did = phone.respond(tag, reply(200, "y", ""));
+    assert_eq!((did.acks.len(), did.requests.len()), (1, 0));
+    let did = phone.respond(tag, reply(200, "x", ""));
+    assert_eq!(did.acks.len(), 1);
+    let (_, bye) = did.request();
+    assert_eq!((&bye.method, bye.request_uri.as_str()), (&Method::Bye, "sip:x@10.0.0.2"));
 }
 
 fn robots() {

@@ -8,10 +8,16 @@ use super::{
 use crate::clause::{rfc3261, rfc3262, rfc3264, rfc3312, rfc4028};
 use crate::dialog::{Dialog, DialogSide, SessionTimer};
 use crate::sip::{HeaderName, Request, Response};
+use crate::time::Duration;
 use crate::ua::accepted::Accepted;
 use crate::ua::media::{Media, MediaError};
 use crate::ua::offer::{Carrier, Exchange};
 use crate::ua::reliable::{ReliableSender, Resend};
+
+/// How often a callee says that it still rings (RFC 3261 §13.3.1.1).
+const RING_AGAIN: Duration = Duration::from_secs(60);
+/// The same where each 180 is reliable (RFC 3262 §3).
+const RING_AGAIN_RELIABLY: Duration = Duration::from_secs(150);
 
 impl<C: Copy> Session<C> {
     /// Is called: takes the offer, and sends 183 where reliability or preconditions want it. The
@@ -113,7 +119,7 @@ impl<C: Copy> Session<C> {
         }
         self.put_sdp(&mut response);
         self.send_reliably(turn, response);
-        if let ResourcePolicy::After(wait) = self.settings.resources
+        if let Some(wait) = self.settings.resources.wait()
             && needs
         {
             self.resources_at = Some(turn.now + wait);
@@ -237,15 +243,43 @@ impl<C: Copy> Session<C> {
         let Some(invite) = self.peer.as_ref().map(|peer| peer.request.clone()) else { return };
         self.alerting = true;
         let answered = self.legs.first().is_some_and(|leg| leg.exchange.is_stable());
+        self.send_ringing(turn, &invite, !answered);
+        turn.event(SessionEvent::Ringing);
+    }
+
+    fn send_ringing(&mut self, turn: &mut Turn<'_, C>, invite: &Request, with_sdp: bool) {
         let required = invite.headers.has_token(HeaderName::Require, "100rel");
-        let mut response = self.provisional(&invite, 180);
-        if self.may_be_reliable(&invite) && (required || !answered) {
+        let mut response = self.provisional(invite, 180);
+        if self.may_be_reliable(invite) && (required || with_sdp) {
             self.put_sdp(&mut response);
             self.send_reliably(turn, response);
+            self.ring_again_at = Some(turn.now + RING_AGAIN_RELIABLY);
         } else if let Some(context) = self.pending_context() {
             turn.respond(context, response);
+            self.ring_again_at = Some(turn.now + RING_AGAIN);
         }
-        turn.event(SessionEvent::Ringing);
+    }
+
+    /// It still rings: says so again, so that no proxy on the way takes the call for dead
+    /// (RFC 3261 §13.3.1.1, RFC 3262 §3).
+    pub(super) fn ring_on(&mut self, turn: &mut Turn<'_, C>) {
+        if self.phase != SessionPhase::Incoming {
+            return;
+        }
+        let Some(invite) = self.peer.as_ref().map(|peer| peer.request.clone()) else { return };
+        turn.note(rfc3261("13.3.1.1"), || "still ringing: 180 once more".to_owned());
+        self.send_ringing(turn, &invite, false);
+    }
+
+    /// The reservation failed (RFC 3312 §8).
+    pub(super) fn fail_resources(&mut self, turn: &mut Turn<'_, C>) {
+        let Some(invite) = self.peer.as_ref().map(|peer| peer.request.clone()) else { return };
+        turn.refuse(rfc3312("8"), || "580: the resources of this end cannot be had".to_owned());
+        let mut response = invite.reply(580);
+        if let Some(failure) = self.talking().map(|leg| leg.media.failure()) {
+            response.set_body("application/sdp", failure);
+        }
+        self.finish(turn, response, "no resources");
     }
 
     fn accept(&mut self, turn: &mut Turn<'_, C>) {
@@ -262,6 +296,7 @@ impl<C: Copy> Session<C> {
         peer.accepted = Some(Accepted::start(turn.now, t1, t2, number, response));
         self.peer = Some(peer);
         self.phase = SessionPhase::Talking;
+        self.ring_again_at = None;
         if let Some(sender) = &mut self.sender {
             sender.stop();
         }

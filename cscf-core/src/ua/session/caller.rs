@@ -194,7 +194,7 @@ impl<C: Copy> Session<C> {
     ) -> Result<Option<String>, ()> {
         let Some(leg) = self.leg_mut(id) else { return Err(()) };
         let Some(body) = body else { return Ok(None) };
-        if leg.exchange.is_sent() {
+        if leg.exchange.is_sent_by(Carrier::Invite) {
             if let Err(error) = leg.media.take_answer(body) {
                 turn.refuse(rfc3264("7"), || format!("the answer is unusable: {error}"));
                 return Err(());
@@ -230,7 +230,7 @@ impl<C: Copy> Session<C> {
             }
             return;
         }
-        if let ResourcePolicy::After(wait) = resources
+        if let Some(wait) = resources.wait()
             && !waiting
             && !leg.media.is_reserved()
         {
@@ -253,7 +253,7 @@ impl<C: Copy> Session<C> {
         }
         let body = sdp(&response.headers, &response.body);
         let answer = self.take_sdp_of_response(turn, &id, body);
-        let agreed = self.leg_mut(&id).is_some_and(|leg| leg.exchange.is_stable());
+        let agreed = self.leg_mut(&id).is_some_and(|leg| leg.exchange.is_agreed());
         let late = self.phase != SessionPhase::Calling;
         self.acknowledge(turn, &id, answer.clone().unwrap_or_default());
         if late || self.cancelled || answer.is_err() || !agreed {

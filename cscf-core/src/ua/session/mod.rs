@@ -36,8 +36,20 @@ pub struct RequestId(pub u16);
 pub enum ResourcePolicy {
     /// So long after the media are known.
     After(Duration),
+    /// Never: so long after the media are known the reservation fails.
+    Fails(Duration),
     /// Before the call.
     Reserved,
+}
+
+impl ResourcePolicy {
+    /// How long after the media are known something happens.
+    const fn wait(self) -> Option<Duration> {
+        match self {
+            Self::After(wait) | Self::Fails(wait) => Some(wait),
+            Self::Reserved => None,
+        }
+    }
 }
 
 /// How an end behaves in a session.
@@ -228,6 +240,8 @@ pub struct Session<C> {
     timer: Option<SessionTimer>,
     timer_value: Option<String>,
     resources_at: Option<Instant>,
+    /// When a callee that rings says so again.
+    ring_again_at: Option<Instant>,
     retry: Option<(Instant, Retry)>,
     over_at: Option<Instant>,
 }
@@ -252,6 +266,7 @@ impl<C: Copy> Session<C> {
             timer: None,
             timer_value: None,
             resources_at: None,
+            ring_again_at: None,
             retry: None,
             over_at: None,
         }
@@ -290,6 +305,7 @@ impl<C: Copy> Session<C> {
             self.sender.as_ref().and_then(ReliableSender::poll_timeout),
             accepted.map(Accepted::poll_timeout),
             self.resources_at,
+            self.ring_again_at,
             self.retry.map(|(at, _)| at),
             self.timer.map(|timer| timer.due_at),
             self.over_at,
@@ -315,6 +331,10 @@ impl<C: Copy> Session<C> {
         if self.resources_at.is_some_and(|at| at <= turn.now) {
             self.resources_at = None;
             self.on_resources(turn);
+        }
+        if self.ring_again_at.is_some_and(|at| at <= turn.now) {
+            self.ring_again_at = None;
+            self.ring_on(turn);
         }
         if let Some((at, retry)) = self.retry
             && at <= turn.now
@@ -374,6 +394,7 @@ impl<C: Copy> Session<C> {
         self.over_at = Some(turn.now + self.settings.t1 * 64);
         self.sender = None;
         self.resources_at = None;
+        self.ring_again_at = None;
         self.retry = None;
         self.timer = None;
         if let Some(event) = event {

@@ -1,15 +1,22 @@
 //! Offers of our own inside a dialog: UPDATE for preconditions and refreshes, re-INVITE for hold
 //! (RFC 3311 §5.1, RFC 3312 §5, RFC 3264 §8.4, RFC 4028 §7.4).
 
-use super::{Retry, Session, SessionEvent, SessionPhase, Turn, What, sdp};
+use super::{ResourcePolicy, Retry, Session, SessionEvent, SessionPhase, Turn, What, sdp};
 use crate::clause::{rfc3261, rfc3264, rfc3312};
 use crate::dialog::{DialogId, DialogSide, SessionTimer};
 use crate::sip::{HeaderName, Method, Response};
 use crate::ua::offer::Carrier;
 
 impl<C: Copy> Session<C> {
-    /// Our resources are there: the caller tells the callee by UPDATE, the callee goes on.
+    /// Our resources are there (or will never be): the caller tells the callee by UPDATE, the callee goes on.
     pub(super) fn on_resources(&mut self, turn: &mut Turn<'_, C>) {
+        if matches!(self.settings.resources, ResourcePolicy::Fails(_)) {
+            return match self.phase {
+                SessionPhase::Calling => self.cancel(turn),
+                SessionPhase::Incoming => self.fail_resources(turn),
+                SessionPhase::Ending | SessionPhase::Over | SessionPhase::Talking => {}
+            };
+        }
         for leg in &mut self.legs {
             leg.media.reserve();
         }
@@ -73,7 +80,7 @@ impl<C: Copy> Session<C> {
         let Some(leg) = self.leg_mut(id) else { return };
         if response.is_success() {
             leg.dialog.refresh_target(&response.headers);
-            if leg.exchange.is_sent() {
+            if leg.exchange.is_sent_by(Carrier::Update) {
                 let taken = body.map(|body| leg.media.take_answer(body));
                 leg.exchange.settle();
                 if !matches!(taken, Some(Ok(()))) {
@@ -83,8 +90,10 @@ impl<C: Copy> Session<C> {
             self.learn_timer(turn, response);
             return;
         }
-        let offered = leg.exchange.is_sent();
-        leg.exchange.withdraw(true);
+        let offered = leg.exchange.is_sent_by(Carrier::Update);
+        if offered {
+            leg.exchange.withdraw(true);
+        }
         if offered && calling {
             leg.told = false;
         }

@@ -88,7 +88,7 @@ impl<C: Copy> Session<C> {
         }
         self.peer = None;
         let Some(leg) = self.leg_mut(id) else { return };
-        if leg.exchange.is_sent() {
+        if leg.exchange.is_sent_by(Carrier::Response) {
             let body = sdp(&request.headers, &request.body);
             let taken = body.is_some_and(|body| leg.media.take_answer(body).is_ok());
             leg.exchange.settle();
@@ -161,7 +161,7 @@ impl<C: Copy> Session<C> {
         response: &mut Response,
     ) -> Result<(), Response> {
         let Some(leg) = self.leg_mut(id) else { return Ok(()) };
-        if leg.exchange.is_sent() {
+        if leg.exchange.is_sent_by(Carrier::Response) {
             if let Err(error) = leg.media.take_answer(body) {
                 turn.refuse(rfc3264("7"), || format!("the answer is unusable: {error}"));
                 return Err(not_acceptable(request, &error, &leg.media));

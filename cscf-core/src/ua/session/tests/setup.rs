@@ -211,3 +211,46 @@ fn an_early_bye_of_the_caller_ends_the_invite_with_487() {
     });
     assert_eq!(world.take(), ["a BYE", "b 200 BYE", "b 487 INVITE"]);
 }
+
+#[test]
+fn a_200_that_overtakes_the_answer_to_an_update_brings_the_call_up() {
+    let mut world = World::new(settings(1), settings(2));
+    world.call(false);
+    world.step(1, |session, turn| session.ring(turn));
+    world.lost = "200 UPDATE";
+    world.wait_ms(200);
+    world.take();
+    world.step(1, |session, turn| session.answer(turn));
+    assert_eq!(world.take(), ["b 200 INVITE", "a ACK"]);
+    assert_eq!((world.phase(0), world.phase(1)), (SessionPhase::Talking, SessionPhase::Talking));
+}
+
+#[test]
+fn a_phone_that_rings_for_long_says_so_every_minute() {
+    let mut world = World::new(plain(1), plain(2));
+    world.call(false);
+    world.step(1, |session, turn| session.ring(turn));
+    world.take();
+    world.wait(Instant::from_secs(150));
+    assert_eq!(world.take(), ["b 180 INVITE", "b 180 INVITE"]);
+    world.step(1, |session, turn| session.answer(turn));
+    world.take();
+    world.wait(Instant::from_secs(400));
+    assert_eq!(world.take(), [""; 0]);
+}
+
+#[test]
+fn a_reservation_that_fails_ends_the_call() {
+    let fails = ResourcePolicy::Fails(Duration::from_millis(50));
+    let mut world = World::new(settings(1), SessionSettings { resources: fails, ..settings(2) });
+    world.call(false);
+    world.wait_ms(200);
+    let ladder = world.take();
+    assert_eq!(ladder.last().map(String::as_str), Some("b 580 INVITE local=none remote=none conf"));
+
+    let mut world = World::new(SessionSettings { resources: fails, ..settings(1) }, settings(2));
+    world.call(false);
+    world.wait_ms(200);
+    let ladder = world.take();
+    assert_eq!(ladder[ladder.len() - 2..], ["a CANCEL", "b 487 INVITE"]);
+}

@@ -415,6 +415,7 @@ fn what_is_not_understood_is_answered_with_what_may_have_been_meant() {
     for (args, expected) in [
         (&["run", "volte-cal"][..], "volte-call"),
         (&["up", "--with", "bob=anwsers"], "answers"),
+        (&["up", "--with", "bobb=answers"], "did you mean `bob`?"),
         (&["chekc", "x"], "check"),
     ] {
         let wrong = output(args);

@@ -79,6 +79,7 @@ impl Told {
 
 async fn up(args: &UpArgs) -> Result<(), String> {
     let lab = load_lab(args.lab.as_deref())?;
+    robots::check(&lab, &args.with)?;
     let told = Told::new(&lab, args)?;
     raise_file_limit();
     let clock = Clock::start();

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use cscf_core::config::{Lab, NodeRole, Start, nearest};
+use cscf_core::config::{Lab, NodeRole, Start, SubscriberConfig, nearest};
 use cscf_core::engine::Engine;
 use cscf_core::host::{Addresses, Handle, Host, program};
 use cscf_core::time::Duration;
@@ -63,6 +63,25 @@ impl FromStr for With {
     }
 }
 
+/// Looks whether all phones have a subscriber, before anything is started.
+///
+/// # Errors
+///
+/// The name that is none, with the one that may have been meant.
+pub(super) fn check(lab: &Lab, phones: &[With]) -> Result<(), String> {
+    phones.iter().try_for_each(|phone| find(lab, &phone.name).map(|_| ()))
+}
+
+fn find<'a>(lab: &'a Lab, name: &str) -> Result<&'a SubscriberConfig, String> {
+    lab.subscriber(name).ok_or_else(|| {
+        let names = lab.subscribers.iter().map(|subscriber| subscriber.name.as_str());
+        match nearest(name, names) {
+            Some(near) => format!("`{name}` is no subscriber; did you mean `{near}`?"),
+            None => format!("`{name}` is no subscriber of the lab"),
+        }
+    })
+}
+
 /// Switches the phones on: each gets a port of its own at the P-CSCF's address and registers.
 ///
 /// # Errors
@@ -78,13 +97,7 @@ pub(super) fn switch_on(
     };
     let mut handles = Vec::new();
     for With { name, robot } in phones {
-        let subscriber = lab.subscriber(name).ok_or_else(|| {
-            let names = lab.subscribers.iter().map(|subscriber| subscriber.name.as_str());
-            match nearest(name, names) {
-                Some(near) => format!("`{name}` is no subscriber; did you mean `{near}`?"),
-                None => format!("`{name}` is no subscriber of the lab"),
-            }
-        })?;
+        let subscriber = find(lab, name)?;
         let any = SocketAddr::new(pcscf.listen.ip(), 0);
         let sockets = host.open(name, &Addresses::both(any)).map_err(|fault| fault.to_string())?;
         let address = sockets.address().unwrap_or(any);

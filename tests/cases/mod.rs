@@ -1,6 +1,10 @@
 //! The cases of the conformance run, one file an area.
 
+mod authentication;
+mod hand;
+mod reg_event;
 mod scenario;
+mod scscf_register;
 mod ue;
 
 use std::sync::Arc;
@@ -34,6 +38,9 @@ pub(crate) fn case(name: &str, proves: &[&str], run: fn()) -> Case {
 pub(crate) fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(scenario::cases());
+    all.extend(authentication::cases());
+    all.extend(reg_event::cases());
+    all.extend(scscf_register::cases());
     all.extend(ue::cases());
     // One line a file of cases, in the order of the alphabet.
     all

@@ -1,9 +1,11 @@
 //! The UE emulator: by hand, message by message, and between two engines.
 
 mod calls;
+mod network;
 mod phone;
 mod registration;
 mod requests;
+mod world;
 
 use super::Case;
 
@@ -11,5 +13,6 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = registration::cases();
     cases.extend(requests::cases());
     cases.extend(calls::cases());
+    cases.extend(network::cases());
     cases
 }

@@ -8,8 +8,8 @@ use crate::sip::{HeaderName, Method, Response};
 use crate::ua::offer::Carrier;
 
 impl<C: Copy> Session<C> {
-    /// Our resources are there, or will never be: the caller tells the callee by UPDATE or gives up,
-    /// the callee goes on or refuses.
+    /// Our resources are there, or will never be: the caller tells the callee by UPDATE or gives
+    /// up, the callee goes on or refuses.
     pub(super) fn on_resources(&mut self, turn: &mut Turn<'_, C>) {
         if matches!(self.settings.resources, ResourcePolicy::Fails(_)) {
             return match self.phase {

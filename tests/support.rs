@@ -14,6 +14,7 @@ use cscf_core::transport::{ConnId, Flow, Packet, Transport};
 use scenarios::lab::LabNode;
 use scenarios::run::{Instance, SimulatedStage};
 use scenarios::script::{self, Failure, Stage, read_scenario};
+use scenarios::ue::UeConfig;
 
 /// The home domain of the built-in lab.
 pub const DOMAIN: &str = "ims.mnc001.mcc001.3gppnetwork.org";
@@ -78,13 +79,29 @@ impl Bench {
     /// When the text is wrong.
     #[must_use]
     pub fn with_lab(source: &str, seed: u64, change: impl FnOnce(&mut LabConfig)) -> Self {
+        Self::with_ues(source, seed, change, |_| {})
+    }
+
+    /// As [`Bench::with_lab`], with the UEs' configuration changed too.
+    ///
+    /// # Panics
+    ///
+    /// When the text is wrong.
+    #[must_use]
+    pub fn with_ues(
+        source: &str,
+        seed: u64,
+        change: impl FnOnce(&mut LabConfig),
+        change_ues: impl FnOnce(&mut [UeConfig]),
+    ) -> Self {
         let mut base = LabConfig::default_lab();
         change(&mut base);
         let scenario = match read_scenario(source, &base.domain) {
             Ok(scenario) => scenario,
             Err(problems) => panic!("{}", render("bench", source, &problems, false)),
         };
-        let instance = Instance::new(&base, &scenario, 1, 0).expect("instance");
+        let mut instance = Instance::new(&base, &scenario, 1, 0).expect("instance");
+        change_ues(&mut instance.ues);
         let config = instance.lab.clone();
         let stage = SimulatedStage::new(instance, scenario.network, seed).expect("stage");
         let mut bench = Self { stage, config, mark: 0, raw_count: 0 };
@@ -213,6 +230,18 @@ impl Bench {
         let bytes = Bytes::copy_from_slice(bytes);
         let done = self.stage.lab.with(raw, |peer: &mut RawPeer, _| {
             peer.outputs.push_back(Output::Write { conn, bytes });
+        });
+        done.expect("a raw peer of that name");
+    }
+
+    /// Lets a raw peer close a connection.
+    ///
+    /// # Panics
+    ///
+    /// When there is no raw peer of that name.
+    pub fn disconnect(&mut self, raw: &str, conn: ConnId) {
+        let done = self.stage.lab.with(raw, |peer: &mut RawPeer, _| {
+            peer.outputs.push_back(Output::Close(conn));
         });
         done.expect("a raw peer of that name");
     }

@@ -2,7 +2,7 @@
 //! network; keys and charging off the way back; what a 200 makes of the UE. There is no security
 //! agreement here yet: an offer of one is taken off and answered by none.
 
-use cscf_core::auth::{Challenge, Credentials, IntegrityProtected};
+use cscf_core::auth::{Challenge, Credentials, IntegrityProtected, is_digest};
 use cscf_core::clause::{own, rfc3261, ts24229, ts33203};
 use cscf_core::dialog::field;
 use cscf_core::role::{Action, Actions, Answered, Cause, ContextId, Env, Incoming, NextHop, Side};
@@ -109,7 +109,9 @@ impl Pcscf {
         let aor = Identity::read(to).ok_or_else(|| bad("To has no SIP or tel URI"))?.key;
         let mut impi = None;
         let mut answers = false;
-        for field in request.headers.fields(HeaderName::Authorization) {
+        let lines = request.headers.fields(HeaderName::Authorization);
+        // Credentials of a scheme that nobody here knows are none (RFC 4475 §3.3.7).
+        for field in lines.filter(|field| is_digest(field.value())) {
             let credentials: Credentials = field
                 .unfolded()
                 .parse()

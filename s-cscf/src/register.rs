@@ -1,7 +1,7 @@
 //! A REGISTER at the S-CSCF (TS 24.229 §5.4.1.1, §5.4.1.2): reading it, checking what does not
 //! depend on the user, and deciding whether to challenge, to believe or to refuse it.
 
-use cscf_core::auth::{Credentials, IntegrityProtected};
+use cscf_core::auth::{Credentials, IntegrityProtected, is_digest};
 use cscf_core::clause::{rfc3261, ts24229};
 use cscf_core::registrar::{Wish, WishError, identity_key};
 use cscf_core::role::{ContextId, Env, Incoming};
@@ -84,9 +84,11 @@ impl Facts {
             .map_err(|fault| Refusal::by(400, rfc3261("10.3"), fault.to_string()))?;
         let impu = identity_key(&to.uri)
             .ok_or_else(|| Refusal::by(400, rfc3261("10.3"), "To holds no public user identity"))?;
-        let credentials = match request.headers.get(HeaderName::Authorization) {
+        // Credentials of a scheme that nobody here knows are none (RFC 4475 §3.3.7).
+        let mut lines = request.headers.fields(HeaderName::Authorization);
+        let credentials = match lines.find(|field| is_digest(field.value())) {
             None => None,
-            Some(text) => Some(text.parse::<Credentials>().map_err(|fault| {
+            Some(field) => Some(field.unfolded().parse::<Credentials>().map_err(|fault| {
                 Refusal::by(400, rfc3261("22.4"), format!("Authorization: {fault}"))
             })?),
         };

@@ -2,10 +2,15 @@
 
 mod authentication;
 mod hand;
+mod parser;
+mod proxy;
 mod reg_event;
 mod scenario;
 mod scscf_register;
+mod transaction;
+mod transport;
 mod ue;
+mod wire;
 
 use std::sync::Arc;
 
@@ -37,10 +42,14 @@ pub(crate) fn case(name: &str, proves: &[&str], run: fn()) -> Case {
 /// All cases of the run.
 pub(crate) fn all() -> Vec<Case> {
     let mut all = Vec::new();
-    all.extend(scenario::cases());
     all.extend(authentication::cases());
+    all.extend(parser::cases());
+    all.extend(proxy::cases());
     all.extend(reg_event::cases());
+    all.extend(scenario::cases());
     all.extend(scscf_register::cases());
+    all.extend(transaction::cases());
+    all.extend(transport::cases());
     all.extend(ue::cases());
     // One line a file of cases, in the order of the alphabet.
     all

@@ -254,6 +254,14 @@ impl Credentials {
     }
 }
 
+/// Whether a value of Authorization is of the scheme Digest. Others are none of ours: who sends
+/// them is challenged as if they were not there (RFC 4475 §3.3.7).
+#[must_use]
+pub fn is_digest(value: &str) -> bool {
+    let scheme = value.trim_start().split(|c: char| c.is_ascii_whitespace()).next();
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("Digest"))
+}
+
 impl FromStr for Credentials {
     type Err = AuthHeaderError;
 

@@ -44,6 +44,7 @@ pub use authentication_info::AuthenticationInfo;
 pub use challenge::Challenge;
 pub use credentials::{
     Answer, AnswerError, Credentials, IntegrityProtected, IntegrityProtectedUnknown, VerifyError,
+    is_digest,
 };
 pub use digest::{
     Algorithm, AlgorithmUnknown, Ha1, Hash, NonceCountError, NonceCounter, Qop, ResponseInput,

@@ -71,14 +71,14 @@ impl Lab {
     }
 
     fn path_mtus(&self) -> crate::transport::size::PathMtu {
-        let mut out = crate::transport::size::PathMtu::default();
-        if let PathMtu::Known(bytes) = self.path_mtu {
-            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            out.default = Some(bytes);
-            // An operator who writes another value means loopback as well.
-            if bytes != crate::transport::size::LOOPBACK_MTU {
-                out.peers.extend(self.nodes.iter().map(|node| (node.listen.ip(), bytes)));
-            }
+        let known = match self.path_mtu {
+            PathMtu::Known(bytes) => Some(usize::try_from(bytes).unwrap_or(usize::MAX)),
+            PathMtu::Unknown => None,
+        };
+        let mut out = crate::transport::size::PathMtu { default: known, ..Default::default() };
+        // An operator who writes another value than loopback has means loopback as well.
+        if known != Some(crate::transport::size::LOOPBACK_MTU) {
+            out.peers.extend(self.nodes.iter().map(|node| (node.listen.ip(), known)));
         }
         out
     }

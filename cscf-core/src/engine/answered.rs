@@ -33,6 +33,11 @@ impl Core {
         response.headers.pop_front_value(HeaderName::Via);
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         attempt.heard = true;
+        let forwarded = matches!(attempt.owner, Owner::Branch(..));
+        if forwarded && !response.headers.contains(HeaderName::Via) {
+            // Nobody stands above us: not a response to what we forwarded (RFC 3261 §16.7 step 3).
+            return self.outlet.dropped(now, flow.remote, "response without a Via below ours");
+        }
         if response.status > 100 && response.status != 503 {
             // It is working there: no other hop will be needed.
             attempt.request = None;

@@ -10,7 +10,7 @@ use super::route;
 use super::state::{Core, Due, Event};
 use super::wire::SendFault;
 use crate::clause::rfc3261;
-use crate::sip::{self, HeaderName, Message, Method, Rejected, Request};
+use crate::sip::{self, HeaderName, Rejected, Request};
 use crate::sip::{FrameError, PONG};
 use crate::time::Instant;
 use crate::transport::via::ViaView;
@@ -99,10 +99,7 @@ impl Core {
     /// head is there, and the connection closed (RFC 3261 §18.3).
     fn on_broken_stream(&mut self, now: Instant, flow: &Flow, fault: &FrameError) {
         self.outlet.dropped(now, flow.remote, fault.reason);
-        if let Some(Ok(Message::Request(request))) = fault.head.as_ref().map(sip::parse)
-            && request.method != Method::Ack
-            && request.via().is_ok()
-        {
+        if let Some(request) = fault.request() {
             self.refuse_malformed(now, flow, request, (fault.status, fault.reason), None);
         }
         if let Some(conn) = flow.conn {

@@ -18,8 +18,8 @@ pub const LOOPBACK_MTU: usize = 65_536;
 /// What is known about the MTU of paths, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathMtu {
-    /// Known for these peers.
-    pub peers: BTreeMap<std::net::IpAddr, usize>,
+    /// Known for these peers, or known to be unknown (`None`).
+    pub peers: BTreeMap<std::net::IpAddr, Option<usize>>,
     /// Known for all others except loopback; `None`: unknown.
     pub default: Option<usize>,
 }
@@ -28,8 +28,11 @@ impl PathMtu {
     /// The MTU towards a peer; loopback is known as 65536.
     #[must_use]
     pub fn towards(&self, peer: SocketAddr) -> Option<usize> {
-        let named = self.peers.get(&peer.ip()).copied();
-        named.or(if peer.ip().is_loopback() { Some(LOOPBACK_MTU) } else { self.default })
+        match self.peers.get(&peer.ip()) {
+            Some(known) => *known,
+            None if peer.ip().is_loopback() => Some(LOOPBACK_MTU),
+            None => self.default,
+        }
     }
 
     /// Whether a request of this many bytes is too large for UDP: within 200 bytes of the path MTU,
@@ -93,9 +96,11 @@ mod tests {
             assert!(!mtu.too_large(near, size), "loopback, {size}");
         }
         assert!(mtu.too_large(near, 65_400));
-        mtu.peers.insert(far.ip(), 1500);
+        mtu.peers.insert(far.ip(), Some(1500));
         assert!(!mtu.too_large(far, 1300));
         assert!(mtu.too_large(far, 1301));
+        mtu.peers.insert(near.ip(), None);
+        assert!(mtu.too_large(near, 1301), "a loopback address may stand for a path unknown");
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn agent_with(settings: Settings) -> Engine<Agent> {
 /// Settings of `n1` for which the path to node 3 has an MTU of 1500.
 fn narrow() -> Settings {
     let mut settings = settings(1);
-    settings.path_mtu.peers.insert(addr(3).ip(), 1500);
+    settings.path_mtu.peers.insert(addr(3).ip(), Some(1500));
     settings
 }
 
@@ -81,7 +81,7 @@ fn a_large_request_goes_over_tcp_when_the_path_is_narrow() {
         [(1500, 300, "UDP MESSAGE"), (1500, 1300, "TCP MESSAGE"), (65_536, 9_000, "UDP MESSAGE")]
     {
         let mut settings = settings(1);
-        settings.path_mtu.peers.insert(addr(3).ip(), mtu);
+        settings.path_mtu.peers.insert(addr(3).ip(), Some(mtu));
         let mut a = agent_with(settings);
         let to = NextHop::Uri("sip:n3.example".into());
         a.command(START, order("MESSAGE", "sip:bob@n3.example", &padding(size), to));

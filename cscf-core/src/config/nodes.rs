@@ -38,7 +38,7 @@ impl Lab {
             .map(|transport| Listen {
                 transport,
                 addr: node.listen,
-                advertise: node.advertise.clone(),
+                advertise: (in_brackets(&node.advertise.0), node.advertise.1),
             })
             .into();
         Ok(Settings {
@@ -173,6 +173,11 @@ impl Lab {
     }
 }
 
+/// A host as it stands in URIs and Via: IPv6 in brackets.
+fn in_brackets(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
 fn timers(key: &str, values: &TimerValues) -> Result<Timers, String> {
     Timers::new(values.t1, values.t2, values.t4).map_err(|fault| format!("{key}: {fault}"))
 }
@@ -199,6 +204,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_is_told_in_brackets() {
+        let lab = Lab::for_plmn("001", "01", [std::net::Ipv6Addr::LOCALHOST.into(); 4]);
+        let settings = lab.settings(&lab.nodes[0], &START).expect("settings");
+        assert_eq!(settings.listen[0].sent_by(), "[::1]:5060");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `cscf up`: a live lab that keeps running, its nodes as processes of their own or all in this one.
+//! `cscf up`: a live lab that keeps running, its nodes as processes of their own or all in this
+//! one.
 
 pub mod node;
 pub mod processes;

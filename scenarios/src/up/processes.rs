@@ -178,8 +178,8 @@ impl NodeProcesses {
         &mut self.events
     }
 
-    /// Ends all nodes: each closes its sockets in order; who has not ended after a second is killed.
-    /// Returns what they still told.
+    /// Ends all nodes: each closes its sockets in order; who has not ended after a second is
+    /// killed. Returns what they still told.
     pub async fn stop(mut self) -> Vec<NodeEvent> {
         for child in &mut self.children {
             child.stdin = None;

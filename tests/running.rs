@@ -1,0 +1,321 @@
+//! `cscf up` in a network of its own and programs of others beside it, for the tests that need them.
+//! Nothing sleeps: each wait is for a line, an end or a bound.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use cscf_core::config::{Auth, Lab, NodeRole, SubscriberConfig};
+use tempfile::TempDir;
+
+/// The longest any single event may take on a busy machine.
+pub(crate) const WITHIN: Duration = Duration::from_secs(25);
+
+/// The program under test.
+pub(crate) fn cscf() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cscf-under-test"));
+    command.stdin(Stdio::null()).env_remove("CSCF_LOG");
+    command
+}
+
+/// True if a program is installed; else says so, or fails where `CSCF_REQUIRE_TOOLS` demands it.
+pub(crate) fn installed(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
+    if !found {
+        let required = std::env::var_os("CSCF_REQUIRE_TOOLS").is_some();
+        assert!(!required, "{tool} is not installed, and CSCF_REQUIRE_TOOLS is set");
+        println!("skipped: {tool} is not installed");
+    }
+    found
+}
+
+/// Runs a program to its end.
+///
+/// # Panics
+///
+/// When it cannot start or takes longer than [`WITHIN`]; then it is killed.
+pub(crate) fn output(command: &mut Command) -> Output {
+    Program::start(command).end()
+}
+
+/// What a program wrote, as text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A program that runs; killed when the test is over.
+pub(crate) struct Program {
+    name: String,
+    pid: u32,
+    ended: Receiver<Output>,
+}
+
+impl Program {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let name = command.get_program().to_string_lossy().into_owned();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let pid = child.id();
+        let (sender, ended) = channel();
+        std::thread::spawn(move || {
+            if let Ok(output) = child.wait_with_output() {
+                let _ = sender.send(output);
+            }
+        });
+        Self { name, pid, ended }
+    }
+
+    pub(crate) fn end(self) -> Output {
+        let Ok(output) = self.ended.recv_timeout(WITHIN) else {
+            panic!("{} still runs after {WITHIN:?}", self.name);
+        };
+        output
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Who has told its end is gone, and its number may be another's by now.
+        if matches!(self.ended.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
+            signal("-KILL", self.pid);
+        }
+    }
+}
+
+fn signal(signal: &str, pid: u32) {
+    let _ = Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// A network 127.x.y.0/24 that no other test or run uses, held by a listening socket.
+struct Claim {
+    network: [u8; 2],
+    _held: TcpListener,
+}
+
+impl Claim {
+    fn take() -> Self {
+        const PORT: u16 = 9480;
+        for attempt in 0..500_u32 {
+            let [.., x, y] =
+                std::process::id().wrapping_mul(7).wrapping_add(attempt * 259).to_be_bytes();
+            let network = [16 + x % 200, y];
+            let address = Ipv4Addr::new(127, network[0], network[1], 1);
+            if let Ok(held) = TcpListener::bind(SocketAddr::from((address, PORT))) {
+                return Self { network, _held: held };
+            }
+        }
+        panic!("no free network in 127.0.0.0/8");
+    }
+}
+
+/// A running `cscf up`; killed when the test is over.
+pub(crate) struct Running {
+    pub(crate) lab: Lab,
+    pub(crate) folder: TempDir,
+    child: Child,
+    lines: Receiver<String>,
+    claim: Claim,
+}
+
+/// A node of a running lab.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeProcess {
+    pub(crate) role: String,
+    pub(crate) pid: u32,
+}
+
+impl Running {
+    /// Starts a lab and waits until it is ready.
+    pub(crate) fn start() -> Self {
+        let claim = Claim::take();
+        let [x, y] = claim.network;
+        let ip = |host| IpAddr::V4(Ipv4Addr::new(127, x, y, host));
+        let lab = Lab::for_plmn("001", "01", [ip(11), ip(12), ip(13), ip(14)]);
+        let folder = tempfile::tempdir().expect("folder");
+        let file = folder.path().join("lab.yaml");
+        std::fs::write(&file, lab.to_yaml()).expect("writes");
+        let mut child = cscf()
+            .args(["up", "--lab"])
+            .arg(&file)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let stdout = child.stdout.take().expect("piped");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // A test that no longer listens must not fill the pipe.
+                let _ = sender.send(line);
+            }
+        });
+        let running = Self { lab, folder, child, lines, claim };
+        running.wait_for("ready ");
+        running
+    }
+
+    /// Waits for a line that contains this.
+    pub(crate) fn wait_for(&self, part: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(WITHIN) {
+                Ok(line) if line.contains(part) => return line,
+                Ok(line) => seen.push(line),
+                Err(fault) => panic!("no `{part}` ({fault}) in\n{}", seen.join("\n")),
+            }
+        }
+    }
+
+    /// An address of the lab's network that no node has.
+    pub(crate) fn ip(&self, host: u8) -> Ipv4Addr {
+        let [x, y] = self.claim.network;
+        Ipv4Addr::new(127, x, y, host)
+    }
+
+    /// Where UEs find the lab.
+    pub(crate) fn pcscf(&self) -> SocketAddr {
+        self.lab.node(NodeRole::Pcscf).expect("a P-CSCF").listen
+    }
+
+    pub(crate) fn subscriber(&self, name: &str) -> &SubscriberConfig {
+        self.lab.subscriber(name).expect("a subscriber")
+    }
+
+    /// The node processes, by role.
+    pub(crate) fn nodes(&self) -> Vec<NodeProcess> {
+        let file = self.folder.path().join("lab.yaml").to_string_lossy().into_owned();
+        let mut out = Vec::new();
+        for entry in std::fs::read_dir("/proc").expect("proc").flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+            let Ok(bytes) = std::fs::read(entry.path().join("cmdline")) else { continue };
+            let args: Vec<String> = text(&bytes).split('\0').map(str::to_owned).collect();
+            if args.contains(&file) && args.iter().any(|arg| arg == "--child") {
+                out.push(NodeProcess { role: args[0].clone(), pid });
+            }
+        }
+        out.sort_by(|one, other| one.role.cmp(&other.role));
+        out
+    }
+
+    /// Ends it in order; nothing may have been complained about.
+    pub(crate) fn end(mut self) {
+        signal("-TERM", self.child.id());
+        let mut stderr = self.child.stderr.take().expect("piped");
+        let (sender, said) = channel();
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            let _ = sender.send(text);
+        });
+        let said = said.recv_timeout(WITHIN).expect("ends in time");
+        let status = self.child.wait().expect("ended");
+        assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// SIPp with one of the scenarios in `tests/sipp`, as one UE that makes one call.
+pub(crate) struct Sipp {
+    program: Program,
+    errors: PathBuf,
+}
+
+impl Sipp {
+    /// Starts it at this host of the lab's network. `fields` are what the scenario calls `[field0]`
+    /// and so on; `mode` is `u1` for UDP or `t1` for TCP.
+    pub(crate) fn start(
+        lab: &Running,
+        scenario: &str,
+        host: u8,
+        mode: &str,
+        fields: &[&str],
+    ) -> Self {
+        let name = format!("{scenario}-{host}");
+        let folder = lab.folder.path();
+        let (data, errors) =
+            (folder.join(format!("{name}.csv")), folder.join(format!("{name}.errors")));
+        std::fs::write(&data, format!("SEQUENTIAL\n{};\n", fields.join(";"))).expect("writes");
+        let _ = std::fs::remove_file(&errors);
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("sipp/{scenario}.xml"));
+        let mut command = Command::new("sipp");
+        command
+            .current_dir(folder)
+            .arg("-sf")
+            .arg(file)
+            .arg("-inf")
+            .arg(data)
+            .args(["-i", &lab.ip(host).to_string(), "-p", "5060", "-t", mode])
+            .args([
+                "-m",
+                "1",
+                "-nostdin",
+                "-bind_local",
+                "-skip_rlimit",
+                "-default_behaviors",
+                "none",
+            ])
+            .args(["-recv_timeout", "15000", "-timeout", "20", "-timeout_error"])
+            .args(["-auth_uri", &lab.lab.domain, "-key", "domain", &lab.lab.domain])
+            // Both ends of a call have its Call-ID, so each SIPp takes it for its own.
+            .args(["-cid_str", "interop-call"])
+            .args(["-trace_err", "-error_file"])
+            .arg(&errors)
+            .arg(lab.pcscf().to_string());
+        Self { program: Program::start(&mut command), errors }
+    }
+
+    /// Waits for its verdict: the whole scenario went as written.
+    ///
+    /// # Errors
+    ///
+    /// What SIPp found unexpected.
+    pub(crate) fn end(self) -> Result<(), String> {
+        let output = self.program.end();
+        if output.status.success() {
+            return Ok(());
+        }
+        let errors = std::fs::read(&self.errors).unwrap_or_default();
+        Err(format!("{}\n{}{}", output.status, text(&errors), text(&output.stderr)))
+    }
+}
+
+/// SIPp's keyword for credentials of a subscriber with this secret: a password, or K as hexadecimal
+/// digits with the OP of the built-in lab.
+pub(crate) fn credentials(subscriber: &SubscriberConfig, secret: &str) -> String {
+    let impi = &subscriber.impi;
+    match &subscriber.auth {
+        Auth::Aka { .. } => format!(
+            "[authentication username={impi} password=x aka_K=0x{secret} aka_OP=0x{OP} \
+             aka_AMF=0x{AMF}]"
+        ),
+        Auth::Digest { .. } => format!("[authentication username={impi} password={secret}]"),
+    }
+}
+
+/// The secret of a subscriber, as [`credentials`] takes it.
+pub(crate) fn secret(subscriber: &SubscriberConfig) -> String {
+    match &subscriber.auth {
+        Auth::Aka { k, .. } => hex(k),
+        Auth::Digest { password, .. } => password.clone(),
+    }
+}
+
+/// OP of the built-in lab (TS 35.207, test set 1), and the AMF of IMS AKA: the separation bit.
+pub(crate) const OP: &str = "cdc202d5123e20f62b6d676ac72cb318";
+pub(crate) const AMF: &str = "8000";
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

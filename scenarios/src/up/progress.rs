@@ -1,7 +1,7 @@
 //! One line for every registration and call that was finished or refused, made from the trace.
 //!
-//! What counts is what the P-CSCF says to a UE. A refusal is explained by the latest refusal that any
-//! node noted before it.
+//! What counts is what the P-CSCF says to a UE. A refusal is explained by the latest refusal that
+//! any node noted before it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! `--with NAME=BEHAVIOUR`: subscribers of the lab as emulated phones inside a live lab, so that one
-//! real phone has a partner.
+//! `--with NAME=BEHAVIOUR`: subscribers of the lab as emulated phones inside a live lab, so that
+//! one real phone has a partner.
 
 use std::net::SocketAddr;
 use std::str::FromStr;

@@ -1,7 +1,7 @@
 //! The nodes of a lab as child processes: this very program, started again under each node's name.
 //!
-//! A child says `ready …` on its standard output and then writes its trace there as JSON lines. It
-//! ends when its standard input does, so nothing outlives a parent that was killed.
+//! A child says `ready …` on its standard output and then writes its trace there as JSON lines.
+//! It ends when its standard input does, so nothing outlives a parent that was killed.
 
 use std::collections::VecDeque;
 use std::io;

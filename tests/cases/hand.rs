@@ -261,6 +261,20 @@ pub(crate) fn credentials_of(line: &str) -> Credentials {
     value.parse().expect("credentials")
 }
 
+/// The text of a response to a request that a raw peer has heard.
+pub(crate) fn response(request: &Message, status: &str, lines: &str) -> String {
+    let mut text = format!("SIP/2.0 {status}\n");
+    for via in request.headers().fields(HeaderName::Via) {
+        text += &format!("Via: {}\n", via.unfolded());
+    }
+    for name in ["From", "Call-ID", "CSeq"] {
+        text += &format!("{name}: {}\n", header(request, name));
+    }
+    let to = header(request, "To");
+    let tag = if to.contains(";tag=") { "" } else { ";tag=raw" };
+    text + &format!("To: {to}{tag}\n{lines}Content-Length: 0\n")
+}
+
 /// The status; 0 for a request.
 pub(crate) fn status(message: &Message) -> u16 {
     match message {

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod hand;
+mod icscf_register;
 mod parser;
 mod proxy;
 mod reg_event;
@@ -43,6 +44,7 @@ pub(crate) fn case(name: &str, proves: &[&str], run: fn()) -> Case {
 pub(crate) fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(authentication::cases());
+    all.extend(icscf_register::cases());
     all.extend(parser::cases());
     all.extend(proxy::cases());
     all.extend(reg_event::cases());

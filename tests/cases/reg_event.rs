@@ -11,8 +11,8 @@ use cscf_tests::{Bench, DOMAIN, header, label};
 
 use s_cscf::{Command, Scscf};
 
-use super::hand::{A_MOMENT, Hand, values};
-use super::scscf_register::provision;
+use super::hand::{A_MOMENT, Hand, response, values};
+use super::scscf_register::{provision, subscriber_of};
 use super::{Case, case};
 
 const NO: Option<IntegrityProtected> = Some(IntegrityProtected::No);
@@ -162,14 +162,7 @@ impl Watcher {
         if self.answers.is_empty() {
             return;
         }
-        let mut text = format!("SIP/2.0 {}\n", self.answers);
-        for via in request.headers().fields(HeaderName::Via) {
-            text += &format!("Via: {}\n", via.unfolded());
-        }
-        for name in ["From", "To", "Call-ID", "CSeq"] {
-            text += &format!("{name}: {}\n", header(request, name));
-        }
-        hand.send(&(text + "Content-Length: 0\n"));
+        hand.send(&response(request, self.answers, ""));
     }
 
     /// The NOTIFYs of the next moment, answered.
@@ -242,7 +235,9 @@ fn erin(bench: &mut Bench) -> User {
          <ServerName>sip:as1.{DOMAIN}:5070</ServerName></ApplicationServer>\
          </InitialFilterCriteria></ServiceProfile></IMSSubscription>"
     );
-    provision(bench, "erin", (&[(&impu, false)], Some(xml)));
+    let mut user = subscriber_of("erin", &[(&impu, false)]);
+    user.implicit_sets[0].profile_xml = Some(xml);
+    provision(bench, user);
     User { impi: format!("erin@{DOMAIN}"), impu }
 }
 

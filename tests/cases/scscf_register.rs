@@ -570,18 +570,14 @@ fn silent_hss() {
     }
 }
 
-/// Adds a subscription with these identities (barred or not), the keys being alice's.
-pub(crate) fn provision(
-    bench: &mut Bench,
-    name: &str,
-    (impus, profile_xml): (&[(&str, bool)], Option<String>),
-) {
+/// A subscription with these identities (barred or not) and a password.
+pub(crate) fn subscriber_of(name: &str, impus: &[(&str, bool)]) -> Subscriber {
     let identities = impus.iter().map(|(uri, barred)| PublicIdentity {
         identity: (*uri).to_owned(),
         barred: *barred,
         ..PublicIdentity::default()
     });
-    let subscriber = Subscriber {
+    Subscriber {
         private_identities: vec![PrivateIdentity {
             impi: format!("{name}@{DOMAIN}"),
             credentials: hss::Credentials::Digest {
@@ -590,14 +586,17 @@ pub(crate) fn provision(
                 algorithms: vec!["MD5".to_owned()],
             },
         }],
-        implicit_sets: vec![ImplicitSet { profile_xml, ..ImplicitSet::of(identities.collect()) }],
+        implicit_sets: vec![ImplicitSet::of(identities.collect())],
         barred: false,
         visited_networks: Vec::new(),
         capabilities: None,
         charging_ccf: None,
-    };
-    let command = HssCommand::Provision(Box::new(subscriber));
-    order_hss(bench, command);
+    }
+}
+
+/// Adds a subscription.
+pub(crate) fn provision(bench: &mut Bench, subscriber: Subscriber) {
+    order_hss(bench, HssCommand::Provision(Box::new(subscriber)));
 }
 
 /// Gives the HSS an order.
@@ -612,7 +611,7 @@ pub(crate) fn order_hss(bench: &mut Bench, command: HssCommand) {
 fn all_barred() {
     let mut hand = carol();
     let only = format!("sip:erin@{DOMAIN}");
-    provision(&mut hand.bench, "erin", (&[(&only, true)], None));
+    provision(&mut hand.bench, subscriber_of("erin", &[(&only, true)]));
     "erin".clone_into(&mut hand.who.name);
     hand.who.impi = format!("erin@{DOMAIN}");
     hand.impu = only;

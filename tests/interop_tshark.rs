@@ -1,0 +1,237 @@
+//! Programs of others as witnesses of what is on the wire: tshark decodes each packet of a trace,
+//! osmo-auc-gen computes IMS AKA, xmllint holds reg-event documents against the schema of RFC 3680.
+//! Each test is skipped where its program is not installed.
+
+mod running;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use cscf_core::config::{Auth, Lab};
+use md5::{Digest as _, Md5};
+use running::{AMF, OP, cscf, hex, installed, output, text};
+use tempfile::TempDir;
+
+/// The severity of an expert warning in Wireshark; notes, chats and comments are below.
+const WARNING: &str = "0x600000";
+
+/// The trace of a run.
+struct Trace {
+    folder: TempDir,
+}
+
+impl Trace {
+    fn of(scenario: &str, simulated: bool) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut command = cscf();
+        command.args(["run", scenario, "--out"]).arg(folder.path());
+        if simulated {
+            command.arg("--virtual");
+        }
+        let run = output(&mut command);
+        assert!(run.status.success(), "{}{}", text(&run.stdout), text(&run.stderr));
+        Self { folder }
+    }
+
+    /// What tshark finds under a filter: one line a packet, its fields separated by tabs. An empty
+    /// field list gives tshark's own summary line.
+    fn packets(&self, filter: &str, fields: &[&str]) -> Vec<String> {
+        let mut command = Command::new("tshark");
+        command
+            .arg("-r")
+            .arg(self.folder.path().join("trace.pcapng"))
+            // Two passes, so that requests know their answers.
+            .args(["-n", "-2", "-Y", filter])
+            // The ports of the lab that are not those of the standards.
+            .args(["-d", "tcp.port==3868,diameter"])
+            .args(["-d", "udp.port==4060,sip", "-d", "udp.port==6060,sip"]);
+        if !fields.is_empty() {
+            command.args(["-T", "fields"]);
+        }
+        for field in fields {
+            command.args(["-e", field]);
+        }
+        let found = output(&mut command);
+        assert!(found.status.success(), "{}", text(&found.stderr));
+        text(&found.stdout).lines().map(str::to_owned).collect()
+    }
+}
+
+fn decodes(simulated: bool) {
+    if !installed("tshark") {
+        return;
+    }
+    let trace = Trace::of("volte-call", simulated);
+    let none = |filter: &str| {
+        let packets = trace.packets(filter, &[]);
+        assert!(packets.is_empty(), "{filter}\n{}", packets.join("\n"));
+    };
+
+    none(&format!("_ws.malformed || _ws.expert.severity >= {WARNING}"));
+    none("!sip && !diameter");
+    none("diameter.avp.unknown || diameter.avp.code.unknown");
+    none(
+        "diameter.applicationId == 16777216 && diameter.flags.request == 1 && !diameter.answer_in",
+    );
+
+    let sip = trace.packets("sip", &["sip.CSeq.method"]);
+    assert!(sip.len() >= 80, "{} SIP packets", sip.len());
+    let methods: BTreeSet<String> = sip.into_iter().collect();
+    let expected = ["ACK", "BYE", "INVITE", "NOTIFY", "PRACK", "REGISTER", "SUBSCRIBE", "UPDATE"];
+    assert_eq!(methods, expected.map(str::to_owned).into());
+    let diameter = trace.packets("diameter", &["diameter.cmd.code", "diameter.flags.request"]);
+    assert!(diameter.len() >= 20, "{} Diameter packets", diameter.len());
+    let commands: BTreeSet<String> = diameter.into_iter().collect();
+    // CER, UAR, SAR, LIR and MAR with their answers; a live run may end with DPR.
+    for code in [257, 300, 301, 302, 303] {
+        for request in [0, 1] {
+            assert!(commands.contains(&format!("{code}\t{request}")), "{code} in {commands:?}");
+        }
+    }
+    let offers = trace.packets("sip.Method == \"INVITE\" && sdp", &["sdp.media"]);
+    assert!(!offers.is_empty(), "no INVITE with SDP");
+}
+
+#[test]
+fn tshark_decodes_a_live_call_without_a_warning() {
+    decodes(false);
+}
+
+#[test]
+fn tshark_decodes_a_simulated_call_without_a_warning() {
+    decodes(true);
+}
+
+/// What osmo-auc-gen says for K, OP, RAND and SQN: AUTN and RES.
+fn vector(k: &[u8], rand: &[u8], sqn: u64) -> (Vec<u8>, Vec<u8>) {
+    let mut command = Command::new("osmo-auc-gen");
+    command.args(["-3", "-a", "MILENAGE", "-k", &hex(k), "-O", OP, "-f", AMF]).args([
+        "-r",
+        &hex(rand),
+        "-s",
+        &sqn.to_string(),
+    ]);
+    let said = output(&mut command);
+    let said = text(&said.stdout);
+    let field = |name: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        bytes_of(line.trim())
+    };
+    (field("AUTN:"), field("RES:"))
+}
+
+fn bytes_of(digits: &str) -> Vec<u8> {
+    let digits: Vec<u32> =
+        digits.chars().map(|digit| digit.to_digit(16).expect("a digit")).collect();
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("a byte")).collect()
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |sum, byte| sum * 256 + u64::from(*byte))
+}
+
+fn md5(parts: &[&[u8]]) -> String {
+    hex(&Md5::digest(parts.join(&b':')))
+}
+
+/// Proves the digest response of each REGISTER that carries one, from K and the nonce alone (RFC
+/// 3310 §3.2, §3.3; RFC 7616 §3.4.1); gives how many there were.
+fn prove_responses(trace: &Trace, name: &str) -> usize {
+    let lab = Lab::default_lab();
+    let subscriber = lab.subscriber(name).expect("a subscriber");
+    let Auth::Aka { k, .. } = &subscriber.auth else { panic!("{name} has no USIM") };
+    let fields = ["username", "realm", "nonce", "nc", "cnonce", "qop", "uri", "digest.response"]
+        .map(|field| format!("sip.auth.{field}"));
+    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+    let filter = format!(
+        "sip.Method == \"REGISTER\" && sip.auth.username contains \"{}\" && sip.auth.cnonce",
+        subscriber.impi
+    );
+    let packets = trace.packets(&filter, &fields);
+    for packet in &packets {
+        let values: Vec<&str> = packet.split('\t').map(|value| value.trim_matches('"')).collect();
+        let [username, realm, nonce, nc, cnonce, qop, uri, response] = values[..] else {
+            panic!("{packet}");
+        };
+        let challenge = BASE64.decode(nonce).expect("RAND and AUTN in Base64");
+        let (rand, autn) = challenge.split_at(16);
+        // Under any SQN the answer shows AK, and AK shows the SQN of this challenge.
+        let (other, _) = vector(k, rand, 32);
+        let sqn = number(&autn[..6]) ^ number(&other[..6]) ^ 32;
+        let (expected_autn, res) = vector(k, rand, sqn);
+        assert_eq!(hex(autn), hex(&expected_autn), "SQN {sqn}: MAC and AMF");
+
+        let secret = md5(&[username.as_bytes(), realm.as_bytes(), &res]);
+        let request = md5(&[b"REGISTER", uri.as_bytes()]);
+        let parts = [&secret, nonce, nc, cnonce, qop, &request].map(str::as_bytes);
+        assert_eq!(response, md5(&parts), "the response of {username}");
+    }
+    packets.len()
+}
+
+#[test]
+fn osmo_auc_gen_finds_the_same_autn_and_res() {
+    if !installed("tshark") || !installed("osmo-auc-gen") {
+        return;
+    }
+    for simulated in [false, true] {
+        let trace = Trace::of("volte-call", simulated);
+        for name in ["alice", "bob"] {
+            // From the UE, from p1 and from i1.
+            let proven = prove_responses(&trace, name);
+            assert!(proven >= 3, "{name}: {proven} responses");
+        }
+    }
+}
+
+fn schema() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/reginfo.xsd")
+}
+
+/// What xmllint says of a document; `Ok` if it is valid.
+fn validate(folder: &Path, document: &[u8]) -> Result<(), String> {
+    let file = folder.join("reginfo.xml");
+    std::fs::write(&file, document).expect("writes");
+    let mut command = Command::new("xmllint");
+    command.args(["--nonet", "--noout", "--schema"]).arg(schema()).arg(&file);
+    let checked = output(&mut command);
+    if checked.status.success() { Ok(()) } else { Err(text(&checked.stderr)) }
+}
+
+/// The documents in the NOTIFY requests of a trace.
+fn reginfo_documents(trace: &Trace) -> Vec<Vec<u8>> {
+    let packets = trace.packets("sip.Method == \"NOTIFY\"", &["udp.payload"]);
+    let messages = packets.iter().map(|packet| bytes_of(packet));
+    messages
+        .map(|message| {
+            let head = message.windows(4).position(|four| four == b"\r\n\r\n").expect("a body");
+            message[head + 4..].to_vec()
+        })
+        .collect()
+}
+
+#[test]
+fn xmllint_finds_each_reg_event_document_valid() {
+    if !installed("tshark") || !installed("xmllint") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("folder");
+    for (scenario, simulated) in [("volte-call", false), ("deregister", true)] {
+        let trace = Trace::of(scenario, simulated);
+        let documents = reginfo_documents(&trace);
+        // To the UE and to the P-CSCF.
+        assert!(documents.len() >= 2, "{scenario}: {} documents", documents.len());
+        for document in &documents {
+            assert_eq!(validate(folder.path(), document), Ok(()), "{}", text(document));
+        }
+        let last = text(documents.last().expect("a document"));
+        let state = if scenario == "deregister" { "terminated" } else { "active" };
+        assert!(last.contains(&format!("state=\"{state}\"")), "{last}");
+        // The schema does say no.
+        let wrong = last.replace(" event=\"", " because=\"");
+        assert!(validate(folder.path(), wrong.as_bytes()).is_err());
+    }
+}

@@ -1,9 +1,12 @@
 //! The cases of the conformance run, one file an area.
 
 mod authentication;
+mod by_hand;
 mod hand;
 mod icscf_register;
 mod parser;
+mod pcscf_session;
+mod pcscf_terminating;
 mod proxy;
 mod reg_event;
 mod scenario;
@@ -53,6 +56,8 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(transaction::cases());
     all.extend(transport::cases());
     all.extend(ue::cases());
+    all.extend(pcscf_session::cases());
+    all.extend(pcscf_terminating::cases());
     // One line a file of cases, in the order of the alphabet.
     all
 }

@@ -162,7 +162,8 @@ impl Sessions {
                 let to = self.config.exit.clone().map_or(NextHop::AsRouted, NextHop::Uri);
                 Ok(Target { to, request_uri: None, home: false })
             }
-            Uri::Other(_) => Err(refused(416, format!("no routing for {uri}"))),
+            // The scheme is known (the engine refuses others): a service that nobody here offers.
+            Uri::Other(_) => Err(refused(404, format!("no routing for {uri}"))),
         }
     }
 

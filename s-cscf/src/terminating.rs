@@ -37,7 +37,7 @@ impl Sessions {
         let refused = |status, why: String| Refusal::new(status, "5.4.3.3", why);
         let uri = request.uri().map_err(|fault| refused(400, format!("Request-URI: {fault}")))?;
         if !uri.is_sip() && !uri.is_tel() {
-            return Err(refused(416, format!("no routing for {uri}")));
+            return Err(refused(404, format!("{uri} is no user of this network")));
         }
         if uri.host().is_some_and(|host| !self.config.is_home(host)) {
             return Err(refused(404, format!("{uri} is not of this network")));

@@ -11,6 +11,8 @@ mod proxy;
 mod reg_event;
 mod scenario;
 mod scscf_register;
+mod status;
+mod timers;
 mod transaction;
 mod transport;
 mod ue;
@@ -53,6 +55,8 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(reg_event::cases());
     all.extend(scenario::cases());
     all.extend(scscf_register::cases());
+    all.extend(status::cases());
+    all.extend(timers::cases());
     all.extend(transaction::cases());
     all.extend(transport::cases());
     all.extend(ue::cases());

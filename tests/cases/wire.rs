@@ -3,11 +3,16 @@
 
 use std::net::SocketAddr;
 
+use cscf_core::config::{PathMtu, Start};
+use cscf_core::engine::Engine;
 use cscf_core::sip::{HeaderName, Message, Request, Response};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceKind;
 use cscf_tests::{Bench, DOMAIN, Told};
+use scenarios::run::UNIX_AT_EPOCH;
 use scenarios::script::Stage as _;
+
+const BOB: &str = "scenario: none\nparties:\n  bob: {}\nsteps: []\n";
 
 /// `s1` serves bob; `i` stands in the place of `i1`, `p` in that of `p1`. Requests for bob come from
 /// `i` and go to `p`, all with the timers between CSCFs.
@@ -20,7 +25,12 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn new() -> Self {
-        let mut bench = Bench::new(&["bob"]);
+        Self::over(PathMtu::Known(65_536))
+    }
+
+    /// On paths with this MTU.
+    pub(crate) fn over(mtu: PathMtu) -> Self {
+        let mut bench = Bench::with_lab(BOB, 1, |lab| lab.path_mtu = mtu);
         bench.register(&["bob"]);
         let (i, p) = (bench.replace("i1", "i"), bench.replace("p1", "p"));
         let s1 = bench.addr("s1");
@@ -92,16 +102,31 @@ pub(crate) struct Access {
 impl Access {
     /// Bob's access is of this type.
     pub(crate) fn on(access: &str) -> Self {
+        Self::listing(access, None)
+    }
+
+    /// As [`Access::on`], with these access types for the long timers.
+    pub(crate) fn listing(access: &str, types: Option<&[&str]>) -> Self {
         let info = format!("{access};utran-cell-id-3gpp=0010100010000001");
-        let parties = "scenario: none\nparties:\n  bob: {}\nsteps: []\n";
         let mut bench = Bench::with_ues(
-            parties,
+            BOB,
             1,
             |_| {},
             |ues| {
                 ues.iter_mut().for_each(|ue| ue.access_network_info = Some(info.clone()));
             },
         );
+        if let Some(types) = types {
+            let node = bench.config.node_named("p1").expect("p1").clone();
+            let mut config = p_cscf::lab::config(&bench.config, &node).expect("a P-CSCF");
+            config.air_access_types = types.iter().map(|name| (*name).to_owned()).collect();
+            let seed = bench.stage.lab.seed_of("p1");
+            let start = Start { seed, tracing: true, unix_at_epoch: UNIX_AT_EPOCH };
+            let settings = bench.config.settings(&node, &start).expect("settings");
+            let role = p_cscf::Pcscf::new(config);
+            assert!(bench.stage.lab.crash("p1"));
+            bench.stage.lab.restart(Box::new(Engine::new("p1", role, settings, seed)));
+        }
         bench.register(&["bob"]);
         let told = bench.sent("p1").into_iter().find(|told| told.label() == "REGISTER");
         let path = told.expect("REGISTER").header("Path");

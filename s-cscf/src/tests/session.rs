@@ -133,7 +133,7 @@ fn a_global_number_becomes_a_home_uri_and_a_local_one_has_no_translation() {
     for uri in ["tel:5551234;phone-context=ims.example", "sip:5551234@ims.example;user=phone"] {
         assert_eq!(status(&bench.send(&invite(uri, &route, ALICE))), 404);
     }
-    assert_eq!(status(&bench.send(&invite("urn:service:sos", &route, ALICE))), 416);
+    assert_eq!(status(&bench.send(&invite("urn:service:sos", &route, ALICE))), 404);
 }
 
 /// S-ORI-140b, S-ORI-150

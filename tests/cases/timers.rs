@@ -9,7 +9,8 @@ use super::{Case, case};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        case("timers::cscfs_use_the_timers_of_the_core", &["T-TRN-070"], core_timers),
+        // T-TRN-070 is not marked: nothing runs timer N yet.
+        case("timers::cscfs_use_the_timers_of_the_core", &[], core_timers),
         case(
             "timers::ues_on_radio_get_the_long_timers_and_others_the_short",
             &["T-TRN-080"],
@@ -30,7 +31,6 @@ fn core_timers() {
     let millis = [timers.t1(), timers.t2(), timers.t4(), timers.h(), timers.l(), timers.m()];
     let millis = millis.map(|time| time.as_millis());
     assert_eq!(millis, [500, 4_000, 5_000, 32_000, 32_000, 32_000]);
-    assert_eq!(timers.n().as_millis(), 32_000);
     assert_eq!(timers.j(cscf_core::transaction::Reliability::Unreliable).as_millis(), 32_000);
     // Timer C: longer than 3 minutes.
     let mut lab = Serving::new();

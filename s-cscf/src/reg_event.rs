@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use cscf_core::clause::{own, rfc6665, ts24229};
 use cscf_core::dialog::Dialog;
 use cscf_core::registrar::{
-    Binding, ContactEvent, REGINFO_CONTENT_TYPE, ReginfoDocument, WishError, identity_key,
+    Binding, ContactEvent, PROBATION_FOR, REGINFO_CONTENT_TYPE, ReginfoDocument, WishError,
+    identity_key,
 };
 use cscf_core::role::{Action, Cause, Env, Incoming, NextHop, OwnAnswered, OwnTag, Side};
 use cscf_core::sip::{Event, HeaderName, Method, Request, Response, Uri};
@@ -324,6 +325,9 @@ impl RegistrationOwner {
             None => {
                 let left = subscription.expires_at.since(env.now).as_secs();
                 format!("active;expires={left}")
+            }
+            Some(Ending::Probation) => {
+                format!("terminated;reason=probation;retry-after={PROBATION_FOR}")
             }
             Some(ending) => format!("terminated;reason={}", ending.reason()),
         };

@@ -2,9 +2,11 @@
 
 mod authentication;
 mod by_hand;
+mod deregistration;
 mod hand;
 mod icscf_register;
 mod parser;
+mod pcscf_register;
 mod pcscf_session;
 mod pcscf_terminating;
 mod proxy;
@@ -49,8 +51,12 @@ pub(crate) fn case(name: &str, proves: &[&str], run: fn()) -> Case {
 pub(crate) fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(authentication::cases());
+    all.extend(deregistration::cases());
     all.extend(icscf_register::cases());
     all.extend(parser::cases());
+    all.extend(pcscf_register::cases());
+    all.extend(pcscf_session::cases());
+    all.extend(pcscf_terminating::cases());
     all.extend(proxy::cases());
     all.extend(reg_event::cases());
     all.extend(scenario::cases());
@@ -60,8 +66,6 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(transaction::cases());
     all.extend(transport::cases());
     all.extend(ue::cases());
-    all.extend(pcscf_session::cases());
-    all.extend(pcscf_terminating::cases());
     // One line a file of cases, in the order of the alphabet.
     all
 }

@@ -291,7 +291,7 @@ fn subscribers() {
 }
 
 /// The registrations of a document: address, state, and of each contact state, event and address.
-fn registrations(text: &str) -> Vec<(String, String, Vec<(String, String, String)>)> {
+pub(crate) fn registrations(text: &str) -> Vec<(String, String, Vec<(String, String, String)>)> {
     let attribute = |tag: &str, name: &str| {
         let (_, rest) = tag.split_once(&format!(" {name}=\"")).unwrap_or_else(|| panic!("{name}"));
         rest.split('"').next().unwrap_or_default().to_owned()
@@ -415,6 +415,9 @@ fn changes() {
             let [told] = told.as_slice() else { panic!("{wanted}: {told:?}") };
             assert_eq!(events(told), [wanted]);
             assert!(told.version() > version);
+            if wanted == "probation" {
+                assert_eq!(told.state(), "terminated;reason=probation;retry-after=60");
+            }
             version = told.version();
             seen.insert(wanted.to_owned());
         }

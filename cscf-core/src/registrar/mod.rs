@@ -12,7 +12,7 @@ mod snapshots;
 
 pub use bindings::{Bindings, Change, OutOfOrder, Source};
 pub use contact::{CONTACTS_MAX, ContactWish, ExpiryLimits, Wish, WishError};
-pub use reginfo::{CONTENT_TYPE as REGINFO_CONTENT_TYPE, ReginfoDocument};
+pub use reginfo::{CONTENT_TYPE as REGINFO_CONTENT_TYPE, PROBATION_FOR, ReginfoDocument};
 pub use registration::{
     Binding, ContactEvent, PublicIdentity, Registration, identity_key, number_key,
 };

@@ -9,6 +9,9 @@ use crate::time::Instant;
 /// The media type of the document.
 pub const CONTENT_TYPE: &str = "application/reginfo+xml";
 
+/// How long a UE on probation shall stay away, in seconds (RFC 3680 §5.1).
+pub const PROBATION_FOR: u32 = 60;
+
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:reginfo";
 
 /// The facts of one document.
@@ -67,6 +70,9 @@ impl ReginfoDocument<'_> {
         let _ = write!(out, "    <contact id=\"r{at}c{id}\" state=\"{state}\" event=\"{event}\"");
         if active {
             let _ = write!(out, " expires=\"{}\"", binding.expires_in(self.now));
+        }
+        if binding.event == ContactEvent::Probation && !active {
+            let _ = write!(out, " retry-after=\"{PROBATION_FOR}\"");
         }
         if binding.params().has("q") {
             let (whole, part) = (binding.q / 1000, binding.q % 1000);

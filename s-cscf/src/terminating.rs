@@ -24,6 +24,10 @@ impl Sessions {
         out: &mut ScscfActions,
     ) {
         let Incoming { context, request, .. } = incoming;
+        if let Some(wish) = privacy_not_given(&request) {
+            let why = format!("Privacy {wish} is critical, and is not given here");
+            return Refusal::new(500, "5.4.3.3", why).send(env, context, &request, out);
+        }
         let groups = match self.callee(env, &request) {
             Ok(groups) => self.to_contacts(env, &request, &groups),
             Err(refusal) => return refusal.send(env, context, &request, out),
@@ -115,6 +119,21 @@ impl Sessions {
         self.calls.insert(context, call);
         self.try_next(env, context, out);
     }
+}
+
+/// The first privacy that is critical to the sender and that this network does not give: it hides
+/// the asserted identity at its edge, and is no anonymiser (RFC 3323 §4.2, §5).
+fn privacy_not_given(request: &Request) -> Option<String> {
+    let values = request.headers.fields(HeaderName::Privacy);
+    let words: Vec<&str> = values
+        .flat_map(|field| field.value().split([';', ',']))
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+        .collect();
+    let is = |word: &str, name: &str| word.eq_ignore_ascii_case(name);
+    words.iter().find(|word| is(word, "critical"))?;
+    let given = |word: &str| ["critical", "id", "none"].iter().any(|name| is(word, name));
+    words.into_iter().find(|word| !given(word)).map(str::to_owned)
 }
 
 /// The contacts that match the caller's preferences, in groups of equal q, best first; one by one

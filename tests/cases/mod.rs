@@ -5,6 +5,7 @@ mod by_hand;
 mod deregistration;
 mod hand;
 mod icscf_register;
+mod icscf_session;
 mod parser;
 mod pcscf_register;
 mod pcscf_session;
@@ -13,6 +14,8 @@ mod proxy;
 mod reg_event;
 mod scenario;
 mod scscf_register;
+mod scscf_session;
+mod scscf_terminating;
 mod status;
 mod timers;
 mod transaction;
@@ -66,6 +69,9 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(transaction::cases());
     all.extend(transport::cases());
     all.extend(ue::cases());
+    all.extend(icscf_session::cases());
+    all.extend(scscf_session::cases());
+    all.extend(scscf_terminating::cases());
     // One line a file of cases, in the order of the alphabet.
     all
 }

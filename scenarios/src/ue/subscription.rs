@@ -9,6 +9,7 @@ use cscf_core::time::Duration;
 use cscf_core::ua::media_type;
 
 use super::reginfo::{ContactChange, Reginfo};
+use super::registration::Phase;
 use super::requests::retry_after;
 use super::{Own, Ue, UeTimer};
 
@@ -198,6 +199,12 @@ impl Ue {
         }
         let Some(change) = info.change else { return };
         out.push(Action::State(format!("notified {change}")));
+        let stays = matches!(change, ContactChange::Other | ContactChange::Shortened { .. });
+        if self.registration.phase == Phase::Ending && !stays {
+            // Our own REGISTER ended it; its 200 may come after this NOTIFY.
+            env.note(ts24229("5.1.1.6"), || "the end that we asked for".to_owned());
+            return;
+        }
         match change {
             ContactChange::Shortened { seconds } => {
                 let at = env.now + Duration::from_secs(seconds.into()) / 2;

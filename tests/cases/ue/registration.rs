@@ -31,6 +31,7 @@ pub(super) fn cases() -> Vec<Case> {
             &["U-REG-160a", "U-REG-160b", "U-REG-160c"],
             ended_by_network,
         ),
+        case("ue::the_end_it_asked_for_may_be_told_before_the_200", &[], told_before_the_200),
         case("ue::a_shortened_registration_is_refreshed_early", &["U-REG-170"], shortened),
     ]
 }
@@ -389,6 +390,20 @@ fn ended_by_network() {
     assert_eq!(did.timers, [(UeTimer::Register, Instant::from_secs(30))]);
     let did = phone.timer(UeTimer::Register, Instant::from_secs(30));
     assert_eq!(did.request().1.method, Method::Register);
+}
+
+fn told_before_the_200() {
+    let (mut phone, subscribe) = subscribed();
+    let did = phone.command(UeCommand::Deregister);
+    let (tag, register) = did.requests.into_iter().next().expect("a REGISTER");
+    let gone = "state=\"terminated\" event=\"unregistered\"";
+    let did = phone.request(notify(&subscribe, "terminated;reason=noresource", gone));
+    assert_eq!((did.status(), did.requests.len()), (200, 0));
+    assert_eq!(did.states, ["notified terminated"]);
+    assert_eq!(phone.ue.phase(), Phase::Ending);
+    let did = phone.answer((tag, &register), 200, "");
+    assert_eq!(did.states, ["deregistered"]);
+    assert_eq!(phone.ue.phase(), Phase::Off);
 }
 
 fn shortened() {

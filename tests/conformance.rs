@@ -4,6 +4,15 @@
 //! Cases live in `tests/cases/*.rs`; the built-in scenarios are cases too, each step marked
 //! `proves: [ID]` proving its ids when the scenario passes.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 mod cases;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,15 @@
 //! Fixtures of the tests: a simulated lab with emulated UEs, and raw peers that say exactly what a
 //! test gives them.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 

@@ -32,6 +32,8 @@ struct Facts {
     sec_agree: bool,
     answers: bool,
     side: Side,
+    /// Whether P-Access-Network-Info was there.
+    access_told: bool,
 }
 
 /// Status, clause and reason of a refusal.
@@ -153,6 +155,7 @@ impl Pcscf {
             sec_agree: request.headers.contains(HeaderName::SecurityClient),
             answers,
             side: if on_air { Side::Air } else { Side::Core },
+            access_told: access.is_some(),
             wish,
         })
     }
@@ -221,7 +224,9 @@ impl Pcscf {
             association: facts.association.clone(),
             flow: *flow,
             flow_lost: false,
-            side: facts.side,
+            // The first REGISTER says nothing of the access. A UE on radio repeats its next one for
+            // 128 s, and a repeated one must not pass for a new one.
+            side: if facts.access_told { facts.side } else { Side::Air },
             outbound: facts.outbound,
             registrations: Vec::new(),
             pending_until: until,

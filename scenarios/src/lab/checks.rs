@@ -34,7 +34,7 @@ pub fn all(events: &[TraceEvent], cast: &Cast) -> Violations {
     no_408_answers_anything_but_invite(&seen, &mut out);
     no_key_passes_the_edge(&seen, cast, &mut out);
     no_charging_vector_passes_the_edge(&seen, cast, &mut out);
-    the_icid_is_constant_along_a_dialog(&seen, &mut out);
+    the_icid_is_constant_along_a_dialog(&seen, cast, &mut out);
     an_impostor_never_gets_a_200(&seen, cast, &mut out);
     max_forwards_falls_by_one_a_hop(&seen, cast, &mut out);
     what_nobody_may_touch_arrives_unchanged(&seen, cast, &mut out);
@@ -146,8 +146,9 @@ fn no_408_answers_anything_but_invite(seen: &Seen<'_>, out: &mut Violations) {
 fn no_key_passes_the_edge(seen: &Seen<'_>, cast: &Cast, out: &mut Violations) {
     for item in at_the_edge(seen, cast) {
         for field in item.message.headers().fields(HeaderName::WwwAuthenticate) {
-            let value = field.value();
-            if value.contains("ck=") || value.contains("ik=") {
+            let names = field.value().split(',').map(str::trim_start);
+            let mut keys = names.filter(|name| name.starts_with("ck=") || name.starts_with("ik="));
+            if keys.next().is_some() {
                 out.push(format!("{} {} sends keys to a UE", item.event.at, item.event.node));
             }
         }
@@ -178,11 +179,25 @@ fn at_the_edge<'s, 'a>(seen: &'s Seen<'a>, cast: &'s Cast) -> impl Iterator<Item
     })
 }
 
-/// TS 24.229 §4.5.2: one icid for a dialog or stand-alone transaction; each REGISTER has its own.
-fn the_icid_is_constant_along_a_dialog(seen: &Seen<'_>, out: &mut Violations) {
+/// TS 24.229 §4.5.2: one icid for a dialog or stand-alone transaction; each REGISTER has its own. A
+/// request that its UE sent again on a new branch, after its connection broke, is another
+/// transaction to the network: such a Call-ID is left out.
+fn the_icid_is_constant_along_a_dialog(seen: &Seen<'_>, cast: &Cast, out: &mut Violations) {
+    let mut branches: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    let mut again: BTreeSet<&str> = BTreeSet::new();
+    for (item, request) in seen.sent_requests() {
+        let initial = !request.headers.get(HeaderName::To).is_some_and(|to| to.contains(";tag="));
+        let hop_by_hop = matches!(request.method, Method::Ack | Method::Cancel);
+        if initial && !hop_by_hop && cast.ues.contains(&*item.event.node) {
+            let first = branches.entry((&item.call_id, &item.cseq)).or_insert(&item.branch);
+            if **first != *item.branch {
+                again.insert(&item.call_id);
+            }
+        }
+    }
     let mut known: BTreeMap<&str, String> = BTreeMap::new();
     for item in &seen.0 {
-        if method_of(&item.cseq) == "REGISTER" {
+        if method_of(&item.cseq) == "REGISTER" || again.contains(item.call_id.as_str()) {
             continue;
         }
         let Some(vector) = item.message.headers().get(HeaderName::PChargingVector) else {
@@ -222,6 +237,8 @@ fn max_forwards_falls_by_one_a_hop(seen: &Seen<'_>, cast: &Cast, out: &mut Viola
         if !item.sent {
             had.entry(key).or_default().insert(left);
         } else if !cast.ues.contains(key.0)
+            // With its own Via alone the request was made here (a BYE of the S-CSCF).
+            && request.headers.values(HeaderName::Via).count() > 1
             && !matches!(request.method, Method::Cancel | Method::Ack)
             && had.get(&key).is_some_and(|had| !had.contains(&(left + 1)))
         {

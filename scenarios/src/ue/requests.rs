@@ -223,11 +223,16 @@ impl Ue {
         env.note(rfc3428("7"), || "200: the message is here".to_owned());
         self.reply(incoming, request.reply(200), out);
         out.push(Action::State(format!("message received {text}")));
+        // What answers another message is not sent back again: two echoes would never end.
         if self.config.robot == Robot::Echo
+            && !request.headers.contains(HeaderName::InReplyTo)
             && let Ok(from) = request.from_addr()
         {
-            let target = from.uri.to_string();
-            self.send_message(env, &target, &text, out);
+            let target = dialled(&from.uri.to_string(), &self.config.domain);
+            let mut echo = self.initial_request(env.ids, Method::Message, &target);
+            echo.headers.push(HeaderName::InReplyTo, request.call_id().unwrap_or_default());
+            echo.set_body("text/plain;charset=UTF-8", text.clone());
+            self.send_plain(What::Message, echo, out);
         }
     }
 

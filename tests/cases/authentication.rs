@@ -293,7 +293,7 @@ fn unauthorized() {
     let right = hand.proof(&asked, NO);
     let again = hand.register(&right);
     assert_ne!(challenge(&again).nonce(), challenge(&asked).nonce());
-    assert_eq!(values(&again, HeaderName::WwwAuthenticate).is_empty(), false);
+    assert!(!values(&again, HeaderName::WwwAuthenticate).is_empty());
     let mut hand = Hand::at_scscf(Bench::new(&[]), "carol");
     let asked = challenged(&mut hand, None);
     let proof = hand.proof(&asked, None);

@@ -114,7 +114,7 @@ fn call_ids(bench: &Bench) -> Vec<String> {
 
 /// The HSS ends alice's registration.
 fn demand(bench: &mut Bench, reason: DeregistrationReason) {
-    super::scscf_register::order_hss(
+    super::cx::order_hss(
         bench,
         cscf_core::hss::HssCommand::Deregister {
             impi: format!("001010000000001@{DOMAIN}"),

@@ -9,8 +9,8 @@ use cscf_core::sip::{HeaderName, Message};
 use cscf_core::time::Duration;
 use cscf_tests::{Bench, DOMAIN, header, label};
 
+use super::cx::{provision, subscriber_of};
 use super::hand::{A_MOMENT, Hand, asked, result_of, values};
-use super::scscf_register::{provision, subscriber_of};
 use super::{Case, case};
 
 const NO: Option<IntegrityProtected> = Some(IntegrityProtected::No);
@@ -276,10 +276,13 @@ fn negative() {
     assert_eq!(registers_at(&hand, "s1"), 0);
 }
 
+/// Letter, what is changed before the REGISTER, in its Authorization, and the UARs expected.
+type Unknown<'a> = (&'a str, &'a dyn Fn(&mut Hand), &'a dyn Fn(&str) -> String, usize);
+
 fn unknown() {
     let realm = |text: &str| text.replace(&format!("realm=\"{DOMAIN}"), "realm=\"other.example");
     let same = str::to_owned;
-    let changes: [(&str, &dyn Fn(&mut Hand), &dyn Fn(&str) -> String, usize); 4] = [
+    let changes: [Unknown<'_>; 4] = [
         ("a", &|hand| hand.impu = format!("sip:nobody@{DOMAIN}"), &same, 1),
         ("b", &|hand| hand.who.impi = format!("nobody@{DOMAIN}"), &same, 1),
         ("c", &|_| {}, &realm, 0),

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod by_hand;
+mod cx;
 mod deregistration;
 mod hand;
 mod icscf_register;
@@ -20,6 +21,7 @@ mod status;
 mod timers;
 mod transaction;
 mod transport;
+mod trust;
 mod ue;
 mod wire;
 
@@ -54,6 +56,7 @@ pub(crate) fn case(name: &str, proves: &[&str], run: fn()) -> Case {
 pub(crate) fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(authentication::cases());
+    all.extend(cx::cases());
     all.extend(deregistration::cases());
     all.extend(icscf_register::cases());
     all.extend(parser::cases());
@@ -68,6 +71,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(timers::cases());
     all.extend(transaction::cases());
     all.extend(transport::cases());
+    all.extend(trust::cases());
     all.extend(ue::cases());
     all.extend(icscf_session::cases());
     all.extend(scscf_session::cases());

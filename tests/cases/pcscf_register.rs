@@ -33,16 +33,11 @@ pub(crate) fn cases() -> Vec<Case> {
             aka_in_the_clear,
         ),
         case("pcscf_register::address_and_via_stand_for_the_user", &["P-REG-400"], association),
-        case("pcscf_register::an_asserted_identity_is_its_own", &["G-TRUST-010"], asserted),
-        case("pcscf_register::privacy_hides_the_identity_at_the_edge", &["G-TRUST-020"], privacy),
-        case("pcscf_register::trust_is_by_peer", &["G-TRUST-040"], trust),
-        case("pcscf_register::each_request_has_its_own_icid", &["G-ICID-010"], icids),
-        case("pcscf_register::charging_stays_inside", &["G-ICID-030"], charging_stays),
     ]
 }
 
 /// A UE by hand, and the raw peer `home` in the place of i1.
-fn edge() -> Hand {
+pub(super) fn edge() -> Hand {
     let mut bench = Bench::new(&[]);
     bench.replace("i1", "home");
     let mut hand = Hand::ue(bench, "alice");
@@ -51,7 +46,7 @@ fn edge() -> Hand {
 }
 
 /// Sends a REGISTER and takes what arrives at home.
-fn forwarded(hand: &mut Hand, lines: &str) -> Message {
+pub(super) fn forwarded(hand: &mut Hand, lines: &str) -> Message {
     let text = hand.next(lines);
     hand.send(&text);
     hand.bench.run_for(A_MOMENT);
@@ -59,7 +54,7 @@ fn forwarded(hand: &mut Hand, lines: &str) -> Message {
 }
 
 /// The last request of this method that home has heard.
-fn last(hand: &mut Hand, method: &str) -> Message {
+pub(super) fn last(hand: &mut Hand, method: &str) -> Message {
     // Retransmissions of earlier ones may be among them.
     let number = |message: &Message| message.headers().cseq().map_or(0, |cseq| cseq.number);
     let heard = hand.bench.heard("home").into_iter().filter(|message| label(message) == method);
@@ -67,7 +62,12 @@ fn last(hand: &mut Hand, method: &str) -> Message {
 }
 
 /// Home answers.
-fn home_says(hand: &mut Hand, request: &Message, status: &str, lines: &str) -> Option<Message> {
+pub(super) fn home_says(
+    hand: &mut Hand,
+    request: &Message,
+    status: &str,
+    lines: &str,
+) -> Option<Message> {
     let to = hand.bench.addr("p1");
     hand.bench.send("home", to, &response(request, status, lines));
     hand.bench.run_for(A_MOMENT);
@@ -75,7 +75,7 @@ fn home_says(hand: &mut Hand, request: &Message, status: &str, lines: &str) -> O
 }
 
 /// The lines of a 200 of the home network.
-fn ok_lines(hand: &Hand, routes: &[&str]) -> String {
+pub(super) fn ok_lines(hand: &Hand, routes: &[&str]) -> String {
     let contact = hand.contact.trim_end().to_owned();
     let routes: String = routes.iter().map(|it| format!("Service-Route: <{it};lr>\n")).collect();
     format!(
@@ -91,7 +91,7 @@ fn ok_lines(hand: &Hand, routes: &[&str]) -> String {
 }
 
 /// Registers the UE by hand; home is by hand too.
-fn register(hand: &mut Hand, routes: &[&str]) -> Message {
+pub(super) fn register(hand: &mut Hand, routes: &[&str]) -> Message {
     let lines = hand.unchallenged(None);
     let request = forwarded(hand, &lines);
     let ok = ok_lines(hand, routes);
@@ -101,7 +101,7 @@ fn register(hand: &mut Hand, routes: &[&str]) -> Message {
 }
 
 /// A request of the UE other than REGISTER.
-fn request(hand: &mut Hand, method: &str, lines: &str) -> String {
+pub(super) fn request(hand: &mut Hand, method: &str, lines: &str) -> String {
     hand.cseq += 1;
     let Hand { at, cseq, impu, to, .. } = hand;
     format!(
@@ -119,11 +119,11 @@ fn request(hand: &mut Hand, method: &str, lines: &str) -> String {
 }
 
 /// The Service-Route that leads to `home`.
-fn to_home(hand: &Hand) -> String {
+pub(super) fn to_home(hand: &Hand) -> String {
     format!("sip:s@{}", hand.bench.config.node_named("i1").expect("i1").listen)
 }
 
-fn sends(hand: &mut Hand, method: &str, lines: &str) -> Message {
+pub(super) fn sends(hand: &mut Hand, method: &str, lines: &str) -> Message {
     let text = request(hand, method, lines);
     hand.send(&text);
     hand.bench.run_for(A_MOMENT);
@@ -186,7 +186,7 @@ fn visited() {
     assert_eq!(header(&answer, "P-Visited-Network-ID"), "");
 }
 
-fn icid(message: &Message) -> String {
+pub(super) fn icid(message: &Message) -> String {
     let vector = message.headers().charging_vector().expect("readable").expect("a vector");
     vector.icid().to_owned()
 }
@@ -470,195 +470,4 @@ fn association() {
     hand.registered(None, None);
     let asserted = message(&mut hand, "ue", &at).expect("it is forwarded");
     assert!(asserted.starts_with(&dave), "{asserted}");
-}
-
-fn asserted() {
-    let mut hand = edge();
-    let route = to_home(&hand);
-    register(&mut hand, &[&route]);
-    let forged = format!("P-Asserted-Identity: <sip:bob@{DOMAIN}>\n");
-    let came = sends(&mut hand, "MESSAGE", &forged);
-    let own = header(&came, "P-Asserted-Identity");
-    assert!(own.contains("+15550100001") && !own.contains("bob"), "{own}");
-}
-
-/// A request of the core for the UE, by its Path.
-fn core_sends(hand: &mut Hand, path: &str, lines: &str) -> Message {
-    hand.cseq += 1;
-    let (home, cseq) = (to_home(hand), hand.cseq);
-    let home = home.trim_start_matches("sip:s@").to_owned();
-    let contact = hand.contact.split(['<', '>']).nth(1).expect("a URI").to_owned();
-    let text = format!(
-        "MESSAGE {contact} SIP/2.0\n\
-         Via: SIP/2.0/UDP {home};branch=z9hG4bK-c{cseq}\n\
-         Max-Forwards: 60\n\
-         Route: {path}\n\
-         From: <sip:bob@{DOMAIN}>;tag=c{cseq}\n\
-         To: <sip:alice@{DOMAIN}>\n\
-         Call-ID: c{cseq}\n\
-         CSeq: 1 MESSAGE\n\
-         P-Asserted-Identity: <sip:bob@{DOMAIN}>, <tel:+15550100002>\n\
-         {lines}Content-Length: 0\n"
-    );
-    let to = hand.bench.addr("p1");
-    hand.bench.send("home", to, &text);
-    hand.bench.run_for(A_MOMENT);
-    let heard = hand.bench.heard("ue");
-    heard.into_iter().rev().find(|it| label(it) == "MESSAGE").expect("it arrives")
-}
-
-/// Registers and gives the Path.
-fn with_path(hand: &mut Hand) -> String {
-    let lines = hand.unchallenged(None);
-    let came = forwarded(hand, &lines);
-    let route = to_home(hand);
-    let ok = ok_lines(hand, &[&route]);
-    home_says(hand, &came, "200 OK", &ok).expect("a 200");
-    values(&came, HeaderName::Path)[0].clone()
-}
-
-fn privacy() {
-    let mut hand = edge();
-    let path = with_path(&mut hand);
-    for (lines, shown) in [
-        ("", true),
-        ("Privacy: none\n", true),
-        ("Privacy: id\n", false),
-        ("Privacy: header;id\n", false),
-    ] {
-        let came = core_sends(&mut hand, &path, lines);
-        assert_eq!(header(&came, "P-Asserted-Identity").is_empty(), !shown, "{lines}");
-        // The same in a response.
-        let request = sends(&mut hand, "MESSAGE", "");
-        let asserted = format!("P-Asserted-Identity: <sip:bob@{DOMAIN}>\n{lines}");
-        let answer = home_says(&mut hand, &request, "200 OK", &asserted).expect("a 200");
-        assert_eq!(header(&answer, "P-Asserted-Identity").is_empty(), !shown, "{lines}");
-    }
-}
-
-fn trust() {
-    // The same REGISTER and the same MESSAGE from a trusted peer and from another one.
-    let s1_hears = |trusted: bool, text: &dyn Fn(&Hand) -> String| {
-        let mut hand = Hand::at_scscf(Bench::new(&[]), "alice");
-        hand.registered(Some(IntegrityProtected::No), Some(IntegrityProtected::Yes));
-        let other = hand.bench.raw("other");
-        let home = hand.at;
-        let (peer, at) = if trusted { ("fake", home) } else { ("other", other) };
-        let text = text(&hand).replace("PEER", &at.to_string());
-        hand.bench.mark();
-        let to = hand.to;
-        hand.bench.send(peer, to, &text);
-        hand.bench.run_for(A_MOMENT);
-        hand
-    };
-    for (trusted, expected) in [(true, "401"), (false, "403")] {
-        for node in ["i1", "s1"] {
-            let mut hand = Hand::at_icscf(Bench::new(&[]), "carol");
-            hand.to = hand.bench.addr(node);
-            let other = hand.bench.raw("other");
-            let lines = hand.unchallenged(None);
-            let mut text = hand.next(&lines);
-            let peer = if trusted { "fake" } else { "other" };
-            if !trusted {
-                text = text.replace(&format!("UDP {}", hand.at), &format!("UDP {other}"));
-            }
-            let to = hand.to;
-            hand.bench.send(peer, to, &text);
-            hand.bench.run_for(A_MOMENT);
-            let heard = hand.bench.heard(peer);
-            let answer = heard.last().expect("an answer");
-            assert_eq!(label(answer), format!("{expected} REGISTER"), "{node}");
-        }
-    }
-    for trusted in [true, false] {
-        let hand = s1_hears(trusted, &|hand| {
-            format!(
-                "MESSAGE sip:alice@{DOMAIN} SIP/2.0\n\
-                 Via: SIP/2.0/UDP PEER;branch=z9hG4bK-t\n\
-                 Route: <sip:{};lr>\n\
-                 Max-Forwards: 70\n\
-                 From: <sip:bob@{DOMAIN}>;tag=t\n\
-                 To: <sip:alice@{DOMAIN}>\n\
-                 Call-ID: t\n\
-                 CSeq: 1 MESSAGE\n\
-                 P-Asserted-Identity: <sip:bob@{DOMAIN}>\n\
-                 Content-Length: 0\n",
-                hand.to
-            )
-        });
-        let sent = hand.bench.sent("s1");
-        let message = sent.iter().find(|told| told.label() == "MESSAGE");
-        let asserted = message.map(|told| told.header("P-Asserted-Identity")).unwrap_or_default();
-        assert_eq!(asserted.contains("bob"), trusted, "{asserted}");
-    }
-}
-
-fn icids() {
-    let mut hand = edge();
-    let route = to_home(&hand);
-    let mut seen = Vec::new();
-    let lines = hand.unchallenged(None);
-    let came = forwarded(&mut hand, &lines);
-    seen.push(icid(&came));
-    let ok = ok_lines(&hand, &[&route]);
-    home_says(&mut hand, &came, "200 OK", &ok).expect("a 200");
-    for (method, lines) in [
-        ("INVITE", ""),
-        ("SUBSCRIBE", "Event: presence\n"),
-        ("MESSAGE", ""),
-        ("PUBLISH", "Event: presence\n"),
-        ("OPTIONS", ""),
-    ] {
-        let text = request(&mut hand, method, lines);
-        // The UE sends it twice, the core gets it anew until it answers.
-        hand.send(&text);
-        hand.send(&text);
-        hand.bench.run_for(Duration::from_secs(3));
-        let heard = hand.bench.heard("home");
-        let mut copies: Vec<String> = heard
-            .iter()
-            .filter(|it| label(it) == method && header(it, "Call-ID").starts_with('r'))
-            .map(icid)
-            .collect();
-        assert!(copies.len() > 1, "{method}: {}", copies.len());
-        assert!(
-            heard
-                .iter()
-                .filter(|it| label(it) == method && header(it, "Call-ID").starts_with('r'))
-                .all(|it| { header(it, "P-Charging-Vector").contains("icid-generated-at=") })
-        );
-        copies.dedup();
-        let [one] = copies.as_slice() else { panic!("{method}: {copies:?}") };
-        seen.push(one.clone());
-    }
-    let count = seen.len();
-    seen.sort();
-    seen.dedup();
-    assert_eq!((seen.len(), count), (6, 6));
-}
-
-fn charging_stays() {
-    let mut hand = edge();
-    let both = "P-Charging-Vector: icid-value=\"mine\"\nP-Charging-Function-Addresses: ccf=mine\n";
-    // From the UE.
-    let path = with_path(&mut hand);
-    let came = sends(&mut hand, "MESSAGE", both);
-    assert!(!header(&came, "P-Charging-Vector").contains("mine"));
-    assert_eq!(header(&came, "P-Charging-Function-Addresses"), "");
-    // To the UE, in responses and requests.
-    let answer = home_says(&mut hand, &came, "200 OK", both).expect("a 200");
-    let request = core_sends(&mut hand, &path, both);
-    for message in [&answer, &request] {
-        assert_eq!(header(message, "P-Charging-Vector"), "");
-        assert_eq!(header(message, "P-Charging-Function-Addresses"), "");
-    }
-    // From the UE, in a response.
-    let to = hand.bench.addr("p1");
-    let theirs = both.replace("mine", "theirs");
-    hand.bench.send("ue", to, &response(&request, "200 OK", &theirs));
-    hand.bench.run_for(A_MOMENT);
-    let heard = hand.bench.heard("home");
-    let answer = heard.iter().find(|it| label(it) == "200 MESSAGE").expect("it arrives");
-    assert!(!header(answer, "P-Charging-Vector").contains("theirs"));
-    assert_eq!(header(answer, "P-Charging-Function-Addresses"), "");
 }

@@ -11,8 +11,8 @@ use cscf_tests::{Bench, DOMAIN, header, label};
 
 use s_cscf::{Command, Scscf};
 
+use super::cx::{provision, subscriber_of};
 use super::hand::{A_MOMENT, Hand, response, values};
-use super::scscf_register::{provision, subscriber_of};
 use super::{Case, case};
 
 const NO: Option<IntegrityProtected> = Some(IntegrityProtected::No);
@@ -141,7 +141,7 @@ impl Watcher {
             for message in hand.bench.heard(hand.peer) {
                 match &message {
                     Message::Response(response) if response.status >= 200 => {
-                        responses.push(message)
+                        responses.push(message);
                     }
                     Message::Request(request) if label(&message) == "NOTIFY" => {
                         let text = String::from_utf8_lossy(&request.body).into_owned();
@@ -290,8 +290,11 @@ fn subscribers() {
     assert_eq!(label(&hand.ask(&text)), "403 SUBSCRIBE");
 }
 
-/// The registrations of a document: address, state, and of each contact state, event and address.
-pub(crate) fn registrations(text: &str) -> Vec<(String, String, Vec<(String, String, String)>)> {
+/// State, event and address of a contact.
+type Contact = (String, String, String);
+
+/// The registrations of a document: address, state and contacts.
+pub(crate) fn registrations(text: &str) -> Vec<(String, String, Vec<Contact>)> {
     let attribute = |tag: &str, name: &str| {
         let (_, rest) = tag.split_once(&format!(" {name}=\"")).unwrap_or_else(|| panic!("{name}"));
         rest.split('"').next().unwrap_or_default().to_owned()
@@ -362,14 +365,16 @@ fn events(told: &Notified) -> Vec<String> {
     events
 }
 
+/// An event and what brings it about.
+type Ending<'a> = (&'a str, &'a dyn Fn(&mut Hand));
+
 fn changes() {
     let deregister = |event| Command::Deregister {
         impi: format!("001010000000001@{DOMAIN}"),
         contact: None,
         event,
     };
-    let mut seen = std::collections::BTreeSet::new();
-    let endings: [(&str, &dyn Fn(&mut Hand)); 5] = [
+    let endings: [Ending<'_>; 5] = [
         ("unregistered", &|hand: &mut Hand| {
             let lines = hand.unchallenged(YES) + &hand.contact.replace("3600", "0");
             let text = hand.next(&lines);
@@ -419,10 +424,13 @@ fn changes() {
                 assert_eq!(told.state(), "terminated;reason=probation;retry-after=60");
             }
             version = told.version();
-            seen.insert(wanted.to_owned());
         }
     }
-    // A new contact, with a flow of its own.
+    new_contact();
+}
+
+/// A new contact, with a flow of its own.
+fn new_contact() {
     let mut hand = Hand::at_scscf(Bench::new(&[]), "alice");
     hand.impu = impu();
     hand.registered(NO, YES);
@@ -441,8 +449,8 @@ fn changes() {
 fn refused() {
     let mut hand = alice();
     let me = format!("sip:{}", hand.to);
-    let foo = "Event: foo\nExpires: 600\n";
-    let (bad, told, _) = subscribe(&mut hand, "e", (&me, &impu()), foo);
+    let other = "Event: foo\nExpires: 600\n";
+    let (bad, told, _) = subscribe(&mut hand, "e", (&me, &impu()), other);
     assert_eq!((label(&bad).as_str(), told.len()), ("489 SUBSCRIBE", 0));
     assert_eq!(header(&bad, "Allow-Events"), "reg");
 

@@ -2,17 +2,12 @@
 //! real one.
 
 use cscf_core::auth::{AkaFunctions, AkaNonce, Credentials, Hash, IntegrityProtected, to_hex};
-use cscf_core::config::{Lab, NodeConfig, NodeRole};
 use cscf_core::diameter::dictionary;
-use cscf_core::hss::{
-    self, HssCommand, HssInput, HssNode, ImplicitSet, PrivateIdentity, Subscriber,
-};
-use cscf_core::ifc::PublicIdentity;
 use cscf_core::sip::{HeaderName, Message};
 use cscf_core::time::Duration;
 use cscf_tests::{Bench, DOMAIN, header, label};
 
-use super::hand::{A_MOMENT, Hand, asked, challenge, line, restart_s1, result_of, values};
+use super::hand::{A_MOMENT, Hand, asked, challenge, line, restart_s1, values};
 use super::{Case, case};
 
 const NO: Option<IntegrityProtected> = Some(IntegrityProtected::No);
@@ -43,13 +38,6 @@ pub(crate) fn cases() -> Vec<Case> {
         case("scscf_register::a_protected_refresh_is_believed", &["S-REG-160"], refresh),
         case("scscf_register::a_new_contact_needs_a_flow", &["S-REG-180"], new_contact),
         case("scscf_register::no_roaming_agreement_gets_403", &["S-REG-230"], roaming),
-        case(
-            "scscf_register::a_negative_answer_of_the_hss_gets_403",
-            &["S-REG-240a", "S-REG-240b"],
-            negative,
-        ),
-        case("scscf_register::a_silent_hss_gets_504", &["S-REG-250"], silent_hss),
-        case("scscf_register::barred_identities_are_not_shown", &["S-REG-270"], all_barred),
         case("scscf_register::an_unknown_extension_gets_420", &["S-REG-310"], bad_extension),
         case("scscf_register::digest_is_challenged_and_proven", &["S-REG-340"], digest),
         case("scscf_register::a_stale_nonce_is_replaced", &["S-REG-350"], stale),
@@ -236,7 +224,7 @@ fn digest_of_res() {
              response=\"{response}\",integrity-protected=\"yes\"\n"
         )
     };
-    let changes: [(&str, fn(&mut Parts), bool); 5] = [
+    let changes: [Change; 5] = [
         ("as it should be", |_| {}, true),
         ("another uri, as sent", |parts| "sip:elsewhere".clone_into(&mut parts.uri), true),
         ("made for another method", |parts| parts.method = "INVITE", false),
@@ -254,6 +242,9 @@ fn digest_of_res() {
         assert_eq!(registrations, usize::from(registers), "{what}");
     }
 }
+
+/// What is changed, how, and whether it registers all the same.
+type Change = (&'static str, fn(&mut Parts), bool);
 
 /// What a response is made of.
 struct Parts {
@@ -480,152 +471,6 @@ fn roaming() {
     assert_eq!(hand.asked("s1", "MAR").len(), 0);
     hand.lines = hand.lines.replace(&format!("\"{DOMAIN}\""), "partner.example");
     assert_eq!(label(&hand.register(&first)), "401 REGISTER");
-}
-
-/// Refused with 403, the HSS having said so, and nothing is bound.
-fn refused_by_hss(hand: &mut Hand, lines: &str, (answer, result): (&str, u32)) {
-    hand.bench.mark();
-    let refused = hand.register(lines);
-    assert_eq!(label(&refused), "403 REGISTER");
-    assert_eq!(header(&refused, "WWW-Authenticate"), "");
-    let answers = asked(&hand.bench, "hss", answer);
-    assert_eq!(answers.iter().map(result_of).collect::<Vec<_>>(), [result]);
-}
-
-fn no_binding(hand: &mut Hand) {
-    let lines = hand.unchallenged(YES);
-    hand.contact.clear();
-    assert_eq!(label(&hand.register(&lines)), "500 REGISTER", "not known here");
-}
-
-fn negative() {
-    // (a) MAA: unknown, not together, no AKA for this user.
-    let mut hand = alice();
-    hand.who.impi = format!("nobody@{DOMAIN}");
-    let lines = hand.unchallenged(NO);
-    refused_by_hss(&mut hand, &lines, ("MAA", 5001));
-    no_binding(&mut hand);
-    let mut hand = alice();
-    hand.impu = format!("sip:bob@{DOMAIN}");
-    let lines = hand.unchallenged(NO);
-    refused_by_hss(&mut hand, &lines, ("MAA", 5002));
-    no_binding(&mut hand);
-    let mut hand = carol();
-    let lines = hand.unchallenged(NO);
-    refused_by_hss(&mut hand, &lines, ("MAA", 5006));
-    no_binding(&mut hand);
-
-    // (b) SAA: unknown, not together, served by another S-CSCF, not what the HSS knows.
-    let mut hand = alice();
-    hand.who.impi = format!("nobody@{DOMAIN}");
-    let lines = hand.trusted();
-    refused_by_hss(&mut hand, &lines, ("SAA", 5001));
-    no_binding(&mut hand);
-    let mut hand = alice();
-    hand.impu = format!("sip:bob@{DOMAIN}");
-    let lines = hand.trusted();
-    refused_by_hss(&mut hand, &lines, ("SAA", 5002));
-    no_binding(&mut hand);
-    let second = |lab: &mut Lab| {
-        let s1 = lab.node(NodeRole::Scscf).expect("s1").clone();
-        let mut listen = s1.listen;
-        listen.set_port(6070);
-        let advertise = (s1.advertise.0.clone(), 6070);
-        lab.nodes.push(NodeConfig { name: "s2".to_owned(), listen, advertise, ..s1 });
-    };
-    let bench = Bench::with_lab("scenario: none\nsteps: []\n", 1, second);
-    let mut hand = Hand::at_scscf(bench, "alice");
-    hand.registered(NO, YES);
-    hand.to = hand.bench.addr("s2");
-    let lines = hand.trusted();
-    refused_by_hss(&mut hand, &lines, ("SAA", 5005));
-    no_binding(&mut hand);
-    let mut hand = alice();
-    hand.registered(NO, YES);
-    hand.bench.play("hss crashes\nwait 1s\nhss restarts\nwait 60s");
-    let lines = hand.trusted();
-    refused_by_hss(&mut hand, &lines, ("SAA", 5007));
-}
-
-fn silent_hss() {
-    for (crash_before_answer, status) in [(false, "504 REGISTER"), (true, "504 REGISTER")] {
-        let mut hand = alice();
-        let mut lines = hand.unchallenged(NO);
-        if crash_before_answer {
-            let challenged = hand.register(&lines);
-            lines = hand.proof(&challenged, YES);
-        }
-        assert!(hand.bench.stage.lab.crash("hss"));
-        hand.bench.mark();
-        let text = hand.next(&lines);
-        hand.send(&text);
-        hand.bench.run_for(Duration::from_secs(10));
-        let answer = hand.answered().expect("a final response");
-        assert_eq!(label(&answer), status);
-        no_binding(&mut hand);
-        hand.bench.run_for(Duration::from_secs(40));
-        let of_s1 = |(node, what, _): &(String, &str, usize)| node == "s1" && *what != "state";
-        let left: Vec<_> = hand.bench.remainders().into_iter().filter(of_s1).collect();
-        assert_eq!(left, [], "nothing waits any more");
-    }
-}
-
-/// A subscription with these identities (barred or not) and a password.
-pub(crate) fn subscriber_of(name: &str, impus: &[(&str, bool)]) -> Subscriber {
-    let identities = impus.iter().map(|(uri, barred)| PublicIdentity {
-        identity: (*uri).to_owned(),
-        barred: *barred,
-        ..PublicIdentity::default()
-    });
-    Subscriber {
-        private_identities: vec![PrivateIdentity {
-            impi: format!("{name}@{DOMAIN}"),
-            credentials: hss::Credentials::Digest {
-                realm: String::new(),
-                password: format!("{name}-secret"),
-                algorithms: vec!["MD5".to_owned()],
-            },
-        }],
-        implicit_sets: vec![ImplicitSet::of(identities.collect())],
-        barred: false,
-        visited_networks: Vec::new(),
-        capabilities: None,
-        charging_ccf: None,
-    }
-}
-
-/// Adds a subscription.
-pub(crate) fn provision(bench: &mut Bench, subscriber: Subscriber) {
-    order_hss(bench, HssCommand::Provision(Box::new(subscriber)));
-}
-
-/// Gives the HSS an order.
-pub(crate) fn order_hss(bench: &mut Bench, command: HssCommand) {
-    let done = bench.stage.lab.with("hss", |hss: &mut HssNode, now| {
-        hss.handle_input(now, HssInput::Command(command));
-    });
-    done.expect("an HSS");
-    bench.run_for(A_MOMENT);
-}
-
-fn all_barred() {
-    let mut hand = carol();
-    let only = format!("sip:erin@{DOMAIN}");
-    provision(&mut hand.bench, subscriber_of("erin", &[(&only, true)]));
-    "erin".clone_into(&mut hand.who.name);
-    hand.who.impi = format!("erin@{DOMAIN}");
-    hand.impu = only;
-    let trusted = hand.trusted();
-    assert_eq!(label(&hand.register(&trusted)), "403 REGISTER");
-    no_binding(&mut hand);
-
-    // Only the one that registers is barred: it is left out of the list.
-    let mut hand = alice();
-    let ok = hand.registered(NO, YES);
-    assert_eq!(
-        header(&ok, "P-Associated-URI"),
-        format!("<sip:+15550100001@{DOMAIN};user=phone>, <tel:+15550100001>, <sip:alice@{DOMAIN}>")
-    );
 }
 
 fn bad_extension() {

@@ -23,6 +23,7 @@ mod transaction;
 mod transport;
 mod trust;
 mod ue;
+mod whole_calls;
 mod wire;
 
 use std::sync::Arc;
@@ -73,6 +74,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(transport::cases());
     all.extend(trust::cases());
     all.extend(ue::cases());
+    all.extend(whole_calls::cases());
     all.extend(icscf_session::cases());
     all.extend(scscf_session::cases());
     all.extend(scscf_terminating::cases());

@@ -38,7 +38,7 @@ fn around() -> (Bench, Hand, Hand) {
     around_with(|_| {})
 }
 
-fn around_with(change: impl FnOnce(&mut i_cscf::Config)) -> (Bench, Hand, Hand) {
+pub(crate) fn around_with(change: impl FnOnce(&mut i_cscf::Config)) -> (Bench, Hand, Hand) {
     let mut bench = bench_with(change);
     bench.register(&["alice", "bob"]);
     bench.run_for(Duration::from_secs(1));

@@ -17,7 +17,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("pcscf::a_flow_that_is_gone_gives_430_or_480", &["P-TER-040a", "P-TER-040b"], flows),
         case(
             "pcscf::a_silent_phone_gets_the_timers_of_its_radio",
-            &["P-TER-050", "P-TER-060"],
+            &["P-TER-050", "P-TER-060", "RC-408"],
             silent_phone,
         ),
         case("pcscf::a_path_is_for_the_core_only", &["P-TER-080"], path_from_outside),
@@ -96,7 +96,9 @@ fn silent_phone() {
         let wanted = [t1, 2 * t1, 4 * t1, t2, t2];
         assert_eq!(gaps(&sent)[..5], wanted, "radio {radio}");
         // Nobody is told late that a non-INVITE request was not answered.
-        assert!(sent_to(&bench, "p1", bench.addr("s1"), "408 MESSAGE").is_empty());
+        for node in ["p1", "s1", "i1"] {
+            assert!(bench.sent(node).iter().all(|told| told.label() != "408 MESSAGE"), "{node}");
+        }
         bench.mark();
         alice.send(&mut bench, &alice.request("INVITE", &impu(2), 2, ""));
         bench.run_for(Duration::from_secs(300));
@@ -104,6 +106,8 @@ fn silent_phone() {
         assert_eq!(gaps(&sent)[..4], [t1, 2 * t1, 4 * t1, 8 * t1], "radio {radio}");
         let late = one(&bench, "p1", bench.addr("s1"), "408 INVITE");
         assert_eq!((late.at - sent[0].at).as_secs(), end, "radio {radio}");
+        let told = alice.answers(&mut bench, "408 INVITE");
+        assert!(!told.is_empty(), "the caller is told");
     }
 }
 

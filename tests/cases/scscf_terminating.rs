@@ -14,6 +14,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("scscf::a_callee_is_found_at_the_contact", &["S-TER-020"], delivery),
         case("scscf::several_contacts_are_tried_as_wished", &["S-TER-060"], forking),
         case("scscf::contacts_must_have_what_is_required", &["S-TER-070"], features),
+        case("scscf::feature_tags_are_kept_shown_and_matched", &["G-FEAT-010"], feature_tags),
         case("scscf::the_alias_of_the_callee_is_added", &["S-TER-090"], alias),
         case("scscf::a_ringing_callee_is_cancelled_in_time", &["S-TER-110"], timer_c),
         case("scscf::privacy_that_cannot_be_given_is_refused", &["S-TER-130"], privacy),
@@ -275,4 +276,59 @@ fn require() {
     assert_eq!(refused.status, 420);
     assert_eq!(refused.headers.get(HeaderName::Unsupported), Some("not-known"));
     assert!(around.bench.heard(&around.p1.name).is_empty());
+}
+
+fn feature_tags() {
+    const TAGS: [&str; 5] = [
+        "+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel\"",
+        "+g.3gpp.smsip",
+        "audio",
+        "video",
+        "+sip.instance=\"<urn:gsma:imei:90420156-025763-0>\"",
+    ];
+    let contact = format!("<sip:bob@10.9.9.1>;{};expires=3600", TAGS.join(";"));
+    let mut it = hand::Hand::at_scscf(Bench::new(&[]), "bob");
+    it.contact = format!("Contact: {contact}\n");
+    let trusted = it.trusted();
+    let ok = it.register(&trusted);
+    assert_eq!(label(&ok), "200 REGISTER");
+    let echoed = cscf_tests::header(&ok, "Contact");
+    for tag in TAGS {
+        assert!(echoed.contains(tag), "{tag}: {echoed}");
+    }
+    // Whoever may watch sees them.
+    let (name, to) = ("p1's hand".to_owned(), it.to);
+    let mut bench = it.bench;
+    let addr = bench.addr("p1");
+    bench.raw_at(&name, addr);
+    let p1 = Hand { name, addr, to, service_route: String::new() };
+    let lines = format!(
+        "Event: reg\nExpires: 600\nRoute: <sip:{to};lr>\nP-Asserted-Identity: <{}>",
+        impu(2)
+    );
+    p1.send(&mut bench, &p1.request("SUBSCRIBE", &impu(2), 1, &lines));
+    let notify = p1.heard_one(&mut bench, "NOTIFY");
+    let body = String::from_utf8_lossy(&notify.body).into_owned();
+    let param = |name: &str| format!("<unknown-param name=\"{name}\"");
+    for name in ["+g.3gpp.icsi-ref", "+g.3gpp.smsip", "audio", "video", "+sip.instance"] {
+        assert!(body.contains(&param(name)), "{name}: {body}");
+    }
+    assert!(body.contains("urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel"), "{body}");
+    // And they decide who takes a request.
+    let i1 = Hand { name: it.peer.to_owned(), addr: it.at, to, service_route: String::new() };
+    for (n, (wish, fits)) in (1..).zip([
+        ("+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel\"", true),
+        ("+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.other\"", false),
+        ("video", true),
+        ("+g.3gpp.unheard-of", false),
+    ]) {
+        let lines = format!("Accept-Contact: *;{wish};require;explicit");
+        i1.send(&mut bench, &to_bob(&i1, "MESSAGE", n, &lines));
+        let heard = p1.heard(&mut bench, "MESSAGE");
+        assert_eq!(!heard.is_empty(), fits, "{wish}");
+        for request in heard {
+            p1.answer(&mut bench, &request, 200, "");
+        }
+        assert_eq!(i1.answers(&mut bench, "480 MESSAGE").len(), usize::from(!fits), "{wish}");
+    }
 }

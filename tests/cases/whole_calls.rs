@@ -23,6 +23,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("call::ringing_is_relayed_as_it_is", &["RC-180", "RC-183"], provisional),
         case("call::success_is_end_to_end", &["RC-200"], success),
         case("call::a_number_nobody_has_gives_404", &["RC-404"], not_found),
+        case("call::who_is_not_there_gives_480", &["RC-480"], not_there),
+        case("call::what_nobody_knows_gives_481", &["RC-481"], no_such_dialog),
         case("call::unknown_status_codes_count_by_class", &["RC-UNK"], unknown_status),
     ]
 }
@@ -376,4 +378,93 @@ fn unknown_status() {
     bob.answer(&mut bench, &invite, 418, "");
     bench.play("alice is call failed 418");
     assert_eq!(bob.heard(&mut bench, "ACK").len(), 1);
+}
+
+fn not_there() {
+    let mut bench = Bench::new(&["alice", "bob"]);
+    bench.register(&["alice"]);
+    bench.mark();
+    bench.play("alice calls bob\nalice is call failed 480");
+    one(&bench, "i1", bench.addr("s1"), "480 INVITE");
+    // The caller is free to try again: bob is there now.
+    bench.register(&["bob"]);
+    bench.play("alice calls bob\nalice receives 180 for INVITE");
+    // The HSS does not answer, or no contact can what is wanted, or the flow failed.
+    let (mut bench, alice, bob) = both();
+    let wish = "Accept-Contact: *;+g.unheard-of;require;explicit";
+    alice.send(&mut bench, &alice.request("MESSAGE", &impu(2), 1, wish));
+    assert_eq!(alice.answered(&mut bench).status, 480);
+    one(&bench, "s1", bench.addr("i1"), "480 MESSAGE");
+    assert!(bench.heard(&bob.name).is_empty());
+    let mut around = Around::new();
+    let text = around.to_user("MESSAGE", &impu(2), 1, "");
+    around.i1.send(&mut around.bench, &text);
+    let sent = around.p1.heard_one(&mut around.bench, "MESSAGE");
+    around.p1.answer(&mut around.bench, &sent, 430, "");
+    assert_eq!(around.i1.answered(&mut around.bench).status, 480);
+    assert!(bench.stage.lab.crash("hss"));
+    alice.send(&mut bench, &alice.request("MESSAGE", &impu(2), 2, ""));
+    bench.run_for(Duration::from_secs(10));
+    assert_eq!(alice.answered(&mut bench).status, 480);
+    // An S-CSCF that answers a REGISTER so is not the only one.
+    let (mut bench, p1, s1) = super::icscf_session::around_with(|config| {
+        let uri = "sip:127.1.0.77:6060".to_owned();
+        config.scscfs.push(i_cscf::ScscfConfig { uri, capabilities: Vec::new() });
+    });
+    let second = "127.1.0.77:6060".parse().expect("address");
+    bench.raw_at("another S-CSCF", second);
+    let proof = format!(
+        "Authorization: Digest username=\"carol@{DOMAIN}\",realm=\"{DOMAIN}\",\
+         uri=\"sip:{DOMAIN}\",nonce=\"\",response=\"\""
+    );
+    let register = p1.request("REGISTER", &format!("sip:{DOMAIN}"), 1, &proof);
+    let carol = format!("To: <sip:carol@{DOMAIN}>");
+    p1.send(&mut bench, &register.replace(&format!("To: <sip:{DOMAIN}>"), &carol));
+    let register = s1.heard_one(&mut bench, "REGISTER");
+    s1.answer(&mut bench, &register, 480, "");
+    assert_eq!(sent_to(&bench, "i1", second, "REGISTER").len(), 1, "the next one is tried");
+    assert!(p1.answers(&mut bench, "480 REGISTER").is_empty());
+}
+
+fn no_such_dialog() {
+    // A BYE with another tag, at the phone.
+    let mut bench = Bench::new(&["alice", "bob"]);
+    bench.register(&["bob"]);
+    let alice = Hand::registered(&mut bench, "alice");
+    let lines = "Supported: timer";
+    alice.send(&mut bench, &alice.request("INVITE", &impu(2), 1, lines));
+    let ringing = alice.answers(&mut bench, "180 INVITE");
+    let mut ringing = ringing.into_iter().next().expect("it rings");
+    let to = ringing.headers.get(HeaderName::To).unwrap_or_default().to_owned();
+    ringing.headers.set(HeaderName::To, &format!("{to}x"));
+    alice.send(&mut bench, &alice.in_dialog("BYE", 2, &ringing, ""));
+    assert_eq!(alice.answered(&mut bench).status, 481);
+    one(&bench, "bob", bench.addr("p1"), "481 BYE");
+    // A CANCEL for nothing, at the first CSCF.
+    bench.mark();
+    let cancel = alice.request("CANCEL", &impu(2), 9, "");
+    alice.send(&mut bench, &cancel);
+    assert_eq!(alice.answered(&mut bench).status, 481);
+    assert!(bench.sent("p1").iter().all(|told| told.wire.remote == alice.addr));
+    // Whoever is told so drops the call, and says no BYE.
+    let mut bench = Bench::new(&["alice", "bob"]);
+    let bob = Hand::registered(&mut bench, "bob");
+    bench.register(&["alice"]);
+    bench.heard(&bob.name);
+    bench.play("alice calls bob\nwait 100ms");
+    let invite = bob.heard_one(&mut bench, "INVITE");
+    let offer = String::from_utf8_lossy(&invite.body).replace("\r\n", "\n");
+    let answer = offer.replace("a=curr:qos remote none", "a=curr:qos remote sendrecv");
+    let lines = format!("Content-Type: application/sdp\n\n{}", answer.trim_end());
+    bob.answer(&mut bench, &invite, 200, &lines);
+    bench.play("alice is call established");
+    bench.heard(&bob.name);
+    command(&mut bench, "alice", UeCommand::Hold);
+    let held = bench.heard(&bob.name).into_iter().find_map(|message| match message {
+        Message::Request(request) if request.method.as_str() != "ACK" => Some(request),
+        _ => None,
+    });
+    bob.answer(&mut bench, &held.expect("a new offer"), 481, "");
+    bench.play("alice is call ended\nwait 5s");
+    assert!(bob.heard(&mut bench, "BYE").is_empty());
 }

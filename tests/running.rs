@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ pub(crate) struct Running {
     pub(crate) lab: Lab,
     pub(crate) folder: TempDir,
     child: Child,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     claim: Claim,
 }
 
@@ -155,16 +156,17 @@ impl Running {
                 let _ = sender.send(line);
             }
         });
-        let running = Self { lab, folder, child, lines, claim };
+        let running = Self { lab, folder, child, lines: Mutex::new(lines), claim };
         running.wait_for("ready ");
         running
     }
 
     /// Waits for a line that contains this.
     pub(crate) fn wait_for(&self, part: &str) -> String {
+        let lines = self.lines.lock().expect("no test panics with it");
         let mut seen = Vec::new();
         loop {
-            match self.lines.recv_timeout(WITHIN) {
+            match lines.recv_timeout(WITHIN) {
                 Ok(line) if line.contains(part) => return line,
                 Ok(line) => seen.push(line),
                 Err(fault) => panic!("no `{part}` ({fault}) in\n{}", seen.join("\n")),

@@ -13,7 +13,7 @@ use crate::time::Duration;
 use crate::trace::{TraceEvent, TraceKind};
 
 /// Bytes of events that may wait for the reader; more events are lost and counted.
-const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+const WAITING_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// What an event weighs besides its message.
 const EVENT_BYTES: usize = 256;
 /// How long the end may take.

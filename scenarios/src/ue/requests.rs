@@ -231,7 +231,7 @@ impl Ue {
             let target = dialled(&from.uri.to_string(), &self.config.domain);
             let mut echo = self.initial_request(env.ids, Method::Message, &target);
             echo.headers.push(HeaderName::InReplyTo, request.call_id().unwrap_or_default());
-            echo.set_body("text/plain;charset=UTF-8", text.clone());
+            echo.set_body("text/plain;charset=UTF-8", text);
             self.send_plain(What::Message, echo, out);
         }
     }

@@ -1,6 +1,16 @@
 //! SIPp as the UE of others: it registers by IMS AKA and by digest, calls and is called, over UDP and
 //! TCP, with its own Milenage and its own reading of SIP. Skipped where SIPp is not installed.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 mod running;
 
 use running::{Running, Sipp, credentials, installed, secret};

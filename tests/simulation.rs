@@ -4,6 +4,16 @@
 //!
 //! `CSCF_SEED=17 cargo test -p cscf-tests --test simulation` replays one seed.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
@@ -195,7 +205,8 @@ fn act(
             push(chance.millis(6_000, 60_000), UeCommand::Hangup);
         }
         5 | 6 => {
-            push(Duration::ZERO, UeCommand::SendMessage { target, text: format!("text of {ue}") })
+            let text = format!("text of {ue}");
+            push(Duration::ZERO, UeCommand::SendMessage { target, text });
         }
         7 => push(Duration::ZERO, UeCommand::Reregister),
         8 => push(Duration::ZERO, UeCommand::SendOptions { target }),

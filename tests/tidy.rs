@@ -1,5 +1,15 @@
 //! The repository's own rules: floors, file lengths, headings of files, the changelog, licences.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -137,9 +137,6 @@ pub struct UpArgs {
     /// Make no trace and tell nothing: for measurements
     #[arg(long, conflicts_with = "trace")]
     pub quiet: bool,
-    /// No control interface
-    #[arg(long)]
-    pub no_control: bool,
 }
 
 /// Runs `cscf`, or the node program under whose name it was started.

@@ -1,5 +1,5 @@
-//! SIPp as the UE of others: it registers by IMS AKA and by digest, calls and is called, over UDP and
-//! TCP, with its own Milenage and its own reading of SIP. Skipped where SIPp is not installed.
+//! SIPp as the UE of others: it registers by IMS AKA and by digest, calls and is called, over UDP
+//! and TCP, with its own Milenage and its own reading of SIP. Skipped where SIPp is not installed.
 
 #![allow(
     clippy::expect_used,

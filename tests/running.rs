@@ -1,5 +1,5 @@
-//! `cscf up` in a network of its own and programs of others beside it, for the tests that need them.
-//! Nothing sleeps: each wait is for a line, an end or a bound.
+//! `cscf up` in a network of its own and programs of others beside it, for the tests that need
+//! them. Nothing sleeps: each wait is for a line, an end or a bound.
 
 #![allow(dead_code, reason = "each test uses its part")]
 

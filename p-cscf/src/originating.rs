@@ -238,8 +238,8 @@ impl Pcscf {
         env.note(rfc3261("12.2.2"), || "a dialog not known here goes along its Route".to_owned());
         let Incoming { context, mut request, kind, .. } = incoming;
         edit::strip_from_ue(&mut request.headers);
-        // The dialog, if there is one, has its icid elsewhere (the ACK of a 2xx repeated after BYE, a
-        // BYE that crossed another): a new one here would be a second for the same dialog.
+        // The dialog, if there is one, has its icid elsewhere (the ACK of a 2xx repeated after BYE,
+        // a BYE that crossed another): a new one here would be a second for the same dialog.
         if kind != RequestKind::Ack {
             let icid = charging::new_icid(&self.config, env.ids);
             let call = Call::new(ue, Direction::FromUe, icid);

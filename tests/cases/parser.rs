@@ -1,4 +1,5 @@
-//! What is read, and what is answered to what cannot be read (RFC 3261 §7, §8.1.1, §16.3; RFC 4475).
+//! What is read, and what is answered to what cannot be read (RFC 3261 §7, §8.1.1, §16.3; RFC
+//! 4475).
 
 use cscf_core::sip::{HeaderName, Message};
 
@@ -23,7 +24,8 @@ fn robustness() {
     let (i, s1, domain) = (lab.i, lab.s1, cscf_tests::DOMAIN);
     let text = format!(
         "MESSAGE sip:+1555010000%32@{domain};user=phone SIP/2.0\n\
-         v:SIP / 2.0 / UDP {i} ;branch=z9hG4bKodd,\n SIP/2.0/UDP [2001:db8::9:1]:5090;branch=z9hG4bKa\n\
+         v:SIP / 2.0 / UDP {i} ;branch=z9hG4bKodd,\n \
+         SIP/2.0/UDP [2001:db8::9:1]:5090;branch=z9hG4bKa\n\
          max-forwards:\t60\n\
          ROUTE: <sip:{s1};LR>\n\
          f: \"Q \\\"<sip:x@y>\\\", \\\\z\" <sip:caller@[2001:db8::1]:5060>\n  ;tag=caller\n\

@@ -14,7 +14,8 @@ use scenarios::script::Stage as _;
 
 const BOB: &str = "scenario: none\nparties:\n  bob: {}\nsteps: []\n";
 
-/// `s1` serves bob; `i` stands in the place of `i1`, `p` in that of `p1`. Requests for bob come from
+/// `s1` serves bob; `i` stands in the place of `i1`, `p` in that of `p1`. Requests for bob come
+/// from
 /// `i` and go to `p`, all with the timers between CSCFs.
 pub(crate) struct Serving {
     pub(crate) bench: Bench,

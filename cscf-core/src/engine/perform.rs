@@ -241,7 +241,8 @@ impl Core {
     pub(super) fn on_forgotten(&mut self, now: Instant, id: ContextId) {
         let Some(context) = self.contexts.get_mut(&id) else { return };
         if !context.live.is_empty() || (context.invite && context.core.is_answered()) {
-            // Timers C, F and L look after these; those of a branch to a UE may be longer than ours.
+            // Timers C, F and L look after these; those of a branch to a UE may be longer than
+            // ours.
             context.forgotten = self.due.insert(now + FORGOTTEN_AGAIN, Due::Forgotten(id));
             return;
         }

@@ -1,3 +1,5 @@
+//! Tests of the SDP reader.
+
 use super::*;
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nb=AS:49\r\n\

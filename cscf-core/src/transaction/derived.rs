@@ -1,5 +1,5 @@
-//! Messages a transaction makes by itself: the ACK of a final response other than 2xx and the CANCEL,
-//! which go hop by hop with the INVITE's own top Via; and 100 (Trying).
+//! Messages a transaction makes by itself: the ACK of a final response other than 2xx and the
+//! CANCEL, which go hop by hop with the INVITE's own top Via; and 100 (Trying).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -31,8 +31,8 @@ pub fn cancel_of(invite: &Bytes, reason: Option<&str>) -> Option<Request> {
     Some(cancel)
 }
 
-/// 100 (Trying) to a request, ready for the wire: the headers of RFC 3261 §8.2.6 in the order of the
-/// request. Written at one go, since nearly every request has one made and few are sent.
+/// 100 (Trying) to a request, ready for the wire: the headers of RFC 3261 §8.2.6 in the order of
+/// the request. Written at one go, since nearly every request has one made and few are sent.
 pub(super) fn trying_of(request: &Request) -> Bytes {
     const START: &[u8] = b"SIP/2.0 100 Trying\r\n";
     const END: &[u8] = b"Content-Length: 0\r\n\r\n";

@@ -119,8 +119,8 @@ impl Keys {
         }
     }
 
-    /// Request-URI, tags, Call-ID, CSeq and top Via. The To tag is left out for an INVITE, since its
-    /// ACK has that of the response; the layer compares it with the response.
+    /// Request-URI, tags, Call-ID, CSeq and top Via. The To tag is left out for an INVITE, since
+    /// its ACK has that of the response; the layer compares it with the response.
     fn rfc2543(&self, request: &Request, top: &str, method: &Method) -> Result<Key, KeyError> {
         let mut hash = self.hasher(b'o');
         exact(&mut hash, &request.request_uri);

@@ -173,10 +173,10 @@ fn link_name(wire: &Wire, names: &Names) -> String {
     let name = |addr: &SocketAddr| names.get(addr).cloned().unwrap_or_else(|| addr.to_string());
     let mut ends = [name(&wire.local), name(&wire.remote)];
     ends.sort();
-    let core = |end: &String| matches!(end.as_bytes(), [b'p' | b'i' | b's', digit, ..] if digit.is_ascii_digit());
+    let letters = |end: &String| matches!(end.as_bytes(), [b'p' | b'i' | b's', digit, ..] if digit.is_ascii_digit());
     let point = match wire.protocol {
         Protocol::Diameter => "Cx",
-        Protocol::Sip if ends.iter().all(core) => "Mw",
+        Protocol::Sip if ends.iter().all(letters) => "Mw",
         Protocol::Sip => "Gm",
     };
     format!("{point} {}-{}", ends[0], ends[1])

@@ -249,7 +249,7 @@ pub(crate) fn reconfigure(bench: &mut Bench, change: impl FnOnce(&mut p_cscf::Co
     let node = bench.config.node_named("p1").expect("p1").clone();
     let seed = bench.stage.lab.seed_of("p1 otherwise");
     let unix_at_epoch = scenarios::run::UNIX_AT_EPOCH;
-    let start = Start { seed: seed.clone(), tracing: true, unix_at_epoch };
+    let start = Start { seed, tracing: true, unix_at_epoch };
     let mut config = p_cscf::lab::config(&bench.config, &node).expect("configuration");
     change(&mut config);
     let settings = bench.config.settings(&node, &start).expect("settings");

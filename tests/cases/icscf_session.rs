@@ -54,7 +54,7 @@ fn bench_with(change: impl FnOnce(&mut i_cscf::Config)) -> Bench {
     let node = bench.config.node_named("i1").expect("i1").clone();
     let seed = bench.stage.lab.seed_of("i1 otherwise");
     let unix_at_epoch = scenarios::run::UNIX_AT_EPOCH;
-    let start = Start { seed: seed.clone(), tracing: true, unix_at_epoch };
+    let start = Start { seed, tracing: true, unix_at_epoch };
     let mut config = i_cscf::lab::config(&bench.config, &node);
     change(&mut config);
     let settings = bench.config.settings(&node, &start).expect("settings");

@@ -57,7 +57,7 @@ fn preferred() {
         (sip.clone(), sip.clone()),
         (default.clone(), default.clone()),
         (format!("{sip}, <tel:+15550100001>"), format!("{sip} | <tel:+15550100001>")),
-        (format!("{sip}, {default}"), sip.clone()),
+        (format!("{sip}, {default}"), sip),
     ]) {
         let (mut bench, alice) = alice_and(&[]);
         let lines = format!("P-Preferred-Identity: {preferred}");

@@ -81,7 +81,7 @@ fn flows() {
 /// The times between what a node sent, in milliseconds.
 fn gaps(sent: &[Told]) -> Vec<u128> {
     let pairs = sent.iter().zip(sent.iter().skip(1));
-    pairs.map(|(a, b)| (b.at - a.at).as_millis().into()).collect()
+    pairs.map(|(a, b)| (b.at - a.at).as_millis()).collect()
 }
 
 fn silent_phone() {

@@ -62,7 +62,7 @@ impl Around {
     }
 
     /// A request of alice as p1 sends it.
-    pub(crate) fn from_alice(&self, method: &str, uri: &str, n: u32, lines: &str) -> String {
+    pub(crate) fn alices(&self, method: &str, uri: &str, n: u32, lines: &str) -> String {
         let lines = format!(
             "Route: {}\nP-Charging-Vector: icid-value=\"p1-{n}\";orig-ioi=\"Type 1visited\"\n{}{lines}",
             self.route,
@@ -77,7 +77,7 @@ impl Around {
 
     /// Sends it, and takes what reaches i1.
     pub(crate) fn alice_sends(&mut self, method: &str, uri: &str, n: u32, lines: &str) -> Request {
-        let text = self.from_alice(method, uri, n, lines);
+        let text = self.alices(method, uri, n, lines);
         self.p1.send(&mut self.bench, &text);
         self.i1.heard_one(&mut self.bench, method)
     }
@@ -101,7 +101,7 @@ fn reconfigure(bench: &mut Bench, change: impl FnOnce(&mut s_cscf::Config)) {
     let node = bench.config.node_named("s1").expect("s1").clone();
     let seed = bench.stage.lab.seed_of("s1 otherwise");
     let unix_at_epoch = scenarios::run::UNIX_AT_EPOCH;
-    let start = Start { seed: seed.clone(), tracing: true, unix_at_epoch };
+    let start = Start { seed, tracing: true, unix_at_epoch };
     let mut config = s_cscf::lab::config(&bench.config, &node);
     change(&mut config);
     let role = Scscf::new(config, &seed);
@@ -151,11 +151,10 @@ fn served_user() {
     // What P-Served-User says holds, whatever is asserted; and it goes no further.
     let sent = around.alice_sends("INVITE", &impu(2), 1, &lines(&impu(1), &barred));
     assert!(!sent.headers.contains(HeaderName::PServedUser));
-    let text = around.from_alice("INVITE", &impu(2), 2, &lines(&barred, &impu(1)));
+    let text = around.alices("INVITE", &impu(2), 2, &lines(&barred, &impu(1)));
     assert_eq!(around.refused(&text), 403);
     // Without it the asserted identity counts, and must be of this Service-Route.
-    let text =
-        around.from_alice("INVITE", &impu(1), 3, &format!("P-Asserted-Identity: <{}>", impu(2)));
+    let text = around.alices("INVITE", &impu(1), 3, &format!("P-Asserted-Identity: <{}>", impu(2)));
     assert_eq!(around.refused(&text), 403);
     let other = format!("P-Asserted-Identity: <sip:alice@{DOMAIN}>");
     around.alice_sends("INVITE", &impu(2), 4, &other);
@@ -165,7 +164,7 @@ fn barred() {
     let mut around = Around::new();
     let asserted = format!("P-Asserted-Identity: <sip:001010000000001@{DOMAIN}>");
     for (n, method) in (1..).zip(["INVITE", "MESSAGE"]) {
-        let text = around.from_alice(method, &impu(2), n, &asserted);
+        let text = around.alices(method, &impu(2), n, &asserted);
         assert_eq!(around.refused(&text), 403, "{method}");
     }
 }
@@ -201,7 +200,7 @@ fn service() {
     assert!(!sent.headers.contains(HeaderName::PAssertedService));
 
     let mut around = Around::with(|config| config.services = Some(vec!["urn:other".to_owned()]));
-    let text = around.from_alice("INVITE", &impu(2), 3, &lines);
+    let text = around.alices("INVITE", &impu(2), 3, &lines);
     assert_eq!(around.refused(&text), 403, "not subscribed");
 }
 
@@ -210,7 +209,7 @@ fn alias() {
     for (asserted, wanted) in [
         (sip.clone(), vec![sip.clone(), tel.clone()]),
         (tel.clone(), vec![tel.clone(), sip.clone()]),
-        (format!("{sip}, {tel}"), vec![sip.clone(), tel.clone()]),
+        (format!("{sip}, {tel}"), vec![sip, tel]),
     ] {
         let mut around = Around::new();
         let lines = format!("P-Asserted-Identity: {asserted}");
@@ -243,7 +242,7 @@ fn destinations() {
     around.bench.mark();
     let lines = "P-Charging-Function-Addresses: ccf=x\n\
                  P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=1";
-    let text = around.from_alice("INVITE", &format!("sip:eve@{foreign}"), 2, lines);
+    let text = around.alices("INVITE", &format!("sip:eve@{foreign}"), 2, lines);
     around.p1.send(&mut around.bench, &text);
     assert!(around.i1.heard(&mut around.bench, "INVITE").is_empty());
     let sent = sent_to(&around.bench, "s1", foreign, "INVITE").remove(0);

@@ -121,6 +121,9 @@ fn forking() {
         (486, 415, 415),
         (486, 484, 484),
         (503, 503, 500),
+        // Unknown ones count as their class.
+        (499, 500, 499),
+        (486, 607, 607),
     ]) {
         let (mut bench, p1, i1) = registered(&EQUAL);
         i1.send(&mut bench, &to_bob(&i1, "INVITE", n, ""));

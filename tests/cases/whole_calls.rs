@@ -20,7 +20,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("call::hold_and_resume_pass_unchanged", &["M-HOLD-010"], hold),
         case("message::a_message_takes_all_steps_without_a_dialog", &["N-MSG-010"], message),
         case("message::unknown_methods_are_for_the_callee", &["N-UNK-010"], unknown_method),
-        case("call::ringing_is_relayed_as_it_is", &["RC-180", "RC-183"], provisional),
+        case("call::ringing_is_relayed_as_it_is", &["RC-183"], provisional),
         case("call::success_is_end_to_end", &["RC-200"], success),
         case("call::a_number_nobody_has_gives_404", &["RC-404"], not_found),
         case("call::who_is_not_there_gives_480", &["RC-480"], not_there),

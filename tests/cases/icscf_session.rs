@@ -14,7 +14,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case(
             "icscf::what_a_stranger_says_is_not_believed",
-            &["I-SES-010", "I-SES-140", "G-TRUST-040"],
+            &["I-SES-010", "I-SES-140"],
             stranger,
         ),
         case(

@@ -16,7 +16,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("trust::an_asserted_identity_is_its_own", &["G-TRUST-010"], asserted),
         case("trust::privacy_hides_the_identity_at_the_edge", &["G-TRUST-020"], privacy),
-        case("trust::trust_is_by_peer", &["G-TRUST-040"], trust),
+        case("trust::trust_is_by_peer", &[], trust),
         case("trust::each_request_has_its_own_icid", &["G-ICID-010"], icids),
         case("trust::charging_stays_inside", &["G-ICID-030"], charging_stays),
     ]

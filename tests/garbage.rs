@@ -1,6 +1,16 @@
 //! Hostile bytes at every port of a running lab: no node dies, stops answering or grows, and its
 //! users go on registering. The bytes come from a seed, `CSCF_SEED` if it is set.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 mod running;
 
 use std::collections::BTreeMap;

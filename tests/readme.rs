@@ -1,5 +1,15 @@
 //! The ladder in the README is what the program prints.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 use std::path::Path;
 
 use cscf_core::config::Lab;

@@ -1,6 +1,15 @@
 //! `cscf up` in a network of its own and programs of others beside it, for the tests that need
 //! them. Nothing sleeps: each wait is for a line, an end or a bound.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -12,11 +12,7 @@ use super::{Case, case};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        case(
-            "icscf::what_a_stranger_says_is_not_believed",
-            &["I-SES-010", "I-SES-140"],
-            stranger,
-        ),
+        case("icscf::what_a_stranger_says_is_not_believed", &["I-SES-010", "I-SES-140"], stranger),
         case(
             "icscf::the_hss_is_asked_once_by_the_canonical_identity",
             &["I-SES-020", "I-SES-030"],

@@ -292,7 +292,8 @@ impl Role for Pcscf {
         if self.config.trusts(flow.remote) {
             return Side::Core;
         }
-        self.bindings.any_at(flow.remote).map_or(Side::Core, |ue| ue.side)
+        // Of an unknown UE nothing is known; see `await_registration`.
+        self.bindings.any_at(flow.remote).map_or(Side::Air, |ue| ue.side)
     }
 
     fn proxy_extensions(&self) -> &[&str] {

@@ -139,6 +139,7 @@ mod tests {
         }
         drop((sink, let_go));
         let lost = pipe.finish();
-        assert!((10..=12).contains(&lost), "{lost}");
+        // 2 MiB wait, and what the writer holds.
+        assert!((16..=18).contains(&lost), "{lost}");
     }
 }

@@ -173,10 +173,15 @@ fn link_name(wire: &Wire, names: &Names) -> String {
     let name = |addr: &SocketAddr| names.get(addr).cloned().unwrap_or_else(|| addr.to_string());
     let mut ends = [name(&wire.local), name(&wire.remote)];
     ends.sort();
-    let letters = |end: &String| matches!(end.as_bytes(), [b'p' | b'i' | b's', digit, ..] if digit.is_ascii_digit());
+    // Nodes of the core are named by a letter and a number: p1, i1, s1.
+    let is_core = |end: &String| {
+        let mut letters = end.chars();
+        letters.next().is_some_and(|letter| "pis".contains(letter))
+            && letters.next().is_some_and(|letter| letter.is_ascii_digit())
+    };
     let point = match wire.protocol {
         Protocol::Diameter => "Cx",
-        Protocol::Sip if ends.iter().all(letters) => "Mw",
+        Protocol::Sip if ends.iter().all(is_core) => "Mw",
         Protocol::Sip => "Gm",
     };
     format!("{point} {}-{}", ends[0], ends[1])

@@ -14,7 +14,7 @@ use cscf_core::trace::TraceEvent;
 
 use crate::builtin;
 use crate::report::{artefacts, ladder};
-use crate::script::{self, Failure, Scenario, read_scenario};
+use crate::script::{self, Failure, Scenario, StepKind, read_scenario};
 
 pub use live::LiveStage;
 pub use parties::{Instance, InstanceError};
@@ -117,6 +117,7 @@ fn load(name: &str, lab: &Lab) -> Result<Loaded, String> {
 }
 
 fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<u8, String> {
+    unknown_parties(loaded, lab)?;
     progress(&format!("{}: {}", loaded.name, loaded.scenario.title));
     let (instance, outcome) = if options.simulated {
         simulated::run(&loaded.scenario, lab, options.seed)?
@@ -133,8 +134,6 @@ fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<
         Some(out) => out.clone(),
         None => Path::new("cscf-out").join(&loaded.name),
     };
-    artefacts::write(&folder, &outcome.events, &instance.names(), &draw(false))
-        .map_err(|fault| fault.to_string())?;
     let verdict = verdict(loaded, &outcome, options);
     let mut stdout = std::io::stdout().lock();
     let written = stdout
@@ -143,12 +142,41 @@ fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<
         .and_then(|()| stdout.flush());
     // A reader that closed the pipe has seen what it wanted.
     let _ = written;
+    drop(stdout);
+    artefacts::write(&folder, &outcome.events, &instance.names(), &draw(false))
+        .map_err(|fault| fault.to_string())?;
     progress(&format!("artefacts: {}", folder.display()));
     Ok(match outcome.failure {
         None => EXIT_OK,
         Some(Failure::Expectation(_)) => EXIT_FAILED,
         Some(Failure::Broken(_)) => EXIT_COULD_NOT_RUN,
     })
+}
+
+/// Says of every step by somebody nobody knows where it stands and who was meant.
+fn unknown_parties(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
+    let parties = loaded.scenario.parties.iter();
+    let described = parties.filter(|party| party.subscriber.is_some());
+    let known: Vec<&str> = described
+        .map(|party| party.name.as_str())
+        .chain(lab.subscribers.iter().map(|subscriber| subscriber.name.as_str()))
+        .collect();
+    let mut problems = Problems::default();
+    for step in &loaded.scenario.steps {
+        let StepKind::Command { ue, .. } = &step.kind else { continue };
+        if known.contains(&ue.as_str()) {
+            continue;
+        }
+        let help = nearest(ue, known.iter().copied()).map_or_else(
+            || format!("known: {}; or describe it under `parties`", known.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        problems.push(step.at, format!("`{ue}` is no subscriber of the lab"), Some(help));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(said(&loaded.file, &loaded.source, &problems))
 }
 
 fn verdict(loaded: &Loaded, outcome: &Outcome, options: &Options) -> String {

@@ -75,16 +75,30 @@ pub fn run(scenario: &Scenario, stage: &mut dyn Stage) -> Result<(), Failure> {
 
 /// How far each node's events have been looked at: messages, decisions and states apart.
 #[derive(Default)]
-struct Cursors(BTreeMap<(String, u8), usize>);
+struct Cursors {
+    next: BTreeMap<(String, u8), usize>,
+    /// The last command, or the begin of the last wait: what was before it is past.
+    since: Instant,
+    /// How many events were there then.
+    past: usize,
+}
 
 impl Cursors {
+    /// What was until now is past.
+    fn start(&mut self, stage: &dyn Stage) {
+        (self.since, self.past) = (stage.now(), stage.events().len());
+    }
+
+    /// The cursor of an expectation, behind everything that is past.
     fn of(&mut self, expectation: &Expectation) -> &mut usize {
         let class = match expectation.what {
             Seen::Message { .. } => 0,
             Seen::Note { .. } => 1,
             Seen::State(_) => 2,
         };
-        self.0.entry((expectation.node.clone(), class)).or_default()
+        let next = self.next.entry((expectation.node.clone(), class)).or_default();
+        *next = (*next).max(self.past);
+        next
     }
 }
 
@@ -92,16 +106,27 @@ fn run_step(step: &Step, stage: &mut dyn Stage, cursors: &mut Cursors) -> Result
     let failed =
         |fault: String| Failure::Expectation(Problem { at: step.at, text: fault, help: None });
     match &step.kind {
-        StepKind::Command { ue, order } => stage.command(ue, order).map_err(failed),
+        StepKind::Command { ue, order } => {
+            cursors.start(stage);
+            stage.command(ue, order).map_err(failed)
+        }
         StepKind::Crash { node } => stage.crash(node).map_err(failed),
         StepKind::Restart { node } => stage.restart(node).map_err(failed),
         StepKind::Wait(time) => {
+            cursors.start(stage);
             let end = stage.now() + *time;
             while stage.advance(end).map_err(Failure::Broken)? {}
             Ok(())
         }
-        StepKind::Expect(expectation) => expect(step, expectation, stage, cursors.of(expectation)),
-        StepKind::Never(expectation) => never(step, expectation, stage, cursors.of(expectation)),
+        StepKind::Expect(expectation) => {
+            let since = cursors.since;
+            let cursor = cursors.of(expectation);
+            expect(step, expectation, stage, (cursor, since))
+        }
+        StepKind::Never(expectation) => {
+            let cursor = cursors.of(expectation);
+            never(step, expectation, stage, cursor)
+        }
     }
 }
 
@@ -109,14 +134,15 @@ fn expect(
     step: &Step,
     expectation: &Expectation,
     stage: &mut dyn Stage,
-    cursor: &mut usize,
+    (cursor, since): (&mut usize, Instant),
 ) -> Result<(), Failure> {
     let begin = *cursor;
     let deadline = stage.now() + expectation.within;
     loop {
         while let Some(event) = stage.events().get(*cursor) {
             *cursor += 1;
-            if is_seen(event, expectation, stage) {
+            // Events of other processes may arrive late.
+            if event.at >= since && is_seen(event, expectation, stage) {
                 let index = *cursor - 1;
                 return check_fields(expectation, index, stage);
             }
@@ -249,7 +275,7 @@ fn missing(step: &Step, expectation: &Expectation, stage: &dyn Stage, begin: usi
     match last {
         Some(event) => {
             help.push(format!("last seen there instead: {}", said(event)));
-            help.extend(chain(events, event));
+            help.extend(chain(events, event).into_iter().skip(1));
         }
         None => help.push(format!("nothing more was seen at {}", expectation.node)),
     }

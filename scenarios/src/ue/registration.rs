@@ -61,6 +61,8 @@ pub(super) struct Registration {
     longer: u8,
     /// The number of the REGISTER whose answer counts.
     serial: u32,
+    /// The user switched off while the first registration was under way: it ends when it stands.
+    off_when_on: bool,
 }
 
 impl Registration {
@@ -109,6 +111,13 @@ impl Ue {
     /// Ends the registration, and the calls first (TS 24.229 §5.1.1.6).
     pub(super) fn deregister(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
         self.hang_up_all(env, out);
+        // A retry that waits for its time is off, too.
+        out.push(Action::ClearTimer { timer: UeTimer::Register });
+        if self.registration.phase == Phase::Registering {
+            env.note(ts24229("5.1.1.6"), || "registering: ends it once it stands".to_owned());
+            self.registration.off_when_on = true;
+            return;
+        }
         if !self.registration.is_on() {
             env.note(ts24229("5.1.1.6"), || "not registered: nothing to deregister".to_owned());
             out.push(Action::State("deregistered".to_owned()));
@@ -116,7 +125,6 @@ impl Ue {
         }
         self.registration.phase = Phase::Ending;
         self.registration.wish = 0;
-        out.push(Action::ClearTimer { timer: UeTimer::Register });
         self.register_again(env, out);
     }
 
@@ -284,6 +292,9 @@ impl Ue {
         out.push(Action::SetTimer { timer: UeTimer::Register, at });
         if before == Phase::Registering {
             out.push(Action::State("registered".to_owned()));
+            if std::mem::take(&mut self.registration.off_when_on) {
+                return self.deregister(env, out);
+            }
             if self.config.reg_event {
                 self.subscribe(env, out);
             }
@@ -353,6 +364,9 @@ impl Ue {
             self.registration.phase = Phase::Off;
             self.registration.expires_at = None;
             out.push(Action::State(format!("registration failed {status}")));
+            if std::mem::take(&mut self.registration.off_when_on) {
+                return self.registration_gone("deregistered", out);
+            }
         }
         if let Some(wait) = wait {
             let at = env.now + wait;

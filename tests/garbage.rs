@@ -1,21 +1,11 @@
 //! Hostile bytes at every port of a running lab: no node dies, stops answering or grows, and its
 //! users go on registering. The bytes come from a seed, `CSCF_SEED` if it is set.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
 mod running;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,10 +13,17 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest as _, Md5};
-use running::{Running, WITHIN, cscf, hex, output, secret, text};
+use running::{Running, WITHIN, alice_by_sipp, cscf, hex, installed, output, secret, text};
 
 /// Bytes sent to each port.
 const BYTES: usize = 10_000_000;
+/// Bytes from a user who is let in; most of them cost the whole core work.
+const BYTES_OF_USER: usize = 1_000_000;
+/// Hosts in the network of a lab: who register all the time, who has registered and who has not.
+const ALICE: u8 = 101;
+const CAROL: u8 = 103;
+const DAVE: u8 = 104;
+const STRANGER: u8 = 201;
 /// What a node may hold more afterwards.
 const GROWTH_KB_MAX: u64 = 10_000;
 /// Datagrams between two questions whether a node still answers: fewer than its socket holds.
@@ -92,6 +89,9 @@ impl Corpus {
                 corpus.diameter.push(BASE64.decode(base64).expect("Base64"));
             }
         }
+        for message in corpus.sip.iter_mut().chain(&mut corpus.diameter) {
+            spare_alice(message);
+        }
         for folder in ["corpus/sip/rfc4475", "corpus/sip/rfc5118"] {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
             let mut files: Vec<_> =
@@ -102,6 +102,35 @@ impl Corpus {
         }
         assert!(corpus.sip.len() > 100 && corpus.diameter.len() > 20, "a small corpus");
         corpus
+    }
+
+    /// The requests that UEs sent, by a user with this Service-Route to one who is registered.
+    fn of_user(&self, at: SocketAddr, service_route: &str) -> Self {
+        let host = at.ip().to_string();
+        let network = &host[..host.rfind('.').expect("IPv4")];
+        let mut sip = Vec::new();
+        for message in self.sip.iter().map(|bytes| text(bytes)) {
+            let ues = [101, 102].map(|host| format!(".{host}:5060"));
+            let of_ue = ues.iter().any(|ue| message.contains(&format!("{ue};branch")));
+            if message.starts_with("SIP/2.0") || message.matches("Via:").count() != 1 || !of_ue {
+                continue;
+            }
+            let mut own = String::new();
+            for line in message.split_inclusive("\r\n") {
+                if line.starts_with("Route: <sip:orig") {
+                    own.push_str(&format!("Route: {service_route}\r\n"));
+                } else {
+                    let mut line = line.replace("+15550100002", "+15550100003");
+                    for ue in &ues {
+                        line = line.replace(&format!("{network}{ue}"), &at.to_string());
+                    }
+                    own.push_str(&line);
+                }
+            }
+            sip.push(own.into_bytes());
+        }
+        assert!(sip.len() > 10, "{} requests of UEs", sip.len());
+        Self { sip, diameter: Vec::new() }
     }
 
     /// What one connection says: perhaps something right first, so that garbage meets a peer that
@@ -133,6 +162,23 @@ impl Corpus {
         }
         message.truncate(60_000);
         message
+    }
+}
+
+/// Makes bob of alice, who registers all the time: whoever begins a registration in her name takes
+/// the place of her own that waits for an answer, and that is how it should be.
+fn spare_alice(message: &mut [u8]) {
+    const BOTH: [(&[u8], &[u8]); 3] = [
+        (b"001010000000001", b"001010000000002"),
+        (b"+15550100001", b"+15550100002"),
+        (b".101:5060", b".102:5060"),
+    ];
+    for (alice, bob) in BOTH {
+        for at in 0..message.len().saturating_sub(alice.len()) {
+            if message[at..].starts_with(alice) {
+                message[at..at + alice.len()].copy_from_slice(bob);
+            }
+        }
     }
 }
 
@@ -214,8 +260,9 @@ fn ports(lab: &Running) -> Vec<Port> {
     out
 }
 
-/// Asks a node whether it is there and waits for the answer; datagrams may be lost.
-fn still_answers(socket: &UdpSocket, to: SocketAddrV4, number: usize) {
+/// Asks a node whether it is there and waits for the answer; datagrams may be lost. Gives how often
+/// garbage was answered 480 meanwhile.
+fn still_answers(socket: &UdpSocket, to: SocketAddrV4, number: usize) -> usize {
     const TRIES: usize = 50;
     let from = socket.local_addr().expect("address");
     let branch = format!("z9hG4bK-ping-{number}-");
@@ -224,14 +271,15 @@ fn still_answers(socket: &UdpSocket, to: SocketAddrV4, number: usize) {
          Max-Forwards: 70\r\nFrom: <sip:{from}>;tag=1\r\nTo: <sip:{to}>\r\n\
          Call-ID: {number}@{from}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
     );
-    let mut buffer = [0; 65_536];
+    let (mut buffer, mut unavailable) = ([0; 65_536], 0);
     for _ in 0..TRIES {
         socket.send_to(request.as_bytes(), to).expect("sends");
         loop {
             match socket.recv_from(&mut buffer) {
-                Ok((count, _)) if text(&buffer[..count]).contains(&branch) => return,
-                // An answer to garbage.
-                Ok(_) => {}
+                Ok((count, _)) if text(&buffer[..count]).contains(&branch) => {
+                    return unavailable;
+                }
+                Ok(_) => unavailable += usize::from(buffer.starts_with(b"SIP/2.0 480 ")),
                 Err(fault) if fault.kind() == ErrorKind::WouldBlock => break,
                 Err(fault) => panic!("{to}: {fault}"),
             }
@@ -240,18 +288,51 @@ fn still_answers(socket: &UdpSocket, to: SocketAddrV4, number: usize) {
     panic!("{to} answers no more");
 }
 
-fn throw_datagrams(lab: &Running, corpus: &Corpus, port: Port, mut chance: Chance) {
-    let socket = UdpSocket::bind((lab.ip(201), 0)).expect("binds");
-    socket.set_read_timeout(Some(Duration::from_millis(500))).expect("timeout");
+/// Datagrams of garbage from this socket until enough bytes are sent; the node answers throughout.
+fn throw_datagrams(socket: &UdpSocket, corpus: &Corpus, to: SocketAddrV4, mut chance: Chance) {
     let mut sent = 0;
     for number in 0.. {
         for _ in 0..DATAGRAMS {
             let message = corpus.garbage(&mut chance, false);
-            socket.send_to(&message, port.address).expect("sends");
+            socket.send_to(&message, to).expect("sends");
             sent += message.len();
         }
-        still_answers(&socket, port.address, number);
+        still_answers(socket, to, number);
         if sent >= BYTES {
+            return;
+        }
+    }
+}
+
+/// The same from a user who is registered: what is still a request goes through the whole core.
+fn throw_as_user(lab: &Running, corpus: &Corpus, mut chance: Chance) {
+    let SocketAddr::V4(pcscf) = lab.pcscf() else { panic!("IPv4") };
+    let socket = socket(lab, DAVE);
+    let answer = register(lab, &socket, "dave", 1).expect("registers");
+    let route = answer.lines().find_map(|line| line.strip_prefix("Service-Route: "));
+    let corpus =
+        corpus.of_user(socket.local_addr().expect("address"), route.expect("a Service-Route"));
+    let (mut sent, mut count, mut unavailable) = (0, 0, 0);
+    for number in 0.. {
+        for _ in 0..DATAGRAMS {
+            count += 1;
+            // A request of its own each time, or it would pass for one that was sent again.
+            let message = text(chance.one(&corpus.sip))
+                .replace("z9hG4bK", &format!("z9hG4bK{count}-"))
+                .replace("Call-ID: ", &format!("Call-ID: {count}-"));
+            let mut message = message.into_bytes();
+            // One change at most: what is still understood goes far.
+            if chance.below(3) > 0 {
+                mutate(&mut message, &mut chance, &corpus.sip);
+            }
+            message.truncate(60_000);
+            socket.send_to(&message, pcscf).expect("sends");
+            sent += message.len();
+        }
+        unavailable += still_answers(&socket, pcscf, number);
+        if sent >= BYTES_OF_USER {
+            // Whom it calls is gone, and only at the end of the way that is found out.
+            assert!(unavailable > 0, "all of it was stopped at the door");
             return;
         }
     }
@@ -291,50 +372,76 @@ fn throw_at_connections(corpus: &Corpus, port: Port, mut chance: Chance) {
     }
 }
 
-/// One registration of carol with plain sockets: what the test itself knows of digest (RFC 7616).
-fn register(lab: &Running, number: usize) -> Result<(), String> {
-    let socket = UdpSocket::bind((lab.ip(105), 0)).map_err(|fault| fault.to_string())?;
-    socket.set_read_timeout(Some(Duration::from_millis(500))).expect("timeout");
-    let (domain, from) = (&lab.lab.domain, socket.local_addr().expect("address"));
-    let ask = |cseq: u32, authorization: &str| -> Result<String, String> {
-        let request = format!(
-            "REGISTER sip:{domain} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK-{number}-{cseq}\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:carol@{domain}>;tag=1\r\nTo: <sip:carol@{domain}>\r\n\
-             Call-ID: {number}@{from}\r\nCSeq: {cseq} REGISTER\r\nContact: <sip:carol@{from}>\r\n\
-             {authorization}Content-Length: 0\r\n\r\n"
-        );
-        let mut buffer = [0; 65_536];
-        for _ in 0..30 {
-            socket.send_to(request.as_bytes(), lab.pcscf()).map_err(|fault| fault.to_string())?;
-            while let Ok((count, _)) = socket.recv_from(&mut buffer) {
-                let answer = text(&buffer[..count]);
-                let ours = answer.contains(&format!("CSeq: {cseq} REGISTER"));
-                if ours && !answer.starts_with("SIP/2.0 1") {
-                    return Ok(answer);
-                }
-            }
-        }
-        Err(format!("no answer to REGISTER {cseq}"))
-    };
-    let challenge = ask(1, "")?;
-    let nonce = challenge
-        .split_once("nonce=\"")
-        .and_then(|(_, rest)| rest.split_once('"'))
-        .ok_or_else(|| challenge.clone())?
-        .0;
+/// A registration with plain sockets: what the test itself knows of digest (RFC 7616). Gives the
+/// 200.
+fn register(
+    lab: &Running,
+    socket: &UdpSocket,
+    name: &str,
+    number: usize,
+) -> Result<String, String> {
+    let challenge = ask_to_register(lab, socket, name, (number, 1), "")?;
+    let offered = challenge.lines().filter(|line| line.starts_with("WWW-Authenticate:"));
+    let nonce = offered
+        .filter(|line| line.contains("algorithm=MD5"))
+        .find_map(|line| Some(line.split_once("nonce=\"")?.1.split_once('"')?.0))
+        .ok_or_else(|| challenge.clone())?;
+    let (domain, subscriber) = (&lab.lab.domain, lab.subscriber(name));
+    let impi = &subscriber.impi;
     let md5 = |parts: &str| hex(&Md5::digest(parts));
-    let carol = lab.subscriber("carol");
-    let secret = md5(&format!("{}:{domain}:{}", carol.impi, secret(carol)));
+    let secret = md5(&format!("{impi}:{domain}:{}", secret(subscriber)));
     let request = md5(&format!("REGISTER:sip:{domain}"));
     let response = md5(&format!("{secret}:{nonce}:00000001:abc:auth:{request}"));
     let authorization = format!(
-        "Authorization: Digest username=\"{}\",realm=\"{domain}\",nonce=\"{nonce}\",\
+        "Authorization: Digest username=\"{impi}\",realm=\"{domain}\",nonce=\"{nonce}\",\
          uri=\"sip:{domain}\",qop=auth,nc=00000001,cnonce=\"abc\",algorithm=MD5,\
-         response=\"{response}\"\r\n",
-        carol.impi
+         response=\"{response}\"\r\n"
     );
-    let answer = ask(2, &authorization)?;
-    if answer.starts_with("SIP/2.0 200") { Ok(()) } else { Err(answer) }
+    let answer = ask_to_register(lab, socket, name, (number, 2), &authorization)?;
+    if answer.starts_with("SIP/2.0 200") { Ok(answer) } else { Err(answer) }
+}
+
+/// Sends a REGISTER, again where nothing is heard, and gives the final answer.
+fn ask_to_register(
+    lab: &Running,
+    socket: &UdpSocket,
+    name: &str,
+    (number, cseq): (usize, u32),
+    authorization: &str,
+) -> Result<String, String> {
+    const TRIES: usize = 30;
+    let (domain, from) = (&lab.lab.domain, socket.local_addr().expect("address"));
+    let request = format!(
+        "REGISTER sip:{domain} SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {from};branch=z9hG4bK-{name}-{number}-{cseq}\r\nMax-Forwards: 70\r\n\
+         From: <sip:{name}@{domain}>;tag=1\r\nTo: <sip:{name}@{domain}>\r\n\
+         Call-ID: {number}@{from}\r\nCSeq: {cseq} REGISTER\r\nContact: <sip:{name}@{from}>\r\n\
+         {authorization}Content-Length: 0\r\n\r\n"
+    );
+    let mut buffer = [0; 65_536];
+    for _ in 0..TRIES {
+        socket.send_to(request.as_bytes(), lab.pcscf()).map_err(|fault| fault.to_string())?;
+        while let Ok((count, _)) = socket.recv_from(&mut buffer) {
+            let answer = text(&buffer[..count]);
+            let ours = answer.contains(&format!("CSeq: {cseq} REGISTER"));
+            if ours && !answer.starts_with("SIP/2.0 1") {
+                return Ok(answer);
+            }
+        }
+    }
+    Err(format!("no answer to REGISTER {cseq} of {name}"))
+}
+
+/// A socket of a UE that hears an answer or asks again.
+fn socket(lab: &Running, host: u8) -> UdpSocket {
+    let socket = UdpSocket::bind((lab.ip(host), 0)).expect("binds");
+    socket.set_read_timeout(Some(Duration::from_millis(500))).expect("timeout");
+    socket
+}
+
+fn carol_registers(lab: &Running, number: usize) {
+    let registered = register(lab, &socket(lab, CAROL), "carol", number);
+    assert!(registered.is_ok(), "{registered:?}");
 }
 
 /// Resident memory of a process in kB.
@@ -342,6 +449,54 @@ fn resident_kb(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.trim_end_matches("kB").trim().parse().expect("a number")
+}
+
+/// Throws garbage at all ports while users register; gives how many registrations there were, with
+/// plain sockets and by SIPp.
+fn hostilities(lab: &Running, corpus: &Corpus, ports: &[Port], seed: u64) -> (usize, usize) {
+    let (over, registrations) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let by_sipp = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let throwing: Vec<_> = ports
+            .iter()
+            .zip(seed..)
+            .map(|(port, seed)| {
+                scope.spawn(move || {
+                    let chance = Chance(seed);
+                    match port.tcp {
+                        true => throw_at_connections(corpus, *port, chance),
+                        false => {
+                            throw_datagrams(&socket(lab, STRANGER), corpus, port.address, chance);
+                        }
+                    }
+                })
+            })
+            .collect();
+        let user = scope.spawn(move || throw_as_user(lab, corpus, Chance(seed.wrapping_neg())));
+        let registering = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let number = registrations.fetch_add(1, Ordering::Relaxed);
+                carol_registers(lab, 100 + number);
+            }
+        });
+        let with_usim = scope.spawn(|| {
+            while installed("sipp") && !over.load(Ordering::Relaxed) {
+                let registered = alice_by_sipp(lab, "alice_registers", ALICE, "u1");
+                assert_eq!(registered, Ok(()), "seed {seed}");
+                by_sipp.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let throwing = throwing.into_iter().chain([user]);
+        let ends: Vec<_> = throwing.map(std::thread::ScopedJoinHandle::join).collect();
+        over.store(true, Ordering::Relaxed);
+        registering.join().expect("carol registers");
+        with_usim.join().expect("alice registers");
+        for end in ends {
+            end.expect("garbage is thrown");
+        }
+    });
+
+    (registrations.into_inner(), by_sipp.into_inner())
 }
 
 #[test]
@@ -355,7 +510,7 @@ fn garbage_at_every_port_harms_no_node_and_no_user() {
         assert!(kinds.contains(kind), "{kind:?} is not in {kinds:?}");
     }
     for number in 0..20 {
-        assert_eq!(register(&lab, number), Ok(()));
+        carol_registers(&lab, number);
     }
     let nodes = lab.nodes();
     assert_eq!(nodes.len(), 4, "{nodes:?}");
@@ -363,38 +518,19 @@ fn garbage_at_every_port_harms_no_node_and_no_user() {
         nodes.iter().map(|node| (node.pid, resident_kb(node.pid))).collect();
     let seed = std::env::var("CSCF_SEED").map_or(SEED, |text| text.parse().expect("a seed"));
 
-    let (over, registrations) = (AtomicBool::new(false), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        let throwing: Vec<_> = ports
-            .iter()
-            .zip(seed..)
-            .map(|(port, seed)| {
-                let (lab, corpus) = (&lab, &corpus);
-                scope.spawn(move || {
-                    let chance = Chance(seed);
-                    match port.tcp {
-                        true => throw_at_connections(corpus, *port, chance),
-                        false => throw_datagrams(lab, corpus, *port, chance),
-                    }
-                })
-            })
-            .collect();
-        let registering = scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                let number = registrations.fetch_add(1, Ordering::Relaxed);
-                assert_eq!(register(&lab, 100 + number), Ok(()), "seed {seed}");
-            }
-        });
-        let ends: Vec<_> = throwing.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
-        over.store(true, Ordering::Relaxed);
-        registering.join().expect("all register");
-        for end in ends {
-            end.expect("garbage is thrown");
-        }
-    });
+    let (registrations, by_sipp) = hostilities(&lab, &corpus, &ports, seed);
 
-    let registrations = registrations.into_inner();
-    println!("seed {seed}: {registrations} registrations meanwhile");
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
+    println!("seed {seed}: {registrations} registrations meanwhile, and {by_sipp} by SIPp");
     for node in &nodes {
         let (was, is) = (before[&node.pid], resident_kb(node.pid));
         println!("{:<8} {was} kB before, {is} kB after", node.role);

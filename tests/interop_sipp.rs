@@ -1,19 +1,9 @@
 //! SIPp as the UE of others: it registers by IMS AKA and by digest, calls and is called, over UDP
 //! and TCP, with its own Milenage and its own reading of SIP. Skipped where SIPp is not installed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
 mod running;
 
-use running::{Running, Sipp, credentials, installed, secret};
+use running::{Running, Sipp, alice_by_sipp, by_sipp, credentials, installed, secret};
 
 /// Hosts of the two UEs in the network of a lab.
 const ALICE: u8 = 101;
@@ -24,16 +14,15 @@ fn calls(mode: &str) {
         return;
     }
     let lab = Running::start();
-    let (alice, carol) = (lab.subscriber("alice"), lab.subscriber("carol"));
+    let carol = lab.subscriber("carol");
     let carol = credentials(carol, &secret(carol));
     let callee = Sipp::start(&lab, "carol_answers", CAROL, mode, &[&carol]);
     let registered = lab.wait_for("carol registered from");
     assert!(registered.contains(&lab.ip(CAROL).to_string()), "{registered}");
-    let credentials = credentials(alice, &secret(alice));
 
-    let caller = Sipp::start(&lab, "alice_calls", ALICE, mode, &[&alice.impi, &credentials]);
+    let caller = alice_by_sipp(&lab, "alice_calls", ALICE, mode);
 
-    assert_eq!(caller.end(), Ok(()), "the caller");
+    assert_eq!(caller, Ok(()), "the caller");
     assert_eq!(callee.end(), Ok(()), "the callee");
     lab.wait_for("alice calls carol: answered");
     lab.wait_for("call of alice and carol ended");
@@ -77,12 +66,19 @@ fn a_phone_with_another_key_does_not_accept_the_network() {
     let alice = lab.subscriber("alice");
     let other = credentials(alice, &"77".repeat(16));
 
-    let phone = Sipp::start(&lab, "alice_registers", ALICE, "u1", &[&alice.impi, &other]);
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
 
-    let said = phone.end().expect_err("does not register");
+    let said = by_sipp(&lab, "alice_registers", (ALICE, "u1"), &[&alice.impi, &other])
+        .expect_err("does not register");
     assert!(said.contains("MAC"), "{said}");
-    let right = credentials(alice, &secret(alice));
-    let phone = Sipp::start(&lab, "alice_registers", ALICE, "u1", &[&alice.impi, &right]);
-    assert_eq!(phone.end(), Ok(()));
+    assert_eq!(alice_by_sipp(&lab, "alice_registers", ALICE, "u1"), Ok(()));
     lab.end();
 }

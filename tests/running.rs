@@ -1,17 +1,7 @@
 //! `cscf up` in a network of its own and programs of others beside it, for the tests that need
 //! them. Nothing sleeps: each wait is for a line, an end or a bound.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
 #![allow(dead_code, reason = "each test uses its part")]
-
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -20,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use cscf_core::auth::{AkaFunctions as _, AkaNonce, Milenage};
 use cscf_core::config::{Auth, Lab, NodeRole, SubscriberConfig};
 use tempfile::TempDir;
 
@@ -237,6 +228,9 @@ impl Drop for Running {
     }
 }
 
+/// How often SIPp may trip over its own feet.
+const TRIES: usize = 8;
+
 /// SIPp with one of the scenarios in `tests/sipp`, as one UE that makes one call.
 pub(crate) struct Sipp {
     program: Program,
@@ -255,10 +249,12 @@ impl Sipp {
     ) -> Self {
         let name = format!("{scenario}-{host}");
         let folder = lab.folder.path();
-        let (data, errors) =
-            (folder.join(format!("{name}.csv")), folder.join(format!("{name}.errors")));
+        let [data, errors, messages] =
+            ["csv", "errors", "messages"].map(|end| folder.join(format!("{name}.{end}")));
         std::fs::write(&data, format!("SEQUENTIAL\n{};\n", fields.join(";"))).expect("writes");
-        let _ = std::fs::remove_file(&errors);
+        for log in [&errors, &messages] {
+            let _ = std::fs::remove_file(log);
+        }
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("sipp/{scenario}.xml"));
         let mut command = Command::new("sipp");
         command
@@ -275,7 +271,7 @@ impl Sipp {
                 "-bind_local",
                 "-skip_rlimit",
                 "-default_behaviors",
-                "none",
+                "abortunexp",
             ])
             .args(["-recv_timeout", "15000", "-timeout", "20", "-timeout_error"])
             .args(["-auth_uri", &lab.lab.domain, "-key", "domain", &lab.lab.domain])
@@ -283,6 +279,8 @@ impl Sipp {
             .args(["-cid_str", "interop-call"])
             .args(["-trace_err", "-error_file"])
             .arg(&errors)
+            .args(["-trace_msg", "-message_file"])
+            .arg(&messages)
             .arg(lab.pcscf().to_string());
         Self { program: Program::start(&mut command), errors }
     }
@@ -300,6 +298,67 @@ impl Sipp {
         let errors = std::fs::read(&self.errors).unwrap_or_default();
         Err(format!("{}\n{}{}", output.status, text(&errors), text(&output.stderr)))
     }
+}
+
+/// Runs a scenario of alice with her USIM in SIPp.
+///
+/// SIPp 3.6 takes RES for text that ends at its first zero byte: about one challenge in thirty it
+/// answers wrongly and is rightly refused. Where RES has such a byte it may try again.
+///
+/// # Errors
+///
+/// What SIPp found unexpected.
+pub(crate) fn alice_by_sipp(
+    lab: &Running,
+    scenario: &str,
+    host: u8,
+    mode: &str,
+) -> Result<(), String> {
+    let alice = lab.subscriber("alice");
+    let credentials = credentials(alice, &secret(alice));
+    for _ in 1..TRIES {
+        let result = by_sipp(lab, scenario, (host, mode), &[&alice.impi, &credentials]);
+        let messages = lab.folder.path().join(format!("{scenario}-{host}.messages"));
+        match result {
+            Err(said) if said.contains("SIP/2.0 403") && cuts_res(alice, &messages) => {}
+            result => return result,
+        }
+    }
+    by_sipp(lab, scenario, (host, mode), &[&alice.impi, &credentials])
+}
+
+/// Runs a scenario in SIPp to its end.
+///
+/// SIPp 3.6 sometimes reads keywords behind the end of K, which has no end it would know; it gives
+/// up before it has answered anything, and may try again.
+///
+/// # Errors
+///
+/// What SIPp found unexpected.
+pub(crate) fn by_sipp(
+    lab: &Running,
+    scenario: &str,
+    (host, mode): (u8, &str),
+    fields: &[&str],
+) -> Result<(), String> {
+    for _ in 1..TRIES {
+        match Sipp::start(lab, scenario, host, mode, fields).end() {
+            Err(said) if said.contains("invalid [keyword] in scenario") => {}
+            result => return result,
+        }
+    }
+    Sipp::start(lab, scenario, host, mode, fields).end()
+}
+
+/// True if RES for the last challenge in a log of SIPp has a zero byte.
+fn cuts_res(subscriber: &SubscriberConfig, messages: &Path) -> bool {
+    let Auth::Aka { k, opc, .. } = &subscriber.auth else { return false };
+    let log = text(&std::fs::read(messages).unwrap_or_default());
+    let nonces = log.split("nonce=\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0));
+    let Some(nonce) = nonces.last().and_then(|nonce| AkaNonce::decode(nonce).ok()) else {
+        return false;
+    };
+    Milenage::new(*k, *opc).f2345(&nonce.rand).res.as_bytes().contains(&0)
 }
 
 /// SIPp's keyword for credentials of a subscriber with this secret: a password, or K as hexadecimal
@@ -326,6 +385,16 @@ pub(crate) fn secret(subscriber: &SubscriberConfig) -> String {
 /// OP of the built-in lab (TS 35.207, test set 1), and the AMF of IMS AKA: the separation bit.
 pub(crate) const OP: &str = "cdc202d5123e20f62b6d676ac72cb318";
 pub(crate) const AMF: &str = "8000";
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

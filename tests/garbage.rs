@@ -1,6 +1,16 @@
 //! Hostile bytes at every port of a running lab: no node dies, stops answering or grows, and its
 //! users go on registering. The bytes come from a seed, `CSCF_SEED` if it is set.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 mod running;
 
 use std::collections::BTreeMap;
@@ -519,16 +529,6 @@ fn garbage_at_every_port_harms_no_node_and_no_user() {
     let seed = std::env::var("CSCF_SEED").map_or(SEED, |text| text.parse().expect("a seed"));
 
     let (registrations, by_sipp) = hostilities(&lab, &corpus, &ports, seed);
-
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
 
     println!("seed {seed}: {registrations} registrations meanwhile, and {by_sipp} by SIPp");
     for node in &nodes {

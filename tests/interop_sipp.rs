@@ -1,6 +1,16 @@
 //! SIPp as the UE of others: it registers by IMS AKA and by digest, calls and is called, over UDP
 //! and TCP, with its own Milenage and its own reading of SIP. Skipped where SIPp is not installed.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 mod running;
 
 use running::{Running, Sipp, alice_by_sipp, by_sipp, credentials, installed, secret};
@@ -65,16 +75,6 @@ fn a_phone_with_another_key_does_not_accept_the_network() {
     let lab = Running::start();
     let alice = lab.subscriber("alice");
     let other = credentials(alice, &"77".repeat(16));
-
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
 
     let said = by_sipp(&lab, "alice_registers", (ALICE, "u1"), &[&alice.impi, &other])
         .expect_err("does not register");

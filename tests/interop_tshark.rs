@@ -2,6 +2,16 @@
 //! osmo-auc-gen computes IMS AKA, xmllint holds reg-event documents against the schema of RFC 3680.
 //! Each test is skipped where its program is not installed.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 mod running;
 
 use std::collections::BTreeSet;
@@ -212,16 +222,6 @@ fn reginfo_documents(trace: &Trace) -> Vec<Vec<u8>> {
         })
         .collect()
 }
-
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
 
 #[test]
 fn xmllint_finds_each_reg_event_document_valid() {

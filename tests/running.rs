@@ -1,7 +1,17 @@
 //! `cscf up` in a network of its own and programs of others beside it, for the tests that need
 //! them. Nothing sleeps: each wait is for a line, an end or a bound.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
 #![allow(dead_code, reason = "each test uses its part")]
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -385,16 +395,6 @@ pub(crate) fn secret(subscriber: &SubscriberConfig) -> String {
 /// OP of the built-in lab (TS 35.207, test set 1), and the AMF of IMS AKA: the separation bit.
 pub(crate) const OP: &str = "cdc202d5123e20f62b6d676ac72cb318";
 pub(crate) const AMF: &str = "8000";
-
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

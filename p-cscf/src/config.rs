@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use cscf_core::time::Duration;
+use cscf_core::transaction::timers::AIR_ACCESS_TYPES;
 
 /// The configuration of one P-CSCF.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,25 +135,6 @@ impl Config {
             .any(|known| known.ip() == peer.ip() && (known.port() == 0 || *known == peer))
     }
 }
-
-/// The accesses of TS 24.229 table 7.7.1, and NR, which came after it.
-pub const AIR_ACCESS_TYPES: &[&str] = &[
-    "3GPP-GERAN",
-    "3GPP-UTRAN-FDD",
-    "3GPP-UTRAN-TDD",
-    "3GPP-E-UTRAN-FDD",
-    "3GPP-E-UTRAN-TDD",
-    "3GPP-NR-FDD",
-    "3GPP-NR-TDD",
-    "3GPP2-1X",
-    "3GPP2-1X-HRPD",
-    "3GPP2-UMB",
-    "IEEE-802.11",
-    "IEEE-802.11a",
-    "IEEE-802.11b",
-    "IEEE-802.11g",
-    "IEEE-802.11n",
-];
 
 /// The host of `host:port`, IPv6 in its brackets.
 fn host_of(uri: &str) -> &str {

@@ -109,13 +109,6 @@ fn without_loc_src(value: &str) -> Option<String> {
     Some(out)
 }
 
-/// The access type of P-Access-Network-Info.
-#[must_use]
-pub(crate) fn access_type(headers: &Headers) -> Option<&str> {
-    let value = headers.first_value(HeaderName::PAccessNetworkInfo)?;
-    value.split(';').next().map(str::trim)
-}
-
 /// Whether the Route lists are the same entries in the same order (RFC 3261 §19.1.4).
 #[must_use]
 pub(crate) fn same_routes(headers: &Headers, stored: &[Box<str>]) -> bool {

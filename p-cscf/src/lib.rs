@@ -34,7 +34,7 @@ use cscf_core::sip::{HeaderName, Method, Request, reason_phrase};
 use cscf_core::time::Duration;
 use cscf_core::transport::{Flow, FlowEvent, Transport};
 
-pub use config::{AIR_ACCESS_TYPES, Charging, Config, Limits, RouteMismatch, Stranger};
+pub use config::{Charging, Config, Limits, RouteMismatch, Stranger};
 pub use tokens::{DialogId, SubscriptionId, UeId};
 
 use bindings::Bindings;

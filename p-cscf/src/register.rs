@@ -8,6 +8,7 @@ use cscf_core::dialog::field;
 use cscf_core::role::{Action, Actions, Answered, Cause, ContextId, Env, Incoming, NextHop, Side};
 use cscf_core::sip::{Contacts, HeaderName, Headers, Request, Response, Uri, quote, reason_phrase};
 use cscf_core::time::{Duration, Instant};
+use cscf_core::transaction::timers::is_air_access;
 use cscf_core::transport::{Flow, Transport};
 
 use crate::bindings::{Association, Registration, Ue};
@@ -138,10 +139,8 @@ impl Pcscf {
         }
         let first = contacts.first();
         let has = |name: &str| first.is_some_and(|contact| contact.params.has(name));
-        let access = edit::access_type(&request.headers);
-        let on_air = access.is_some_and(|access| {
-            self.config.air_access_types.iter().any(|known| known.eq_ignore_ascii_case(access))
-        });
+        let access = request.headers.first_value(HeaderName::PAccessNetworkInfo);
+        let on_air = access.is_some_and(|it| is_air_access(it, &self.config.air_access_types));
         Ok(Facts {
             association: Association {
                 source: incoming.flow.remote,

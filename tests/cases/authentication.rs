@@ -23,7 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("authentication::a_wrong_res_gets_403", &["S-AUT-010"], wrong_res),
         case("authentication::a_wrong_mac_gets_another_challenge", &["S-AUT-020"], wrong_mac),
-        case("authentication::auts_brings_the_hss_into_step", &["S-AUT-030"], resync),
+        case("authentication::auts_brings_the_hss_into_step", &[], resync),
         case("authentication::silence_ends_a_challenge", &["S-AUT-040"], silence),
         case("authentication::a_wrong_password_is_told_from_an_old_nonce", &["S-AUT-050"], digest),
         case("authentication::an_unprotected_response_is_challenged", &["S-AUT-060"], unprotected),

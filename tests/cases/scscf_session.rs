@@ -18,7 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("scscf::a_lost_registration_gives_504", &["S-ORI-050"], lost),
         case("scscf::a_preferred_service_is_asserted", &["S-ORI-100"], service),
         case("scscf::the_alias_of_the_caller_is_added", &["S-ORI-110"], alias),
-        case("scscf::numbers_are_translated_and_routed", &["S-ORI-120a", "S-ORI-120b"], numbers),
+        case("scscf::numbers_are_translated_and_routed", &["S-ORI-120a"], numbers),
         case(
             "scscf::home_goes_to_the_icscf_and_foreign_abroad",
             &["S-ORI-140a", "S-ORI-140b", "S-ORI-150"],

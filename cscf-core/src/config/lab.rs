@@ -328,7 +328,8 @@ fn registration(node: Option<&Node>, problems: &mut Problems) -> RegistrationLim
     limits
 }
 
-pub(super) fn named_entries<'a>(
+/// The entries of a mapping by name, each with its place; `what` names it in the mistake.
+pub fn named_entries<'a>(
     node: &'a Node,
     what: &str,
     problems: &mut Problems,
@@ -344,26 +345,31 @@ pub(super) fn named_entries<'a>(
     }
 }
 
+/// Reads one node; what is wrong goes to `problems`.
+pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<NodeConfig> {
+    let mut reader = Reader::new(node, "a node", problems);
+    let role = reader
+        .required("role", problems)
+        .and_then(|node| scalar(node, problems, |text| choice(text, &NodeRole::ALL)));
+    let listen = reader.required("listen", problems);
+    let listen = listen.and_then(|node| scalar(node, problems, socket_addr));
+    let advertise = reader.optional("advertise").and_then(|node| scalar(node, problems, host_port));
+    let capabilities =
+        reader.optional("capabilities").map(|node| numbers(node, problems)).unwrap_or_default();
+    reader.finish(problems);
+    let (role, listen) = (role?, listen?);
+    let advertise = advertise.unwrap_or_else(|| (listen.ip().to_string(), listen.port()));
+    Some(NodeConfig { name: name.to_owned(), role, listen, advertise, capabilities })
+}
+
 fn nodes(node: &Node, problems: &mut Problems) -> Vec<NodeConfig> {
     let mut out: Vec<NodeConfig> = Vec::new();
     for (name, at, node) in named_entries(node, "nodes", problems) {
-        let mut reader = Reader::new(node, "a node", problems);
-        let role = reader
-            .required("role", problems)
-            .and_then(|node| scalar(node, problems, |text| choice(text, &NodeRole::ALL)));
-        let listen = reader.required("listen", problems);
-        let listen = listen.and_then(|node| scalar(node, problems, socket_addr));
-        let advertise =
-            reader.optional("advertise").and_then(|node| scalar(node, problems, host_port));
-        let capabilities =
-            reader.optional("capabilities").map(|node| numbers(node, problems)).unwrap_or_default();
-        reader.finish(problems);
-        let (Some(role), Some(listen)) = (role, listen) else { continue };
-        if let Some(other) = out.iter().find(|other| other.listen == listen) {
-            problems.push(at, format!("{listen} is taken by `{}`", other.name), None);
+        let Some(config) = read_node(name, node, problems) else { continue };
+        if let Some(other) = out.iter().find(|other| other.listen == config.listen) {
+            problems.push(at, format!("{} is taken by `{}`", config.listen, other.name), None);
         }
-        let advertise = advertise.unwrap_or_else(|| (listen.ip().to_string(), listen.port()));
-        out.push(NodeConfig { name: name.to_owned(), role, listen, advertise, capabilities });
+        out.push(config);
     }
     for (name, role) in NodeRole::ALL {
         if !out.iter().any(|node| node.role == role) {

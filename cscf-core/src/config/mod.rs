@@ -10,7 +10,8 @@ mod tree;
 mod write;
 
 pub use lab::{
-    Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, read_lab,
+    Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, named_entries,
+    read_lab, read_node,
 };
 pub use nodes::Start;
 pub use problem::{Problem, Problems, nearest, render};

@@ -160,6 +160,7 @@ fn unknown_parties(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
     let known: Vec<&str> = described
         .map(|party| party.name.as_str())
         .chain(lab.subscribers.iter().map(|subscriber| subscriber.name.as_str()))
+        .chain(loaded.scenario.lab.subscribers.iter().map(|its| its.name.as_str()))
         .collect();
     let mut problems = Problems::default();
     for step in &loaded.scenario.steps {

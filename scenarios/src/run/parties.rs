@@ -44,8 +44,9 @@ impl Instance {
     ///
     /// [`InstanceError`] when a party is unknown or there are too many.
     pub fn new(base: &Lab, scenario: &Scenario, x: u8, y: u8) -> Result<Self, InstanceError> {
-        let mut lab = readdressed(base, x, y);
+        let mut lab = base.clone();
         apply(&scenario.lab, &mut lab);
+        readdress(&mut lab, x, y);
         let names = scenario.ues();
         if names.len() > UES_MAX {
             return Err(InstanceError::TooMany);
@@ -122,30 +123,46 @@ const fn ip(x: u8, y: u8, host: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, x, y, host))
 }
 
-/// The lab with one address a node and the ports it has, the control interface off.
-fn readdressed(base: &Lab, x: u8, y: u8) -> Lab {
-    let mut lab = base.clone();
+/// Gives the lab one address a node with the ports it has, the control interface off.
+fn readdress(lab: &mut Lab, x: u8, y: u8) {
     lab.control = None;
     for (node, host) in lab.nodes.iter_mut().zip(11..) {
         node.listen.set_ip(ip(x, y, host));
         node.advertise = (node.listen.ip().to_string(), node.listen.port());
     }
-    lab
 }
 
 fn apply(changes: &LabChanges, lab: &mut Lab) {
-    let LabChanges { aka_without_sec_agree, reg_event_subscription, expires_min, expires_max } =
-        *changes;
-    if let Some(allow) = aka_without_sec_agree {
+    let LabChanges {
+        aka_without_sec_agree,
+        reg_event_subscription,
+        expires_min,
+        expires_max,
+        nodes,
+        subscribers,
+    } = changes;
+    for node in nodes {
+        match lab.nodes.iter_mut().find(|its| its.name == node.name) {
+            Some(same) => *same = node.clone(),
+            None => lab.nodes.push(node.clone()),
+        }
+    }
+    for subscriber in subscribers {
+        match lab.subscribers.iter_mut().find(|its| its.name == subscriber.name) {
+            Some(same) => *same = subscriber.clone(),
+            None => lab.subscribers.push(subscriber.clone()),
+        }
+    }
+    if let Some(allow) = *aka_without_sec_agree {
         lab.aka_without_sec_agree = allow;
     }
-    if let Some(on) = reg_event_subscription {
+    if let Some(on) = *reg_event_subscription {
         lab.reg_event_subscription = on;
     }
-    if let Some(time) = expires_min {
+    if let Some(time) = *expires_min {
         lab.registration.expires_min = time;
     }
-    if let Some(time) = expires_max {
+    if let Some(time) = *expires_max {
         lab.registration.expires_max = time;
     }
 }

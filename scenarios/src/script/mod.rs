@@ -10,7 +10,7 @@ pub use matcher::Matcher;
 pub use parse::read_scenario;
 pub use runner::{Failure, Stage, run};
 
-use cscf_core::config::{Position, SubscriberConfig};
+use cscf_core::config::{NodeConfig, Position, SubscriberConfig};
 use cscf_core::time::Duration;
 
 use crate::lab::NetworkOptions;
@@ -41,6 +41,11 @@ pub struct LabChanges {
     pub expires_min: Option<Duration>,
     /// Longest registration interval.
     pub expires_max: Option<Duration>,
+    /// Further nodes, or others in the place of those of the same name. They get addresses of the
+    /// instance, and keep their ports.
+    pub nodes: Vec<NodeConfig>,
+    /// Further subscribers, or others in the place of those of the same name.
+    pub subscribers: Vec<SubscriberConfig>,
 }
 
 /// A UE in a scenario.

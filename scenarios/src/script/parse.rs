@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use cscf_core::config::{
-    Node, Problems, Reader, Value, duration, nearest, read_subscriber, read_tree,
+    Node, Problems, Reader, Value, duration, named_entries, nearest, read_node, read_subscriber,
+    read_tree,
 };
 
 use super::sentence;
@@ -28,7 +29,7 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     let network = reader.optional("network");
     let network = network.map(|node| network_of(node, &mut problems)).unwrap_or_default();
     let lab = reader.optional("lab");
-    let lab = lab.map(|node| lab_of(node, &mut problems)).unwrap_or_default();
+    let lab = lab.map(|node| lab_of(node, domain, &mut problems)).unwrap_or_default();
     let steps = reader.required("steps", &mut problems);
     let steps = steps.map(|node| steps_of(node, &mut problems)).unwrap_or_default();
     reader.finish(&mut problems);
@@ -100,8 +101,18 @@ fn on_off(text: &str) -> Result<bool, String> {
     }
 }
 
-fn lab_of(node: &Node, problems: &mut Problems) -> LabChanges {
+fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
     let mut reader = Reader::new(node, "lab", problems);
+    let (nodes, subscribers) = (reader.optional("nodes"), reader.optional("subscribers"));
+    let nodes = nodes.map(|node| named_entries(node, "nodes", problems)).unwrap_or_default();
+    let nodes = nodes.iter().filter_map(|(name, _, node)| read_node(name, node, problems));
+    let nodes = nodes.collect();
+    let subscribers =
+        subscribers.map(|node| named_entries(node, "subscribers", problems)).unwrap_or_default();
+    let subscribers = subscribers
+        .iter()
+        .filter_map(|(name, _, node)| read_subscriber(name, node, domain, problems));
+    let subscribers = subscribers.collect();
     let some_switch = |text: &str| on_off(text).map(Some);
     let some_time = |text: &str| duration(text).map(Some);
     let changes = LabChanges {
@@ -109,6 +120,8 @@ fn lab_of(node: &Node, problems: &mut Problems) -> LabChanges {
         reg_event_subscription: reader.or("reg_event_subscription", None, problems, some_switch),
         expires_min: reader.or("expires_min", None, problems, some_time),
         expires_max: reader.or("expires_max", None, problems, some_time),
+        nodes,
+        subscribers,
     };
     reader.finish(problems);
     changes

@@ -10,7 +10,7 @@ use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId};
 use crate::ids::Ids;
 use crate::sip::{Request, Response};
 use crate::time::{Duration, Instant, UnixTime};
-use crate::trace::Note;
+use crate::trace::{Diagnosis, Note};
 use crate::transport::{Flow, FlowEvent};
 
 /// A server transaction and all branches forwarded from it (RFC 3261 §16.2: the response context).
@@ -259,13 +259,19 @@ impl Env<'_> {
     /// when somebody reads the trace.
     pub fn note(&mut self, clause: Clause, text: impl FnOnce() -> String) {
         if self.tracing {
-            self.notes.push(Note { clause, text: text(), refusal: false });
+            self.notes.push(Note::new(clause, text(), false));
         }
     }
 
     /// Notes a refusal: always kept, so that "why?" has an answer after the fact.
     pub fn refuse(&mut self, clause: Clause, text: impl FnOnce() -> String) {
-        self.notes.push(Note { clause, text: text(), refusal: true });
+        self.notes.push(Note::new(clause, text(), true));
+    }
+
+    /// Notes a refusal with its cause: which check, both values, what to change. Like
+    /// [`Env::refuse`] it is always kept.
+    pub fn diagnose(&mut self, clause: Clause, text: String, diagnosis: Diagnosis) {
+        self.notes.push(Note::diagnosed(clause, text, diagnosis));
     }
 
     /// A number for a question.

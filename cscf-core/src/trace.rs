@@ -81,4 +81,98 @@ pub struct Note {
     pub text: String,
     /// The decision refused something (a 3xx–6xx of our own, a packet dropped).
     pub refusal: bool,
+    /// What whoever was refused has to know to change it.
+    pub diagnosis: Option<Box<Diagnosis>>,
+}
+
+impl Note {
+    /// A note without diagnosis.
+    #[must_use]
+    pub const fn new(clause: Clause, text: String, refusal: bool) -> Self {
+        Self { clause, text, refusal, diagnosis: None }
+    }
+
+    /// A refusal whose cause is known.
+    #[must_use]
+    pub fn diagnosed(clause: Clause, text: String, diagnosis: Diagnosis) -> Self {
+        Self { clause, text, refusal: true, diagnosis: Some(Box::new(diagnosis)) }
+    }
+}
+
+/// The cause of a refusal, taken from the very values that decided it: which check, what each side
+/// has, and what to change. The clause is the note's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Whom it concerns: an identity as the message has it (IMPI or IMPU), or an address.
+    pub about: String,
+    /// What was compared, e.g. `Security-Verify against the Security-Server that was sent`.
+    pub check: String,
+    /// The value this node has or expects; empty where there is none.
+    pub ours: String,
+    /// The value that came.
+    pub theirs: String,
+    /// What to change, and where.
+    pub change: String,
+}
+
+impl Diagnosis {
+    /// A diagnosis of `about` by this check, values and advice still to be added.
+    pub fn new(about: impl Into<String>, check: impl Into<String>) -> Self {
+        Self { about: about.into(), check: check.into(), ..Self::default() }
+    }
+
+    /// The value this node has or expects.
+    #[must_use]
+    pub fn ours(mut self, value: impl Into<String>) -> Self {
+        self.ours = value.into();
+        self
+    }
+
+    /// The value that came.
+    #[must_use]
+    pub fn theirs(mut self, value: impl Into<String>) -> Self {
+        self.theirs = value.into();
+        self
+    }
+
+    /// What to change, and where.
+    #[must_use]
+    pub fn change(mut self, advice: impl Into<String>) -> Self {
+        self.change = advice.into();
+        self
+    }
+}
+
+impl std::fmt::Display for Diagnosis {
+    /// `check: theirs …, ours …; change`, what is empty left out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { check, ours, theirs, change, .. } = self;
+        f.write_str(check)?;
+        match (theirs.is_empty(), ours.is_empty()) {
+            (false, false) => write!(f, ": came {theirs}, here {ours}")?,
+            (false, true) => write!(f, ": came {theirs}")?,
+            (true, false) => write!(f, ": here {ours}")?,
+            (true, true) => {}
+        }
+        if !change.is_empty() {
+            write!(f, "; {change}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diagnosis_reads_as_a_sentence_without_what_is_empty() {
+        let full = Diagnosis::new("alice", "the realm").theirs("a").ours("b").change("write b");
+        assert_eq!(full.to_string(), "the realm: came a, here b; write b");
+        assert_eq!(
+            Diagnosis::new("alice", "no HSS").ours("127.0.0.1").to_string(),
+            "no HSS: here 127.0.0.1"
+        );
+        assert_eq!(Diagnosis::new("alice", "no HSS").to_string(), "no HSS");
+    }
 }

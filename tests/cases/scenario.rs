@@ -54,7 +54,7 @@ fn markers_stand_where_they_can_prove(
             };
             let peer = match &seen.what {
                 Seen::Message { peer, .. } => peer.as_deref(),
-                Seen::Note { .. } | Seen::State(_) => None,
+                Seen::Diagnosis | Seen::Note { .. } | Seen::State(_) => None,
             };
             let nodes = [Some(seen.node.as_str()), peer];
             let first = match entry.role.as_str() {

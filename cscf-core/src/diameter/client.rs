@@ -490,7 +490,7 @@ impl DiameterClient {
 
     fn note(&mut self, refusal: bool, text: String) {
         let clause = if refusal { rfc6733("5") } else { own("diameter") };
-        let note = Note { clause, text, refusal };
+        let note = Note::new(clause, text, refusal);
         self.outputs.push_back(ClientOutput::Trace(TraceKind::Note(note)));
     }
 }

@@ -508,6 +508,6 @@ impl Link {
     }
 
     fn note(&mut self, clause: Clause, refusal: bool, text: String) {
-        self.events.push_back(Event::Note(Note { clause, text, refusal }));
+        self.events.push_back(Event::Note(Note::new(clause, text, refusal)));
     }
 }

@@ -393,7 +393,7 @@ impl DiameterServer {
 
     fn note(&mut self, refusal: bool, text: String) {
         let clause = if refusal { ts29228("6") } else { rfc6733("5") };
-        let note = Note { clause, text, refusal };
+        let note = Note::new(clause, text, refusal);
         self.outputs.push_back(ServerOutput::Trace(TraceKind::Note(note)));
     }
 }

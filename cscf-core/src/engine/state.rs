@@ -159,12 +159,12 @@ impl Core {
 
     pub(super) fn note(&mut self, now: Instant, clause: Clause, text: impl FnOnce() -> String) {
         if self.outlet.tracing {
-            self.outlet.note(now, Note { clause, text: text(), refusal: false });
+            self.outlet.note(now, Note::new(clause, text(), false));
         }
     }
 
     pub(super) fn refuse(&mut self, now: Instant, clause: Clause, text: impl FnOnce() -> String) {
-        self.outlet.note(now, Note { clause, text: text(), refusal: true });
+        self.outlet.note(now, Note::new(clause, text(), true));
     }
 
     pub(super) fn next_message(&mut self) -> Option<(Flow, Message)> {

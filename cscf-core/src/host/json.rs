@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clause::Clause;
 use crate::time::Instant;
-use crate::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
+use crate::trace::{Diagnosis, Note, Protocol, TraceEvent, TraceKind, Wire};
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,6 +43,40 @@ struct Line<'a> {
     /// The words of a note, a state, a fault, or of why something was dropped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     what: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    diagnosis: Option<Cause<'a>>,
+}
+
+/// The diagnosis of a note.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Cause<'a> {
+    about: Cow<'a, str>,
+    check: Cow<'a, str>,
+    ours: Cow<'a, str>,
+    theirs: Cow<'a, str>,
+    change: Cow<'a, str>,
+}
+
+impl<'a> From<&'a Diagnosis> for Cause<'a> {
+    fn from(diagnosis: &'a Diagnosis) -> Self {
+        let Diagnosis { about, check, ours, theirs, change } = diagnosis;
+        Self {
+            about: Cow::Borrowed(about),
+            check: Cow::Borrowed(check),
+            ours: Cow::Borrowed(ours),
+            theirs: Cow::Borrowed(theirs),
+            change: Cow::Borrowed(change),
+        }
+    }
+}
+
+impl From<&Cause<'_>> for Diagnosis {
+    fn from(cause: &Cause<'_>) -> Self {
+        Self::new(&*cause.about, &*cause.check)
+            .ours(&*cause.ours)
+            .theirs(&*cause.theirs)
+            .change(&*cause.change)
+    }
 }
 
 /// One event as one line of JSON, without the line end.
@@ -62,6 +96,7 @@ pub fn to_json(event: &TraceEvent) -> String {
         section: None,
         refusal: None,
         what: None,
+        diagnosis: None,
     };
     line.kind = Cow::Borrowed(match &event.kind {
         TraceKind::Dropped { remote, reason } => {
@@ -79,6 +114,7 @@ pub fn to_json(event: &TraceEvent) -> String {
             line.section = Some(Cow::Borrowed(note.clause.section));
             line.refusal = note.refusal.then_some(true);
             line.what = Some(Cow::Borrowed(&note.text));
+            line.diagnosis = note.diagnosis.as_deref().map(Cause::from);
             "note"
         }
         TraceKind::Received(wire) => {
@@ -126,6 +162,7 @@ pub fn from_json(text: &str) -> Option<TraceEvent> {
             },
             text: what(),
             refusal: line.refusal.unwrap_or_default(),
+            diagnosis: line.diagnosis.as_ref().map(|cause| Box::new(Diagnosis::from(cause))),
         }),
         "received" => TraceKind::Received(wire(&line)?),
         "sent" => TraceKind::Sent(wire(&line)?),
@@ -190,12 +227,15 @@ mod tests {
             remote: addr,
             bytes: Bytes::from_static(bytes),
         };
-        let note = Note { clause: ts24229("5.2.2"), text: "no".into(), refusal: true };
+        let note = Note::new(ts24229("5.2.2"), "no".into(), true);
+        let diagnosis = Diagnosis::new("alice", "realm").ours("a").theirs("b").change("write a");
+        let diagnosed = Note::diagnosed(ts24229("5.2.2"), "no".into(), diagnosis);
         let kinds = [
             TraceKind::Received(wire(Protocol::Sip, b"OPTIONS sip:a SIP/2.0\r\n\r\n")),
             TraceKind::Sent(wire(Protocol::Diameter, &[1, 0, 0, 255])),
             TraceKind::Sent(wire(Protocol::Sip, &[0xff, 0xfe])),
             TraceKind::Note(note),
+            TraceKind::Note(diagnosed),
             TraceKind::Dropped { remote: addr, reason: "not SIP".into() },
             TraceKind::State("registered".into()),
             TraceKind::Fault { action: "lost".into(), wire: wire(Protocol::Sip, b"x") },

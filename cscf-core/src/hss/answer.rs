@@ -8,7 +8,7 @@ use crate::cx::{
 use crate::hss::store::{Found, RegistrationState, Store, Subscription};
 use crate::ids::Ids;
 use crate::time::UnixTime;
-use crate::trace::Note;
+use crate::trace::{Diagnosis, Note};
 
 /// Time, chance and the way to say why.
 pub struct HssEnv<'a> {
@@ -23,12 +23,17 @@ pub struct HssEnv<'a> {
 impl HssEnv<'_> {
     /// Notes a decision.
     pub(super) fn note(&mut self, clause: Clause, text: String) {
-        self.notes.push(Note { clause, text, refusal: false });
+        self.notes.push(Note::new(clause, text, false));
     }
 
     /// Notes a refusal.
     pub(super) fn refuse(&mut self, clause: Clause, text: String) {
-        self.notes.push(Note { clause, text, refusal: true });
+        self.notes.push(Note::new(clause, text, true));
+    }
+
+    /// Notes a refusal with its cause.
+    pub(super) fn diagnose(&mut self, clause: Clause, text: String, diagnosis: Diagnosis) {
+        self.notes.push(Note::diagnosed(clause, text, diagnosis));
     }
 }
 
@@ -75,7 +80,8 @@ impl Store {
         let found = match self.check_uar(uar) {
             Ok(found) => found,
             Err((result, text)) => {
-                env.refuse(clause, format!("{text}: {result}"));
+                let cause = self.identity_cause(&uar.impi, &uar.impu, &text);
+                env.diagnose(clause, format!("{text}: {result}"), cause);
                 return bare(result);
             }
         };

@@ -16,7 +16,8 @@ impl Store {
         let found = match self.find_both(&mar.impi, &mar.impu) {
             Ok(found) => found,
             Err((result, text)) => {
-                env.refuse(clause, format!("{text}: {result}"));
+                let cause = self.identity_cause(&mar.impi, &mar.impu, &text);
+                env.diagnose(clause, format!("{text}: {result}"), cause);
                 return Maa { result, items: Vec::new() };
             }
         };

@@ -7,6 +7,7 @@
 mod answer;
 mod assignment;
 mod authentication;
+mod cause;
 mod node;
 mod profile;
 mod store;

@@ -342,7 +342,7 @@ impl HssNode {
     }
 
     fn note(&mut self, now: Instant, refusal: bool, clause: Clause, text: String) {
-        self.trace(now, TraceKind::Note(Note { clause, text, refusal }));
+        self.trace(now, TraceKind::Note(Note::new(clause, text, refusal)));
     }
 
     fn trace(&mut self, now: Instant, kind: TraceKind) {

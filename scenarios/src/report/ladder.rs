@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use cscf_core::time::Instant;
 use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 
+use super::diagnosis;
 use super::pcapng::Names;
 use super::summary::label;
 
@@ -63,6 +64,7 @@ impl<'a> Ladder<'a> {
     fn event(&mut self, event: &TraceEvent) {
         match &event.kind {
             TraceKind::Note(note) => {
+                self.diagnosis(event, note);
                 self.notes.entry(event.node.to_string()).or_default().push(note.clone());
             }
             TraceKind::Sent(wire) if !is_watchdog(wire) => self.sent(event, wire),
@@ -95,6 +97,15 @@ impl<'a> Ladder<'a> {
         let time = self.time(event.at);
         let line = format!("{time} {arrow}{}", self.dim(&clauses));
         let _ = writeln!(self.out, "{}", line.trim_end());
+    }
+
+    /// Why somebody was refused, whether or not reasons are asked for.
+    fn diagnosis(&mut self, event: &TraceEvent, note: &Note) {
+        for (index, line) in diagnosis::lines(&event.node, note).into_iter().enumerate() {
+            let time = if index == 0 { self.time(event.at) } else { format!("{:9}", "") };
+            let sign = if index == 0 { '!' } else { ' ' };
+            let _ = writeln!(self.out, "{time} {}  {sign} {line}", self.lifelines(None));
+        }
     }
 
     /// A message of a node to itself, e.g. an S-CSCF that serves both ends: no arrow, its words.

@@ -200,6 +200,8 @@ pub enum Seen {
         /// The other end.
         peer: Option<String>,
     },
+    /// A refusal whose cause is told.
+    Diagnosis,
     /// A decision by this clause.
     Note {
         /// `TS 24.229 §5.4.1.2.2`.

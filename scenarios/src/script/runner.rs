@@ -10,6 +10,7 @@ use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 
 use super::{Expectation, FieldExpectation, Order, Scenario, Seen, Step, StepKind};
+use crate::report::diagnosis;
 use crate::report::summary::diameter_label;
 
 /// Where a scenario runs.
@@ -95,6 +96,7 @@ impl Cursors {
             Seen::Message { .. } => 0,
             Seen::Note { .. } => 1,
             Seen::State(_) => 2,
+            Seen::Diagnosis => 3,
         };
         let next = self.next.entry((expectation.node.clone(), class)).or_default();
         *next = (*next).max(self.past);
@@ -186,6 +188,7 @@ fn is_seen(event: &TraceEvent, expectation: &Expectation, stage: &dyn Stage) -> 
                 .is_none_or(|peer| stage.name_of(&wire.remote).is_some_and(|name| name == peer));
             peer_fits && is_message(wire, label, answers.as_deref())
         }
+        (TraceKind::Note(note), Seen::Diagnosis) => note.diagnosis.is_some(),
         (TraceKind::Note(note), Seen::Note { clause }) => note.clause.to_string() == *clause,
         (TraceKind::State(state), Seen::State(words)) => {
             state == words
@@ -215,6 +218,7 @@ fn values(event: &TraceEvent, name: &str) -> Vec<String> {
     let (TraceKind::Received(wire) | TraceKind::Sent(wire)) = &event.kind else {
         return match &event.kind {
             TraceKind::Note(note) if name == "text" => vec![note.text.clone()],
+            TraceKind::Note(note) => diagnosis::field(note, name).into_iter().collect(),
             _ => Vec::new(),
         };
     };
@@ -308,7 +312,12 @@ fn said(event: &TraceEvent) -> String {
 }
 
 fn decision(event: &TraceEvent, note: &Note) -> String {
-    format!("{} {} decides: {} [{}]", event.at, event.node, note.text, note.clause)
+    let mut out = format!("{} {} decides: {} [{}]", event.at, event.node, note.text, note.clause);
+    for line in diagnosis::lines(&event.node, note).into_iter().skip(1) {
+        out.push_str("\n        ");
+        out.push_str(line.trim_start());
+    }
+    out
 }
 
 /// The decisions that led to a message: those of the node that made it first, just before.

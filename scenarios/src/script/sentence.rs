@@ -8,7 +8,7 @@ use super::{Expectation, Order, Seen, StepKind};
 /// How long an expectation waits where the sentence says nothing.
 const WITHIN: Duration = Duration::from_secs(10);
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 21] = [
     "answers",
     "asks",
     "calls",
@@ -16,6 +16,7 @@ const VERBS: [&str; 20] = [
     "crashes",
     "decides",
     "deregisters",
+    "diagnoses",
     "hangs",
     "is",
     "re-registers",
@@ -49,6 +50,13 @@ pub(super) fn read(sentence: &str) -> Result<StepKind, String> {
         [node, "decides", rest @ ..] => {
             let (rest, within) = within(rest)?;
             expectation(node, Seen::Note { clause: clause(&rest)? }, within)
+        }
+        [node, "diagnoses", rest @ ..] => {
+            let (rest, within) = within(rest)?;
+            match rest.first() {
+                None => expectation(node, Seen::Diagnosis, within),
+                Some(word) => Err(format!("`{word}` is not understood here")),
+            }
         }
         [ue, "is", rest @ ..] => {
             let (rest, within) = within(rest)?;

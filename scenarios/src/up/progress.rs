@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_refusal_says_who_refused_and_why() {
         let text = "wrong RES".to_owned();
-        let note = Note { clause: ts24229("5.4.1.2.3"), text, refusal: true };
+        let note = Note::new(ts24229("5.4.1.2.3"), text, true);
         let at = Instant::from_millis(1400);
         let noted = TraceEvent { at, node: "s1".into(), kind: TraceKind::Note(note) };
         check(

@@ -141,12 +141,12 @@ pub struct Turn<'a, C> {
 impl<C> Turn<'_, C> {
     pub(super) fn note(&mut self, clause: Clause, text: impl FnOnce() -> String) {
         if self.tracing {
-            self.out.push(Effect::Note(Note { clause, text: text(), refusal: false }));
+            self.out.push(Effect::Note(Note::new(clause, text(), false)));
         }
     }
 
     pub(super) fn refuse(&mut self, clause: Clause, text: impl FnOnce() -> String) {
-        self.out.push(Effect::Note(Note { clause, text: text(), refusal: true }));
+        self.out.push(Effect::Note(Note::new(clause, text(), true)));
     }
 
     pub(super) fn event(&mut self, event: SessionEvent) {

@@ -4,13 +4,14 @@
 use cscf_core::clause::{rfc3261, ts24229, ts29228};
 use cscf_core::cx::{AssignmentType, CxAnswer, CxRequest, Saa};
 use cscf_core::ifc::UserProfile;
-use cscf_core::registrar::{Binding, Change, ContactWish, PublicIdentity, Source, Wish};
+use cscf_core::registrar::{Binding, ContactWish, PublicIdentity, Source, Wish};
 use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::{ChargingFunctionAddresses, HeaderName, Uri};
 
 use crate::ScscfActions;
 use crate::challenge::{Proof, negative};
-use crate::owner::{Job, RegistrationOwner, SetId, User};
+use crate::changes::{Became, ChangedBy, SetChange};
+use crate::owner::{ImplicitSet, Job, RegistrationOwner, User};
 use crate::refusal::Refusal;
 use crate::register::Register;
 
@@ -158,7 +159,6 @@ impl RegistrationOwner {
         }
         let Wish::Update(wishes) = &register.wish else { return };
         let user = set.users.entry(register.impi.as_str().into()).or_insert_with(|| User {
-            token: format!("orig-{}", env.ids.token(8)).into(),
             accepted: None,
             refreshes: 0,
             reauthenticate: false,
@@ -173,21 +173,16 @@ impl RegistrationOwner {
         let flows = wishes.iter().any(|wish| wish.address.param("reg-id").is_some());
         let emergency = wishes.iter().any(|wish| wish.address.uri.params().has("sos"));
         let replaces = proof.challenged && !flows && !emergency;
-        let named = |its: &Binding| wishes.iter().any(|wish| wish.names(&its.contact));
-        if replaces && set.bindings.of_user(&register.impi).any(|its| !named(its)) {
-            // Another contact takes the place of the old one, whose sessions end with its token.
-            let token = format!("orig-{}", env.ids.token(8)).into();
-            self.gone.push(std::mem::replace(&mut user.token, token));
-        }
         let source = Source {
             impi: &register.impi,
             registered_with: &register.impu,
             path: &register.path,
             call_id: &register.call_id,
             cseq: register.cseq,
-            token: &user.token.clone(),
+            token: &format!("orig-{}", env.ids.token(8)),
             replaces,
         };
+        let first = set.bindings.is_empty();
         let change = set.bindings.update(env.now, wishes, &source);
         env.note(ts24229("5.4.1.2.2"), || {
             let count = set.bindings.list().len();
@@ -196,7 +191,12 @@ impl RegistrationOwner {
         self.publish(id, out);
         self.reply_ok(env, register, proof, &change.removed, out);
         out.push(Action::State(format!("registered {}", register.impu)));
-        self.tell_change(env, id, &change, out);
+        let became = match first {
+            true => Became::Registered,
+            false => Became::Reregistered,
+        };
+        let (by, removed) = (ChangedBy::User(register), &*change.removed);
+        self.set_changed(env, &SetChange { set: id, became, by, removed }, out);
     }
 
     /// Sends the 200 with all contacts of the set (TS 24.229 §5.4.1.2.2F).
@@ -223,8 +223,8 @@ impl RegistrationOwner {
             headers.push(HeaderName::Path, path);
         }
         if let Some(set) = set {
-            if let Some(user) = set.users.get(register.impi.as_str()) {
-                headers.push(HeaderName::ServiceRoute, &self.config.route_of(&user.token));
+            if let Some(token) = service_route(set, register) {
+                headers.push(HeaderName::ServiceRoute, &self.config.route_of(token));
             }
             let open = set.identities.iter().filter(|identity| !identity.barred);
             let list: Vec<_> = open.map(|identity| format!("<{}>", identity.uri)).collect();
@@ -243,19 +243,18 @@ impl RegistrationOwner {
         self.charge(register, &mut response.headers);
         out.push(Action::Reply { context: register.context, response: Box::new(response) });
     }
+}
 
-    /// Tells the subscribers of the reg event what changed (TS 24.229 §5.4.2.1.2).
-    pub(crate) fn tell_change(
-        &mut self,
-        env: &mut Env<'_>,
-        id: SetId,
-        change: &Change,
-        out: &mut ScscfActions,
-    ) {
-        if !change.is_empty() {
-            self.notify(env, id, &change.removed, out);
-        }
-    }
+/// The user part of the Service-Route: that of the first contact the REGISTER names, else of any of
+/// the user (TS 24.229 §5.4.1.2.2F).
+fn service_route<'a>(set: &'a ImplicitSet, register: &Register) -> Option<&'a str> {
+    let wishes = match &register.wish {
+        Wish::Update(wishes) => wishes.as_slice(),
+        Wish::Fetch | Wish::RemoveAll => &[],
+    };
+    let named = |its: &&Binding| wishes.iter().any(|wish| wish.names(&its.contact));
+    let mine = || set.bindings.of_user(&register.impi);
+    mine().find(named).or_else(|| mine().next()).map(|binding| &*binding.token)
 }
 
 /// What an `IMSSubscription` document tells that is kept.

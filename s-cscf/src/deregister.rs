@@ -12,6 +12,7 @@ use cscf_core::time::Duration;
 
 use crate::assign::read_profile;
 use crate::challenge::Proof;
+use crate::changes::{Became, ChangedBy, SetChange};
 use crate::owner::{Job, RegistrationOwner, SetId};
 use crate::refusal::Refusal;
 use crate::register::Register;
@@ -50,7 +51,7 @@ impl RegistrationOwner {
         env.note(ts24229("5.4.1.4.1"), || {
             format!("{impi} takes {} contact(s) away", removed.len())
         });
-        let left = self.end(env, id, &removed, out);
+        let left = self.end(env, id, (ChangedBy::User(&register), &removed), out);
         if left.iter().any(|user| **user == *register.impi) {
             let why = AssignmentType::UserDeregistration;
             let question = self.assignment(&register.impi, &register.impu, why);
@@ -73,7 +74,7 @@ impl RegistrationOwner {
         }
         let impus: Vec<Box<str>> = removed.iter().map(|its| its.registered_with.clone()).collect();
         let users: Vec<Box<str>> = removed.iter().map(|its| its.impi.clone()).collect();
-        let left = self.end(env, id, &removed, out);
+        let left = self.end(env, id, (ChangedBy::Time, &removed), out);
         for impi in left {
             let at = users.iter().position(|user| *user == impi);
             let Some(impu) = at.and_then(|at| impus.get(at)) else { continue };
@@ -81,16 +82,18 @@ impl RegistrationOwner {
         }
     }
 
-    /// Publishes a set that lost these contacts and tells subscribers; says which users have none
-    /// left.
+    /// Publishes a set that lost these contacts and tells whoever has to know; says which users
+    /// have none left.
     fn end(
         &mut self,
         env: &mut Env<'_>,
         id: SetId,
-        removed: &[Binding],
+        (by, removed): (ChangedBy<'_>, &[Binding]),
         out: &mut ScscfActions,
     ) -> Vec<Box<str>> {
-        self.notify(env, id, removed, out);
+        let over = self.sets.get(&id).is_none_or(|set| set.bindings.is_empty());
+        let became = if over { Became::Deregistered } else { Became::Reregistered };
+        self.set_changed(env, &SetChange { set: id, became, by, removed }, out);
         let left = self.publish(id, out);
         for impi in &left {
             out.push(Action::State(format!("deregistered {impi}")));
@@ -158,7 +161,7 @@ impl RegistrationOwner {
                 // Another S-CSCF tells the UE (TS 29.228 §6.1.3.1).
                 self.subscriptions.forget(id);
             }
-            self.end(env, id, &removed, out);
+            self.end(env, id, (ChangedBy::Hss, &removed), out);
             if moved {
                 self.gone.truncate(sessions);
             }
@@ -200,7 +203,8 @@ impl RegistrationOwner {
             set.servers = profile.servers;
         }
         self.publish(id, out);
-        self.notify(env, id, &[], out);
+        let (became, by) = (Became::Profiled, ChangedBy::Hss);
+        self.set_changed(env, &SetChange { set: id, became, by, removed: &[] }, out);
         CxResult::Success
     }
 
@@ -249,7 +253,8 @@ impl RegistrationOwner {
             });
             if set.bindings.shorten(env.now, impi, within) {
                 self.publish(id, out);
-                self.notify(env, id, &[], out);
+                let (became, by) = (Became::Shortened, ChangedBy::Operator);
+                self.set_changed(env, &SetChange { set: id, became, by, removed: &[] }, out);
             }
         }
     }
@@ -275,7 +280,7 @@ impl RegistrationOwner {
             env.note(ts24229("5.4.1.5"), || {
                 format!("the operator ends {} contact(s) of {impi}", removed.len())
             });
-            for user in self.end(env, id, &removed, out) {
+            for user in self.end(env, id, (ChangedBy::Operator, &removed), out) {
                 self.tell(env, &user, &impu, AssignmentType::AdministrativeDeregistration, out);
             }
         }

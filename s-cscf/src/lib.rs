@@ -6,6 +6,7 @@
 
 mod assign;
 mod challenge;
+mod changes;
 mod charging;
 mod config;
 mod deregister;

@@ -71,8 +71,6 @@ pub(crate) struct ImplicitSet {
 /// A private identity with a contact in the set.
 #[derive(Debug)]
 pub(crate) struct User {
-    /// The user part of its Service-Route.
-    pub(crate) token: Box<str>,
     /// The credentials it may use again.
     pub(crate) accepted: Option<Accepted>,
     /// Protected REGISTERs since it was last authenticated.
@@ -151,15 +149,17 @@ impl RegistrationOwner {
         let Some(set) = self.sets.get_mut(&id) else { return Vec::new() };
         let bindings = &set.bindings;
         let mut left = Vec::new();
-        set.users.retain(|impi, user| {
+        set.users.retain(|impi, _| {
             let stays = bindings.has_user(impi);
             if !stays {
                 left.push(impi.clone());
-                self.gone.push(user.token.clone());
             }
             stays
         });
         let old = set.published.take();
+        let was = old.iter().flat_map(|old| old.bindings.iter()).map(|binding| &binding.token);
+        let is = |token: &Box<str>| bindings.list().iter().any(|its| its.token == *token);
+        self.gone.extend(was.filter(|token| !is(token)).cloned());
         let timer = Timer::Expiry(id);
         if set.bindings.is_empty() {
             self.published.replace(old.as_deref(), None);

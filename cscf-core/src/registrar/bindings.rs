@@ -21,7 +21,7 @@ pub struct Source<'a> {
     pub call_id: &'a str,
     /// The sequence number.
     pub cseq: u32,
-    /// The user part of the Service-Route of this user's contacts.
+    /// The user part of the Service-Route of contacts that are new; others keep theirs.
     pub token: &'a str,
     /// Whether new contacts take the place of the user's other ones: an initial registration
     /// without multiple registrations (TS 24.229 §5.4.1.2.2).
@@ -159,7 +159,7 @@ impl Bindings {
             };
             let binding = bind(now, wish, source, (id, event));
             match at.and_then(|at| self.list.get_mut(at)) {
-                Some(old) => *old = binding,
+                Some(old) => *old = Binding { token: old.token.clone(), ..binding },
                 None => self.list.push(binding),
             }
         }

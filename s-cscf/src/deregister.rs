@@ -113,7 +113,7 @@ impl RegistrationOwner {
             CxDemand::Rtr { impi, impus, reason, .. } => {
                 self.terminated(env, &impi, &impus, reason, out)
             }
-            CxDemand::Ppr { impi, user_data } => {
+            CxDemand::Ppr { impi, user_data, .. } => {
                 self.profile_pushed(env, &impi, user_data.as_deref(), out)
             }
         };

@@ -5,6 +5,7 @@ mod by_hand;
 mod cx;
 mod deregistration;
 mod hand;
+mod hss_faults;
 mod icscf_register;
 mod icscf_session;
 mod parser;
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(authentication::cases());
     all.extend(cx::cases());
     all.extend(deregistration::cases());
+    all.extend(hss_faults::cases());
     all.extend(icscf_register::cases());
     all.extend(parser::cases());
     all.extend(pcscf_register::cases());

@@ -16,6 +16,49 @@ pub enum CxRequest {
     Lir(Lir),
 }
 
+impl CxRequest {
+    /// Which command it is.
+    #[must_use]
+    pub const fn command(&self) -> CxCommand {
+        match self {
+            Self::Lir(_) => CxCommand::Lir,
+            Self::Mar(_) => CxCommand::Mar,
+            Self::Sar(_) => CxCommand::Sar,
+            Self::Uar(_) => CxCommand::Uar,
+        }
+    }
+}
+
+/// The command of a question, by the name of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CxCommand {
+    /// LIR and LIA.
+    Lir,
+    /// MAR and MAA.
+    Mar,
+    /// SAR and SAA.
+    Sar,
+    /// UAR and UAA.
+    Uar,
+}
+
+impl CxCommand {
+    /// All of them with their names.
+    pub const ALL: [(&'static str, Self); 4] =
+        [("LIR", Self::Lir), ("MAR", Self::Mar), ("SAR", Self::Sar), ("UAR", Self::Uar)];
+
+    /// The name of the request.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lir => "LIR",
+            Self::Mar => "MAR",
+            Self::Sar => "SAR",
+            Self::Uar => "UAR",
+        }
+    }
+}
+
 /// The answer of the HSS, or the lack of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CxAnswer {
@@ -437,6 +480,10 @@ pub enum CxDemand {
         impi: String,
         /// The new IMSSubscription document.
         user_data: Option<String>,
+        /// The new primary charging collection function (Charging-Information).
+        charging_ccf: Option<String>,
+        /// New SIP digest credentials (SIP-Auth-Data-Item).
+        digest: Option<AuthItem>,
     },
 }
 

@@ -97,7 +97,8 @@ fn encode_maa(maa: &Maa, request: &CxRequest, out: &mut Vec<Avp>) {
     }
 }
 
-fn encode_item(number: u32, item: &AuthItem) -> Avp {
+/// Writes a SIP-Auth-Data-Item of an MAA or a PPR.
+pub(super) fn encode_item(number: u32, item: &AuthItem) -> Avp {
     let inside = match item {
         AuthItem::Aka { rand, autn, xres, ck, ik } => {
             let challenge: Vec<u8> = rand.iter().chain(autn).copied().collect();
@@ -130,6 +131,12 @@ fn encode_item(number: u32, item: &AuthItem) -> Avp {
     Avp::group(&avp::SIP_AUTH_DATA_ITEM, &inside)
 }
 
+/// Writes Charging-Information of an SAA or a PPR.
+pub(super) fn encode_charging(ccf: &str) -> Avp {
+    let name = Avp::text(&avp::PRIMARY_CHARGING_COLLECTION_FUNCTION_NAME, ccf);
+    Avp::group(&avp::CHARGING_INFORMATION, &[name])
+}
+
 fn encode_saa(saa: &Saa, request: &CxRequest, out: &mut Vec<Avp>) {
     out.push(encode_result(saa.result));
     let asked = match request {
@@ -144,8 +151,7 @@ fn encode_saa(saa: &Saa, request: &CxRequest, out: &mut Vec<Avp>) {
         out.push(Avp::octets(&avp::USER_DATA, user_data.clone().into_bytes()));
     }
     if let Some(ccf) = &saa.charging_ccf {
-        let name = Avp::text(&avp::PRIMARY_CHARGING_COLLECTION_FUNCTION_NAME, ccf);
-        out.push(Avp::group(&avp::CHARGING_INFORMATION, &[name]));
+        out.push(encode_charging(ccf));
     }
     // Absent when the subscription has only one private identity (TS 29.228 table 6.1.2.2).
     if saa.associated_impis.len() > 1 {
@@ -208,12 +214,13 @@ fn decode_saa(result: CxResult, fields: &Fields<'_>) -> Result<Saa, Fault> {
     Ok(Saa {
         result,
         user_data: user_data.map(Avp::as_text).transpose()?.map(str::to_owned),
-        charging_ccf: charging.map(charging_ccf).transpose()?.flatten(),
+        charging_ccf: charging.map(decode_charging).transpose()?.flatten(),
         associated_impis,
     })
 }
 
-fn charging_ccf(group: &Avp) -> Result<Option<String>, Fault> {
+/// Reads Charging-Information of an SAA or a PPR.
+pub(super) fn decode_charging(group: &Avp) -> Result<Option<String>, Fault> {
     let inside = Fields::inside(group)?;
     let name = inside.optional(&avp::PRIMARY_CHARGING_COLLECTION_FUNCTION_NAME)?;
     Ok(name.map(Avp::as_text).transpose()?.map(str::to_owned))
@@ -223,18 +230,19 @@ fn charging_ccf(group: &Avp) -> Result<Option<String>, Fault> {
 fn decode_maa(result: CxResult, fields: &Fields<'_>) -> Result<Maa, Fault> {
     let mut numbered = Vec::new();
     for group in fields.all(&avp::SIP_AUTH_DATA_ITEM) {
-        let inside = Fields::inside(group)?;
-        let number = inside.number_or(&avp::SIP_ITEM_NUMBER, 0)?;
-        numbered.push((number, decode_item(group, &inside)?));
+        let number = Fields::inside(group)?.number_or(&avp::SIP_ITEM_NUMBER, 0)?;
+        numbered.push((number, decode_item(group)?));
     }
     numbered.sort_by_key(|(number, _)| *number);
     Ok(Maa { result, items: numbered.into_iter().map(|(_, item)| item).collect() })
 }
 
-fn decode_item(group: &Avp, inside: &Fields<'_>) -> Result<AuthItem, Fault> {
+/// Reads a SIP-Auth-Data-Item of an MAA or a PPR.
+pub(super) fn decode_item(group: &Avp) -> Result<AuthItem, Fault> {
+    let inside = Fields::inside(group)?;
     match inside.text(&avp::SIP_AUTHENTICATION_SCHEME)?.as_str() {
-        SCHEME_AKA => decode_vector(inside),
-        SCHEME_DIGEST => decode_digest(inside),
+        SCHEME_AKA => decode_vector(&inside),
+        SCHEME_DIGEST => decode_digest(&inside),
         _ => Err(group.fault(FaultKind::AvpValue("no SIP-Authentication-Scheme we know"))),
     }
 }

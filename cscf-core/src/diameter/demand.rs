@@ -1,6 +1,7 @@
 //! What the HSS asks of an S-CSCF as AVPs and back: RTR, PPR (TS 29.229 §6.1.9, §6.1.11).
 
 use crate::cx::{CxDemand, DeregistrationReason};
+use crate::diameter::answer;
 use crate::diameter::codec::{Avp, Fault, FaultKind, Message};
 use crate::diameter::dictionary as avp;
 use crate::diameter::request::Fields;
@@ -31,11 +32,13 @@ pub(super) fn encode(demand: &CxDemand, out: &mut Vec<Avp>) {
             }
             out.push(Avp::group(&avp::DEREGISTRATION_REASON, &inside));
         }
-        CxDemand::Ppr { impi, user_data } => {
+        CxDemand::Ppr { impi, user_data, charging_ccf, digest } => {
             out.push(Avp::text(&avp::USER_NAME, impi));
             if let Some(user_data) = user_data {
                 out.push(Avp::octets(&avp::USER_DATA, user_data.clone().into_bytes()));
             }
+            out.extend(charging_ccf.as_deref().map(answer::encode_charging));
+            out.extend(digest.as_ref().map(|item| answer::encode_item(1, item)));
         }
     }
 }
@@ -52,7 +55,11 @@ pub(super) fn decode(message: &Message) -> Result<CxDemand, Fault> {
     if message.header.command == avp::PUSH_PROFILE {
         let user_data = fields.optional(&avp::USER_DATA)?;
         let user_data = user_data.map(Avp::as_text).transpose()?.map(str::to_owned);
-        return Ok(CxDemand::Ppr { impi, user_data });
+        let charging = fields.optional(&avp::CHARGING_INFORMATION)?;
+        let charging_ccf = charging.map(answer::decode_charging).transpose()?.flatten();
+        let digest = fields.optional(&avp::SIP_AUTH_DATA_ITEM)?;
+        let digest = digest.map(answer::decode_item).transpose()?;
+        return Ok(CxDemand::Ppr { impi, user_data, charging_ccf, digest });
     }
     let inside = Fields::inside(fields.required(&avp::DEREGISTRATION_REASON)?)?;
     let code = inside.required(&avp::REASON_CODE)?;

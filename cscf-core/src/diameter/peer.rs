@@ -203,6 +203,19 @@ impl Link {
         self.write(Message { header: to.header.answer(), avps: all });
     }
 
+    /// Answers with AVPs that are none, for tests of the peer.
+    pub(super) fn send_garbage(&mut self, to: &RequestHead, noise: &[u8]) {
+        let message = Message { header: to.header.answer(), avps: Vec::new() };
+        let mut bytes = message.encode().to_vec();
+        bytes.extend_from_slice(noise);
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+        // The length is in the last three bytes of the first word.
+        for (to, from) in bytes.iter_mut().zip(length).skip(1) {
+            *to = from;
+        }
+        self.events.push_back(Event::Write(bytes.into()));
+    }
+
     /// Refuses a request in the form that needs no application (RFC 6733 §7.2).
     pub(super) fn refuse(&mut self, to: &RequestHead, fault: &Refusal) {
         let code = fault.code;

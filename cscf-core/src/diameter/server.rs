@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clause::{rfc6733, ts29228};
-use crate::cx::{CxAnswer, CxDemand, CxRequest, CxResult, DemandId};
+use crate::cx::{CxAnswer, CxCommand, CxDemand, CxRequest, CxResult, DemandId, ResultCode};
 use crate::diameter::capabilities::{LocalPeer, Timing};
 use crate::diameter::codec::{Avp, Fault, MESSAGE_MAX, Message};
 use crate::diameter::dictionary as avp;
@@ -59,6 +59,15 @@ pub enum ServerInput {
         destination_host: String,
         /// What is demanded.
         what: CxDemand,
+    },
+    /// A question gets no answer; nothing is kept of it.
+    Forget(RequestId),
+    /// A question gets an answer that cannot be understood, for tests of who asks.
+    Garbage {
+        /// Which one.
+        id: RequestId,
+        /// The answer is well formed and says success, only its data is garbage.
+        data_only: bool,
     },
     /// A peer connected; `conn` is set.
     Opened(Flow),
@@ -168,6 +177,10 @@ impl DiameterServer {
             ServerInput::Demand { demand, destination_host, what } => {
                 self.on_demand(now, demand, &destination_host, &what);
             }
+            ServerInput::Forget(id) => {
+                self.asked.remove(&id);
+            }
+            ServerInput::Garbage { id, data_only } => self.answer_garbage(id, data_only),
             ServerInput::Opened(flow) => self.on_opened(now, flow),
             ServerInput::Shutdown => {
                 for link in self.links.values_mut() {
@@ -218,6 +231,11 @@ impl DiameterServer {
     fn on_answer_of_hss(&mut self, id: RequestId, answer: &CxAnswer) {
         let Some(Asked { conn, head, request }) = self.asked.remove(&id) else { return };
         let Some(link) = self.links.get_mut(&conn) else { return };
+        // A protocol error has its own form, with the E bit (RFC 6733 §7.1.3).
+        if let Some(code) = protocol_error(answer) {
+            link.refuse(&head, &Refusal::new(code, "as the HSS decides".to_owned()));
+            return self.drain_link(conn);
+        }
         let mut avps = Vec::new();
         answer::encode(answer, &request, &mut avps);
         let length: usize = avps.iter().map(|avp| avp.data.len() + 16).sum();
@@ -226,6 +244,32 @@ impl DiameterServer {
             link.refuse(&head, &Refusal::new(result::UNABLE_TO_COMPLY, text));
         } else {
             link.send_answer(&head, avps);
+        }
+        self.drain_link(conn);
+    }
+
+    fn answer_garbage(&mut self, id: RequestId, data_only: bool) {
+        let Some(Asked { conn, head, request }) = self.asked.remove(&id) else { return };
+        // Neither text nor an AVP: its length goes beyond the message.
+        let noise = [[0xff; 16], self.ids.rand16()].concat();
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        if data_only {
+            let carries = match request.command() {
+                CxCommand::Lir | CxCommand::Uar => &avp::SERVER_CAPABILITIES,
+                CxCommand::Mar => &avp::SIP_AUTH_DATA_ITEM,
+                CxCommand::Sar => &avp::USER_DATA,
+            };
+            let result = match request.command() {
+                CxCommand::Uar => CxResult::FirstRegistration,
+                CxCommand::Lir => CxResult::UnregisteredService,
+                CxCommand::Mar | CxCommand::Sar => CxResult::Success,
+            };
+            link.send_answer(
+                &head,
+                vec![answer::encode_result(result), Avp::octets(carries, noise)],
+            );
+        } else {
+            link.send_garbage(&head, &noise);
         }
         self.drain_link(conn);
     }
@@ -395,5 +439,19 @@ impl DiameterServer {
         let clause = if refusal { ts29228("6") } else { rfc6733("5") };
         let note = Note::new(clause, text, refusal);
         self.outputs.push_back(ServerOutput::Trace(TraceKind::Note(note)));
+    }
+}
+
+/// The Result-Code of an answer, if it is that of a protocol error.
+const fn protocol_error(answer: &CxAnswer) -> Option<u32> {
+    let result = match answer {
+        CxAnswer::Server(server) => server.result,
+        CxAnswer::Maa(maa) => maa.result,
+        CxAnswer::Saa(saa) => saa.result,
+        CxAnswer::Unreachable => return None,
+    };
+    match result.code() {
+        ResultCode::Base(code) if code >= 3000 && code < 4000 => Some(code),
+        ResultCode::Base(_) | ResultCode::Experimental(_) => None,
     }
 }

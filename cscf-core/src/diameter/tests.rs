@@ -21,6 +21,15 @@ fn uar() -> CxRequest {
     })
 }
 
+fn ppr(user_data: Option<&str>) -> CxDemand {
+    CxDemand::Ppr {
+        impi: "alice@ims.example".into(),
+        user_data: user_data.map(str::to_owned),
+        charging_ccf: None,
+        digest: None,
+    }
+}
+
 fn lir() -> CxRequest {
     CxRequest::Lir(Lir { impu: "tel:+15550100".into(), originating: true, capabilities: true })
 }
@@ -160,7 +169,7 @@ fn demands_reach_the_named_client_and_are_answered() {
         reason: DeregistrationReason::ServerChange,
         info: "moved".into(),
     };
-    let ppr = CxDemand::Ppr { impi: "alice@ims.example".into(), user_data: Some("<x/>".into()) };
+    let ppr = ppr(Some("<x/>"));
     for (number, what) in (1..).zip([rtr, ppr]) {
         pair.server_input(ServerInput::Demand {
             demand: DemandId(number),
@@ -183,7 +192,7 @@ fn demands_reach_the_named_client_and_are_answered() {
 #[test]
 fn a_demand_without_connection_or_answer_ends_unanswered() {
     let mut pair = connected();
-    let what = CxDemand::Ppr { impi: "alice@ims.example".into(), user_data: None };
+    let what = ppr(None);
     let demand = |number, host: &str| ServerInput::Demand {
         demand: DemandId(number),
         destination_host: host.into(),
@@ -382,7 +391,17 @@ pub(super) fn everything() -> Vec<bytes::Bytes> {
         reason: DeregistrationReason::PermanentTermination,
         info: "ended".into(),
     };
-    let ppr = CxDemand::Ppr { impi: impi(), user_data: Some("<IMSSubscription/>".into()) };
+    let ppr = CxDemand::Ppr {
+        impi: impi(),
+        user_data: Some("<IMSSubscription/>".into()),
+        charging_ccf: Some("aaa://ccf.ims.example".into()),
+        digest: Some(AuthItem::Digest {
+            realm: "ims.example".into(),
+            algorithm: "MD5".into(),
+            ha1: "939e7578ed9e3c518a452acee763bce9".into(),
+            ha1_sha256: Some("00".repeat(32)),
+        }),
+    };
     for (number, what) in (1..).zip([rtr, ppr]) {
         let destination_host = "s1.ims.example".into();
         let demand = DemandId(number);

@@ -18,6 +18,8 @@ pub struct HssEnv<'a> {
     pub ids: &'a mut Ids,
     /// Decisions, in order.
     pub notes: &'a mut Vec<Note>,
+    /// Vectors have the sequence number zero, which every USIM has used: a fault on purpose.
+    pub old_sqn: bool,
 }
 
 impl HssEnv<'_> {

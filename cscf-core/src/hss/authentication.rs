@@ -1,7 +1,7 @@
 //! What the HSS answers to MAR: AKA vectors or digest credentials, resynchronisation, and the
 //! S-CSCF that may now assign itself (TS 29.228 §6.3.1, TS 33.102 §6.3.5).
 
-use crate::auth::{AuthVector, Auts, Resync};
+use crate::auth::{AuthVector, Auts, Resync, Sqn};
 use crate::clause::{ts29228, ts33102};
 use crate::cx::{AuthItem, AuthScheme, CxResult, Maa, Mar};
 use crate::hss::answer::{HssEnv, UNKNOWN_SCHEME};
@@ -77,9 +77,13 @@ impl Store {
                 }
                 let mut items = Vec::new();
                 for _ in 0..mar.count.clamp(1, VECTORS_MAX) {
-                    let sqn = sequence
-                        .next_sqn(env.unix_now)
-                        .map_err(|error| (CxResult::UnableToComply, error.to_string()))?;
+                    let sqn = if env.old_sqn {
+                        Sqn::default()
+                    } else {
+                        sequence
+                            .next_sqn(env.unix_now)
+                            .map_err(|error| (CxResult::UnableToComply, error.to_string()))?
+                    };
                     let vector = AuthVector::generate(functions, env.ids.rand16(), sqn, *amf);
                     items.push(AuthItem::Aka {
                         rand: vector.rand,
@@ -146,7 +150,7 @@ fn assign(env: &mut HssEnv<'_>, state: &mut SetState, number: usize, origin_host
 
 /// Digest-HA1 is the most preferred; with both algorithms it is MD5 and the alternate SHA-256
 /// (TS 29.228 table 6.3.7).
-fn digest(realm: &str, hashes: &[(String, String)]) -> AuthItem {
+pub(super) fn digest(realm: &str, hashes: &[(String, String)]) -> AuthItem {
     let of = |name: &str| hashes.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     let (md5, sha_256) = (of("MD5"), of("SHA-256"));
     let (algorithm, ha1) = md5.or(sha_256).cloned().unwrap_or_default();

@@ -2,12 +2,14 @@
 //! that serves them over Diameter. Also the authentication centre of its subscribers
 //! (TS 33.102 §6.3).
 //!
-//! Reading order: `store`, `answer`, `assignment`, `authentication`, `node`.
+//! Reading order: `store`, `answer`, `assignment`, `authentication`, `node`, `demand`.
 
 mod answer;
 mod assignment;
 mod authentication;
 mod cause;
+mod demand;
+mod misbehaviour;
 mod node;
 mod profile;
 mod store;
@@ -18,6 +20,7 @@ mod node_tests;
 mod tests;
 
 pub use answer::HssEnv;
+pub use misbehaviour::Misbehaviour;
 pub use node::{HssCommand, HssConfig, HssInput, HssNode, HssOutput};
 pub use profile::write_profile;
 pub use store::{

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::auth::Scheme;
-use crate::clause::{Clause, ts29228};
-use crate::cx::{CxDemand, CxRequest, CxResult, DemandId, DeregistrationReason};
+use crate::clause::{Clause, own, ts29228};
+use crate::cx::{AuthItem, CxAnswer, CxCommand, CxRequest, DemandId, DeregistrationReason};
 use crate::diameter::{
     DiameterServer, LocalPeer, RequestId, ServerConfig, ServerInput, ServerOutput, Timing,
 };
 use crate::hss::answer::HssEnv;
-use crate::hss::store::{RegistrationState, Store, StoreError, Subscriber};
+use crate::hss::demand::{Demanded, Services};
+use crate::hss::misbehaviour::{Misbehaviour, Orders, bare_answer};
+use crate::hss::store::{Store, StoreError, Subscriber};
 use crate::ids::{Ids, Seed, ShardId};
 use crate::ifc::ServiceProfile;
 use crate::time::{Instant, UnixTime};
@@ -58,6 +60,8 @@ pub enum HssInput {
 /// An order of the operator or the bench.
 #[derive(Clone, Debug)]
 pub enum HssCommand {
+    /// Behaves again: no [`HssCommand::Misbehave`] is in force any more.
+    Behave,
     /// Changes the services of the implicit registration set of a public identity and sends a PPR
     /// to its S-CSCF, if it has one (TS 29.228 §6.2.2).
     ChangeProfile {
@@ -65,6 +69,29 @@ pub enum HssCommand {
         impu: String,
         /// The new services.
         service_profiles: Vec<ServiceProfile>,
+    },
+    /// Changes the primary charging collection function of a subscription and sends PPRs
+    /// (TS 29.228 §6.2.2).
+    ChangeCharging {
+        /// Any private identity of the subscription.
+        impi: String,
+        /// An `aaa:` URI.
+        ccf: String,
+    },
+    /// Changes the password of a private identity with SIP digest and sends PPRs
+    /// (TS 29.228 §6.2.2).
+    ChangePassword {
+        /// The private identity.
+        impi: String,
+        /// The new one.
+        password: String,
+    },
+    /// As [`HssCommand::ChangeProfile`], with a whole document.
+    ChangeProfileXml {
+        /// Any identity of the set.
+        impu: String,
+        /// An `IMSSubscription` document (TS 29.228 Annex E).
+        profile_xml: String,
     },
     /// Sends an RTR (TS 29.228 §6.1.3).
     Deregister {
@@ -76,6 +103,15 @@ pub enum HssCommand {
         reason: DeregistrationReason,
         /// Text for the user.
         info: String,
+    },
+    /// Does something wrong with the next questions, for tests of those who ask.
+    Misbehave {
+        /// With which questions; `None` means all.
+        command: Option<CxCommand>,
+        /// What.
+        how: Misbehaviour,
+        /// With how many of them; `None` means until told otherwise.
+        times: Option<u32>,
     },
     /// Adds a subscription.
     Provision(Box<Subscriber>),
@@ -94,25 +130,19 @@ pub enum HssOutput {
     Write(ConnId, Bytes),
 }
 
-/// What an unanswered demand is about.
-#[derive(Clone, Debug)]
-enum Demanded {
-    /// These sets of a subscription are being deregistered.
-    Rtr { subscription: usize, sets: Vec<usize>, impi: String },
-    /// The profile of an identity was pushed.
-    Ppr { impi: String },
-}
-
 /// The node.
 #[derive(Debug)]
 pub struct HssNode {
     name: Arc<str>,
     config: HssConfig,
-    server: DiameterServer,
-    store: Store,
+    pub(super) server: DiameterServer,
+    pub(super) store: Store,
     ids: Ids,
-    demands: BTreeMap<DemandId, Demanded>,
-    demand_count: u64,
+    pub(super) demands: BTreeMap<DemandId, Demanded>,
+    pub(super) demand_count: u64,
+    orders: Orders,
+    /// Answers that are late on purpose; bounded by the questions that wait.
+    late: BTreeMap<(Instant, RequestId), CxAnswer>,
     outputs: VecDeque<HssOutput>,
 }
 
@@ -137,6 +167,8 @@ impl HssNode {
             store,
             demands: BTreeMap::new(),
             demand_count: 0,
+            orders: Orders::default(),
+            late: BTreeMap::new(),
             outputs: VecDeque::new(),
             config,
         })
@@ -170,7 +202,10 @@ impl HssNode {
             }
             HssInput::Command(command) => self.on_command(now, command),
             HssInput::Opened(flow) => self.server.handle_input(now, ServerInput::Opened(flow)),
-            HssInput::Timeout => self.server.handle_input(now, ServerInput::Timeout),
+            HssInput::Timeout => {
+                self.answer_late(now);
+                self.server.handle_input(now, ServerInput::Timeout);
+            }
         }
         self.drain_server(now);
     }
@@ -183,7 +218,8 @@ impl HssNode {
     /// The next time it wants [`HssInput::Timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.server.poll_timeout()
+        let late = self.late.keys().next().map(|(at, _)| *at);
+        self.server.poll_timeout().into_iter().chain(late).min()
     }
 
     fn drain_server(&mut self, now: Instant) {
@@ -205,22 +241,80 @@ impl HssNode {
     }
 
     fn on_request(&mut self, now: Instant, id: RequestId, origin_host: &str, asked: &CxRequest) {
+        let command = asked.command();
+        let how = self.orders.next(command);
+        if let Some(how) = how {
+            let text = format!("{} is answered wrongly, as ordered: {how:?}", command.as_str());
+            self.note(now, true, own("misbehaviour"), text);
+        }
+        let input = match how {
+            Some(Misbehaviour::Silent) => ServerInput::Forget(id),
+            Some(Misbehaviour::Garbage) => ServerInput::Garbage { id, data_only: false },
+            Some(Misbehaviour::GarbledData) => ServerInput::Garbage { id, data_only: true },
+            Some(Misbehaviour::Answer(result)) => {
+                ServerInput::Answer(id, bare_answer(command, result))
+            }
+            Some(Misbehaviour::Late(by)) => {
+                let answer = self.answer(now, origin_host, asked, false);
+                self.late.insert((now + by, id), answer);
+                return;
+            }
+            Some(Misbehaviour::BadMac) => {
+                let answer = self.answer(now, origin_host, asked, false);
+                ServerInput::Answer(id, spoil_mac(answer))
+            }
+            Some(Misbehaviour::OldSqn) => {
+                ServerInput::Answer(id, self.answer(now, origin_host, asked, true))
+            }
+            None => ServerInput::Answer(id, self.answer(now, origin_host, asked, false)),
+        };
+        self.server.handle_input(now, input);
+    }
+
+    /// The store's answer; `old_sqn` as [`HssEnv::old_sqn`].
+    fn answer(
+        &mut self,
+        now: Instant,
+        origin_host: &str,
+        asked: &CxRequest,
+        old_sqn: bool,
+    ) -> CxAnswer {
         let mut notes = Vec::new();
         let seconds = now.as_nanos() / 1_000_000_000;
         let unix_now = UnixTime(self.config.unix_at_epoch.0 + seconds);
-        let mut env = HssEnv { unix_now, ids: &mut self.ids, notes: &mut notes };
+        let mut env = HssEnv { unix_now, ids: &mut self.ids, notes: &mut notes, old_sqn };
         let keep = self.config.keep_server_name;
         let answer = self.store.answer(&mut env, origin_host, keep, asked);
         for note in notes {
             self.trace(now, TraceKind::Note(note));
         }
-        self.server.handle_input(now, ServerInput::Answer(id, answer));
+        answer
+    }
+
+    fn answer_late(&mut self, now: Instant) {
+        while let Some(entry) = self.late.first_entry() {
+            let (at, id) = *entry.key();
+            if at > now {
+                break;
+            }
+            let answer = entry.remove();
+            self.server.handle_input(now, ServerInput::Answer(id, answer));
+        }
     }
 
     fn on_command(&mut self, now: Instant, command: HssCommand) {
         match command {
+            HssCommand::Behave => self.orders.clear(),
+            HssCommand::Misbehave { command, how, times } => self.orders.add(command, how, times),
+            HssCommand::ChangeCharging { impi, ccf } => self.change_charging(now, &impi, &ccf),
+            HssCommand::ChangePassword { impi, password } => {
+                self.change_password(now, &impi, &password);
+            }
             HssCommand::ChangeProfile { impu, service_profiles } => {
-                self.change_profile(now, &impu, service_profiles);
+                self.change_profile(now, &impu, Services::Profiles(service_profiles));
+            }
+            HssCommand::ChangeProfileXml { impu, profile_xml } => {
+                self.change_profile(now, &impu, Services::Document(profile_xml));
             }
             HssCommand::Deregister { impi, impus, reason, info } => {
                 self.deregister(now, &impi, &impus, reason, &info);
@@ -234,114 +328,7 @@ impl HssNode {
         }
     }
 
-    /// One RTR to each S-CSCF that serves something of it.
-    fn deregister(
-        &mut self,
-        now: Instant,
-        impi: &str,
-        impus: &[String],
-        reason: DeregistrationReason,
-        info: &str,
-    ) {
-        let clause = ts29228("6.1.3");
-        let Some(subscription) = self.store.find_impi(impi) else {
-            return self.note(now, true, clause, format!("RTR: IMPI {impi} is unknown"));
-        };
-        let named: Vec<usize> = impus
-            .iter()
-            .filter_map(|impu| self.store.find_impu(impu))
-            .filter(|found| found.subscription == subscription)
-            .map(|found| found.set)
-            .collect();
-        if named.len() < impus.len() {
-            return self.note(now, true, clause, format!("RTR: not all IMPUs belong to {impi}"));
-        }
-        let Some(subscribed) = self.store.at(subscription) else { return };
-        let mut by_host: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (set, state) in subscribed.states.iter().enumerate() {
-            let meant = if named.is_empty() {
-                subscribed.associates(set, impi)
-            } else {
-                named.contains(&set)
-            };
-            if let (true, Some(server)) = (meant, &state.server) {
-                by_host.entry(server.origin_host.clone()).or_default().push(set);
-            }
-        }
-        if by_host.is_empty() {
-            return self.note(now, true, clause, format!("RTR: no S-CSCF serves {impi}"));
-        }
-        for (host, sets) in by_host {
-            let demanded = Demanded::Rtr { subscription, sets, impi: impi.to_owned() };
-            let (impi, impus, info) = (impi.to_owned(), impus.to_vec(), info.to_owned());
-            let what = CxDemand::Rtr { impi, impus, reason, info };
-            self.demand(now, host, what, demanded);
-        }
-    }
-
-    fn change_profile(&mut self, now: Instant, impu: &str, services: Vec<ServiceProfile>) {
-        let clause = ts29228("6.2.2");
-        let changed = self.store.change_profile(impu, services);
-        let (impi, server, user_data) = match changed {
-            Err(error) => {
-                return self.note(now, true, clause, format!("profile not changed: {error}"));
-            }
-            Ok(changed) => changed,
-        };
-        match server {
-            None => {
-                let text = format!("profile of {impu} changed; no S-CSCF to be told");
-                self.note(now, false, clause, text);
-            }
-            Some(host) => {
-                self.note(now, false, clause, format!("profile of {impu} changed: PPR"));
-                let what = CxDemand::Ppr { impi: impi.clone(), user_data: Some(user_data) };
-                self.demand(now, host, what, Demanded::Ppr { impi });
-            }
-        }
-    }
-
-    fn demand(
-        &mut self,
-        now: Instant,
-        destination_host: String,
-        what: CxDemand,
-        demanded: Demanded,
-    ) {
-        self.demand_count += 1;
-        let demand = DemandId(self.demand_count);
-        self.demands.insert(demand, demanded);
-        let input = ServerInput::Demand { demand, destination_host, what };
-        self.server.handle_input(now, input);
-    }
-
-    /// After an RTR the sets are not registered, also when the S-CSCF cannot be reached; when it
-    /// refuses they stay (TS 29.228 §6.1.3.1).
-    fn on_demand_answer(&mut self, now: Instant, demand: DemandId, result: Option<CxResult>) {
-        let Some(demanded) = self.demands.remove(&demand) else { return };
-        let told = result.map_or_else(|| "no answer".to_owned(), |result| result.to_string());
-        match demanded {
-            Demanded::Rtr { subscription, sets, impi } => {
-                let done = result.is_none_or(CxResult::is_success);
-                if done {
-                    self.store.terminate(subscription, &sets, &impi);
-                }
-                let what = if done { "deregistered" } else { "still registered" };
-                let text = format!("RTR of {impi}: {told}: {what}");
-                self.note(now, !done, ts29228("6.1.3.1"), text);
-            }
-            Demanded::Ppr { impi } => {
-                let fine = result.is_some_and(CxResult::is_success);
-                self.note(now, !fine, ts29228("6.2.2.1"), format!("PPR of {impi}: {told}"));
-                if result == Some(CxResult::TooMuchData) {
-                    let reason = DeregistrationReason::ServerChange;
-                    self.deregister(now, &impi, &[], reason, "profile too large");
-                }
-            }
-        }
-    }
-
-    fn note(&mut self, now: Instant, refusal: bool, clause: Clause, text: String) {
+    pub(super) fn note(&mut self, now: Instant, refusal: bool, clause: Clause, text: String) {
         self.trace(now, TraceKind::Note(Note::new(clause, text, refusal)));
     }
 
@@ -351,52 +338,15 @@ impl HssNode {
     }
 }
 
-impl Store {
-    /// Replaces the services of a set; gives the private identity to be named, the Diameter name of
-    /// the S-CSCF if there is one, and the new document.
-    fn change_profile(
-        &mut self,
-        impu: &str,
-        service_profiles: Vec<ServiceProfile>,
-    ) -> Result<(String, Option<String>, String), StoreError> {
-        let unknown = || StoreError::IdentityWrong(impu.to_owned());
-        let found = self.find_impu(impu).ok_or_else(unknown)?;
-        let before: Vec<String> = self.impus_of(found);
-        let subscription = self.at_mut(found.subscription).ok_or_else(unknown)?;
-        let set = subscription.provisioned.implicit_sets.get_mut(found.set).ok_or_else(unknown)?;
-        let after: Vec<&str> = service_profiles
-            .iter()
-            .flat_map(|profile| &profile.public_identities)
-            .map(|identity| identity.identity.as_str())
-            .collect();
-        // Identities are found by an index that a PPR does not change.
-        if let Some(odd) = after.iter().find(|it| !before.iter().any(|known| known == *it)) {
-            return Err(StoreError::IdentityWrong((*odd).to_owned()));
-        }
-        set.service_profiles = service_profiles;
-        set.profile_xml = None;
-        let state = subscription.states.get(found.set).ok_or_else(unknown)?;
-        let known = state.registration() != RegistrationState::NotRegistered;
-        let number = state.registered_by.first().copied().unwrap_or(0);
-        let server = state.server.as_ref().filter(|_| known).map(|it| it.origin_host.clone());
-        let private = subscription.provisioned.private_identities.get(number);
-        let impi = private.map(|one| one.impi.clone()).ok_or_else(unknown)?;
-        let user_data = subscription.user_data(found.set, &impi).ok_or_else(unknown)?;
-        Ok((impi, server, user_data))
-    }
-
-    /// The sets are not registered any more, except by other private identities.
-    fn terminate(&mut self, subscription: usize, sets: &[usize], impi: &str) {
-        let Some(subscription) = self.at_mut(subscription) else { return };
-        let number = subscription.impi_index(impi);
-        for set in sets {
-            let Some(state) = subscription.states.get_mut(*set) else { continue };
-            if let Some(number) = number {
-                state.registered_by.remove(&number);
-                state.pending.remove(&number);
+/// Turns a bit of MAC-A in every vector.
+fn spoil_mac(mut answer: CxAnswer) -> CxAnswer {
+    if let CxAnswer::Maa(maa) = &mut answer {
+        for item in &mut maa.items {
+            if let AuthItem::Aka { autn, .. } = item {
+                let [.., last] = autn;
+                *last ^= 1;
             }
-            state.kept = false;
-            state.release_server();
         }
     }
+    answer
 }

@@ -186,6 +186,9 @@ pub enum StoreError {
     /// A subscription without private or public identity.
     #[error("the subscription of {0:?} has no private or no public identity")]
     NoIdentity(String),
+    /// A password for somebody who authenticates with a USIM.
+    #[error("{0} has no password: it authenticates with a USIM")]
+    NoPassword(String),
     /// The profile of a set cannot be read.
     #[error("the profile of {0}: {1}")]
     Profile(String, crate::ifc::ProfileError),
@@ -425,6 +428,10 @@ impl Store {
         self.subscriptions.is_empty()
     }
 
+    pub(super) const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
     pub(super) fn find_impi(&self, impi: &str) -> Option<usize> {
         self.by_impi.get(&impi_key(impi)).copied()
     }
@@ -474,7 +481,7 @@ fn impu_key(text: &str) -> Option<String> {
     Impu::parse(text).ok().map(|impu| impu.as_str().to_owned())
 }
 
-fn secret(identity: &PrivateIdentity, scheme: Scheme) -> Result<Secret, StoreError> {
+pub(super) fn secret(identity: &PrivateIdentity, scheme: Scheme) -> Result<Secret, StoreError> {
     let PrivateIdentity { impi, credentials } = identity;
     match credentials {
         Credentials::Aka { k, algorithm, amf, sqn } => {

@@ -119,7 +119,12 @@ impl Bench {
 
     fn ask(&mut self, request: &CxRequest) -> CxAnswer {
         let before = self.notes.len();
-        let mut env = HssEnv { unix_now: UnixTime(0), ids: &mut self.ids, notes: &mut self.notes };
+        let mut env = HssEnv {
+            unix_now: UnixTime(0),
+            ids: &mut self.ids,
+            notes: &mut self.notes,
+            old_sqn: false,
+        };
         let answer = self.store.answer(&mut env, "s1.ims.example", self.keep, request);
         assert!(self.notes.len() > before, "no decision without a note");
         answer

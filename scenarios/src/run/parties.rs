@@ -6,7 +6,7 @@ use cscf_core::config::{Lab, NodeRole};
 use cscf_core::transport::Transport;
 
 use crate::report::pcapng::Names;
-use crate::script::{LabChanges, Mistake, Order, Party, Scenario};
+use crate::script::{LabChanges, Order, Party, Scenario};
 use crate::ue::{CallOptions, Resources, UeCommand, UeConfig};
 
 /// A scenario's lab with its UEs.
@@ -168,17 +168,7 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
 }
 
 fn change(config: &mut UeConfig, party: &Party) {
-    for mistake in &party.mistakes {
-        let made = &mut config.mistakes;
-        match mistake {
-            Mistake::NoAck => made.no_ack = true,
-            Mistake::NoAnswer => made.no_answer = true,
-            Mistake::NoPrack => made.no_prack = true,
-            Mistake::OldSqn => made.old_sqn = true,
-            Mistake::WrongKey => made.wrong_key = true,
-            Mistake::WrongRes => made.wrong_res = true,
-        }
-    }
+    config.mistakes = party.mistakes;
     if let Some(on) = party.preconditions {
         config.preconditions = on;
     }

@@ -99,7 +99,7 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
         name: config.name.clone(),
         role: NodeRole::Pcscf,
         listen: address,
-        advertise: (address.ip().to_string(), address.port()),
+        advertise: (config.via_host(), address.port()),
         capabilities: Vec::new(),
     };
     let settings = lab.settings(&node, start)?;

@@ -14,6 +14,7 @@ use cscf_core::config::{NodeConfig, Position, SubscriberConfig};
 use cscf_core::time::Duration;
 
 use crate::lab::NetworkOptions;
+use crate::ue::Mistakes;
 
 /// A scenario file.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ pub struct Party {
     /// Its identities and credentials, where they are not those of the subscriber of that name.
     pub subscriber: Option<SubscriberConfig>,
     /// What it does wrong: words of the language, e.g. `wrong key`.
-    pub mistakes: Vec<Mistake>,
+    pub mistakes: Mistakes,
     /// Whether it uses preconditions.
     pub preconditions: Option<bool>,
     /// Whether its provisional responses may be reliable.
@@ -69,23 +70,6 @@ pub struct Party {
     pub resources: Option<Duration>,
     /// Whether it is on a 3GPP radio access (P-Access-Network-Info).
     pub radio: Option<bool>,
-}
-
-/// What a UE may do wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mistake {
-    /// Does not acknowledge a 2xx.
-    NoAck,
-    /// Does not answer challenges.
-    NoAnswer,
-    /// Does not send PRACK.
-    NoPrack,
-    /// Its card is far ahead of the HSS.
-    OldSqn,
-    /// Its card has another key.
-    WrongKey,
-    /// It answers with a wrong RES or password.
-    WrongRes,
 }
 
 /// One step.

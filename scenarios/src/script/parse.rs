@@ -9,10 +9,10 @@ use cscf_core::config::{
 
 use super::sentence;
 use super::{
-    Expectation, FieldExpectation, LabChanges, Matcher, Mistake, Party, Scenario, Seen, Step,
-    StepKind,
+    Expectation, FieldExpectation, LabChanges, Matcher, Party, Scenario, Seen, Step, StepKind,
 };
 use crate::lab::NetworkOptions;
+use crate::ue::Mistakes;
 
 /// Reads a scenario.
 ///
@@ -127,15 +127,6 @@ fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
     changes
 }
 
-const MISTAKES: [(&str, Mistake); 6] = [
-    ("no ack", Mistake::NoAck),
-    ("no answer", Mistake::NoAnswer),
-    ("no prack", Mistake::NoPrack),
-    ("old sqn", Mistake::OldSqn),
-    ("wrong key", Mistake::WrongKey),
-    ("wrong res", Mistake::WrongRes),
-];
-
 fn parties_of(node: &Node, domain: &str, problems: &mut Problems) -> Vec<Party> {
     let Value::Map(entries) = &node.value else {
         problems.push(node.at, "parties must be a mapping by name", None);
@@ -171,25 +162,23 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
     party
 }
 
-fn mistakes(node: &Node, problems: &mut Problems) -> Vec<Mistake> {
+fn mistakes(node: &Node, problems: &mut Problems) -> Mistakes {
     let items = match &node.value {
         Value::Seq(items) => items.as_slice(),
         Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(node),
     };
-    let mut out = Vec::new();
+    let mut out = Mistakes::default();
     for item in items {
         let text = item.text().unwrap_or_default();
-        match MISTAKES.iter().find(|(name, _)| *name == text) {
-            Some((_, mistake)) => out.push(*mistake),
-            None => {
-                let names = MISTAKES.iter().map(|(name, _)| *name);
-                let help = nearest(text, names.clone()).map_or_else(
-                    || format!("known: {}", names.collect::<Vec<_>>().join(", ")),
-                    |near| format!("did you mean `{near}`?"),
-                );
-                problems.push(item.at, format!("unknown mistake `{text}`"), Some(help));
-            }
+        if out.make(text) {
+            continue;
         }
+        let names = Mistakes::NAMED.iter().map(|(name, _)| *name);
+        let help = nearest(text, names.clone()).map_or_else(
+            || format!("known: {}", names.collect::<Vec<_>>().join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        problems.push(item.at, format!("unknown mistake `{text}`"), Some(help));
     }
     out
 }

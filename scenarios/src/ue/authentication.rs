@@ -3,18 +3,23 @@
 
 use cscf_core::auth::{
     AkaNonce, Algorithm, Answer, AuthenticateError, AuthenticationInfo, Challenge, Credentials,
-    Milenage, NonceCounter, Usim, aka_password,
+    FreshnessCheck, Milenage, NonceCounter, Usim, aka_password,
 };
 
-use super::config::{self, Mistakes, UeConfig};
+use super::config::{self, UeConfig};
+use super::mistakes::Mistakes;
 
 /// What a UE knows of authentication: its card, and the last challenge.
 #[derive(Debug)]
 pub(super) struct Authenticator {
     impi: String,
     usim: Option<Usim<Milenage>>,
+    /// Other readings of the card's values, and what each would mean.
+    readings: Vec<(Milenage, &'static str)>,
     password: Option<String>,
     mistakes: Mistakes,
+    /// The private identity of somebody else, to answer under by mistake.
+    other_impi: String,
     /// The last challenge answered, its password and how often its nonce was used.
     last: Option<Last>,
 }
@@ -32,8 +37,8 @@ struct Last {
 pub(super) enum Outcome {
     /// With a response.
     Answered(Box<Credentials>),
-    /// The network's MAC is wrong: an answer without response.
-    MacFailure(Box<Credentials>),
+    /// The network's MAC is wrong: an answer without response; the text says what may be the cause.
+    MacFailure(Box<Credentials>, String),
     /// The sequence number is not fresh: an answer with AUTS; the text says why.
     SyncFailure(Box<Credentials>, String),
     /// No challenge that this UE can answer; the text says why.
@@ -58,8 +63,10 @@ impl Authenticator {
         Self {
             impi: config.impi.clone(),
             usim: config.credentials.usim(&config.mistakes),
+            readings: config.credentials.other_readings(&config.mistakes),
             password,
             mistakes: config.mistakes,
+            other_impi: config.somebody_else.0.clone(),
             last: None,
         }
     }
@@ -137,11 +144,25 @@ impl Authenticator {
                     Err(why) => Outcome::Unable(why),
                 }
             }
-            Err(_) => match Credentials::refusal(challenge, &self.impi, request.uri) {
-                Ok(credentials) => Outcome::MacFailure(Box::new(credentials)),
+            Err(error) => match Credentials::refusal(challenge, &self.impi, request.uri) {
+                Ok(credentials) => {
+                    let why = self.why_mac_differs(&nonce).unwrap_or_else(|| error.to_string());
+                    Outcome::MacFailure(Box::new(credentials), why)
+                }
                 Err(error) => Outcome::Unable(error.to_string()),
             },
         }
+    }
+
+    /// The reading of the card's values with which the MAC would be right.
+    fn why_mac_differs(&self, nonce: &AkaNonce) -> Option<String> {
+        let fits = |functions: &Milenage| {
+            let mut card = Usim::new(functions.clone(), FreshnessCheck::default());
+            let result = card.authenticate(&nonce.rand, &nonce.autn);
+            !matches!(result, Err(AuthenticateError::MacFailure))
+        };
+        let found = self.readings.iter().find(|(functions, _)| fits(functions));
+        found.map(|(_, meaning)| format!("MAC-A would be right if {meaning}"))
     }
 
     fn respond(&mut self, challenge: &Challenge, password: Vec<u8>, request: For<'_>) -> Outcome {
@@ -169,7 +190,7 @@ impl Authenticator {
         request: For<'_>,
     ) -> Result<Credentials, String> {
         let answer = Answer {
-            username: &self.impi,
+            username: if self.mistakes.another_impi { &self.other_impi } else { &self.impi },
             password,
             method: request.method,
             uri: request.uri,
@@ -195,6 +216,8 @@ impl Authenticator {
 
     /// What stands in the very first REGISTER (TS 24.229 §5.1.1.2.2).
     pub(super) fn unchallenged(&self, realm: &str, uri: &str) -> Credentials {
+        let wrong = format!("wrong.{realm}");
+        let realm = if self.mistakes.wrong_realm { &wrong } else { realm };
         Credentials::unchallenged(&self.impi, realm, uri)
     }
 

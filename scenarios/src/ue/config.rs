@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 
-use cscf_core::auth::{Amf, FreshnessCheck, IndBits, Key, Milenage, Sqn, Usim};
+use cscf_core::auth::{Amf, FreshnessCheck, IndBits, Key, Milenage, Sqn, Usim, derive_opc};
 use cscf_core::config::{Auth, Lab, SubscriberConfig, SubscriberTransport, TimerValues};
 use cscf_core::dialog::TimerPolicy;
 use cscf_core::time::Duration;
 use cscf_core::transport::Transport;
 
 use super::codecs::CodecSet;
+use super::mistakes::Mistakes;
+use super::registration::ELSEWHERE;
 
 /// Everything a UE knows before it is switched on.
 #[derive(Clone, Debug)]
@@ -60,6 +62,8 @@ pub struct UeConfig {
     pub robot: Robot,
     /// What it does wrong.
     pub mistakes: Mistakes,
+    /// Private and public identity of somebody else, for mistakes.
+    pub somebody_else: (String, String),
 }
 
 /// How a UE authenticates.
@@ -84,6 +88,18 @@ pub enum Credentials {
 }
 
 impl Credentials {
+    /// Cards that may be meant where this one finds a MAC wrong, and what would be wrong then.
+    pub(super) fn other_readings(&self, mistakes: &Mistakes) -> Vec<(Milenage, &'static str)> {
+        let Self::Aka { k, opc, .. } = self else { return Vec::new() };
+        let doubled = "the network derives OPc from the card's OPc: OPc taken as OP";
+        let raw = "the network uses the card's OP as it is: OP taken as OPc";
+        if mistakes.op_as_opc {
+            vec![(Milenage::new(*k, *opc), raw)]
+        } else {
+            vec![(Milenage::with_op(*k, *opc), doubled)]
+        }
+    }
+
     /// The card, if there is one.
     pub(super) fn usim(&self, mistakes: &Mistakes) -> Option<Usim<Milenage>> {
         let Self::Aka { k, opc, sqn, .. } = self else { return None };
@@ -91,8 +107,12 @@ impl Credentials {
         // Ahead of every clock for centuries, and still far from the end of the numbers.
         let ahead = Sqn::from_parts(1 << 40, 0, IndBits::default()).unwrap_or(Sqn::MAX);
         let sqn = if mistakes.old_sqn { ahead } else { *sqn };
-        let freshness = FreshnessCheck::default().starting_at(sqn);
-        Some(Usim::new(Milenage::new(key, *opc), freshness))
+        let mut freshness = FreshnessCheck::default().starting_at(sqn);
+        if mistakes.sqn_ahead {
+            freshness = freshness.with_delta(0);
+        }
+        let opc = if mistakes.op_as_opc { derive_opc(*k, *opc) } else { *opc };
+        Some(Usim::new(Milenage::new(key, opc), freshness))
     }
 }
 
@@ -126,23 +146,6 @@ pub enum Robot {
     Rejects(u16),
     /// Rings until the caller gives up.
     Rings,
-}
-
-/// What a UE does wrong, for tests of the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mistakes {
-    /// Does not acknowledge a 2xx.
-    pub no_ack: bool,
-    /// Does not answer challenges.
-    pub no_answer: bool,
-    /// Does not send PRACK.
-    pub no_prack: bool,
-    /// Has a card that is far ahead: every challenge is a synchronisation failure.
-    pub old_sqn: bool,
-    /// Has a card with another key: the network's MAC looks wrong.
-    pub wrong_key: bool,
-    /// Answers with a wrong RES or password.
-    pub wrong_res: bool,
 }
 
 impl UeConfig {
@@ -199,8 +202,26 @@ impl UeConfig {
             calls_max: 2,
             robot: Robot::None,
             mistakes: Mistakes::default(),
+            somebody_else: somebody_else(lab, subscriber),
         }
     }
+}
+
+impl UeConfig {
+    /// The host of Via: our address, or by mistake another.
+    #[must_use]
+    pub fn via_host(&self) -> String {
+        if self.mistakes.via_differs { ELSEWHERE.to_owned() } else { self.address.ip().to_string() }
+    }
+}
+
+/// The identities of the first other subscriber; invented ones in a lab with one subscriber.
+fn somebody_else(lab: &Lab, subscriber: &SubscriberConfig) -> (String, String) {
+    let other = lab.subscribers.iter().find(|other| other.impi != subscriber.impi);
+    let impi = other.map(|other| other.impi.clone());
+    let impu = other.and_then(SubscriberConfig::default_impu).map(str::to_owned);
+    let invented = format!("somebody.else@{}", lab.domain);
+    (impi.unwrap_or_else(|| invented.clone()), impu.unwrap_or_else(|| format!("sip:{invented}")))
 }
 
 /// An instance identity made of an IMSI: TAC 35209900 and the last six digits

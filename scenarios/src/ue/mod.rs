@@ -21,6 +21,7 @@ mod codecs;
 mod command;
 mod config;
 mod headers;
+mod mistakes;
 mod reginfo;
 mod registration;
 mod requests;
@@ -28,8 +29,9 @@ mod subscription;
 
 pub use codecs::CodecSet;
 pub use command::{CallOptions, UeCommand};
-pub use config::{Credentials, Mistakes, Resources, Robot, UeConfig};
+pub use config::{Credentials, Resources, Robot, UeConfig};
 pub use headers::dialled;
+pub use mistakes::Mistakes;
 pub use registration::Phase;
 
 use std::collections::BTreeMap;

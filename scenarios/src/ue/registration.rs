@@ -16,6 +16,10 @@ const INVALID_MAX: u8 = 2;
 const ROUNDS_MAX: u8 = 4;
 /// 423 answers followed in one attempt.
 const LONGER_MAX: u8 = 2;
+/// An address that is nobody's (RFC 5737), for mistakes.
+pub(super) const ELSEWHERE: &str = "192.0.2.1";
+/// The registration interval wished for by mistake, in seconds.
+const SHORT_WISH: u32 = 10;
 /// What a UE keeps of the lists in a 200 at most.
 const LIST_MAX: usize = 32;
 
@@ -82,6 +86,7 @@ impl Ue {
     ) {
         let host = self.config.address.ip().to_string();
         let wish = u32::try_from(expires.as_secs()).unwrap_or(u32::MAX);
+        let wish = if self.config.mistakes.short_expiry { SHORT_WISH } else { wish };
         let serial = self.registration.serial;
         self.registration = Registration {
             phase: Phase::Registering,
@@ -142,8 +147,16 @@ impl Ue {
     }
 
     fn send_register(&mut self, credentials: &str, out: &mut Actions<UeTimer>) {
-        let contact = self.contact_with_features(Some(self.registration.wish));
-        let address = aor(&self.config.register_impu);
+        let mistakes = self.config.mistakes;
+        let mut contact = self.contact_with_features(Some(self.registration.wish));
+        if mistakes.contact_changed && self.registration.rounds > 0 {
+            contact = contact.replace(&self.config.address.ip().to_string(), ELSEWHERE);
+        }
+        let address = if mistakes.another_impu {
+            aor(&self.config.somebody_else.1)
+        } else {
+            aor(&self.config.register_impu)
+        };
         let known = self.registration.rounds > 0 || self.registration.phase != Phase::Registering;
         let info = self.config.access_network_info.clone().filter(|_| known);
         let registration = &mut self.registration;
@@ -160,6 +173,9 @@ impl Ue {
         headers.push(HeaderName::Contact, &contact);
         headers.push(HeaderName::Authorization, credentials);
         headers.push(HeaderName::Supported, "path,gruu");
+        if mistakes.unknown_require {
+            headers.push(HeaderName::Require, "no-such-extension");
+        }
         // In clear text the first REGISTER says nothing of where we are (TS 24.229 §5.1.1.2.1).
         if let Some(info) = info {
             headers.push(HeaderName::PAccessNetworkInfo, &info);
@@ -213,10 +229,9 @@ impl Ue {
                 self.registration.invalid = 0;
                 credentials
             }
-            Outcome::MacFailure(credentials) => {
+            Outcome::MacFailure(credentials, why) => {
                 env.refuse(ts24229("5.1.1.5.3"), || {
-                    "MAC of the challenge is wrong (K or OPc differ): answers without response"
-                        .into()
+                    format!("MAC of the challenge is wrong ({why}): answers without response")
                 });
                 self.registration.invalid += 1;
                 credentials
@@ -248,7 +263,11 @@ impl Ue {
         let registration = &mut self.registration;
         registration.longer += 1;
         match least {
-            Some(least) if registration.longer <= LONGER_MAX && least > registration.wish => {
+            Some(least)
+                if registration.longer <= LONGER_MAX
+                    && least > registration.wish
+                    && !self.config.mistakes.short_expiry =>
+            {
                 registration.wish = least;
                 env.note(ts24229("5.1.1.2.1"), || {
                     format!("423: registers again for at least {least} s")

@@ -166,7 +166,7 @@ impl Ue {
                 request.headers.set(HeaderName::CSeq, &cseq);
                 true
             }
-            Outcome::MacFailure(_) | Outcome::SyncFailure(..) => false,
+            Outcome::MacFailure(..) | Outcome::SyncFailure(..) => false,
             Outcome::Unable(why) => {
                 env.refuse(rfc3261("22.2"), || format!("cannot answer the challenge: {why}"));
                 false

@@ -1,0 +1,82 @@
+//! What a UE does wrong when it is told to. Each is one rule broken at one place, so that what
+//! refuses it can be told from everything else.
+
+/// What a UE does wrong, for tests of the others and of what is said about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mistakes {
+    /// Answers the challenge under a private identity that was not challenged.
+    pub another_impi: bool,
+    /// Registers a public identity of somebody else.
+    pub another_impu: bool,
+    /// Answers the challenge with another address in Contact than it was challenged with.
+    pub contact_changed: bool,
+    /// Does not acknowledge a 2xx.
+    pub no_ack: bool,
+    /// Does not answer challenges.
+    pub no_answer: bool,
+    /// Offers only integrity algorithms that no P-CSCF knows.
+    pub no_common_algorithm: bool,
+    /// Does not send PRACK.
+    pub no_prack: bool,
+    /// Offers the security agreement in Supported only, and no mechanism.
+    pub no_sec_agree: bool,
+    /// Has a card that is far ahead: every challenge is a synchronisation failure.
+    pub old_sqn: bool,
+    /// Has a card made for the HSS's OPc as if that were OP.
+    pub op_as_opc: bool,
+    /// Answers the challenge with another Security-Client than it was challenged with.
+    pub security_client_differs: bool,
+    /// Repeats the Security-Server of the challenge with a change.
+    pub security_verify_differs: bool,
+    /// Registers for 10 s and does not ask for longer when told to.
+    pub short_expiry: bool,
+    /// Has a card that allows no jumps: every challenge is too far ahead.
+    pub sqn_ahead: bool,
+    /// Requires an extension of the registrar that does not exist.
+    pub unknown_require: bool,
+    /// Writes an address into Via that it does not send from.
+    pub via_differs: bool,
+    /// Has a card with another key: the network's MAC looks wrong.
+    pub wrong_key: bool,
+    /// Names a realm that is not the home network's.
+    pub wrong_realm: bool,
+    /// Answers with a wrong RES or password.
+    pub wrong_res: bool,
+}
+
+/// The words of a mistake in the scenario language, and where it is kept.
+type Named = (&'static str, fn(&mut Mistakes) -> &mut bool);
+
+impl Mistakes {
+    /// All mistakes by their words.
+    pub const NAMED: [Named; 19] = [
+        ("another impi", |it| &mut it.another_impi),
+        ("another impu", |it| &mut it.another_impu),
+        ("contact changed", |it| &mut it.contact_changed),
+        ("no ack", |it| &mut it.no_ack),
+        ("no answer", |it| &mut it.no_answer),
+        ("no common algorithm", |it| &mut it.no_common_algorithm),
+        ("no prack", |it| &mut it.no_prack),
+        ("no sec-agree", |it| &mut it.no_sec_agree),
+        ("old sqn", |it| &mut it.old_sqn),
+        ("op as opc", |it| &mut it.op_as_opc),
+        ("security-client differs", |it| &mut it.security_client_differs),
+        ("security-verify differs", |it| &mut it.security_verify_differs),
+        ("short expiry", |it| &mut it.short_expiry),
+        ("sqn ahead", |it| &mut it.sqn_ahead),
+        ("unknown require", |it| &mut it.unknown_require),
+        ("via differs", |it| &mut it.via_differs),
+        ("wrong key", |it| &mut it.wrong_key),
+        ("wrong realm", |it| &mut it.wrong_realm),
+        ("wrong res", |it| &mut it.wrong_res),
+    ];
+
+    /// Makes the mistake with these words; says whether there is one.
+    pub fn make(&mut self, words: &str) -> bool {
+        let found = Self::NAMED.iter().find(|(name, _)| *name == words);
+        found.is_some_and(|(_, place)| {
+            *place(self) = true;
+            true
+        })
+    }
+}

@@ -16,6 +16,9 @@ pub(super) fn list() -> Result<String, String> {
         let scenario = read_scenario(builtin.source, &lab.domain)
             .map_err(|_| format!("the built-in scenario {} cannot be read", builtin.name))?;
         let _ = writeln!(out, "{:width$}  {}", builtin.name, scenario.title);
+        if let Some(reason) = scenario.only_virtual() {
+            let _ = writeln!(out, "{:width$}  (only --virtual: {reason})", "");
+        }
     }
     Ok(out)
 }

@@ -118,6 +118,11 @@ fn load(name: &str, lab: &Lab) -> Result<Loaded, String> {
 
 fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<u8, String> {
     unknown_parties(loaded, lab)?;
+    if let Some(reason) = loaded.scenario.only_virtual().filter(|_| !options.simulated) {
+        let name = &loaded.name;
+        progress(&format!("error: {name} runs in virtual time only: {reason}; add --virtual"));
+        return Ok(EXIT_COULD_NOT_RUN);
+    }
     progress(&format!("{}: {}", loaded.name, loaded.scenario.title));
     let (instance, outcome) = if options.simulated {
         simulated::run(&loaded.scenario, lab, options.seed)?

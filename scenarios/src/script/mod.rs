@@ -27,6 +27,8 @@ pub struct Scenario {
     pub network: NetworkOptions,
     /// Settings of the lab that differ from the built-in one: `key: value` lines of a lab file.
     pub lab: LabChanges,
+    /// Why it runs in virtual time only, where it says so.
+    pub only_virtual: Option<String>,
     /// The steps.
     pub steps: Vec<Step>,
 }

@@ -30,11 +30,13 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     let network = network.map(|node| network_of(node, &mut problems)).unwrap_or_default();
     let lab = reader.optional("lab");
     let lab = lab.map(|node| lab_of(node, domain, &mut problems)).unwrap_or_default();
+    let only = reader.or("only", None, &mut problems, |text| only(text).map(Some));
     let steps = reader.required("steps", &mut problems);
     let steps = steps.map(|node| steps_of(node, &mut problems)).unwrap_or_default();
     reader.finish(&mut problems);
     if problems.is_empty() {
-        Ok(Scenario { title: title.to_owned(), parties, network, lab, steps })
+        let title = title.to_owned();
+        Ok(Scenario { title, parties, network, lab, only_virtual: only, steps })
     } else {
         Err(problems)
     }
@@ -60,6 +62,24 @@ impl Scenario {
         }
         out
     }
+
+    /// Why it cannot run on real sockets: its own reason, else the first thing in it that only the
+    /// simulated network can do.
+    #[must_use]
+    pub fn only_virtual(&self) -> Option<String> {
+        let stops =
+            |step: &&Step| matches!(step.kind, StepKind::Crash { .. } | StepKind::Restart { .. });
+        let step = self.steps.iter().find(stops).map(|step| format!("`{}`", step.text));
+        self.only_virtual.clone().or(step)
+    }
+}
+
+/// Reads `virtual, because …`.
+fn only(text: &str) -> Result<String, String> {
+    let reason = text.strip_prefix("virtual, because ").map(str::trim);
+    reason.filter(|reason| !reason.is_empty()).map(str::to_owned).ok_or_else(|| {
+        format!("`{text}` is not understood; write `virtual, because …` with the reason")
+    })
 }
 
 fn percent(text: &str) -> Result<u64, String> {
@@ -266,6 +286,30 @@ fn read_proves(node: &Node, proves: &mut Proves, problems: &mut Problems) {
         match item.text() {
             Some(text) => proves.push((item.at, text.to_owned())),
             None => problems.push(item.at, "here must be a catalogue id", None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only_virtual(lines: &str) -> Option<String> {
+        let source = format!("scenario: x\n{lines}\n");
+        read_scenario(&source, "ims.example").expect("reads").only_virtual()
+    }
+
+    #[test]
+    fn what_runs_in_virtual_time_only_says_why() {
+        assert_eq!(only_virtual("steps: [alice registers]"), None);
+        let said = "only: virtual, because packets carry their SA\nsteps: []";
+        assert_eq!(only_virtual(said).as_deref(), Some("packets carry their SA"));
+        assert_eq!(only_virtual("steps: [s1 crashes]").as_deref(), Some("`s1 crashes`"));
+        for wrong in ["virtual", "live", "virtual, because"] {
+            let source = format!("scenario: x\nonly: {wrong}\nsteps: []\n");
+            let problems = read_scenario(&source, "ims.example").expect_err(wrong);
+            assert_eq!(problems.0[0].at.line, 2);
+            assert!(problems.0[0].text.contains("virtual, because …"), "{problems:?}");
         }
     }
 }

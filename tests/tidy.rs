@@ -31,6 +31,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("ifc", 5),
     ("registrar", 5),
     ("hss", 6),
+    ("operator", 6),
     ("proxy", 6),
     ("ua", 6),
     ("role", 7),

@@ -33,6 +33,7 @@ pub mod identity;
 pub mod ids;
 pub mod ifc;
 pub mod map;
+pub mod operator;
 pub mod proxy;
 pub mod registrar;
 pub mod role;

@@ -8,6 +8,7 @@
 use crate::clause::Clause;
 use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId};
 use crate::ids::Ids;
+use crate::operator::{Order, OrderError, OrderResult};
 use crate::sip::{Request, Response};
 use crate::time::{Duration, Instant, UnixTime};
 use crate::trace::{Diagnosis, Note};
@@ -384,6 +385,23 @@ pub trait Role {
         command: Self::Command,
         out: &mut Actions<Self::Timer>,
     );
+
+    /// An order of the operator in the form all nodes share. By default the role has no part in
+    /// any.
+    ///
+    /// # Errors
+    ///
+    /// [`OrderError::NotHere`] when such an order is not for this role, else why it cannot be
+    /// obeyed.
+    fn on_order(
+        &mut self,
+        env: &mut Env<'_>,
+        order: &Order,
+        out: &mut Actions<Self::Timer>,
+    ) -> OrderResult {
+        let _ = (env, order, out);
+        Err(OrderError::NotHere)
+    }
 
     /// The timer values for a server transaction of a request that came by this flow.
     fn side(&self, flow: &Flow) -> Side {

@@ -132,6 +132,11 @@ impl Bindings {
         self.ues.len()
     }
 
+    /// All records in the order they were made.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Ue> {
+        self.ues.values()
+    }
+
     /// Whether nothing is known of any UE.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {

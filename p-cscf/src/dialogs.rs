@@ -160,6 +160,11 @@ pub(crate) struct Dialogs {
 }
 
 impl Dialogs {
+    /// All records in the order they were made.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Dialog> {
+        self.dialogs.values()
+    }
+
     /// The number of records.
     #[must_use]
     pub(crate) fn len(&self) -> usize {

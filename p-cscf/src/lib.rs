@@ -15,6 +15,7 @@ mod edit;
 mod exchange;
 mod identity;
 pub mod lab;
+mod operator;
 mod originating;
 mod reg_event;
 mod reginfo;
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 
 use cscf_core::clause::{Clause, own, ts24229};
 use cscf_core::dialog::field;
+use cscf_core::operator::{Order, OrderResult};
 use cscf_core::role::{
     Action, Actions, Answered, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role, Side,
 };
@@ -286,6 +288,15 @@ impl Role for Pcscf {
             Command::Drain(on) => self.config.draining = on,
             Command::Overload(retry_after) => self.config.overload = retry_after,
         }
+    }
+
+    fn on_order(
+        &mut self,
+        env: &mut Env<'_>,
+        order: &Order,
+        out: &mut Actions<Timer>,
+    ) -> OrderResult {
+        self.obey(env, order, out)
     }
 
     fn side(&self, flow: &Flow) -> Side {

@@ -11,7 +11,7 @@ use cscf_core::clause::{own, ts24229, ts33102};
 use cscf_core::cx::{AssignmentType, AuthItem, AuthScheme, CxAnswer, CxRequest, CxResult, Mar};
 use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::{HeaderName, Headers, Ioi};
-use cscf_core::time::Instant;
+use cscf_core::time::{Duration, Instant};
 
 use crate::config::AkaWithoutSecAgree;
 use crate::owner::{Job, RegistrationOwner, Rounds};
@@ -95,6 +95,31 @@ impl Challenge {
     pub(crate) fn is_answered_by(&self, register: &Register) -> bool {
         let nonce = register.credentials.as_ref().and_then(Credentials::nonce);
         nonce == Some(&*self.nonce) && register.call_id == self.call_id
+    }
+}
+
+impl Challenge {
+    /// The public identity it was made for.
+    pub(crate) fn impu(&self) -> &str {
+        &self.impu
+    }
+
+    /// What it asks for.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        match self.secret {
+            Secret::Aka { .. } => "AKA",
+            Secret::Digest(_) => "digest",
+        }
+    }
+
+    /// How long it has waited.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.since(self.since)
+    }
+
+    /// Wrong answers in a row before it.
+    pub(crate) const fn failures(&self) -> u8 {
+        self.rounds.failures
     }
 }
 

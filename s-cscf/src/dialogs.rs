@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cscf_core::operator::Table;
 use cscf_core::role::OwnTag;
 use cscf_core::sip::{HeaderName, Headers, Method, NameAddr, Request, Response};
 
@@ -49,6 +50,20 @@ struct Party {
 }
 
 impl Dialogs {
+    /// What is shown of them.
+    pub(crate) fn table(&self) -> Table {
+        let mut table = Table::new(&["call_id", "caller", "callee", "state"]);
+        for dialog in self.list.values() {
+            table.push([
+                dialog.call_id.to_string(),
+                dialog.caller.address.to_string(),
+                dialog.callee.address.to_string(),
+                (if dialog.confirmed { "confirmed" } else { "early" }).to_owned(),
+            ]);
+        }
+        table
+    }
+
     /// The number of dialogs.
     pub(crate) fn len(&self) -> usize {
         self.list.len()

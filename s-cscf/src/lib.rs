@@ -12,6 +12,7 @@ mod config;
 mod deregister;
 mod dialogs;
 pub mod lab;
+mod operator;
 mod originating;
 mod owner;
 mod refusal;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{AskId, CxDemand, DemandId};
 use cscf_core::ids::Seed;
+use cscf_core::operator::{Order, OrderResult};
 use cscf_core::registrar::{ContactEvent, Registrations};
 use cscf_core::role::{
     Actions, Answer, Answered, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role,
@@ -110,6 +112,13 @@ impl Scscf {
         let mut list = self.owner.remainders();
         list.extend(self.sessions.remainders());
         list
+    }
+
+    fn command(&mut self, env: &mut Env<'_>, command: Command, out: &mut ScscfActions) {
+        let start = out.len();
+        env.note(own("command"), || format!("operator: {command:?}"));
+        self.owner.ordered(env, command, out);
+        self.settle(env, start, out);
     }
 
     /// Ends the sessions of users that went; before all else that was to be done since `start`, as
@@ -261,9 +270,15 @@ impl Role for Scscf {
     }
 
     fn on_command(&mut self, env: &mut Env<'_>, command: Command, out: &mut ScscfActions) {
-        let start = out.len();
-        env.note(own("command"), || format!("operator: {command:?}"));
-        self.owner.ordered(env, command, out);
-        self.settle(env, start, out);
+        self.command(env, command, out);
+    }
+
+    fn on_order(
+        &mut self,
+        env: &mut Env<'_>,
+        order: &Order,
+        out: &mut ScscfActions,
+    ) -> OrderResult {
+        self.obey(env, order, out)
     }
 }

@@ -8,6 +8,7 @@ use super::settings::{Counters, Settings};
 use super::state::{Core, Event};
 use super::{Input, Node, Output};
 use crate::ids::Seed;
+use crate::operator::{Order, OrderAnswer, OrderResult, Show};
 use crate::role::{Action, Actions, ContextId, Role};
 use crate::time::{Deadlines, Instant};
 use crate::trace::{Note, TraceKind};
@@ -215,6 +216,18 @@ impl<R: Role> Node for Engine<R> {
 
     fn poll_output(&mut self) -> Option<Output> {
         self.core.outlet.pop()
+    }
+
+    fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
+        if let Order::Show { what: Show::Refusals, of } = order {
+            let table = super::orders::refusals(self.core.outlet.refusals());
+            return Ok(OrderAnswer::Table(table.only(of)));
+        }
+        let Self { role, core, actions, .. } = self;
+        let answer = role.on_order(&mut core.env(now), order, actions);
+        self.perform(now, None);
+        self.run(now);
+        answer
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Engine, Input, Node, Output};
 use crate::diameter::{ClientInput, ClientOutput, DiameterClient};
+use crate::operator::{Order, OrderResult};
 use crate::role::{Answer, Question, Role};
 use crate::time::Instant;
 use crate::trace::TraceEvent;
@@ -151,5 +152,11 @@ impl<R: Role> Node for CxNode<R> {
 
     fn shut_down(&mut self, now: Instant) {
         Self::shut_down(self, now);
+    }
+
+    fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
+        let answer = self.engine.order(now, order);
+        self.pump(now);
+        answer
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::engine::{Input, Node, Output};
 use crate::hss::{HssCommand, HssInput, HssNode, HssOutput};
+use crate::operator::{Order, OrderAnswer, OrderError, OrderResult, ProfileChange, Show, Table};
 use crate::time::Instant;
 
 impl Node for HssNode {
@@ -39,4 +40,76 @@ impl Node for HssNode {
     fn shut_down(&mut self, now: Instant) {
         Self::handle_input(self, now, HssInput::Command(HssCommand::Shutdown));
     }
+
+    fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
+        let (command, text) = match order {
+            Order::Rtr { who, impus, reason } => {
+                known(self, who)?;
+                let (impi, impus, info) = (who.clone(), impus.clone(), String::new());
+                let command = HssCommand::Deregister { impi, impus, reason: *reason, info };
+                (command, format!("RTR for {who}: {reason:?}"))
+            }
+            Order::Ppr { who, changes } => {
+                known(self, who)?;
+                (changed_profile(self, who, changes)?, format!("PPR for {who}"))
+            }
+            Order::Show { what: Show::Refusals, of } => {
+                let table = super::orders::refusals(self.recent_refusals());
+                return Ok(OrderAnswer::Table(table.only(of)));
+            }
+            Order::Show { what: Show::Subscribers, of } => {
+                return Ok(OrderAnswer::Table(subscribers(self, of)));
+            }
+            _ => return Err(OrderError::NotHere),
+        };
+        Self::handle_input(self, now, HssInput::Command(command));
+        Ok(OrderAnswer::Done(text))
+    }
+}
+
+/// Rows shown of the subscriptions at most.
+const ROWS_MAX: usize = 1_000;
+
+fn known(hss: &HssNode, impi: &str) -> Result<(), OrderError> {
+    if hss.store().has_impi(impi) {
+        Ok(())
+    } else {
+        Err(OrderError::refused(format!("the HSS does not know {impi}")))
+    }
+}
+
+fn subscribers(hss: &HssNode, of: &[String]) -> Table {
+    let mut table = Table::new(&["impi", "state", "s_cscf", "sqn", "impus"]);
+    for one in hss.store().states(of, ROWS_MAX) {
+        table.push([
+            one.impi,
+            one.registration.to_string(),
+            one.server.unwrap_or_default(),
+            one.sqn.unwrap_or_default(),
+            one.impus.join(", "),
+        ]);
+    }
+    table.only(of)
+}
+
+/// The services of a user after these changes, to be pushed.
+fn changed_profile(
+    hss: &HssNode,
+    impi: &str,
+    changes: &[ProfileChange],
+) -> Result<HssCommand, OrderError> {
+    let nothing = || OrderError::refused(format!("{impi} has no public identity"));
+    let (impu, mut service_profiles) = hss.store().services(impi).ok_or_else(nothing)?;
+    for change in changes {
+        let (ProfileChange::Bar(wanted) | ProfileChange::Unbar(wanted)) = change;
+        let found = service_profiles
+            .iter_mut()
+            .flat_map(|profile| &mut profile.public_identities)
+            .find(|one| one.identity == *wanted);
+        let Some(identity) = found else {
+            return Err(OrderError::refused(format!("{impi} has no public identity {wanted}")));
+        };
+        identity.barred = matches!(change, ProfileChange::Bar(_));
+    }
+    Ok(HssCommand::ChangeProfile { impu, service_profiles })
 }

@@ -10,6 +10,7 @@ mod contexts;
 mod core;
 mod cx_node;
 mod hss;
+mod orders;
 mod outgoing;
 mod perform;
 mod receive;
@@ -29,6 +30,7 @@ pub use cx_node::CxNode;
 pub use settings::{Counters, EngineLimits, Listen, Settings, host_text};
 
 use crate::cx::{AskId, CxDemand, CxResult, DemandId};
+use crate::operator::{Order, OrderError, OrderResult};
 use crate::role::{Answer, Question};
 use crate::time::Instant;
 use crate::trace::TraceEvent;
@@ -119,5 +121,16 @@ pub trait Node {
     /// after [`Node::handle_input`]. By default there are none.
     fn shut_down(&mut self, now: Instant) {
         let _ = now;
+    }
+    /// Obeys an order of the operator. The drain rule holds as after [`Node::handle_input`]. By
+    /// default the node has no part in any.
+    ///
+    /// # Errors
+    ///
+    /// [`OrderError::NotHere`] when such an order is not for this node, else why it cannot be
+    /// obeyed.
+    fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
+        let _ = (now, order);
+        Err(OrderError::NotHere)
     }
 }

@@ -31,6 +31,7 @@ pub use clock::Clock;
 pub use signal::{stdin_closed, stop_signal};
 
 use crate::engine::{Input, Node, Output};
+use crate::operator::{Order, OrderResult};
 use crate::time::{Duration, Instant};
 use crate::trace::TraceEvent;
 use task::NodeTask;
@@ -265,5 +266,9 @@ impl<N: Node + ?Sized> Node for Box<N> {
 
     fn shut_down(&mut self, now: Instant) {
         (**self).shut_down(now);
+    }
+
+    fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
+        (**self).order(now, order)
     }
 }

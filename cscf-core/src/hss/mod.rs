@@ -12,6 +12,7 @@ mod demand;
 mod misbehaviour;
 mod node;
 mod profile;
+mod show;
 mod store;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use answer::HssEnv;
 pub use misbehaviour::Misbehaviour;
 pub use node::{HssCommand, HssConfig, HssInput, HssNode, HssOutput};
 pub use profile::write_profile;
+pub use show::SubscriberState;
 pub use store::{
     AkaAlgorithm, AssignedServer, Credentials, ImplicitSet, PrivateIdentity, RegistrationState,
     Store, StoreError, Subscriber,

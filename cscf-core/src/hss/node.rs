@@ -143,8 +143,12 @@ pub struct HssNode {
     orders: Orders,
     /// Answers that are late on purpose; bounded by the questions that wait.
     late: BTreeMap<(Instant, RequestId), CxAnswer>,
+    refusals: VecDeque<(Instant, Note)>,
     outputs: VecDeque<HssOutput>,
 }
+
+/// Refusals kept for the question "why?".
+const REFUSALS_KEPT: usize = 1_000;
 
 impl HssNode {
     /// A node with these subscriptions.
@@ -169,6 +173,7 @@ impl HssNode {
             demand_count: 0,
             orders: Orders::default(),
             late: BTreeMap::new(),
+            refusals: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
         })
@@ -184,6 +189,11 @@ impl HssNode {
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The last refusals, oldest first: the answer to "why?".
+    pub fn recent_refusals(&self) -> impl Iterator<Item = &(Instant, Note)> {
+        self.refusals.iter()
     }
 
     /// Origin-Host of every peer that is connected.
@@ -333,6 +343,14 @@ impl HssNode {
     }
 
     fn trace(&mut self, now: Instant, kind: TraceKind) {
+        if let TraceKind::Note(note) = &kind
+            && note.refusal
+        {
+            if self.refusals.len() == REFUSALS_KEPT {
+                self.refusals.pop_front();
+            }
+            self.refusals.push_back((now, note.clone()));
+        }
         let event = TraceEvent { at: now, node: Arc::clone(&self.name), kind };
         self.outputs.push_back(HssOutput::Trace(event));
     }

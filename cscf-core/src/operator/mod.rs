@@ -1,0 +1,211 @@
+//! What an operator may order a running node, as values: one text form for the command line, the
+//! control interface, scenarios and the pipe to a node process; and what a node answers.
+//!
+//! A node that has no part in an order says so ([`OrderError::NotHere`]), so that an order can be
+//! given to all that may have one.
+
+mod parse;
+mod table;
+
+use std::fmt;
+
+use crate::cx::DeregistrationReason;
+use crate::registrar::ContactEvent;
+use crate::time::Duration;
+
+pub use parse::{USAGE, VERBS};
+pub use table::Table;
+
+/// An order to a node. Users are named by private identity, as the nodes know them; before it is
+/// resolved with a lab ([`Order::subject_mut`]) a name of the lab may stand there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Takes contacts of a user away at its S-CSCF (TS 24.229 §5.4.1.5).
+    Deregister {
+        /// The private identity.
+        who: String,
+        /// One contact only.
+        contact: Option<String>,
+        /// What the subscribers are told: rejected, deactivated or probation.
+        event: ContactEvent,
+    },
+    /// Sends new UEs to another P-CSCF, or no longer (TS 24.229 §5.2.2.1).
+    Drain {
+        /// The node.
+        node: String,
+        /// From now on, or no longer.
+        on: bool,
+    },
+    /// Loses all data of a user at its S-CSCF, as a restart would (TS 23.380 §4).
+    Forget {
+        /// The private identity.
+        who: String,
+    },
+    /// How the HSS behaves from now on.
+    Hss(HssMood),
+    /// Refuses new work with 503, or no longer.
+    Overload {
+        /// The node.
+        node: String,
+        /// The Retry-After in seconds; none: no longer.
+        retry_after: Option<u32>,
+    },
+    /// Pushes the profile of a user to its S-CSCF, after these changes (TS 29.228 §6.2).
+    Ppr {
+        /// The private identity.
+        who: String,
+        /// What is changed in it.
+        changes: Vec<ProfileChange>,
+    },
+    /// Has a user authenticate anew within this time (TS 24.229 §5.4.1.6).
+    Reauthenticate {
+        /// The private identity.
+        who: String,
+        /// What is left of the time of its contacts.
+        within: Duration,
+    },
+    /// Has the HSS end registrations (TS 29.228 §6.1.3).
+    Rtr {
+        /// The private identity.
+        who: String,
+        /// Public identities; none: all of the private one.
+        impus: Vec<String>,
+        /// Why.
+        reason: DeregistrationReason,
+    },
+    /// Tells what the node holds.
+    Show {
+        /// What.
+        what: Show,
+        /// Only rows in which one of these stands; none: all.
+        of: Vec<String>,
+    },
+}
+
+/// How an HSS answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HssMood {
+    /// As it should.
+    Normal,
+    /// Every question with this Result-Code or Experimental-Result-Code.
+    Result(u32),
+    /// Not at all.
+    Silent,
+}
+
+/// A change of a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProfileChange {
+    /// A public identity is barred from now on.
+    Bar(String),
+    /// A public identity is barred no longer.
+    Unbar(String),
+}
+
+/// What a node may be asked to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// Challenges that wait for their answer.
+    Challenges,
+    /// Dialogs it has on record.
+    Dialogs,
+    /// The last refusals with their causes.
+    Refusals,
+    /// Contacts and their times.
+    Registrations,
+    /// Security associations.
+    Sas,
+    /// Subscriptions of the HSS with their state.
+    Subscribers,
+}
+
+impl Show {
+    /// Every kind with its word.
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("challenges", Self::Challenges),
+        ("dialogs", Self::Dialogs),
+        ("refusals", Self::Refusals),
+        ("registrations", Self::Registrations),
+        ("sas", Self::Sas),
+        ("subscribers", Self::Subscribers),
+    ];
+
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, it)| *it == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// Who or what an order is about.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// A node of the lab.
+    Node(&'a mut String),
+    /// Nobody in particular.
+    Nobody,
+    /// A user.
+    User(&'a mut String),
+    /// What rows are chosen by.
+    Users(&'a mut Vec<String>),
+}
+
+impl Order {
+    /// Who it is about, to be resolved with a lab.
+    pub const fn subject_mut(&mut self) -> Subject<'_> {
+        match self {
+            Self::Deregister { who, .. }
+            | Self::Forget { who }
+            | Self::Ppr { who, .. }
+            | Self::Reauthenticate { who, .. }
+            | Self::Rtr { who, .. } => Subject::User(who),
+            Self::Drain { node, .. } | Self::Overload { node, .. } => Subject::Node(node),
+            Self::Hss(_) => Subject::Nobody,
+            Self::Show { of, .. } => Subject::Users(of),
+        }
+    }
+}
+
+/// What a node answers to an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderAnswer {
+    /// It is done, or under way: one line.
+    Done(String),
+    /// What was asked to be shown.
+    Table(Table),
+}
+
+impl OrderAnswer {
+    /// It is done, or under way.
+    pub fn done(text: impl Into<String>) -> Self {
+        Self::Done(text.into())
+    }
+}
+
+/// Why an order was not obeyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderError {
+    /// The node has no part in such an order.
+    NotHere,
+    /// It has, and cannot: one line with the reason.
+    Refused(String),
+}
+
+impl OrderError {
+    /// The node cannot obey.
+    pub fn refused(text: impl Into<String>) -> Self {
+        Self::Refused(text.into())
+    }
+}
+
+impl fmt::Display for OrderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotHere => f.write_str("this node has no part in such an order"),
+            Self::Refused(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What a node gives back for an order.
+pub type OrderResult = Result<OrderAnswer, OrderError>;

@@ -1,0 +1,297 @@
+//! The text form of orders: what a person types, what a scenario says, what goes to a node process.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{HssMood, Order, ProfileChange, Show};
+use crate::cx::DeregistrationReason;
+use crate::registrar::ContactEvent;
+use crate::time::Duration;
+
+/// The first words of orders.
+pub const VERBS: [&str; 9] =
+    ["dereg", "drain", "forget", "hss", "overload", "ppr", "reauth", "rtr", "show"];
+
+/// Every order in a line.
+pub const USAGE: &str = "\
+dereg USER [--reason rejected|deactivated|probation] [--contact URI]
+reauth USER [--within 60s]
+rtr USER [--reason permanent|new-server|server-change|remove] [--impu URI]…
+ppr USER [--bar URI]… [--unbar URI]…
+forget USER
+drain P-CSCF [--off]
+overload P-CSCF [--retry-after SECONDS | --off]
+hss silent | normal | answers CODE
+show registrations|challenges|sas|dialogs|subscribers|refusals [USER]
+";
+
+const EVENTS: [(&str, ContactEvent); 3] = [
+    ("deactivated", ContactEvent::Deactivated),
+    ("probation", ContactEvent::Probation),
+    ("rejected", ContactEvent::Rejected),
+];
+
+const REASONS: [(&str, DeregistrationReason); 4] = [
+    ("new-server", DeregistrationReason::NewServerAssigned),
+    ("permanent", DeregistrationReason::PermanentTermination),
+    ("remove", DeregistrationReason::RemoveScscf),
+    ("server-change", DeregistrationReason::ServerChange),
+];
+
+/// How long a user may take to authenticate anew where nothing is said.
+const WITHIN: Duration = Duration::from_secs(60);
+/// The Retry-After of an overloaded node where nothing is said.
+const RETRY_AFTER: u32 = 30;
+
+/// The words behind the verb: those that are no option, and options with their values.
+struct Words<'a> {
+    plain: Vec<&'a str>,
+    options: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Words<'a> {
+    fn read(words: &[&'a str]) -> Result<Self, String> {
+        let mut out = Self { plain: Vec::new(), options: Vec::new() };
+        let mut rest = words.iter();
+        while let Some(word) = rest.next() {
+            match word.strip_prefix("--") {
+                None => out.plain.push(word),
+                Some("off") => out.options.push(("off", "")),
+                Some(name) => {
+                    let (name, value) = match name.split_once('=') {
+                        Some((name, value)) => (name, Some(value)),
+                        None => (name, rest.next().copied()),
+                    };
+                    let value = value.ok_or_else(|| format!("--{name} needs a value"))?;
+                    out.options.push((name, value));
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Takes an option out.
+    fn take(&mut self, name: &str) -> Option<&'a str> {
+        let at = self.options.iter().position(|(known, _)| *known == name)?;
+        Some(self.options.remove(at).1)
+    }
+
+    /// Takes every option of a name out.
+    fn all(&mut self, name: &str) -> Vec<String> {
+        std::iter::from_fn(|| self.take(name)).map(str::to_owned).collect()
+    }
+
+    /// One of the words of a list.
+    fn one_of<T: Copy>(&mut self, name: &str, list: &[(&str, T)], default: T) -> Result<T, String> {
+        self.take(name).map_or(Ok(default), |word| find(name, word, list))
+    }
+
+    /// The one thing the order is about; nothing else may be left.
+    fn subject(self, verb: &str, what: &str) -> Result<String, String> {
+        self.no_options()?;
+        match self.plain.as_slice() {
+            [one] => Ok((*one).to_owned()),
+            [] => Err(format!("say which {what}: `{verb} {}`", what.to_uppercase())),
+            [_, other, ..] => Err(format!("`{other}` is not understood here")),
+        }
+    }
+
+    fn no_options(&self) -> Result<(), String> {
+        match self.options.first() {
+            Some((name, _)) => Err(format!("there is no option --{name} here")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn find<T: Copy>(what: &str, word: &str, list: &[(&str, T)]) -> Result<T, String> {
+    list.iter().find(|(known, _)| *known == word).map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<&str> = list.iter().map(|(known, _)| *known).collect();
+        format!("`{word}` is no {what}; known: {}", known.join(", "))
+    })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    let number = number.parse::<u32>().map_err(|_| format!("`{text}` is no time, e.g. 60s"))?;
+    Ok(Duration::from_secs(number.into()))
+}
+
+impl FromStr for Order {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let Some((verb, rest)) = words.split_first() else {
+            return Err(format!("say what to do:\n{USAGE}"));
+        };
+        let mut words = Words::read(rest)?;
+        Ok(match *verb {
+            "dereg" => Self::Deregister {
+                contact: words.take("contact").map(str::to_owned),
+                event: words.one_of("reason", &EVENTS, ContactEvent::Rejected)?,
+                who: words.subject(verb, "user")?,
+            },
+            "drain" => {
+                let on = words.take("off").is_none();
+                Self::Drain { on, node: words.subject(verb, "node")? }
+            }
+            "forget" => Self::Forget { who: words.subject(verb, "user")? },
+            "hss" => Self::Hss(mood(&words)?),
+            "overload" => {
+                let off = words.take("off").is_some();
+                let after = match words.take("retry-after") {
+                    Some(text) => text.parse().map_err(|_| format!("`{text}` is no number"))?,
+                    None => RETRY_AFTER,
+                };
+                let retry_after = (!off).then_some(after);
+                Self::Overload { retry_after, node: words.subject(verb, "node")? }
+            }
+            "ppr" => {
+                let bar = words.all("bar").into_iter().map(ProfileChange::Bar);
+                let changes = bar.collect::<Vec<_>>().into_iter();
+                let unbar = words.all("unbar").into_iter().map(ProfileChange::Unbar);
+                let changes = changes.chain(unbar).collect();
+                Self::Ppr { changes, who: words.subject(verb, "user")? }
+            }
+            "reauth" => {
+                let within = words.take("within").map_or(Ok(WITHIN), seconds)?;
+                Self::Reauthenticate { within, who: words.subject(verb, "user")? }
+            }
+            "rtr" => Self::Rtr {
+                impus: words.all("impu"),
+                reason: words.one_of(
+                    "reason",
+                    &REASONS,
+                    DeregistrationReason::PermanentTermination,
+                )?,
+                who: words.subject(verb, "user")?,
+            },
+            "show" => show(&words)?,
+            other => return Err(format!("there is no order `{other}`; orders are:\n{USAGE}")),
+        })
+    }
+}
+
+fn mood(words: &Words<'_>) -> Result<HssMood, String> {
+    words.no_options()?;
+    match words.plain.as_slice() {
+        ["silent"] => Ok(HssMood::Silent),
+        ["normal"] => Ok(HssMood::Normal),
+        ["answers", code] => {
+            let code = code.parse().ok().filter(|code| (1000..6000).contains(code));
+            code.map(HssMood::Result).ok_or_else(|| "answer with a code, e.g. 5012".to_owned())
+        }
+        _ => Err("write `hss silent`, `hss normal` or `hss answers CODE`".to_owned()),
+    }
+}
+
+fn show(words: &Words<'_>) -> Result<Order, String> {
+    words.no_options()?;
+    let Some((what, of)) = words.plain.split_first() else {
+        let known: Vec<&str> = Show::ALL.iter().map(|(word, _)| *word).collect();
+        return Err(format!("say what to show: {}", known.join(", ")));
+    };
+    let of = of.iter().map(|word| (*word).to_owned()).collect();
+    Ok(Order::Show { what: find("table", what, &Show::ALL)?, of })
+}
+
+fn word_of<T: PartialEq>(list: &[(&'static str, T)], value: &T) -> &'static str {
+    list.iter().find(|(_, it)| it == value).map_or("", |(word, _)| word)
+}
+
+impl fmt::Display for Order {
+    /// The text that reads back as the same order.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deregister { who, contact, event } => {
+                write!(f, "dereg {who} --reason {}", word_of(&EVENTS, event))?;
+                contact.iter().try_for_each(|uri| write!(f, " --contact {uri}"))
+            }
+            Self::Drain { node, on } => {
+                write!(f, "drain {node}{}", if *on { "" } else { " --off" })
+            }
+            Self::Forget { who } => write!(f, "forget {who}"),
+            Self::Hss(HssMood::Normal) => f.write_str("hss normal"),
+            Self::Hss(HssMood::Result(code)) => write!(f, "hss answers {code}"),
+            Self::Hss(HssMood::Silent) => f.write_str("hss silent"),
+            Self::Overload { node, retry_after: Some(time) } => {
+                write!(f, "overload {node} --retry-after {time}")
+            }
+            Self::Overload { node, retry_after: None } => write!(f, "overload {node} --off"),
+            Self::Ppr { who, changes } => {
+                write!(f, "ppr {who}")?;
+                changes.iter().try_for_each(|change| match change {
+                    ProfileChange::Bar(impu) => write!(f, " --bar {impu}"),
+                    ProfileChange::Unbar(impu) => write!(f, " --unbar {impu}"),
+                })
+            }
+            Self::Reauthenticate { who, within } => {
+                write!(f, "reauth {who} --within {}s", within.as_secs())
+            }
+            Self::Rtr { who, impus, reason } => {
+                write!(f, "rtr {who} --reason {}", word_of(&REASONS, reason))?;
+                impus.iter().try_for_each(|impu| write!(f, " --impu {impu}"))
+            }
+            Self::Show { what, of } => {
+                write!(f, "show {}", what.as_str())?;
+                of.iter().try_for_each(|text| write!(f, " {text}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_order_reads_back_as_itself() {
+        for text in [
+            "dereg alice --reason probation",
+            "dereg a@b --reason rejected --contact sip:a@127.0.0.1:5070",
+            "drain p1",
+            "drain p1 --off",
+            "forget alice",
+            "hss answers 5012",
+            "hss normal",
+            "hss silent",
+            "overload p1 --retry-after 7",
+            "overload p1 --off",
+            "ppr alice --bar sip:a@b --unbar tel:+1",
+            "reauth alice --within 60s",
+            "rtr alice --reason server-change --impu sip:a@b --impu tel:+1",
+            "show registrations",
+            "show refusals alice sip:a@b",
+        ] {
+            let order: Order = text.parse().expect("an order");
+            assert_eq!(order.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_default() {
+        let text = |text: &str| text.parse::<Order>().map(|order| order.to_string());
+        assert_eq!(text("dereg alice"), Ok("dereg alice --reason rejected".into()));
+        assert_eq!(text("reauth alice"), Ok("reauth alice --within 60s".into()));
+        assert_eq!(text("rtr alice"), Ok("rtr alice --reason permanent".into()));
+        assert_eq!(text("overload p1"), Ok("overload p1 --retry-after 30".into()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let fault = |text: &str| text.parse::<Order>().expect_err("wrong");
+        assert_eq!(fault("dereg"), "say which user: `dereg USER`");
+        assert_eq!(
+            fault("dereg alice --reason tired"),
+            "`tired` is no reason; known: deactivated, probation, rejected"
+        );
+        assert_eq!(fault("reauth alice --within soon"), "`soon` is no time, e.g. 60s");
+        assert_eq!(fault("forget alice --now 1"), "there is no option --now here");
+        assert_eq!(fault("forget alice bob"), "`bob` is not understood here");
+        assert_eq!(fault("rtr alice --impu"), "--impu needs a value");
+        assert!(fault("sing").starts_with("there is no order `sing`"));
+        assert!(fault("show").contains("registrations"));
+        assert!(fault("hss answers 7").contains("5012"));
+    }
+}

@@ -1,6 +1,8 @@
 //! From a proven user to a registration: SAR, the user profile, the bindings and the 200
 //! (TS 24.229 §5.4.1.2.2, §5.4.1.2.2F; TS 29.228 §6.1.2).
 
+use std::collections::VecDeque;
+
 use cscf_core::clause::{rfc3261, ts24229, ts29228};
 use cscf_core::cx::{AssignmentType, CxAnswer, CxRequest, Saa};
 use cscf_core::ifc::UserProfile;
@@ -9,11 +11,11 @@ use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::{ChargingFunctionAddresses, HeaderName, Uri};
 
 use crate::ScscfActions;
-use crate::challenge::{Proof, negative};
 use crate::changes::{Became, ChangedBy, SetChange};
 use crate::owner::{ImplicitSet, Job, RegistrationOwner, User};
 use crate::refusal::Refusal;
 use crate::register::Register;
+use crate::secret::Proof;
 
 impl RegistrationOwner {
     /// Does what a proven REGISTER wants: at once where the HSS has nothing to say, else after a
@@ -97,11 +99,9 @@ impl RegistrationOwner {
                     refusal
                 }
             },
-            CxAnswer::Saa(saa) => negative(saa.result),
-            CxAnswer::Unreachable => {
-                Refusal::new(504, "5.4.1.2.2", "the HSS does not answer the SAR")
-            }
-            _ => Refusal::new(504, "5.4.1.2.2", "the HSS answers something else"),
+            CxAnswer::Saa(saa) => self.negative(saa.result),
+            CxAnswer::Unreachable => self.no_answer("the HSS does not answer the SAR"),
+            _ => self.no_answer("the HSS answers something else"),
         };
         refusal.send(env, register.context, &register.request, out);
     }
@@ -161,11 +161,15 @@ impl RegistrationOwner {
         let user = set.users.entry(register.impi.as_str().into()).or_insert_with(|| User {
             accepted: None,
             refreshes: 0,
+            authenticated_at: env.now,
             reauthenticate: false,
+            spare: VecDeque::new(),
         });
         if proof.authenticated {
             user.refreshes = 0;
+            user.authenticated_at = env.now;
             user.reauthenticate = false;
+            user.spare = std::mem::take(&mut proof.spare);
             user.accepted = proof.accepted.take();
         } else {
             user.refreshes = user.refreshes.saturating_add(1);

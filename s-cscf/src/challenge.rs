@@ -3,12 +3,9 @@
 
 use std::collections::VecDeque;
 
-use cscf_core::auth::{
-    AkaNonce, Algorithm, AuthenticationInfo, Autn, Auts, Challenge as WwwAuthenticate, Credentials,
-    Ha1, Hash, NonceCounter,
-};
+use cscf_core::auth::{AuthenticationInfo, Auts, Challenge as WwwAuthenticate, NonceCounter};
 use cscf_core::clause::{own, ts24229, ts33102};
-use cscf_core::cx::{AssignmentType, AuthItem, AuthScheme, CxAnswer, CxRequest, CxResult, Mar};
+use cscf_core::cx::{AssignmentType, AuthItem, AuthScheme, CxAnswer, CxRequest, Mar};
 use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::{HeaderName, Headers, Ioi};
 use cscf_core::time::{Duration, Instant};
@@ -17,10 +14,25 @@ use crate::config::AkaWithoutSecAgree;
 use crate::owner::{Job, RegistrationOwner, Rounds};
 use crate::refusal::Refusal;
 use crate::register::{Protection, Register};
+use crate::secret::{Accepted, NotVerified, Offer, Proof, Secret};
 use crate::{ScscfActions, Timer, charging};
 
 /// Authentication vectors that one answer may leave for later.
 const SPARE_MAX: usize = 8;
+
+/// Challenges that a private identity may have under way, each for another Call-ID; one more takes
+/// the place of the oldest.
+const PENDING_MAX: usize = 4;
+
+/// The challenges of a private identity that wait for their answer. A UE that starts anew keeps its
+/// Call-ID and replaces its own challenge; another Call-ID may be a stranger, who must not be able
+/// to take the user's challenge away.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    list: VecDeque<Challenge>,
+    /// Vectors of the HSS, not yet used, in the order of their sequence numbers.
+    spare: VecDeque<AuthItem>,
+}
 
 /// A challenge that waits for its answer.
 #[derive(Debug)]
@@ -33,68 +45,28 @@ pub(crate) struct Challenge {
     nonce_count: NonceCounter,
     since: Instant,
     rounds: Rounds,
-    /// Vectors of the same answer, not yet used.
-    spare: VecDeque<AuthItem>,
 }
 
-/// What proves the user.
-#[derive(Clone, Debug)]
-pub(crate) enum Secret {
-    /// The expected response of a USIM.
-    Aka { rand: [u8; 16], xres: Box<[u8]> },
-    /// H(A1), one for each hash the subscriber has.
-    Digest(Vec<Ha1>),
-}
-
-/// Credentials that were right and may be used again, in the clear.
-#[derive(Debug)]
-pub(crate) struct Accepted {
-    nonce: Box<str>,
-    secret: Secret,
-    nonce_count: NonceCounter,
-    until: Instant,
-}
-
-/// How a REGISTER proved its user.
-#[derive(Debug, Default)]
-pub(crate) struct Proof {
-    /// The S-CSCF itself authenticated the user just now: the HSS waits for a SAR.
-    pub(crate) authenticated: bool,
-    /// A new challenge was answered, so this is an initial registration or a re-authentication.
-    pub(crate) challenged: bool,
-    /// The server's own proof, for SIP digest.
-    pub(crate) info: Option<AuthenticationInfo>,
-    /// What the user may use again.
-    pub(crate) accepted: Option<Accepted>,
-}
-
-impl Proof {
-    /// By the security association that the P-CSCF vouches for.
-    pub(crate) fn association() -> Self {
-        Self::default()
-    }
-
-    /// By another trusted node.
-    pub(crate) fn elsewhere() -> Self {
-        Self { authenticated: true, ..Self::default() }
-    }
-}
-
-/// Why a response does not prove the user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NotVerified {
-    /// The response is right, but the nonce is too old or its count was used before.
-    Stale(String),
-    /// The response is wrong.
-    Wrong(String),
-}
-
-impl Challenge {
-    /// Whether the REGISTER refers to this challenge: same nonce and Call-ID
+impl Pending {
+    /// Whether the REGISTER answers one of these challenges: same nonce and Call-ID
     /// (TS 24.229 §5.4.1.2.2).
     pub(crate) fn is_answered_by(&self, register: &Register) -> bool {
-        let nonce = register.credentials.as_ref().and_then(Credentials::nonce);
-        nonce == Some(&*self.nonce) && register.call_id == self.call_id
+        self.list.iter().any(|challenge| challenge.is_answered_by(register))
+    }
+
+    /// Whether a challenge with the Call-ID of the REGISTER, or with its nonce, waits.
+    pub(crate) fn waits_for(&self, register: &Register) -> bool {
+        let named = |challenge: &Challenge| register.nonce() == Some(&*challenge.nonce);
+        self.list.iter().any(|its| its.call_id == register.call_id || named(its))
+    }
+
+    /// The challenges, the oldest first.
+    pub(crate) fn list(&self) -> impl Iterator<Item = &Challenge> {
+        self.list.iter()
+    }
+
+    fn answered_by(&mut self, register: &Register) -> Option<&mut Challenge> {
+        self.list.iter_mut().find(|challenge| challenge.is_answered_by(register))
     }
 }
 
@@ -121,61 +93,9 @@ impl Challenge {
     pub(crate) const fn failures(&self) -> u8 {
         self.rounds.failures
     }
-}
 
-impl Accepted {
-    /// Whether the REGISTER uses this nonce again.
-    pub(crate) fn is_named_by(&self, register: &Register) -> bool {
-        register.credentials.as_ref().and_then(Credentials::nonce) == Some(&*self.nonce)
-    }
-
-    /// Checks a response made with this nonce again.
-    pub(crate) fn verify(
-        &mut self,
-        now: Instant,
-        register: &Register,
-    ) -> Result<Proof, NotVerified> {
-        let info = self.secret.verify(register, &mut self.nonce_count)?;
-        if now >= self.until {
-            return Err(NotVerified::Stale("the nonce is too old".to_owned()));
-        }
-        Ok(Proof { info, ..Proof::default() })
-    }
-}
-
-impl Secret {
-    /// Checks the response, then the nonce count: only a right response may use up a count
-    /// (RFC 7616 §3.4). Gives the server's own proof for SIP digest.
-    fn verify(
-        &self,
-        register: &Register,
-        counter: &mut NonceCounter,
-    ) -> Result<Option<AuthenticationInfo>, NotVerified> {
-        let wrong = |why: String| NotVerified::Wrong(why);
-        let credentials =
-            register.credentials.as_ref().ok_or_else(|| wrong("no credentials".to_owned()))?;
-        let method = register.request.method.as_str();
-        let body = &register.request.body;
-        let (ha1, algorithm, is_digest) = match self {
-            Self::Aka { xres, .. } => {
-                (credentials.ha1(Algorithm::AKAV1_MD5, xres), Algorithm::AKAV1_MD5, false)
-            }
-            Self::Digest(list) => {
-                let asked = credentials.algorithm().map_err(|fault| wrong(fault.to_string()))?;
-                let ha1 = list
-                    .iter()
-                    .find(|ha1| ha1.hash() == asked.hash && asked.aka.is_none() && !asked.session);
-                let ha1 = ha1.ok_or_else(|| wrong(format!("{asked} was not offered")))?;
-                (ha1.clone(), asked, true)
-            }
-        };
-        credentials
-            .verify(&ha1, algorithm, method, body)
-            .map_err(|fault| wrong(fault.to_string()))?;
-        if let Some(nc) = credentials.nc() {
-            counter.accept(nc).map_err(|fault| NotVerified::Stale(fault.to_string()))?;
-        }
-        Ok(is_digest.then(|| AuthenticationInfo::new(credentials, &ha1, algorithm, b"")))
+    fn is_answered_by(&self, register: &Register) -> bool {
+        register.nonce() == Some(&*self.nonce) && register.call_id == self.call_id
     }
 }
 
@@ -190,17 +110,24 @@ impl RegistrationOwner {
         resync: Option<([u8; 16], [u8; 14])>,
         out: &mut ScscfActions,
     ) {
-        let old = self.challenges.remove(register.impi.as_str());
-        if old.is_none() && self.challenges.len() >= self.config.challenges_max {
+        let impi = register.impi.as_str();
+        if !self.challenges.contains_key(impi)
+            && self.challenges.len() >= self.config.challenges_max
+        {
             let why = format!("{} users are under challenge", self.challenges.len());
             let refusal = Refusal::by(503, own("challenges_max"), why);
             let refusal = refusal.with(HeaderName::RetryAfter, "10");
             return refusal.send(env, register.context, &register.request, out);
         }
-        let mut spare = old.map(|old| old.spare).unwrap_or_default();
-        if resync.is_none() && !spare.is_empty() {
+        let mut spare = self.take_spare(&register);
+        if resync.is_some() {
+            // Vectors made before the repair are no longer good.
+            spare.clear();
+        }
+        self.drop_challenge(&register, out);
+        if !spare.is_empty() {
             env.note(ts24229("5.4.1.2.1"), || "takes the next vector at hand".to_owned());
-            return self.send_challenge(env, register, rounds, &mut spare, out);
+            return self.send_challenge(env, register, rounds, spare, out);
         }
         let scheme = match register.protection {
             Protection::Associated | Protection::None => AuthScheme::Aka,
@@ -215,7 +142,7 @@ impl RegistrationOwner {
             impu: register.impu.clone(),
             server_name: self.config.uri.clone(),
             scheme,
-            count: 1,
+            count: self.config.vectors_per_request.max(1),
             resync,
         };
         let ask = env.next_ask();
@@ -234,14 +161,12 @@ impl RegistrationOwner {
     ) {
         let refusal = match answer {
             CxAnswer::Maa(maa) if maa.result.is_success() => {
-                let mut items: VecDeque<_> = maa.items.into_iter().take(SPARE_MAX).collect();
-                return self.send_challenge(env, register, rounds, &mut items, out);
+                let items = maa.items.into_iter().take(SPARE_MAX).collect();
+                return self.send_challenge(env, register, rounds, items, out);
             }
-            CxAnswer::Maa(maa) => negative(maa.result),
-            CxAnswer::Unreachable => {
-                Refusal::new(504, "5.4.1.2.1", "the HSS does not answer the MAR")
-            }
-            _ => Refusal::new(504, "5.4.1.2.1", "the HSS answers something else"),
+            CxAnswer::Maa(maa) => self.negative(maa.result),
+            CxAnswer::Unreachable => self.no_answer("the HSS does not answer the MAR"),
+            _ => self.no_answer("the HSS answers something else"),
         };
         refusal.send(env, register.context, &register.request, out);
     }
@@ -253,10 +178,11 @@ impl RegistrationOwner {
         env: &mut Env<'_>,
         register: Register,
         rounds: Rounds,
-        items: &mut VecDeque<AuthItem>,
+        mut items: VecDeque<AuthItem>,
         out: &mut ScscfActions,
     ) {
-        let offer = items.pop_front().and_then(|item| self.offer(env, &item));
+        let first = items.pop_front();
+        let offer = first.and_then(|item| Offer::new(env, &self.config, &register.impi, &item));
         let Some(Offer { nonce, secret, mut challenges }) = offer else {
             let why = "the HSS gives no authentication data that can be used";
             let refusal = Refusal::new(403, "5.4.1.2.1", why);
@@ -271,15 +197,8 @@ impl RegistrationOwner {
         }
         self.charge(&register, &mut response.headers);
         env.note(ts24229("5.4.1.2.1A"), || {
-            let kind = match &secret {
-                Secret::Aka { .. } => "IMS AKA",
-                Secret::Digest(_) => "SIP digest",
-            };
-            format!("challenges {} by {kind}", register.impi)
+            format!("challenges {} by {}", register.impi, secret.kind())
         });
-        let impi: Box<str> = register.impi.as_str().into();
-        let at = env.now + self.config.await_auth_for;
-        out.push(Action::SetTimer { timer: Timer::AwaitAuth(impi.clone()), at });
         out.push(Action::Reply { context: register.context, response: Box::new(response) });
         let challenge = Challenge {
             nonce: nonce.into(),
@@ -289,47 +208,41 @@ impl RegistrationOwner {
             nonce_count: NonceCounter::default(),
             since: env.now,
             rounds: Rounds { stale: false, ..rounds },
-            spare: std::mem::take(items),
         };
-        self.challenges.insert(impi, challenge);
+        let pending = self.challenges.entry(register.impi.as_str().into()).or_default();
+        // An answer of the HSS that came late may find another challenge of the same Call-ID.
+        pending.list.retain(|old| old.call_id != challenge.call_id);
+        pending.list.push_back(challenge);
+        if pending.list.len() > PENDING_MAX {
+            pending.list.pop_front();
+        }
+        pending.spare.extend(items);
+        pending.spare.truncate(SPARE_MAX);
+        self.await_auth(&register.impi, out);
     }
 
-    /// Makes nonce, secret and header fields of one item; `None` if it is unusable.
-    fn offer(&self, env: &mut Env<'_>, item: &AuthItem) -> Option<Offer> {
-        match item {
-            AuthItem::Aka { rand, autn, xres, ck, ik } => {
-                let nonce = AkaNonce {
-                    rand: *rand,
-                    autn: Autn::from_bytes(*autn),
-                    server_data: Vec::new(),
-                };
-                let nonce = nonce.encode();
-                let challenge =
-                    WwwAuthenticate::new(self.config.realm(), &nonce, Algorithm::AKAV1_MD5)
-                        .with_keys(ck, ik);
-                let xres = (4..=16).contains(&xres.len()).then(|| xres.as_slice().into())?;
-                let secret = Secret::Aka { rand: *rand, xres };
-                Some(Offer { nonce, secret, challenges: vec![challenge] })
-            }
-            AuthItem::Digest { realm, algorithm, ha1, ha1_sha256 } => {
-                let nonce = env.ids.token(16);
-                let algorithm: Algorithm = algorithm.parse().ok()?;
-                let mut list = Vec::new();
-                if let Some(text) = ha1_sha256 {
-                    list.extend(Ha1::from_hex(Hash::Sha256, text));
-                }
-                if list.is_empty() || algorithm.hash != Hash::Sha256 {
-                    list.extend(Ha1::from_hex(algorithm.hash, ha1));
-                }
-                let challenges = list.iter().map(|ha1| {
-                    let algorithm = Algorithm { aka: None, hash: ha1.hash(), session: false };
-                    WwwAuthenticate::new(realm, &nonce, algorithm)
-                });
-                let challenges: Vec<_> = challenges.collect();
-                let secret = Secret::Digest(list);
-                (!challenges.is_empty()).then_some(Offer { nonce, secret, challenges })
+    /// Sets reg-await-auth to the end of the oldest challenge of the user; forgets who has none
+    /// (TS 24.229 §7.8).
+    fn await_auth(&mut self, impi: &str, out: &mut ScscfActions) {
+        let timer = Timer::AwaitAuth(impi.into());
+        let oldest = self.challenges.get(impi).and_then(|its| its.list.front());
+        match oldest.map(|challenge| challenge.since + self.config.await_auth_for) {
+            Some(at) => out.push(Action::SetTimer { timer, at }),
+            None => {
+                self.challenges.remove(impi);
+                out.push(Action::ClearTimer { timer });
             }
         }
+    }
+
+    /// Vectors at hand: those of challenges under way, else those left when the user registered.
+    fn take_spare(&mut self, register: &Register) -> VecDeque<AuthItem> {
+        if let Some(pending) = self.challenges.get_mut(register.impi.as_str()) {
+            return std::mem::take(&mut pending.spare);
+        }
+        let set = self.set_id(&register.impu).and_then(|id| self.sets.get_mut(&id));
+        let user = set.and_then(|set| set.users.get_mut(register.impi.as_str()));
+        user.map(|user| std::mem::take(&mut user.spare)).unwrap_or_default()
     }
 
     /// Judges the answer to the challenge under way (TS 24.229 §5.4.1.2.2, §5.4.1.2.3A).
@@ -339,11 +252,13 @@ impl RegistrationOwner {
         register: Register,
         out: &mut ScscfActions,
     ) {
-        let Some(challenge) = self.challenges.get_mut(register.impi.as_str()) else { return };
+        let pending = self.challenges.get_mut(register.impi.as_str());
+        let Some(challenge) = pending.and_then(|its| its.answered_by(&register)) else { return };
+        let Some(credentials) = &register.credentials else { return };
         let rounds = challenge.rounds;
-        let auts = register.credentials.as_ref().and_then(Credentials::auts).map(str::to_owned);
-        if let (Some(auts), Secret::Aka { rand, .. }) = (auts, &challenge.secret) {
-            let rand = *rand;
+        let auts = credentials.auts().map(str::to_owned);
+        if let (Some(auts), Secret::Aka { vector, .. }) = (auts, &challenge.secret) {
+            let rand = vector.rand;
             return self.resynchronise(env, register, (&auts, rand), rounds, out);
         }
         if !register.has_response() {
@@ -367,14 +282,15 @@ impl RegistrationOwner {
                     AkaWithoutSecAgree::Deny => {
                         let why = "AKA without security agreement is not allowed";
                         let refusal = Refusal::by(403, own("aka_without_sec_agree"), why);
-                        self.drop_challenge(&register.impi, out);
+                        self.drop_challenge(&register, out);
                         return refusal.send(env, register.context, &register.request, out);
                     }
                 },
                 Protection::Associated | Protection::Trusted => {}
             }
         }
-        match challenge.secret.verify(&register, &mut challenge.nonce_count) {
+        let counter = &mut challenge.nonce_count;
+        match challenge.secret.verify(credentials, &register.request, counter) {
             Ok(info) => self.succeeded(env, register, info, out),
             Err(NotVerified::Wrong(why)) => {
                 let retry = self.config.retry_after_wrong_response;
@@ -391,14 +307,18 @@ impl RegistrationOwner {
         info: Option<AuthenticationInfo>,
         out: &mut ScscfActions,
     ) {
-        let Some(challenge) = self.drop_challenge(&register.impi, out) else { return };
+        let spare = self.take_spare(&register);
+        let Some(challenge) = self.drop_challenge(&register, out) else { return };
+        // The user is known now: whoever else was challenged in its name is forgotten.
+        self.challenges.remove(register.impi.as_str());
+        self.await_auth(&register.impi, out);
         env.note(ts24229("5.4.1.2.2"), || format!("{} is authenticated", register.impi));
         let Challenge { nonce, secret, nonce_count, since, .. } = challenge;
         // Over a security association the P-CSCF vouches for the user from now on.
         let again = register.protection == Protection::Unknown;
         let until = since + self.config.nonce_for;
         let accepted = again.then_some(Accepted { nonce, secret, nonce_count, until });
-        let proof = Proof { authenticated: true, challenged: true, info, accepted };
+        let proof = Proof { authenticated: true, challenged: true, info, accepted, spare };
         self.accept(env, register, proof, out);
     }
 
@@ -421,16 +341,12 @@ impl RegistrationOwner {
         };
         let resyncs = rounds.resyncs.saturating_add(1);
         if resyncs > self.config.resyncs_max {
-            self.drop_challenge(&register.impi, out);
+            self.drop_challenge(&register, out);
             let why = format!("synchronisation failed {resyncs} times in a row");
             let refusal = Refusal::new(403, "5.4.1.2.3A", why);
             return refusal.send(env, register.context, &register.request, out);
         }
         env.note(ts33102("6.3.5"), || format!("{} is out of step: AUTS", register.impi));
-        if let Some(challenge) = self.challenges.get_mut(register.impi.as_str()) {
-            // Vectors made before the repair are no longer good.
-            challenge.spare.clear();
-        }
         self.challenge(env, register, Rounds { resyncs, ..rounds }, Some((rand, auts)), out);
     }
 
@@ -444,14 +360,15 @@ impl RegistrationOwner {
         retry: bool,
         out: &mut ScscfActions,
     ) {
-        let Some(challenge) = self.challenges.get(register.impi.as_str()) else { return };
+        let pending = self.challenges.get_mut(register.impi.as_str());
+        let Some(challenge) = pending.and_then(|its| its.answered_by(&register)) else { return };
         let rounds = challenge.rounds;
         let failures = rounds.failures.saturating_add(1);
         if retry && failures < self.config.failures_max {
             env.refuse(ts24229("5.4.1.2.3A"), || format!("{why}: challenges again"));
             return self.challenge(env, register, Rounds { failures, ..rounds }, None, out);
         }
-        self.drop_challenge(&register.impi, out);
+        self.drop_challenge(&register, out);
         if self.set_id(&register.impu).is_none() {
             let why = AssignmentType::AuthenticationFailure;
             self.tell(env, &register.impi, &register.impu, why, out);
@@ -481,10 +398,26 @@ impl RegistrationOwner {
         }
     }
 
-    fn drop_challenge(&mut self, impi: &str, out: &mut ScscfActions) -> Option<Challenge> {
-        let challenge = self.challenges.remove(impi)?;
-        out.push(Action::ClearTimer { timer: Timer::AwaitAuth(impi.into()) });
-        Some(challenge)
+    /// Forgets the challenge with the Call-ID of this REGISTER.
+    fn drop_challenge(&mut self, register: &Register, out: &mut ScscfActions) -> Option<Challenge> {
+        let pending = self.challenges.get_mut(register.impi.as_str())?;
+        let at = pending.list.iter().position(|its| its.call_id == register.call_id)?;
+        let challenge = pending.list.remove(at);
+        self.keep_spare(&register.impi, &register.impu);
+        self.await_auth(&register.impi, out);
+        challenge
+    }
+
+    /// With its last challenge a registered user gets the vectors back that were left for it.
+    fn keep_spare(&mut self, impi: &str, impu: &str) {
+        let Some(pending) = self.challenges.get_mut(impi) else { return };
+        if pending.list.is_empty() {
+            let spare = std::mem::take(&mut pending.spare);
+            let set = self.set_of.get(impu).and_then(|id| self.sets.get_mut(id));
+            if let Some(user) = set.and_then(|set| set.users.get_mut(impi)) {
+                user.spare = spare;
+            }
+        }
     }
 
     /// Nobody answered the challenge: the vector is gone, the HSS hears of it, and the state is
@@ -495,8 +428,14 @@ impl RegistrationOwner {
         impi: &str,
         out: &mut ScscfActions,
     ) {
-        let Some(challenge) = self.challenges.remove(impi) else { return };
-        env.note(ts24229("5.4.1.2.3A"), || format!("{impi} did not answer its challenge"));
+        let Some(pending) = self.challenges.get_mut(impi) else { return };
+        let Some(challenge) = pending.list.pop_front() else { return };
+        env.refuse(ts24229("5.4.1.2.3A"), || {
+            let seconds = self.config.await_auth_for.as_secs();
+            format!("{impi} did not answer its challenge within {seconds} s")
+        });
+        self.keep_spare(impi, &challenge.impu);
+        self.await_auth(impi, out);
         self.tell(env, impi, &challenge.impu, AssignmentType::AuthenticationTimeout, out);
     }
 
@@ -509,24 +448,5 @@ impl RegistrationOwner {
     /// This network towards that of the P-CSCF.
     pub(crate) fn type_1(&self) -> Ioi {
         Ioi::Type1(self.config.realm().to_owned())
-    }
-}
-
-/// One way to challenge.
-struct Offer {
-    nonce: String,
-    secret: Secret,
-    challenges: Vec<WwwAuthenticate>,
-}
-
-/// The answer to a REGISTER when the HSS says no to MAR or SAR (TS 24.229 §5.4.1.2.1,
-/// §5.4.1.2.2).
-pub(crate) fn negative(result: CxResult) -> Refusal {
-    let why = format!("the HSS says {result:?}");
-    match result {
-        CxResult::TooBusy | CxResult::UnableToComply | CxResult::Other(_) => {
-            Refusal::new(504, "5.4.1.2", why)
-        }
-        _ => Refusal::new(403, "5.4.1.2", why),
     }
 }

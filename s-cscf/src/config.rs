@@ -1,8 +1,10 @@
 //! What an S-CSCF has to be told: its name, its domains, its peers, and the choices that the
 //! standards leave to the operator.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use cscf_core::auth::Algorithm;
 use cscf_core::registrar::ExpiryLimits;
 use cscf_core::time::Duration;
 
@@ -37,6 +39,18 @@ pub struct Config {
     pub retry_after_wrong_response: bool,
     /// Which protected REGISTER of a user is challenged again: every n-th; 0 none.
     pub reauthenticate_every: u32,
+    /// How old the authentication of a user may be when it registers again; older ones are
+    /// challenged. None means any.
+    pub reauthenticate_after: Option<Duration>,
+    /// Authentication vectors asked for at a time; those left over serve the next challenges.
+    pub vectors_per_request: u32,
+    /// The AKA algorithms that users are challenged with, most preferred first; at least one
+    /// (TS 24.229 §5.4.1.2.1A).
+    pub aka_algorithms: Vec<Algorithm>,
+    /// Private identities that are challenged with other AKA algorithms.
+    pub aka_algorithms_by_user: BTreeMap<String, Vec<Algorithm>>,
+    /// What a REGISTER is answered when the HSS cannot be asked.
+    pub hss_failure: HssFailure,
     /// How long the nonce of SIP digest may be used again.
     pub nonce_for: Duration,
     /// Contacts that an implicit registration set may have; one more is refused with 403.
@@ -62,7 +76,22 @@ pub enum AkaWithoutSecAgree {
     Deny,
 }
 
+/// What a REGISTER is answered when the HSS cannot be asked (TS 24.229 §5.4.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HssFailure {
+    /// 500 with Retry-After of this time.
+    RetryAfter(Duration),
+    /// 504.
+    TimedOut,
+}
+
 impl Config {
+    /// The AKA algorithms of this user, most preferred first.
+    #[must_use]
+    pub fn aka_algorithms_of(&self, impi: &str) -> &[Algorithm] {
+        self.aka_algorithms_by_user.get(impi).unwrap_or(&self.aka_algorithms)
+    }
+
     /// The defaults: 60 s to 600000 s, 4 min for an answer, no peers, everything else allowed.
     #[must_use]
     pub fn new(
@@ -88,6 +117,11 @@ impl Config {
             resyncs_max: 2,
             retry_after_wrong_response: false,
             reauthenticate_every: 0,
+            reauthenticate_after: None,
+            vectors_per_request: 1,
+            aka_algorithms: vec![Algorithm::AKAV1_MD5],
+            aka_algorithms_by_user: BTreeMap::new(),
+            hss_failure: HssFailure::TimedOut,
             nonce_for: Duration::from_secs(3600),
             bindings_max: 16,
             challenges_max: 200_000,

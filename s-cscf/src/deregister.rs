@@ -11,11 +11,11 @@ use cscf_core::sip::Uri;
 use cscf_core::time::Duration;
 
 use crate::assign::read_profile;
-use crate::challenge::Proof;
 use crate::changes::{Became, ChangedBy, SetChange};
 use crate::owner::{Job, RegistrationOwner, SetId};
 use crate::refusal::Refusal;
 use crate::register::Register;
+use crate::secret::Proof;
 use crate::{Command, ScscfActions};
 
 impl RegistrationOwner {

@@ -18,6 +18,7 @@ mod owner;
 mod refusal;
 mod reg_event;
 mod register;
+mod secret;
 mod sessions;
 mod terminating;
 #[cfg(test)]
@@ -36,7 +37,7 @@ use cscf_core::role::{
 use cscf_core::sip::{Method, Request, Uri};
 use cscf_core::time::Duration;
 
-pub use crate::config::{AkaWithoutSecAgree, Config};
+pub use crate::config::{AkaWithoutSecAgree, Config, HssFailure};
 use crate::owner::{Job, RegistrationOwner};
 use crate::reg_event::bad_event;
 use crate::sessions::Sessions;

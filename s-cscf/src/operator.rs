@@ -83,7 +83,10 @@ impl RegistrationOwner {
 
     fn challenge_table(&self, now: Instant) -> Table {
         let mut table = Table::new(&["impi", "impu", "scheme", "since_s", "failures"]);
-        for (impi, challenge) in &self.challenges {
+        let all = &self.challenges;
+        for (impi, challenge) in
+            all.iter().flat_map(|(impi, its)| its.list().map(move |it| (impi, it)))
+        {
             table.push([
                 impi.to_string(),
                 challenge.impu().to_owned(),

@@ -1,18 +1,19 @@
 //! The one owner of the registration state: implicit registration sets, their users, challenges
 //! under way, and the snapshots that everybody else reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use cscf_core::cx::{AskId, AssignmentType, CxRequest, Sar};
+use cscf_core::cx::{AskId, AssignmentType, AuthItem, CxRequest, Sar};
 use cscf_core::registrar::{Binding, Bindings, PublicIdentity, Registration, Registrations};
 use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::Uri;
 use cscf_core::time::Instant;
 
-use crate::challenge::{Accepted, Challenge};
+use crate::challenge::Pending;
 use crate::reg_event::Subscriptions;
 use crate::register::Register;
+use crate::secret::{Accepted, Proof};
 use crate::{Config, ScscfActions, Timer};
 
 /// The number of an implicit registration set; never used again.
@@ -27,7 +28,7 @@ pub(crate) struct RegistrationOwner {
     /// Which set an identity belongs to, by its key.
     pub(crate) set_of: BTreeMap<Box<str>, SetId>,
     /// Challenges that wait for their answer, by private identity.
-    pub(crate) challenges: BTreeMap<Box<str>, Challenge>,
+    pub(crate) challenges: BTreeMap<Box<str>, Pending>,
     /// REGISTERs that wait for the HSS.
     pub(crate) jobs: BTreeMap<AskId, Job>,
     pub(crate) subscriptions: Subscriptions,
@@ -42,9 +43,9 @@ pub(crate) enum Job {
     /// For authentication data.
     Authenticate(Box<Register>, Rounds),
     /// For the user profile.
-    Assign(Box<Register>, Box<crate::challenge::Proof>),
+    Assign(Box<Register>, Box<Proof>),
     /// For the end of its registration; the contacts are gone already.
-    Deregister(Box<Register>, Box<crate::challenge::Proof>, Vec<Binding>),
+    Deregister(Box<Register>, Box<Proof>, Vec<Binding>),
 }
 
 /// How often a user failed in a row, and whether only the nonce was too old.
@@ -75,8 +76,12 @@ pub(crate) struct User {
     pub(crate) accepted: Option<Accepted>,
     /// Protected REGISTERs since it was last authenticated.
     pub(crate) refreshes: u32,
+    /// When it was last authenticated.
+    pub(crate) authenticated_at: Instant,
     /// The operator wants it authenticated at its next REGISTER (TS 24.229 §5.4.1.6).
     pub(crate) reauthenticate: bool,
+    /// Authentication vectors left for its next authentication, first in first out.
+    pub(crate) spare: VecDeque<AuthItem>,
 }
 
 impl RegistrationOwner {

@@ -1,10 +1,13 @@
 //! Final responses of the S-CSCF's own that refuse a request, and why.
 
 use cscf_core::clause::{Clause, ts24229};
+use cscf_core::cx::CxResult;
 use cscf_core::role::{Action, ContextId, Env};
 use cscf_core::sip::{HeaderName, Request};
 
 use crate::ScscfActions;
+use crate::config::HssFailure;
+use crate::owner::RegistrationOwner;
 
 /// A refusal: status, additional headers, and the reason for the trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,5 +50,29 @@ impl Refusal {
             response.headers.push(name, &value);
         }
         out.push(Action::Reply { context, response: Box::new(response) });
+    }
+}
+
+impl RegistrationOwner {
+    /// The answer to a REGISTER when the HSS says no to MAR or SAR (TS 24.229 §5.4.1.2.1,
+    /// §5.4.1.2.2).
+    pub(crate) fn negative(&self, result: CxResult) -> Refusal {
+        let why = format!("the HSS says {result}");
+        match result {
+            CxResult::TooBusy | CxResult::UnableToComply | CxResult::Other(_) => {
+                self.no_answer(&why)
+            }
+            _ => Refusal::new(403, "5.4.1.2", why),
+        }
+    }
+
+    /// The answer to a REGISTER when the HSS cannot be asked: by this operator's choice
+    /// (TS 24.229 §5.4.1.2).
+    pub(crate) fn no_answer(&self, why: &str) -> Refusal {
+        match self.config.hss_failure {
+            HssFailure::TimedOut => Refusal::new(504, "5.4.1.2", why),
+            HssFailure::RetryAfter(time) => Refusal::new(500, "5.4.1.2", why)
+                .with(HeaderName::RetryAfter, time.as_secs().to_string()),
+        }
     }
 }

@@ -6,11 +6,11 @@ use cscf_core::clause::{rfc3261, ts24229};
 use cscf_core::registrar::{Wish, WishError, identity_key};
 use cscf_core::role::{ContextId, Env, Incoming};
 use cscf_core::sip::{HeaderName, Request};
-use cscf_core::time::Duration;
+use cscf_core::time::{Duration, Instant};
 
-use crate::challenge::Proof;
-use crate::owner::{RegistrationOwner, Rounds};
+use crate::owner::{RegistrationOwner, Rounds, User};
 use crate::refusal::Refusal;
+use crate::secret::Proof;
 use crate::{Config, ScscfActions};
 
 /// Option tags of Require that a registrar here understands.
@@ -126,6 +126,11 @@ impl Register {
         self.credentials.as_ref().is_some_and(|its| its.response().is_some())
     }
 
+    /// The nonce that the UE used.
+    pub(crate) fn nonce(&self) -> Option<&str> {
+        self.credentials.as_ref().and_then(Credentials::nonce)
+    }
+
     /// The network that the REGISTER came through.
     pub(crate) fn visited_network(&self) -> String {
         visited_network(&self.request)
@@ -181,7 +186,7 @@ impl RegistrationOwner {
         if challenge.is_some_and(|challenge| challenge.is_answered_by(&register)) {
             return self.answered(env, register, out);
         }
-        let pending = challenge.is_some();
+        let pending = challenge.is_some_and(|challenge| challenge.waits_for(&register));
         match register.protection {
             Protection::Trusted => {
                 env.note(ts24229("5.4.1.2.1"), || {
@@ -219,11 +224,10 @@ impl RegistrationOwner {
             let refusal = Refusal::new(status, "5.4.1.2.3A", why);
             return refusal.send(env, register.context, &register.request, out);
         };
-        let every = self.config.reauthenticate_every;
-        let due = user.reauthenticate || (every > 0 && user.refreshes + 1 >= every);
-        if due && !register.wish.deregisters() {
+        let due = self.due_again(env.now, user).filter(|_| !register.wish.deregisters());
+        if let Some(why) = due {
             env.note(ts24229("5.4.1.2.2"), || {
-                format!("{} is authenticated again: the policy says so", register.impi)
+                format!("{} is authenticated again: {why}", register.impi)
             });
             return self.challenge(env, register, Rounds::default(), None, out);
         }
@@ -236,6 +240,22 @@ impl RegistrationOwner {
             format!("{} is integrity protected: no challenge", register.impi)
         });
         self.accept(env, register, Proof::association(), out);
+    }
+
+    /// Why the policy has a registered user authenticate again, if it does
+    /// (TS 24.229 §5.4.1.2.2).
+    fn due_again(&self, now: Instant, user: &User) -> Option<String> {
+        let every = self.config.reauthenticate_every;
+        let age = now - user.authenticated_at;
+        if user.reauthenticate {
+            return Some("the operator wants it".to_owned());
+        }
+        if every > 0 && user.refreshes + 1 >= every {
+            return Some(format!("every REGISTER number {every} is challenged"));
+        }
+        let oldest = self.config.reauthenticate_after.filter(|oldest| age >= *oldest)?;
+        let (age, oldest) = (age.as_secs(), oldest.as_secs());
+        Some(format!("it was authenticated {age} s ago, {oldest} s are the limit"))
     }
 
     /// Whether the REGISTER binds an address that this user has not bound, without naming a flow.
@@ -254,13 +274,14 @@ impl RegistrationOwner {
     /// registration may be used again, all else is challenged (TS 24.229 §5.4.1.2.2A).
     fn unprotected(&mut self, env: &mut Env<'_>, register: Register, out: &mut ScscfActions) {
         if register.has_response()
+            && let Some(credentials) = &register.credentials
             && let Some(id) = self.set_id(&register.impu)
             && let Some(set) = self.sets.get_mut(&id)
             && let Some(user) = set.users.get_mut(register.impi.as_str())
             && let Some(accepted) = &mut user.accepted
-            && accepted.is_named_by(&register)
+            && accepted.is_named_by(credentials)
         {
-            return match accepted.verify(env.now, &register) {
+            return match accepted.verify(env.now, credentials, &register.request) {
                 Ok(proof) => {
                     env.note(ts24229("5.4.1.2.2A"), || {
                         format!("{} uses the nonce of its last registration", register.impi)

@@ -4,6 +4,7 @@ pub mod builtin;
 pub mod cli;
 pub mod conformance;
 pub mod lab;
+pub mod operate;
 pub mod report;
 pub mod run;
 pub mod script;

@@ -1,8 +1,11 @@
 //! The HSS of [`crate::hss`] as a [`Node`], so that a lab or a host drives it like any other.
 
+use crate::cx::CxCommand;
 use crate::engine::{Input, Node, Output};
-use crate::hss::{HssCommand, HssInput, HssNode, HssOutput};
-use crate::operator::{Order, OrderAnswer, OrderError, OrderResult, ProfileChange, Show, Table};
+use crate::hss::{HssCommand, HssInput, HssNode, HssOutput, Misbehaviour};
+use crate::operator::{
+    HssMood, Order, OrderAnswer, OrderError, OrderResult, ProfileChange, Show, Table,
+};
 use crate::time::Instant;
 
 impl Node for HssNode {
@@ -49,9 +52,15 @@ impl Node for HssNode {
                 let command = HssCommand::Deregister { impi, impus, reason: *reason, info };
                 (command, format!("RTR for {who}: {reason:?}"))
             }
+            Order::Hss { mood, to, times } => {
+                (misbehaviour(*mood, *to, *times), format!("the HSS is told: {order}"))
+            }
             Order::Ppr { who, changes } => {
                 known(self, who)?;
-                (changed_profile(self, who, changes)?, format!("PPR for {who}"))
+                for command in changed(self, who, changes)? {
+                    Self::handle_input(self, now, HssInput::Command(command));
+                }
+                return Ok(OrderAnswer::Done(format!("PPR for {who}")));
             }
             Order::Show { what: Show::Refusals, of } => {
                 let table = super::orders::refusals(self.recent_refusals());
@@ -92,16 +101,45 @@ fn subscribers(hss: &HssNode, of: &[String]) -> Table {
     table.only(of)
 }
 
-/// The services of a user after these changes, to be pushed.
-fn changed_profile(
+const fn misbehaviour(mood: HssMood, command: Option<CxCommand>, times: Option<u32>) -> HssCommand {
+    let how = match mood {
+        HssMood::Answers(result) => Misbehaviour::Answer(result),
+        HssMood::BadMac => Misbehaviour::BadMac,
+        HssMood::Garbage => Misbehaviour::Garbage,
+        HssMood::Garbled => Misbehaviour::GarbledData,
+        HssMood::Late(time) => Misbehaviour::Late(time),
+        HssMood::Normal => return HssCommand::Behave,
+        HssMood::OldSqn => Misbehaviour::OldSqn,
+        HssMood::Silent => Misbehaviour::Silent,
+    };
+    HssCommand::Misbehave { command, how, times }
+}
+
+/// What is to be done so that a user has these changes and its S-CSCF is told; without changes its
+/// profile is pushed as it is.
+fn changed(
     hss: &HssNode,
     impi: &str,
     changes: &[ProfileChange],
-) -> Result<HssCommand, OrderError> {
+) -> Result<Vec<HssCommand>, OrderError> {
     let nothing = || OrderError::refused(format!("{impi} has no public identity"));
     let (impu, mut service_profiles) = hss.store().services(impi).ok_or_else(nothing)?;
+    let (mut commands, mut push) = (Vec::new(), changes.is_empty());
     for change in changes {
-        let (ProfileChange::Bar(wanted) | ProfileChange::Unbar(wanted)) = change;
+        let impi = impi.to_owned();
+        let (wanted, barred) = match change {
+            ProfileChange::Bar(wanted) => (wanted, true),
+            ProfileChange::Unbar(wanted) => (wanted, false),
+            ProfileChange::Charging(ccf) => {
+                commands.push(HssCommand::ChangeCharging { impi, ccf: ccf.clone() });
+                continue;
+            }
+            ProfileChange::Password(password) => {
+                let password = password.clone();
+                commands.push(HssCommand::ChangePassword { impi, password });
+                continue;
+            }
+        };
         let found = service_profiles
             .iter_mut()
             .flat_map(|profile| &mut profile.public_identities)
@@ -109,7 +147,11 @@ fn changed_profile(
         let Some(identity) = found else {
             return Err(OrderError::refused(format!("{impi} has no public identity {wanted}")));
         };
-        identity.barred = matches!(change, ProfileChange::Bar(_));
+        identity.barred = barred;
+        push = true;
     }
-    Ok(HssCommand::ChangeProfile { impu, service_profiles })
+    if push {
+        commands.push(HssCommand::ChangeProfile { impu, service_profiles });
+    }
+    Ok(commands)
 }

@@ -11,6 +11,7 @@ mod conn;
 pub mod json;
 pub mod log;
 mod memory;
+pub mod orders;
 mod output;
 pub mod pipe;
 pub mod program;
@@ -28,7 +29,7 @@ use tokio::task::LocalSet;
 
 pub use bind::{Addresses, BindError, Sockets, raise_file_limit};
 pub use clock::Clock;
-pub use signal::{stdin_closed, stop_signal};
+pub use signal::{stdin_lines, stop_signal};
 
 use crate::engine::{Input, Node, Output};
 use crate::operator::{Order, OrderResult};

@@ -19,10 +19,30 @@ const EVENT_BYTES: usize = 256;
 /// How long the end may take.
 const FLUSH_FOR: Duration = Duration::from_millis(500);
 
+/// What waits to be written.
+#[derive(Debug)]
+enum Item {
+    Event(TraceEvent),
+    /// A line that is no event; it is not lost.
+    Line(String),
+}
+
+/// Writes lines between the events.
+#[derive(Clone, Debug)]
+pub struct Lines(Sender<Item>);
+
+impl Lines {
+    /// Writes a line.
+    pub fn line(&self, text: String) {
+        // When nobody reads any more there is nobody to tell.
+        let _ = self.0.send(Item::Line(text));
+    }
+}
+
 /// The writing end.
 #[derive(Debug)]
 pub struct TracePipe {
-    events: Sender<TraceEvent>,
+    events: Sender<Item>,
     waiting_bytes: Arc<AtomicUsize>,
     done: Receiver<()>,
     lost: Rc<Cell<u64>>,
@@ -61,11 +81,17 @@ impl TracePipe {
         Rc::new(move |event| {
             let weight = weight(&event);
             let before = waiting_bytes.fetch_add(weight, Ordering::Relaxed);
-            if before > WAITING_BYTES_MAX || events.send(event).is_err() {
+            if before > WAITING_BYTES_MAX || events.send(Item::Event(event)).is_err() {
                 waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
                 lost.set(lost.get() + 1);
             }
         })
+    }
+
+    /// A way to write lines that are no events. It must be gone before [`TracePipe::finish`].
+    #[must_use]
+    pub fn lines(&self) -> Lines {
+        Lines(self.events.clone())
     }
 
     /// Writes what waits, if the reader takes it within half a second, and returns how many events
@@ -92,15 +118,20 @@ fn weight(event: &TraceEvent) -> usize {
 
 fn write(
     out: impl io::Write,
-    waiting: &Receiver<TraceEvent>,
+    waiting: &Receiver<Item>,
     waiting_bytes: &AtomicUsize,
 ) -> io::Result<()> {
     let mut out = io::BufWriter::with_capacity(64 * 1024, out);
     while let Ok(first) = waiting.recv() {
         let mut next = Some(first);
-        while let Some(event) = next {
-            writeln!(out, "{}", json::to_json(&event))?;
-            waiting_bytes.fetch_sub(weight(&event), Ordering::Relaxed);
+        while let Some(item) = next {
+            match item {
+                Item::Event(event) => {
+                    writeln!(out, "{}", json::to_json(&event))?;
+                    waiting_bytes.fetch_sub(weight(&event), Ordering::Relaxed);
+                }
+                Item::Line(text) => writeln!(out, "{text}")?,
+            }
             next = waiting.try_recv().ok();
         }
         out.flush()?;

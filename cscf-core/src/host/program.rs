@@ -11,11 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use super::pipe::TracePipe;
-use super::{Addresses, Clock, Host, Sink, log, raise_file_limit, stdin_closed, stop_signal};
+use super::orders::{answer_line, read_order};
+use super::pipe::{Lines, TracePipe};
+use super::{
+    Addresses, Clock, Handle, Host, Sink, log, raise_file_limit, stdin_lines, stop_signal,
+};
 use crate::config::{Lab, NodeConfig, NodeRole, Start, read_lab, render};
 use crate::engine::Node;
 use crate::ids::Seed;
+use crate::operator::OrderError;
 
 /// The exit code of a program that did what it was asked.
 pub const EXIT_OK: u8 = 0;
@@ -102,7 +106,7 @@ fn usage(role: NodeRole) -> String {
            --node NAME          the node of the lab (default: its first {name})\n  \
            --epoch-unix-ns N    where trace times count from (default: now)\n  \
            --trace-json         write trace events to standard output, one JSON object a line\n  \
-           --child              end when standard input does\n  \
+           --child              end when standard input does; a line `order N TEXT` there is obeyed\n  \
            --quiet              write no trace and no log\n  \
            --help, --version\n\n\
          CSCF_LOG=debug logs every message and decision to standard error.\n"
@@ -204,6 +208,26 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, String> {
     built.map_err(|fault| format!("the event loop cannot start: {fault}"))
 }
 
+/// Obeys the orders that stand on standard input, one a line, until it ends.
+async fn obey(node: &Handle<Box<dyn Node>>, lines: Option<&Lines>) {
+    let mut orders = stdin_lines();
+    while let Some(line) = orders.recv().await {
+        let Some((number, order)) = read_order(&line) else { continue };
+        let answer = match order {
+            Ok(order) => node.ask(move |node, now| node.order(now, &order)).await,
+            Err(text) => Some(Err(OrderError::Refused(text))),
+        };
+        let Some(answer) = answer else { return };
+        let text = answer_line(number, &answer);
+        match lines {
+            Some(lines) => lines.line(text),
+            None => {
+                let _ = say(&(text + "\n"));
+            }
+        }
+    }
+}
+
 fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     let lab = load_lab(args.lab.as_deref())?;
     let config = choose(&lab, role, args.node.as_deref())?;
@@ -227,7 +251,8 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     let node = build(&lab, config, &start)?;
     let result = runtime()?.block_on(async {
         let host = Host::new(clock, sink);
-        host.add(node, &Addresses::of(config)).map_err(|fault| fault.to_string())?;
+        let handle = host.add(node, &Addresses::of(config)).map_err(|fault| fault.to_string())?;
+        let lines = pipe.as_ref().map(TracePipe::lines);
         say(&format!("ready {} {}\n", config.name, config.listen))?;
         let child = args.child;
         let ending = host
@@ -235,7 +260,7 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
                 let ended = host.ended();
                 let parent = async {
                     if child {
-                        stdin_closed().await;
+                        obey(&handle, lines.as_ref()).await;
                     } else {
                         std::future::pending::<()>().await;
                     }

@@ -1,9 +1,9 @@
 //! What ends a program: a signal, or the end of its parent.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, Read as _};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
 /// Waits for SIGINT or SIGTERM; names it.
 ///
@@ -19,18 +19,38 @@ pub async fn stop_signal() -> std::io::Result<&'static str> {
     })
 }
 
-/// Waits until standard input ends: a parent holds the other end of the pipe, and when it is gone,
-/// for whatever reason, so is the pipe.
-pub async fn stdin_closed() {
-    let (ended, waiting) = oneshot::channel();
-    // A thread of its own: reading a pipe blocks, and nothing must wait for it at the end.
-    let reader = std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+/// A line of standard input at most, in bytes; what is longer is left out.
+const LINE_BYTES_MAX: u64 = 16 * 1024;
+/// Lines that may wait to be obeyed; then their writer waits.
+const LINES_MAX: usize = 16;
+
+/// The lines of standard input; the channel ends when standard input does: a parent holds the other
+/// end of the pipe, and when it is gone, for whatever reason, so is the pipe.
+#[must_use]
+pub fn stdin_lines() -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel(LINES_MAX);
+    // A thread of its own: reading a pipe blocks, and nothing must wait for it at the end. Without
+    // the thread there is no sender, and the program ends at once.
+    let _ = std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let mut stdin = std::io::stdin().lock();
-        let mut sink = [0; 256];
-        while stdin.read(&mut sink).is_ok_and(|count| count > 0) {}
-        let _ = ended.send(());
+        let mut whole = true;
+        loop {
+            let mut line = Vec::new();
+            match (&mut stdin).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+            let (begun, ends) = (whole, line.ends_with(b"\n"));
+            whole = ends;
+            if !(begun && ends) {
+                continue;
+            }
+            if let Ok(text) = String::from_utf8(line)
+                && sender.blocking_send(text.trim_end().to_owned()).is_err()
+            {
+                break;
+            }
+        }
     });
-    if reader.is_ok() {
-        let _ = waiting.await;
-    }
+    lines
 }

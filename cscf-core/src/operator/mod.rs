@@ -9,7 +9,7 @@ mod table;
 
 use std::fmt;
 
-use crate::cx::DeregistrationReason;
+use crate::cx::{CxCommand, CxResult, DeregistrationReason};
 use crate::registrar::ContactEvent;
 use crate::time::Duration;
 
@@ -42,7 +42,14 @@ pub enum Order {
         who: String,
     },
     /// How the HSS behaves from now on.
-    Hss(HssMood),
+    Hss {
+        /// What it does.
+        mood: HssMood,
+        /// With which questions; none: all.
+        to: Option<CxCommand>,
+        /// With how many of them; none: until told otherwise.
+        times: Option<u32>,
+    },
     /// Refuses new work with 503, or no longer.
     Overload {
         /// The node.
@@ -85,10 +92,20 @@ pub enum Order {
 /// How an HSS answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HssMood {
+    /// With this result and no data.
+    Answers(CxResult),
+    /// Authentication vectors whose MAC is wrong.
+    BadMac,
+    /// With a right header and AVPs that are none.
+    Garbage,
+    /// With success and data nobody can read.
+    Garbled,
+    /// As it should, so much later.
+    Late(Duration),
     /// As it should.
     Normal,
-    /// Every question with this Result-Code or Experimental-Result-Code.
-    Result(u32),
+    /// Authentication vectors whose sequence number was used before.
+    OldSqn,
     /// Not at all.
     Silent,
 }
@@ -98,6 +115,10 @@ pub enum HssMood {
 pub enum ProfileChange {
     /// A public identity is barred from now on.
     Bar(String),
+    /// Charging data go to this function from now on: an `aaa:` URI.
+    Charging(String),
+    /// The password for SIP digest from now on.
+    Password(String),
     /// A public identity is barred no longer.
     Unbar(String),
 }
@@ -160,7 +181,7 @@ impl Order {
             | Self::Reauthenticate { who, .. }
             | Self::Rtr { who, .. } => Subject::User(who),
             Self::Drain { node, .. } | Self::Overload { node, .. } => Subject::Node(node),
-            Self::Hss(_) => Subject::Nobody,
+            Self::Hss { .. } => Subject::Nobody,
             Self::Show { of, .. } => Subject::Users(of),
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{HssMood, Order, ProfileChange, Show};
-use crate::cx::DeregistrationReason;
+use crate::cx::{CxCommand, CxResult, DeregistrationReason, ResultCode};
 use crate::registrar::ContactEvent;
 use crate::time::Duration;
 
@@ -17,11 +17,12 @@ pub const USAGE: &str = "\
 dereg USER [--reason rejected|deactivated|probation] [--contact URI]
 reauth USER [--within 60s]
 rtr USER [--reason permanent|new-server|server-change|remove] [--impu URI]…
-ppr USER [--bar URI]… [--unbar URI]…
+ppr USER [--bar URI]… [--unbar URI]… [--charging AAA-URI] [--password TEXT]
 forget USER
 drain P-CSCF [--off]
 overload P-CSCF [--retry-after SECONDS | --off]
-hss silent | normal | answers CODE
+hss silent|old-sqn|bad-mac|garbled|garbage|late TIME|answers CODE [--to UAR|MAR|SAR|LIR] [--times N]
+hss normal
 show registrations|challenges|sas|dialogs|subscribers|refusals [USER]
 ";
 
@@ -111,6 +112,10 @@ fn find<T: Copy>(what: &str, word: &str, list: &[(&str, T)]) -> Result<T, String
     })
 }
 
+fn number(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number"))
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.strip_suffix('s').unwrap_or(text);
     let number = number.parse::<u32>().map_err(|_| format!("`{text}` is no time, e.g. 60s"))?;
@@ -137,21 +142,24 @@ impl FromStr for Order {
                 Self::Drain { on, node: words.subject(verb, "node")? }
             }
             "forget" => Self::Forget { who: words.subject(verb, "user")? },
-            "hss" => Self::Hss(mood(&words)?),
+            "hss" => {
+                let to = words.take("to").map(|word| find("question", word, &CxCommand::ALL));
+                let times = words.take("times").map(number);
+                let (to, times) = (to.transpose()?, times.transpose()?);
+                Self::Hss { mood: mood(&words)?, to, times }
+            }
             "overload" => {
                 let off = words.take("off").is_some();
-                let after = match words.take("retry-after") {
-                    Some(text) => text.parse().map_err(|_| format!("`{text}` is no number"))?,
-                    None => RETRY_AFTER,
-                };
+                let after = words.take("retry-after").map_or(Ok(RETRY_AFTER), number)?;
                 let retry_after = (!off).then_some(after);
                 Self::Overload { retry_after, node: words.subject(verb, "node")? }
             }
             "ppr" => {
-                let bar = words.all("bar").into_iter().map(ProfileChange::Bar);
-                let changes = bar.collect::<Vec<_>>().into_iter();
-                let unbar = words.all("unbar").into_iter().map(ProfileChange::Unbar);
-                let changes = changes.chain(unbar).collect();
+                let mut changes = Vec::new();
+                changes.extend(words.all("bar").into_iter().map(ProfileChange::Bar));
+                changes.extend(words.all("unbar").into_iter().map(ProfileChange::Unbar));
+                changes.extend(words.all("charging").into_iter().map(ProfileChange::Charging));
+                changes.extend(words.all("password").into_iter().map(ProfileChange::Password));
                 Self::Ppr { changes, who: words.subject(verb, "user")? }
             }
             "reauth" => {
@@ -175,14 +183,44 @@ impl FromStr for Order {
 
 fn mood(words: &Words<'_>) -> Result<HssMood, String> {
     words.no_options()?;
-    match words.plain.as_slice() {
-        ["silent"] => Ok(HssMood::Silent),
-        ["normal"] => Ok(HssMood::Normal),
-        ["answers", code] => {
-            let code = code.parse().ok().filter(|code| (1000..6000).contains(code));
-            code.map(HssMood::Result).ok_or_else(|| "answer with a code, e.g. 5012".to_owned())
+    Ok(match words.plain.as_slice() {
+        ["answers", code] => HssMood::Answers(result(code)?),
+        ["bad-mac"] => HssMood::BadMac,
+        ["garbage"] => HssMood::Garbage,
+        ["garbled"] => HssMood::Garbled,
+        ["late", time] => HssMood::Late(seconds(time)?),
+        ["normal"] => HssMood::Normal,
+        ["old-sqn"] => HssMood::OldSqn,
+        ["silent"] => HssMood::Silent,
+        _ => {
+            let line = USAGE.lines().find(|line| line.starts_with("hss")).unwrap_or_default();
+            return Err(format!("write `hss normal` or `{line}`"));
         }
-        _ => Err("write `hss silent`, `hss normal` or `hss answers CODE`".to_owned()),
+    })
+}
+
+/// A result by its code: that of 3GPP where both have one, `base-5003` that of RFC 6733.
+fn result(text: &str) -> Result<CxResult, String> {
+    let (base, digits) = match text.strip_prefix("base-") {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let code = digits.parse().ok().filter(|code| (1000..6000).contains(code));
+    let code = code.ok_or_else(|| format!("`{text}` is no result code, e.g. 5012"))?;
+    Ok(match CxResult::from_code(ResultCode::Experimental(code)) {
+        CxResult::Other(_) => CxResult::from_code(ResultCode::Base(code)),
+        _ if base => CxResult::from_code(ResultCode::Base(code)),
+        known => known,
+    })
+}
+
+fn result_text(result: CxResult) -> String {
+    match result.code() {
+        ResultCode::Experimental(code) => code.to_string(),
+        ResultCode::Base(code) => match CxResult::from_code(ResultCode::Experimental(code)) {
+            CxResult::Other(_) => code.to_string(),
+            _ => format!("base-{code}"),
+        },
     }
 }
 
@@ -212,9 +250,20 @@ impl fmt::Display for Order {
                 write!(f, "drain {node}{}", if *on { "" } else { " --off" })
             }
             Self::Forget { who } => write!(f, "forget {who}"),
-            Self::Hss(HssMood::Normal) => f.write_str("hss normal"),
-            Self::Hss(HssMood::Result(code)) => write!(f, "hss answers {code}"),
-            Self::Hss(HssMood::Silent) => f.write_str("hss silent"),
+            Self::Hss { mood, to, times } => {
+                match mood {
+                    HssMood::Answers(result) => write!(f, "hss answers {}", result_text(*result)),
+                    HssMood::BadMac => f.write_str("hss bad-mac"),
+                    HssMood::Garbage => f.write_str("hss garbage"),
+                    HssMood::Garbled => f.write_str("hss garbled"),
+                    HssMood::Late(time) => write!(f, "hss late {}s", time.as_secs()),
+                    HssMood::Normal => f.write_str("hss normal"),
+                    HssMood::OldSqn => f.write_str("hss old-sqn"),
+                    HssMood::Silent => f.write_str("hss silent"),
+                }?;
+                to.iter().try_for_each(|to| write!(f, " --to {}", word_of(&CxCommand::ALL, to)))?;
+                times.iter().try_for_each(|times| write!(f, " --times {times}"))
+            }
             Self::Overload { node, retry_after: Some(time) } => {
                 write!(f, "overload {node} --retry-after {time}")
             }
@@ -223,6 +272,8 @@ impl fmt::Display for Order {
                 write!(f, "ppr {who}")?;
                 changes.iter().try_for_each(|change| match change {
                     ProfileChange::Bar(impu) => write!(f, " --bar {impu}"),
+                    ProfileChange::Charging(uri) => write!(f, " --charging {uri}"),
+                    ProfileChange::Password(text) => write!(f, " --password {text}"),
                     ProfileChange::Unbar(impu) => write!(f, " --unbar {impu}"),
                 })
             }
@@ -254,11 +305,15 @@ mod tests {
             "drain p1 --off",
             "forget alice",
             "hss answers 5012",
+            "hss answers 5001 --to UAR --times 1",
+            "hss answers base-5003",
+            "hss late 7s --to MAR",
+            "hss bad-mac --times 2",
             "hss normal",
             "hss silent",
             "overload p1 --retry-after 7",
             "overload p1 --off",
-            "ppr alice --bar sip:a@b --unbar tel:+1",
+            "ppr alice --bar sip:a@b --unbar tel:+1 --charging aaa://c --password x",
             "reauth alice --within 60s",
             "rtr alice --reason server-change --impu sip:a@b --impu tel:+1",
             "show registrations",

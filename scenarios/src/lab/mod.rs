@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cscf_core::engine::{Input, Node, Output};
 use cscf_core::ids::{Ids, Seed, ShardId};
+use cscf_core::operator::{Order, OrderError, OrderResult};
 use cscf_core::time::Instant;
 use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
 use cscf_core::transport::{ConnId, Flow, Packet, Transport};
@@ -157,6 +158,22 @@ impl Lab {
         let result = act(any.downcast_mut::<T>()?, now);
         self.drain(index);
         Some(result)
+    }
+
+    /// Gives a node an order of the operator, then performs what the node wants. A node that is not
+    /// running has no part in it.
+    ///
+    /// # Errors
+    ///
+    /// The node's.
+    pub fn order(&mut self, name: &str, order: &Order) -> OrderResult {
+        let now = self.now;
+        let index = self.slots.iter().position(|slot| slot.name == name);
+        let slot = index.and_then(|index| Some((index, self.slots.get_mut(index)?.node.as_mut()?)));
+        let Some((index, node)) = slot else { return Err(OrderError::NotHere) };
+        let answer = node.order(now, order);
+        self.drain(index);
+        answer
     }
 
     /// Stops the node at once: its connections are reset, its state is gone. Gives back whether

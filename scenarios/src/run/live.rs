@@ -8,6 +8,7 @@ use std::rc::Rc;
 use cscf_core::config::{Lab, Start};
 use cscf_core::engine::Engine;
 use cscf_core::host::{Addresses, Clock, Handle, Host, program};
+use cscf_core::operator;
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
 use tokio::runtime::Runtime;
@@ -15,6 +16,7 @@ use tokio::runtime::Runtime;
 use super::parties::Instance;
 use super::simulated::ue_node;
 use super::{Outcome, play};
+use crate::operate;
 use crate::report::pcapng::Names;
 use crate::script::{Order, Scenario, Stage};
 use crate::ue::Ue;
@@ -203,6 +205,14 @@ impl Stage for LiveStage {
         } else {
             Err(format!("{ue} no longer runs"))
         }
+    }
+
+    fn operate(&mut self, order: &operator::Order) -> Result<(), String> {
+        let order = operate::resolve(&self.instance.lab, &self.instance.people(), order)?;
+        let Some(processes) = &self.processes else { return Err("no node runs".to_owned()) };
+        let (orders, lab) = (processes.orders(), &self.instance.lab);
+        let answers = self.runtime.block_on(self.host.run_until(orders.give_all(lab, &order)));
+        operate::combine(answers).map(|_| ()).map_err(|fault| fault.to_string())
     }
 
     fn crash(&mut self, _node: &str) -> Result<(), String> {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use cscf_core::config::{Lab, NodeRole};
 use cscf_core::transport::Transport;
 
+use crate::operate::Person;
 use crate::report::pcapng::Names;
 use crate::script::{LabChanges, Order, Party, Scenario};
 use crate::ue::{CallOptions, Resources, UeCommand, UeConfig};
@@ -76,6 +77,17 @@ impl Instance {
         let nodes = self.lab.nodes.iter().map(|node| (node.listen, node.name.clone()));
         let ues = self.ues.iter().map(|ue| (ue.address, ue.name.clone()));
         nodes.chain(ues).collect()
+    }
+
+    /// The users by name, for orders of the operator.
+    #[must_use]
+    pub fn people(&self) -> Vec<Person> {
+        let person = |ue: &UeConfig| Person {
+            name: ue.name.clone(),
+            impi: ue.impi.clone(),
+            impus: ue.impus.clone(),
+        };
+        self.ues.iter().map(person).collect()
     }
 
     /// The lifelines of the ladder: the first UE, the nodes, the other UEs.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use cscf_core::config::{Lab as LabConfig, NodeConfig, NodeRole, Start};
 use cscf_core::engine::{CxNode, Engine};
 use cscf_core::hss::HssNode;
+use cscf_core::operator;
 use cscf_core::role::Role;
 use cscf_core::time::{Instant, UnixTime};
 use cscf_core::trace::TraceEvent;
@@ -15,6 +16,7 @@ use s_cscf::Scscf;
 use super::parties::Instance;
 use super::{Outcome, play};
 use crate::lab::{Lab, LabNode};
+use crate::operate;
 use crate::report::pcapng::Names;
 use crate::script::{Order, Scenario, Stage};
 use crate::ue::{Ue, UeConfig};
@@ -195,6 +197,16 @@ impl Stage for SimulatedStage {
         self.lab
             .with(ue, |node: &mut Engine<Ue>, now| node.command(now, command))
             .ok_or_else(|| format!("`{ue}` is no UE"))
+    }
+
+    fn operate(&mut self, order: &operator::Order) -> Result<(), String> {
+        let order = operate::resolve(&self.instance.lab, &self.instance.people(), order)?;
+        let mut answers = Vec::new();
+        for name in operate::targets(&self.instance.lab, &order) {
+            let answer = self.lab.order(&name, &order);
+            answers.push((name, answer));
+        }
+        operate::combine(answers).map(|_| ()).map_err(|fault| fault.to_string())
     }
 
     fn crash(&mut self, node: &str) -> Result<(), String> {

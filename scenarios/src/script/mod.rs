@@ -106,6 +106,8 @@ pub enum StepKind {
     Expect(Expectation),
     /// Something must not happen for that long.
     Never(Expectation),
+    /// The operator orders something.
+    Operate(cscf_core::operator::Order),
     /// A node that was stopped starts again (simulated runs).
     Restart {
         /// Which node.

@@ -31,6 +31,12 @@ pub trait Stage {
     ///
     /// Why it cannot be given, e.g. there is no such call.
     fn command(&mut self, ue: &str, order: &Order) -> Result<(), String>;
+    /// Gives an order of the operator to the nodes that have a part in it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be obeyed.
+    fn operate(&mut self, order: &cscf_core::operator::Order) -> Result<(), String>;
     /// Stops a node at once.
     ///
     /// # Errors
@@ -111,6 +117,10 @@ fn run_step(step: &Step, stage: &mut dyn Stage, cursors: &mut Cursors) -> Result
         StepKind::Command { ue, order } => {
             cursors.start(stage);
             stage.command(ue, order).map_err(failed)
+        }
+        StepKind::Operate(order) => {
+            cursors.start(stage);
+            stage.operate(order).map_err(failed)
         }
         StepKind::Crash { node } => stage.crash(node).map_err(failed),
         StepKind::Restart { node } => stage.restart(node).map_err(failed),

@@ -1,6 +1,7 @@
 //! One sentence of a step: subject, verb, object, time.
 
 use cscf_core::config::{duration, nearest};
+use cscf_core::operator;
 use cscf_core::time::Duration;
 
 use super::{Expectation, Order, Seen, StepKind};
@@ -8,7 +9,7 @@ use super::{Expectation, Order, Seen, StepKind};
 /// How long an expectation waits where the sentence says nothing.
 const WITHIN: Duration = Duration::from_secs(10);
 
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 22] = [
     "answers",
     "asks",
     "calls",
@@ -17,6 +18,7 @@ const VERBS: [&str; 21] = [
     "decides",
     "deregisters",
     "diagnoses",
+    "drains",
     "hangs",
     "is",
     "re-registers",
@@ -44,6 +46,10 @@ pub(super) fn read(sentence: &str) -> Result<StepKind, String> {
         ["wait", time @ ..] => duration(&time.concat()).map(StepKind::Wait),
         [node, "crashes"] => Ok(StepKind::Crash { node: (*node).to_owned() }),
         [node, "restarts"] => Ok(StepKind::Restart { node: (*node).to_owned() }),
+        ["operator", rest @ ..] => operator(rest).map(StepKind::Operate),
+        [node, "drains"] => format!("drain {node}").parse().map(StepKind::Operate),
+        [_, "sends", "RTR", "for", who, "with", reason @ ..] => rtr(who, reason),
+        [_, "sends", "PPR", "for", who] => format!("ppr {who}").parse().map(StepKind::Operate),
         [node, verb @ ("sends" | "receives"), rest @ ..] if !is_text(rest) => {
             message(node, *verb == "receives", rest)
         }
@@ -71,6 +77,48 @@ pub(super) fn read(sentence: &str) -> Result<StepKind, String> {
         }
         [] => Err("an empty step".to_owned()),
     }
+}
+
+/// What the operator does, in words or in the form of `cscf ctl`.
+fn operator(words: &[&str]) -> Result<operator::Order, String> {
+    let text = match words {
+        ["orders", text] => (*text).to_owned(),
+        ["deregisters", who, rest @ ..] => {
+            let mut text = format!("dereg {who}");
+            for pair in rest.chunks(2) {
+                match pair {
+                    ["with", reason] => text.push_str(&format!(" --reason {reason}")),
+                    ["at", uri] => text.push_str(&format!(" --contact {uri}")),
+                    _ => return Err(format!("`{}` is not understood here", pair.join(" "))),
+                }
+            }
+            text
+        }
+        ["re-authenticates", who] => format!("reauth {who}"),
+        ["re-authenticates", who, "within", time @ ..] => {
+            let within = duration(&time.concat())?;
+            format!("reauth {who} --within {}s", within.as_secs())
+        }
+        ["forgets", who] => format!("forget {who}"),
+        _ => {
+            let known = "deregisters, re-authenticates, forgets, or orders \"…\"";
+            return Err(format!("the operator {known}, not `{}`", words.join(" ")));
+        }
+    };
+    text.parse()
+}
+
+/// The reasons of an RTR in words (TS 29.229 §6.3.17).
+fn rtr(who: &str, reason: &[&str]) -> Result<StepKind, String> {
+    let word = match reason {
+        ["permanent", "termination"] => "permanent",
+        ["new", "server", "assigned"] => "new-server",
+        ["server", "change"] => "server-change",
+        ["remove", "S-CSCF"] => "remove",
+        [word] => word,
+        _ => return Err(format!("`{}` is no reason of an RTR", reason.join(" "))),
+    };
+    format!("rtr {who} --reason {word}").parse().map(StepKind::Operate)
 }
 
 /// Words, with `"…"` as one word.
@@ -216,6 +264,18 @@ mod tests {
             Ok(StepKind::Command { order: Order::Message { .. }, .. })
         ));
         assert!(matches!(read("s1 decides TS 24.229 5.4.1.2.2"), Ok(StepKind::Expect(_))));
+        assert!(matches!(read("hss sends RTR within 1s"), Ok(StepKind::Expect(_))));
+        for (sentence, order) in [
+            ("operator deregisters alice with probation", "dereg alice --reason probation"),
+            ("operator re-authenticates alice within 1 min", "reauth alice --within 60s"),
+            ("operator orders \"hss silent --to MAR\"", "hss silent --to MAR"),
+            ("hss sends RTR for alice with permanent termination", "rtr alice --reason permanent"),
+            ("hss sends PPR for alice", "ppr alice"),
+            ("p1 drains", "drain p1"),
+        ] {
+            let Ok(StepKind::Operate(found)) = read(sentence) else { panic!("{sentence}") };
+            assert_eq!(found.to_string(), order);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! one.
 
 pub mod node;
+pub mod orders;
 pub mod processes;
 mod progress;
 pub mod robots;

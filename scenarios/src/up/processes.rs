@@ -7,18 +7,22 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use cscf_core::config::{Lab, NodeConfig, NodeRole};
 use cscf_core::host::json::from_json;
+use cscf_core::host::orders::read_answer;
 use cscf_core::host::program::BUILT_IN;
 use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+use super::orders::{Orders, Stdin, Waiting};
 
 /// Events that may wait for the reader; then the children's pipes fill, and they lose trace events.
 const EVENTS_MAX: usize = 2_000;
@@ -91,13 +95,15 @@ pub enum StartError {
 pub struct NodeProcesses {
     children: Vec<Node>,
     events: mpsc::Receiver<NodeEvent>,
+    waiting: Waiting,
+    orders_given: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
 struct Node {
     name: String,
     /// Its standard input; closing it asks the child to end.
-    stdin: Option<ChildStdin>,
+    stdin: Stdin,
     kill: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -131,7 +137,8 @@ impl NodeProcesses {
         telling: Telling,
     ) -> Result<Self, StartError> {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let mut started = Self { children: Vec::new(), events };
+        let (waiting, orders_given) = (Waiting::default(), Arc::default());
+        let mut started = Self { children: Vec::new(), events, waiting, orders_given };
         // The HSS first, and ready: then the others find it at their first attempt.
         let (hss, others): (Vec<_>, Vec<_>) =
             lab.nodes.iter().partition(|node| node.role == NodeRole::Hss);
@@ -139,7 +146,12 @@ impl NodeProcesses {
             let mut waiting = Vec::new();
             for config in group {
                 let (ready, is_ready) = oneshot::channel();
-                let node = spawn(config, lab_file, telling, sender.clone(), ready)
+                let told = Told {
+                    events: sender.clone(),
+                    ready: Some(ready),
+                    waiting: started.waiting.clone(),
+                };
+                let node = spawn(config, lab_file, telling, told)
                     .map_err(|source| StartError::Spawn { name: config.name.clone(), source });
                 match node {
                     Ok(node) => started.children.push(node),
@@ -173,6 +185,13 @@ impl NodeProcesses {
         self.children.iter().map(|child| child.name.as_str())
     }
 
+    /// The way to give them orders.
+    #[must_use]
+    pub fn orders(&self) -> Orders {
+        let nodes = self.children.iter().map(|one| (one.name.clone(), Arc::clone(&one.stdin)));
+        Orders::processes(nodes, self.waiting.clone(), Arc::clone(&self.orders_given))
+    }
+
     /// What the nodes tell, in the order it arrives.
     pub const fn events(&mut self) -> &mut mpsc::Receiver<NodeEvent> {
         &mut self.events
@@ -182,7 +201,7 @@ impl NodeProcesses {
     /// killed. Returns what they still told.
     pub async fn stop(mut self) -> Vec<NodeEvent> {
         for child in &mut self.children {
-            child.stdin = None;
+            *child.stdin.lock().await = None;
         }
         let mut rest = Vec::new();
         let events = &mut self.events;
@@ -213,12 +232,18 @@ impl NodeProcesses {
 
 type Ready = oneshot::Sender<Result<(), (String, String)>>;
 
+/// Whom a child's words go to.
+struct Told {
+    events: mpsc::Sender<NodeEvent>,
+    ready: Option<Ready>,
+    waiting: Waiting,
+}
+
 fn spawn(
     config: &NodeConfig,
     lab_file: Option<&Path>,
     telling: Telling,
-    events: mpsc::Sender<NodeEvent>,
-    ready: Ready,
+    told: Told,
 ) -> io::Result<Node> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg0(config.role.as_str());
@@ -239,28 +264,21 @@ fn spawn(
         .process_group(0)
         .kill_on_drop(true);
     let mut child = command.spawn()?;
-    let stdin = child.stdin.take();
+    let stdin = Arc::new(tokio::sync::Mutex::new(child.stdin.take()));
     let (kill, killed) = oneshot::channel();
     let name = config.name.clone();
-    let task = tokio::spawn(watch(name.clone(), child, events, ready, killed));
+    let task = tokio::spawn(watch(name.clone(), child, told, killed));
     Ok(Node { name, stdin, kill: Some(kill), task })
 }
 
 /// Reads what a child writes until it ends.
-async fn watch(
-    name: String,
-    mut child: Child,
-    events: mpsc::Sender<NodeEvent>,
-    ready: Ready,
-    mut killed: oneshot::Receiver<()>,
-) {
+async fn watch(name: String, mut child: Child, mut told: Told, mut killed: oneshot::Receiver<()>) {
     let words = Words::default();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let mut ready = Some(ready);
     let reading = async {
         let traces = async {
             if let Some(stdout) = stdout {
-                read_trace(stdout, &events, &mut ready).await;
+                read_told(stdout, &mut told).await;
             }
         };
         let errors = async {
@@ -281,7 +299,8 @@ async fn watch(
         .lock()
         .map(|words| words.iter().map(|line| format!("  {line}\n")).collect::<String>())
         .unwrap_or_default();
-    match ready.take() {
+    let Told { events, ready, .. } = told;
+    match ready {
         Some(ready) => {
             let _ = ready.send(Err((status.to_string(), last_words)));
         }
@@ -291,18 +310,16 @@ async fn watch(
     }
 }
 
-async fn read_trace(
-    stdout: impl AsyncRead + Unpin,
-    events: &mpsc::Sender<NodeEvent>,
-    ready: &mut Option<Ready>,
-) {
+async fn read_told(stdout: impl AsyncRead + Unpin, told: &mut Told) {
     let mut lines = BufReader::with_capacity(64 * 1024, stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         if let Some(event) = from_json(&line) {
             // A reader that has gone away still lets the child run until it is stopped.
-            let _ = events.send(NodeEvent::Trace(event)).await;
+            let _ = told.events.send(NodeEvent::Trace(event)).await;
+        } else if let Some((number, answer)) = read_answer(&line) {
+            told.waiting.answered(number, answer);
         } else if line.starts_with("ready ")
-            && let Some(ready) = ready.take()
+            && let Some(ready) = told.ready.take()
         {
             let _ = ready.send(Ok(()));
         }

@@ -1,7 +1,7 @@
 //! The authentication and key generation functions f1 … f5* as a trait, so that the HSS and the
 //! USIM do not care which algorithm set a subscription uses (TS 33.102 §6.3, §8).
 //!
-//! Algorithm sets: [`crate::auth::Milenage`] and [`crate::auth::XorTest`].
+//! Algorithm sets: [`crate::auth::Milenage`], [`crate::auth::Tuak`] and [`crate::auth::XorTest`].
 
 use std::fmt;
 

@@ -1,10 +1,10 @@
 //! Authentication: digest AKA of IMS and SIP digest, from the algorithm set in the SIM to the
-//! header fields of SIP (TS 33.102, TS 33.203, TS 35.206, RFC 3310, RFC 4169, RFC 7616, RFC 8760).
+//! header fields of SIP (TS 33.102, TS 33.203, TS 35.206, TS 35.231, RFC 3310, RFC 4169, RFC 7616, RFC 8760).
 //!
 //! Nothing here has a clock, chance, a socket or a message: time, RAND and nonces are arguments,
 //! header field values are text. Who uses what:
 //!
-//! - **HSS**: one [`SequenceGenerator`] and one [`AkaFunctions`] ([`Milenage`], [`XorTest`]) for
+//! - **HSS**: one [`SequenceGenerator`] and one [`AkaFunctions`] ([`Milenage`], [`Tuak`], [`XorTest`]) for
 //!   each private identity. For an MAR [`SequenceGenerator::next_sqn`] and
 //!   [`AuthVector::generate`] for each vector; with SIP-Authorization first
 //!   [`Auts::from_sip_authorization`], [`Auts::verify`] and [`SequenceGenerator::resynchronise`].
@@ -34,6 +34,9 @@ mod milenage_vectors;
 mod nonce;
 mod params;
 mod sequence;
+mod tuak;
+#[cfg(test)]
+mod tuak_vectors;
 mod xor;
 
 pub use aka::{
@@ -60,6 +63,7 @@ pub use sequence::{
     DELTA, FreshnessCheck, IndBits, NotFresh, Resync, Scheme, SequenceExhausted, SequenceGenerator,
     Sqn, UNITS_PER_SECOND,
 };
+pub use tuak::{ResLength, Topc, Tuak, TuakKey, derive_topc};
 pub use xor::XorTest;
 
 #[cfg(test)]

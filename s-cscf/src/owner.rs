@@ -210,6 +210,7 @@ impl RegistrationOwner {
             server_name: self.config.uri.clone(),
             assignment_type: why,
             profile_available: !matches!(why, AssignmentType::Registration),
+            restoration: None,
         }
     }
 }

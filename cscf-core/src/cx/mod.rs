@@ -1,7 +1,11 @@
 //! The Cx reference point as messages (TS 29.228): what I- and S-CSCF ask the HSS and what it
 //! answers. How the question travels (Diameter, memory) is not visible here.
 
+mod restoration;
+
 use std::fmt;
+
+pub use restoration::{Restoration, RestoredContact, RestoredSubscription};
 
 /// A question to the HSS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,6 +299,8 @@ pub struct Sar {
     pub assignment_type: AssignmentType,
     /// The S-CSCF has the profile already (User-Data-Already-Available).
     pub profile_available: bool,
+    /// What the S-CSCF wants kept for its restoration (TS 29.228 §6.1.2).
+    pub restoration: Option<Restoration>,
 }
 
 /// Server-Assignment-Answer.
@@ -308,6 +314,8 @@ pub struct Saa {
     pub charging_ccf: Option<String>,
     /// Private identities associated with the public ones.
     pub associated_impis: Vec<String>,
+    /// What was kept for the restoration of an S-CSCF, one item a private identity.
+    pub restoration: Vec<Restoration>,
 }
 
 /// Result-Code or Experimental-Result-Code of an answer (TS 29.229 §6.2).

@@ -7,6 +7,7 @@ use crate::cx::{
 use crate::diameter::codec::{Avp, Fault, FaultKind, Message};
 use crate::diameter::dictionary::{self as avp, VENDOR_3GPP};
 use crate::diameter::request::{Fields, SCHEME_AKA, SCHEME_DIGEST};
+use crate::diameter::restoration;
 
 /// The only qop of IMS, and what the HSS sets (TS 29.228 table 6.3.7).
 const QOP: &str = "auth";
@@ -159,6 +160,10 @@ fn encode_saa(saa: &Saa, request: &CxRequest, out: &mut Vec<Avp>) {
             saa.associated_impis.iter().map(|impi| Avp::text(&avp::USER_NAME, impi)).collect();
         out.push(Avp::group(&avp::ASSOCIATED_IDENTITIES, &impis));
     }
+    if !saa.restoration.is_empty() {
+        out.push(restoration::supported_features());
+        out.extend(saa.restoration.iter().map(restoration::encode));
+    }
 }
 
 /// Reads the answer to a question with this command.
@@ -216,6 +221,10 @@ fn decode_saa(result: CxResult, fields: &Fields<'_>) -> Result<Saa, Fault> {
         user_data: user_data.map(Avp::as_text).transpose()?.map(str::to_owned),
         charging_ccf: charging.map(decode_charging).transpose()?.flatten(),
         associated_impis,
+        restoration: fields
+            .all(&avp::SCSCF_RESTORATION_INFO)
+            .map(restoration::decode)
+            .collect::<Result<_, _>>()?,
     })
 }
 

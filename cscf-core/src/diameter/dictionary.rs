@@ -217,16 +217,25 @@ avps! {
     UAR_FLAGS = 637 VENDOR_3GPP, "UAR-Flags" Unsigned32 false;
     LOOSE_ROUTE_INDICATION = 638 VENDOR_3GPP, "Loose-Route-Indication" Enumerated false;
     SCSCF_RESTORATION_INFO = 639 VENDOR_3GPP, "SCSCF-Restoration-Info" Grouped false;
+    PATH = 640 VENDOR_3GPP, "Path" Octets false;
+    CONTACT = 641 VENDOR_3GPP, "Contact" Octets false;
+    SUBSCRIPTION_INFO = 642 VENDOR_3GPP, "Subscription-Info" Grouped false;
+    CALL_ID_SIP_HEADER = 643 VENDOR_3GPP, "Call-ID-SIP-Header" Octets false;
+    FROM_SIP_HEADER = 644 VENDOR_3GPP, "From-SIP-Header" Octets false;
+    TO_SIP_HEADER = 645 VENDOR_3GPP, "To-SIP-Header" Octets false;
+    RECORD_ROUTE = 646 VENDOR_3GPP, "Record-Route" Octets false;
     ASSOCIATED_REGISTERED_IDENTITIES =
         647 VENDOR_3GPP, "Associated-Registered-Identities" Grouped false;
     MULTIPLE_REGISTRATION_INDICATION =
         648 VENDOR_3GPP, "Multiple-Registration-Indication" Enumerated false;
+    RESTORATION_INFO = 649 VENDOR_3GPP, "Restoration-Info" Grouped false;
     SESSION_PRIORITY = 650 VENDOR_3GPP, "Session-Priority" Enumerated false;
     IDENTITY_WITH_EMERGENCY_REGISTRATION =
         651 VENDOR_3GPP, "Identity-with-Emergency-Registration" Grouped false;
     PRIVILEDGED_SENDER_INDICATION =
         652 VENDOR_3GPP, "Priviledged-Sender-Indication" Enumerated false;
     LIA_FLAGS = 653 VENDOR_3GPP, "LIA-Flags" Unsigned32 false;
+    INITIAL_CSEQ_SEQUENCE_NUMBER = 654 VENDOR_3GPP, "Initial-CSeq-Sequence-Number" Unsigned32 false;
     SAR_FLAGS = 655 VENDOR_3GPP, "SAR-Flags" Unsigned32 false;
     RTR_FLAGS = 659 VENDOR_3GPP, "RTR-Flags" Unsigned32 false;
     ALTERNATE_DIGEST_ALGORITHM = 662 VENDOR_3GPP, "Alternate-Digest-Algorithm" Text false;
@@ -266,11 +275,8 @@ mod tests {
             .filter(|row| row.vendor == VENDOR_3GPP && !row.mandatory)
             .map(|row| row.code)
             .collect();
-        let expected: Vec<u32> = [628, 629, 630, 631, 632]
-            .into_iter()
-            .chain(634..=639)
-            .chain([647, 648, 650, 651, 652, 653, 655, 659, 662, 663])
-            .collect();
+        let expected: Vec<u32> =
+            [628, 629, 630, 631, 632].into_iter().chain(634..=655).chain([659, 662, 663]).collect();
         assert_eq!(clear, expected);
     }
 

@@ -14,6 +14,7 @@ mod frame;
 mod peer;
 mod reply;
 mod request;
+mod restoration;
 mod server;
 mod watchdog;
 

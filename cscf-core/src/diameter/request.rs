@@ -5,6 +5,7 @@
 use crate::cx::{AssignmentType, AuthScheme, AuthorizationType, CxRequest, Lir, Mar, Sar, Uar};
 use crate::diameter::codec::{Avp, Fault, FaultKind, Message};
 use crate::diameter::dictionary::{self as avp, Definition};
+use crate::diameter::restoration;
 
 /// The scheme name of IMS AKA, version 1 and 2 alike (TS 29.229 §6.3.9).
 pub(super) const SCHEME_AKA: &str = "Digest-AKAv1-MD5";
@@ -58,6 +59,10 @@ pub(super) fn encode(request: &CxRequest, out: &mut Vec<Avp>) {
             out.push(Avp::number(&avp::SERVER_ASSIGNMENT_TYPE, sar.assignment_type.code()));
             let available = u32::from(sar.profile_available);
             out.push(Avp::number(&avp::USER_DATA_ALREADY_AVAILABLE, available));
+            if let Some(info) = &sar.restoration {
+                out.push(restoration::supported_features());
+                out.push(restoration::encode(info));
+            }
         }
         CxRequest::Mar(mar) => {
             out.push(Avp::text(&avp::USER_NAME, &mar.impi));
@@ -150,6 +155,10 @@ fn decode_sar(fields: &Fields<'_>) -> Result<Sar, Fault> {
         server_name: fields.text(&avp::SERVER_NAME)?,
         assignment_type,
         profile_available,
+        restoration: fields
+            .optional(&avp::SCSCF_RESTORATION_INFO)?
+            .map(restoration::decode)
+            .transpose()?,
     })
 }
 

@@ -334,7 +334,9 @@ fn a_server_closes_a_connection_that_stays_silent() {
 #[test]
 fn a_feature_is_refused_only_where_it_must_be_supported() {
     let sent = sent_by_client();
-    for mandatory in [false, true] {
+    // The restoration of an S-CSCF (4) we have, shared filter criteria (1) we have not.
+    for (mandatory, list) in [(false, 1), (true, 4), (true, 5)] {
+        let refused = mandatory && list & 1 != 0;
         let mut raw = Raw::new();
         raw.open(1);
         raw.send(1, &sent[0]);
@@ -344,7 +346,7 @@ fn a_feature_is_refused_only_where_it_must_be_supported() {
             &[
                 Avp::number(&d::VENDOR_ID, d::VENDOR_3GPP),
                 Avp::number(&d::FEATURE_LIST_ID, 1),
-                Avp::number(&d::FEATURE_LIST, 4),
+                Avp::number(&d::FEATURE_LIST, list),
             ],
         );
         features.mandatory = mandatory;
@@ -353,7 +355,7 @@ fn a_feature_is_refused_only_where_it_must_be_supported() {
         let answer = raw.send(1, &message.encode()).0.remove(0);
 
         let result = answer.find(&d::EXPERIMENTAL_RESULT).unwrap().as_group().unwrap();
-        assert_eq!(result[1].as_u32().unwrap(), if mandatory { 5011 } else { 2001 });
-        assert_eq!(answer.find(&d::SUPPORTED_FEATURES).is_some(), mandatory);
+        assert_eq!(result[1].as_u32().unwrap(), if refused { 5011 } else { 2001 });
+        assert_eq!(answer.find(&d::SUPPORTED_FEATURES).is_some(), refused);
     }
 }

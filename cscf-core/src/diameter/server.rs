@@ -14,7 +14,7 @@ use crate::diameter::dictionary as avp;
 use crate::diameter::dictionary::result;
 use crate::diameter::peer::{Event, Link, LinkSettings, Side};
 use crate::diameter::reply::{Refusal, RequestHead};
-use crate::diameter::{answer, demand, request};
+use crate::diameter::{answer, demand, request, restoration};
 use crate::ids::{Ids, Seed, ShardId};
 use crate::time::Instant;
 use crate::trace::{Note, Protocol, TraceKind, Wire};
@@ -372,14 +372,9 @@ impl DiameterServer {
             let text = format!("{REQUESTS_MAX} questions wait already");
             return link.refuse(&head, &Refusal::new(result::TOO_BUSY, text));
         }
-        // We support none of the optional features (TS 29.229 §7.1.1).
-        if message.all(&avp::SUPPORTED_FEATURES).any(|features| features.mandatory) {
-            let ours = [
-                Avp::number(&avp::VENDOR_ID, avp::VENDOR_3GPP),
-                Avp::number(&avp::FEATURE_LIST_ID, 1),
-                Avp::number(&avp::FEATURE_LIST, 0),
-            ];
-            let ours = Avp::group(&avp::SUPPORTED_FEATURES, &ours);
+        let lacking = |features: &Avp| features.mandatory && !restoration::all_supported(features);
+        if message.all(&avp::SUPPORTED_FEATURES).any(lacking) {
+            let ours = restoration::supported_features();
             let result = CxResult::FeatureUnsupported;
             link.send_answer(&head, vec![answer::encode_result(result), ours]);
             let text = format!("{}: a feature is demanded: {result}", message.name());

@@ -4,8 +4,8 @@ use super::harness::Pair;
 use super::*;
 use crate::cx::{
     AskId, AssignmentType, AuthItem, AuthScheme, AuthorizationType, CxAnswer, CxDemand, CxRequest,
-    CxResult, DemandId, DeregistrationReason, Lir, Maa, Mar, Saa, Sar, ServerAnswer,
-    ServerCapabilities, Uar,
+    CxResult, DemandId, DeregistrationReason, Lir, Maa, Mar, Restoration, RestoredContact,
+    RestoredSubscription, Saa, Sar, ServerAnswer, ServerCapabilities, Uar,
 };
 use crate::time::{Duration, Instant};
 use crate::trace::TraceKind;
@@ -30,6 +30,25 @@ fn ppr(user_data: Option<&str>) -> CxDemand {
     }
 }
 
+fn restoration() -> Restoration {
+    let subscription = RestoredSubscription {
+        call_id: "c2".into(),
+        from: "<sip:alice@ims.example>;tag=1".into(),
+        to: "<sip:alice@ims.example>;tag=2".into(),
+        record_route: "<sip:p1.ims.example;lr>".into(),
+        contact: "<sip:alice@192.0.2.1>".into(),
+    };
+    let phone = RestoredContact {
+        path: "<sip:t@p1.ims.example;lr>".into(),
+        contact: "<sip:alice@192.0.2.1>;expires=600".into(),
+        call_id: Some("c1".into()),
+        cseq: Some(7),
+        subscription: Some(subscription),
+    };
+    let bare = RestoredContact { call_id: None, cseq: None, subscription: None, ..phone.clone() };
+    Restoration { impi: "alice@ims.example".into(), contacts: vec![phone, bare] }
+}
+
 fn lir() -> CxRequest {
     CxRequest::Lir(Lir { impu: "tel:+15550100".into(), originating: true, capabilities: true })
 }
@@ -52,6 +71,7 @@ fn sar() -> CxRequest {
         server_name: "sip:s1.ims.example".into(),
         assignment_type: AssignmentType::UserDeregistration,
         profile_available: true,
+        restoration: Some(restoration()),
     })
 }
 
@@ -97,6 +117,10 @@ pub(super) fn full(request: &CxRequest) -> CxAnswer {
             user_data: Some("<IMSSubscription/>".into()),
             charging_ccf: Some("aaa://ccf.ims.example".into()),
             associated_impis: vec!["alice@ims.example".into(), "tablet@ims.example".into()],
+            restoration: vec![
+                restoration(),
+                Restoration { impi: "tablet@ims.example".into(), ..restoration() },
+            ],
         }),
     }
 }

@@ -35,7 +35,7 @@ impl Store {
             }
             Err((result, text)) => {
                 env.refuse(clause, format!("{text}: {result}"));
-                Saa { result, user_data: None, charging_ccf: None, associated_impis: Vec::new() }
+                bare_saa(result)
             }
         }
     }
@@ -173,6 +173,9 @@ fn register(
     state.registered_by.insert(impi);
     state.pending.remove(&impi);
     state.kept = false;
+    if let Some(info) = &asking.sar.restoration {
+        state.restoration.insert(impi, info.clone());
+    }
     Ok((CxResult::Success, format!("{name} is registered at {}", asking.sar.server_name)))
 }
 
@@ -185,11 +188,16 @@ fn serve(
 ) -> Result<(CxResult, String), Refused> {
     let registered = state.registration() == RegistrationState::Registered;
     let same = check_server(asking, state, name).is_ok();
-    if registered && same && !state.reassignment_pending {
+    let restorable = registered && !state.restoration.is_empty();
+    if registered && same && !state.reassignment_pending && !restorable {
         let text = format!("UNREGISTERED_USER for {name}, which is registered");
         return Err((CxResult::InAssignmentType, text));
     }
     take_over(asking, state, name)?;
+    if restorable {
+        let text = "stays registered: its bindings are given back for restoration at";
+        return Ok((CxResult::Success, format!("{name} {text} {}", asking.sar.server_name)));
+    }
     // After a reassignment the bindings of the old S-CSCF are lost.
     state.registered_by.clear();
     state.kept = true;
@@ -255,8 +263,12 @@ fn deregister(
             Some(impi) => {
                 state.registered_by.remove(&impi);
                 state.pending.remove(&impi);
+                state.restoration.remove(&impi);
             }
-            None => state.registered_by.clear(),
+            None => {
+                state.registered_by.clear();
+                state.restoration.clear();
+            }
         }
         // Another private identity may still be registered: the state stays then.
         state.kept = keep && state.registered_by.is_empty();
@@ -266,6 +278,17 @@ fn deregister(
         if store_name && !keep { CxResult::ServerNameNotStored } else { CxResult::Success };
     let what = if keep { "unregistered, S-CSCF name kept" } else { "deregistered" };
     Ok((result, format!("{name} is {what}")))
+}
+
+/// An SAA that has nothing but its result.
+pub(super) const fn bare_saa(result: CxResult) -> Saa {
+    Saa {
+        result,
+        user_data: None,
+        charging_ccf: None,
+        associated_impis: Vec::new(),
+        restoration: Vec::new(),
+    }
 }
 
 /// The profile goes with the types that need it, unless the S-CSCF has it (TS 29.228 §6.6).
@@ -290,7 +313,14 @@ fn saa(asking: &Asking<'_>, subscription: &Subscription, set: usize, result: CxR
         impis.insert(0, asked);
     }
     let private = impis.first().map_or("", String::as_str);
+    // Whoever takes the profile anew may have lost its bindings as well (TS 23.380 §4.2, §4.3).
+    let restores = matches!(
+        sar.assignment_type,
+        AssignmentType::NoAssignment | AssignmentType::UnregisteredUser
+    );
+    let state = subscription.states.get(set).filter(|_| restores);
     Saa {
+        restoration: state.map(|it| it.restoration.values().cloned().collect()).unwrap_or_default(),
         result,
         user_data: if wants { subscription.user_data(set, private) } else { None },
         charging_ccf: subscriber.charging_ccf.clone().filter(|_| wants),

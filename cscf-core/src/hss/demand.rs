@@ -286,6 +286,7 @@ impl Store {
             if let Some(number) = number {
                 state.registered_by.remove(&number);
                 state.pending.remove(&number);
+                state.restoration.remove(&number);
             }
             state.kept = false;
             state.release_server();

@@ -1,7 +1,8 @@
 //! What the HSS does wrong on purpose, so that those who ask it can be tested: it refuses, is
 //! silent, late or not to be understood, for some questions or until it is told otherwise.
 
-use crate::cx::{CxAnswer, CxCommand, CxResult, Maa, Saa, ServerAnswer};
+use crate::cx::{CxAnswer, CxCommand, CxResult, Maa, ServerAnswer};
+use crate::hss::assignment::bare_saa;
 use crate::time::Duration;
 
 /// The most orders kept at once.
@@ -86,12 +87,7 @@ pub(super) fn bare_answer(command: CxCommand, result: CxResult) -> CxAnswer {
             CxAnswer::Server(ServerAnswer { result, server_name: None, capabilities: None })
         }
         CxCommand::Mar => CxAnswer::Maa(Maa { result, items: Vec::new() }),
-        CxCommand::Sar => CxAnswer::Saa(Saa {
-            result,
-            user_data: None,
-            charging_ccf: None,
-            associated_impis: Vec::new(),
-        }),
+        CxCommand::Sar => CxAnswer::Saa(bare_saa(result)),
     }
 }
 

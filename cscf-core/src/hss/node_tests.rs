@@ -180,6 +180,7 @@ impl Network {
             server_name: format!("sip:{name}.ims.example"),
             assignment_type: AssignmentType::Registration,
             profile_available: false,
+            restoration: None,
         };
         let CxAnswer::Saa(saa) = self.ask(client, CxRequest::Sar(sar)) else { panic!() };
         let profile = UserProfile::parse(saa.user_data.as_deref().unwrap()).unwrap();

@@ -1,7 +1,7 @@
 //! What the HSS knows: subscriptions with their identities and credentials, and what changes while
 //! they are used: assigned S-CSCF, registration state, sequence numbers (TS 29.228 §6, §6.5).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use thiserror::Error;
@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::auth::{
     AkaFunctions, Algorithm, Amf, Ha1, Hash, Key, Milenage, Scheme, SequenceGenerator, Sqn, XorTest,
 };
-use crate::cx::ServerCapabilities;
+use crate::cx::{Restoration, ServerCapabilities};
 use crate::identity::{Impi, Impu};
 use crate::ids::Seed;
 use crate::ifc::{Condition, PublicIdentity, ServiceProfile, SessionCase, UserProfile};
@@ -210,6 +210,8 @@ pub(super) struct SetState {
     pub(super) server: Option<AssignedServer>,
     /// The next S-CSCF that asks may take over.
     pub(super) reassignment_pending: bool,
+    /// What its S-CSCF left for its restoration, by private identity (TS 23.380 §4).
+    pub(super) restoration: BTreeMap<usize, Restoration>,
 }
 
 impl SetState {
@@ -226,6 +228,7 @@ impl SetState {
         if self.registered_by.is_empty() && self.pending.is_empty() && !self.kept {
             self.server = None;
             self.reassignment_pending = false;
+            self.restoration.clear();
         }
     }
 }

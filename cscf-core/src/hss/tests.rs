@@ -199,6 +199,7 @@ fn question(words: &str) -> CxRequest {
             server_name: format!("sip:{}", words[3]),
             assignment_type: AssignmentType::from_code(words[4].parse().unwrap()).unwrap(),
             profile_available: has("has"),
+            restoration: None,
         }),
         odd => panic!("{odd}"),
     }

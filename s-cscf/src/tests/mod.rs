@@ -290,6 +290,7 @@ fn assigned(profile: &str) -> CxAnswer {
         user_data: Some(profile.to_owned()),
         charging_ccf: Some("ccf.ims.example".to_owned()),
         associated_impis: Vec::new(),
+        restoration: Vec::new(),
     })
 }
 

@@ -101,6 +101,7 @@ fn the_right_response_is_assigned_at_the_hss() {
         server_name: "sip:s1.ims.example:6060".into(),
         assignment_type: AssignmentType::Registration,
         profile_available: false,
+        restoration: None,
     };
     assert_eq!(*sar(&out), expected);
     let cleared = Timer::AwaitAuth(IMPI.into());
@@ -329,7 +330,8 @@ fn a_negative_or_missing_answer_of_the_hss_refuses() {
     }
     let saa = |result| {
         let charging_ccf = None;
-        CxAnswer::Saa(Saa { result, user_data: None, charging_ccf, associated_impis: Vec::new() })
+        let (associated_impis, restoration) = (Vec::new(), Vec::new());
+        CxAnswer::Saa(Saa { result, user_data: None, charging_ccf, associated_impis, restoration })
     };
     let cases = [
         (saa(CxResult::IdentityAlreadyRegistered), 403),

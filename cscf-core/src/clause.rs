@@ -70,6 +70,8 @@ documents! {
     rfc3581 = "RFC 3581",
     /// The Service-Route header field.
     rfc3608 = "RFC 3608",
+    /// A SIP event package for registrations.
+    rfc3680 = "RFC 3680",
     /// Session timers.
     rfc4028 = "RFC 4028",
     /// Issues of non-INVITE transactions.

@@ -156,6 +156,27 @@ impl Dialog {
         })
     }
 
+    /// The subscriber's dialog from its SUBSCRIBE and the NOTIFY that makes it, whether or not the
+    /// 2xx is there yet (RFC 6665 §4.4.1).
+    ///
+    /// # Errors
+    ///
+    /// [`DialogError`] when one has no CSeq, or the NOTIFY no tag or Contact.
+    pub fn at_subscriber(subscribe: &Request, notify: &Request) -> Result<Self, DialogError> {
+        let local_tag = subscribe.from_tag().unwrap_or_default();
+        let mut dialog = Self::at_callee(notify, local_tag)?;
+        if dialog.id.remote_tag.is_empty() {
+            return Err(DialogError::ToTagMissing);
+        }
+        dialog.side = DialogSide::Caller;
+        dialog.state = DialogState::Confirmed;
+        dialog.local = text(&subscribe.headers, HeaderName::From);
+        dialog.local_cseq = subscribe.cseq().map_err(|_| DialogError::CSeqUnreadable)?.number;
+        // The NOTIFY itself is still to be taken in its order.
+        dialog.remote_cseq = None;
+        Ok(dialog)
+    }
+
     /// Our own To value (callee) or From value (caller), tag included.
     #[must_use]
     pub fn local(&self) -> &str {

@@ -8,6 +8,7 @@ mod offer;
 mod precondition;
 mod reliable;
 mod session;
+mod subscriber;
 
 pub use accepted::{Accepted, after_glare, retry_after_pending};
 pub use inspect::{Abilities, Refusal, inspect, media_type};
@@ -18,3 +19,4 @@ pub use reliable::{Received, ReliableReceiver, ReliableSender, Resend, Unmatched
 pub use session::{
     Effect, RequestId, ResourcePolicy, Session, SessionEvent, SessionPhase, SessionSettings, Turn,
 };
+pub use subscriber::Resubscribe;

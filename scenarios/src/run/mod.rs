@@ -161,7 +161,7 @@ fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<
 /// Says of every step by somebody nobody knows where it stands and who was meant.
 fn unknown_parties(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
     let parties = loaded.scenario.parties.iter();
-    let described = parties.filter(|party| party.subscriber.is_some());
+    let described = parties.filter(|party| party.subscriber.is_some() || party.of.is_some());
     let known: Vec<&str> = described
         .map(|party| party.name.as_str())
         .chain(lab.subscribers.iter().map(|subscriber| subscriber.name.as_str()))

@@ -30,6 +30,14 @@ pub enum InstanceError {
         /// The lab's subscribers.
         known: String,
     },
+    /// A party is to know a P-CSCF that is none.
+    #[error("`{name}` is no P-CSCF of the lab; there are: {known}")]
+    UnknownPcscf {
+        /// The name under `p_cscfs`.
+        name: String,
+        /// The lab's P-CSCFs.
+        known: String,
+    },
     /// More UEs than an instance has addresses for.
     #[error("a scenario has at most {UES_MAX} UEs")]
     TooMany,
@@ -58,13 +66,16 @@ impl Instance {
             let address = SocketAddr::new(ip(x, y, host), 5060);
             let party = scenario.parties.iter().find(|party| party.name == *name);
             let own = party.and_then(|party| party.subscriber.as_ref());
-            let subscriber = own.or_else(|| lab.subscriber(name)).ok_or_else(|| {
+            let known_as = party.and_then(|party| party.of.as_ref()).unwrap_or(name);
+            let subscriber = own.or_else(|| lab.subscriber(known_as)).ok_or_else(|| {
                 let known: Vec<&str> = lab.subscribers.iter().map(|s| s.name.as_str()).collect();
-                InstanceError::UnknownParty { name: name.clone(), known: known.join(", ") }
+                InstanceError::UnknownParty { name: known_as.clone(), known: known.join(", ") }
             })?;
             let mut config = UeConfig::of_subscriber(&lab, subscriber, &pcscf, address);
+            config.name.clone_from(name);
             if let Some(party) = party {
                 change(&mut config, party);
+                know_pcscfs(&mut config, party, &lab)?;
             }
             ues.push(config);
         }
@@ -109,6 +120,8 @@ impl Instance {
             }
             Order::Cancel => UeCommand::Cancel,
             Order::Deregister => UeCommand::Deregister,
+            Order::DeregisterAll => UeCommand::DeregisterAll,
+            Order::Fetch => UeCommand::FetchRegistrations,
             Order::HangUp => UeCommand::Hangup,
             Order::Message { target, text } => {
                 UeCommand::SendMessage { target: self.target(target), text: text.clone() }
@@ -118,6 +131,7 @@ impl Instance {
             Order::Reject { status } => UeCommand::Reject { status: *status },
             Order::Reregister => UeCommand::Reregister,
             Order::Ring => UeCommand::Ring,
+            Order::Subscribe => UeCommand::SubscribeReg,
         }
     }
 
@@ -179,7 +193,39 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
     }
 }
 
+/// The P-CSCFs that a party knows, where the scenario says so.
+fn know_pcscfs(config: &mut UeConfig, party: &Party, lab: &Lab) -> Result<(), InstanceError> {
+    let all: Vec<_> = lab.nodes.iter().filter(|node| node.role == NodeRole::Pcscf).collect();
+    let uri = |name: &String| {
+        let node = all.iter().find(|node| node.name == *name);
+        node.map(|node| node.sip_uri()).ok_or_else(|| {
+            let known: Vec<&str> = all.iter().map(|node| node.name.as_str()).collect();
+            InstanceError::UnknownPcscf { name: name.clone(), known: known.join(", ") }
+        })
+    };
+    let uris = party.pcscfs.iter().map(uri).collect::<Result<Vec<_>, _>>()?;
+    if let Some((first, others)) = uris.split_first() {
+        config.pcscf.clone_from(first);
+        config.other_pcscfs = others.to_vec();
+    }
+    Ok(())
+}
+
 fn change(config: &mut UeConfig, party: &Party) {
+    // Another device of a subscriber is another instance (RFC 5626 §4.1).
+    let device = party.of.as_ref().map(|_| format!("urn:uuid:{}", uuid_of(&party.name)));
+    if let Some(instance) = party.instance.clone().or(device) {
+        config.instance = Some(instance);
+    }
+    config.reg_id = party.reg_id;
+    if let Some(impu) = &party.impu {
+        config.register_impu.clone_from(impu);
+    }
+    if let Some(gruu) = party.gruu {
+        config.gruu = gruu;
+    }
+    config.retries = party.retries.unwrap_or_default();
+    config.early_security = party.early_security.unwrap_or_default();
     config.mistakes = party.mistakes;
     if let Some(on) = party.preconditions {
         config.preconditions = on;
@@ -199,4 +245,11 @@ fn change(config: &mut UeConfig, party: &Party) {
     if party.radio == Some(false) {
         config.access_network_info = None;
     }
+}
+
+/// The instance of a further device: a UUID made of its name, so that runs are alike.
+fn uuid_of(name: &str) -> String {
+    let mut digits = cscf_core::auth::to_hex(name.as_bytes());
+    digits.truncate(12);
+    format!("00000000-0000-4000-8000-{digits:0>12}")
 }

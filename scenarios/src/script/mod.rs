@@ -14,7 +14,7 @@ use cscf_core::config::{NodeConfig, Position, SubscriberConfig};
 use cscf_core::time::Duration;
 
 use crate::lab::NetworkOptions;
-use crate::ue::Mistakes;
+use crate::ue::{Gruu, Mistakes};
 
 /// A scenario file.
 #[derive(Clone, Debug)]
@@ -58,6 +58,22 @@ pub struct Party {
     pub name: String,
     /// Its identities and credentials, where they are not those of the subscriber of that name.
     pub subscriber: Option<SubscriberConfig>,
+    /// The subscriber whose further device it is; its name is its own.
+    pub of: Option<String>,
+    /// The instance of the device, e.g. `urn:gsma:imei:…`.
+    pub instance: Option<String>,
+    /// The number of its flow (RFC 5626).
+    pub reg_id: Option<u32>,
+    /// The public identity it registers.
+    pub impu: Option<String>,
+    /// The P-CSCFs it knows, by name, the first one first.
+    pub pcscfs: Vec<String>,
+    /// Which Contact it gives others.
+    pub gruu: Option<Gruu>,
+    /// Whether it tries again by itself after a failed registration.
+    pub retries: Option<bool>,
+    /// Whether it knows early IMS security.
+    pub early_security: Option<bool>,
     /// What it does wrong: words of the language, e.g. `wrong key`.
     pub mistakes: Mistakes,
     /// Whether it uses preconditions.
@@ -131,6 +147,10 @@ pub enum Order {
     Cancel,
     /// Switches off.
     Deregister,
+    /// Ends all registrations of the identity.
+    DeregisterAll,
+    /// Asks what is registered.
+    Fetch,
     /// Ends the call.
     HangUp,
     /// Sends a text.
@@ -159,6 +179,8 @@ pub enum Order {
     Reregister,
     /// Alerts its user.
     Ring,
+    /// Subscribes to the own registration state.
+    Subscribe,
 }
 
 /// What must (or must not) be seen.

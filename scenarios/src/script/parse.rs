@@ -12,7 +12,7 @@ use super::{
     Expectation, FieldExpectation, LabChanges, Matcher, Party, Scenario, Seen, Step, StepKind,
 };
 use crate::lab::NetworkOptions;
-use crate::ue::Mistakes;
+use crate::ue::{Gruu, Mistakes};
 
 /// Reads a scenario.
 ///
@@ -163,6 +163,22 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
     let party = Party {
         name: name.to_owned(),
         subscriber,
+        of: reader.or("of", None, problems, some_text),
+        instance: reader.or("instance", None, problems, some_text),
+        reg_id: reader.or("reg_id", None, problems, |text| match text.parse() {
+            Ok(number @ 1..) => Ok(Some(number)),
+            _ => Err(format!("`{text}` is no number of a flow: 1, 2, …")),
+        }),
+        impu: reader.or("impu", None, problems, some_text),
+        pcscfs: reader.optional("p_cscfs").map(|node| names(node, problems)).unwrap_or_default(),
+        gruu: reader.or("gruu", None, problems, |text| match text {
+            "off" => Ok(Some(Gruu::Off)),
+            "on" | "public" => Ok(Some(Gruu::Public)),
+            "temporary" => Ok(Some(Gruu::Temporary)),
+            _ => Err(format!("`{text}` is neither off, on nor temporary")),
+        }),
+        retries: reader.or("retries", None, problems, some_switch),
+        early_security: reader.or("early_security", None, problems, some_switch),
         mistakes: reader
             .optional("mistakes")
             .map(|node| mistakes(node, problems))
@@ -180,6 +196,26 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
     };
     reader.finish(problems);
     party
+}
+
+fn some_text(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.to_owned()))
+}
+
+/// A name or a list of names.
+fn names(node: &Node, problems: &mut Problems) -> Vec<String> {
+    let items = match &node.value {
+        Value::Seq(items) => items.as_slice(),
+        Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(node),
+    };
+    let mut out = Vec::new();
+    for item in items {
+        match item.text() {
+            Some(text) => out.push(text.to_owned()),
+            None => problems.push(item.at, "here must be the name of a node", None),
+        }
+    }
+    out
 }
 
 fn mistakes(node: &Node, problems: &mut Problems) -> Mistakes {

@@ -9,7 +9,7 @@ use super::{Expectation, Order, Seen, StepKind};
 /// How long an expectation waits where the sentence says nothing.
 const WITHIN: Duration = Duration::from_secs(10);
 
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 24] = [
     "answers",
     "asks",
     "calls",
@@ -19,6 +19,7 @@ const VERBS: [&str; 22] = [
     "deregisters",
     "diagnoses",
     "drains",
+    "fetches",
     "hangs",
     "is",
     "re-registers",
@@ -29,6 +30,7 @@ const VERBS: [&str; 22] = [
     "restarts",
     "rings",
     "sends",
+    "subscribes",
     "texts",
     "waits",
     "wait",
@@ -209,6 +211,8 @@ fn order(words: &[&str]) -> Result<Order, String> {
         ["calls", target] => Order::Call { target: (*target).to_owned() },
         ["cancels"] => Order::Cancel,
         ["deregisters"] => Order::Deregister,
+        ["deregisters", "everything"] => Order::DeregisterAll,
+        ["fetches", _, "registrations"] => Order::Fetch,
         ["hangs", "up"] => Order::HangUp,
         ["re-registers"] => Order::Reregister,
         ["registers"] => Order::Register { expires: None },
@@ -220,6 +224,7 @@ fn order(words: &[&str]) -> Result<Order, String> {
             Order::Reject { status: status.ok_or("reject with a status from 300 to 699")? }
         }
         ["rings"] => Order::Ring,
+        ["subscribes"] => Order::Subscribe,
         ["sends", "message", text, "to", target] => {
             Order::Message { target: (*target).to_owned(), text: (*text).to_owned() }
         }

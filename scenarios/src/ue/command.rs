@@ -20,6 +20,10 @@ pub enum UeCommand {
     Cancel,
     /// Ends the registration.
     Deregister,
+    /// Ends all registrations of the identity.
+    DeregisterAll,
+    /// Asks which contacts are registered.
+    FetchRegistrations,
     /// Ends the call.
     Hangup,
     /// Puts the call on hold.

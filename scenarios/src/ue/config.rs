@@ -28,6 +28,8 @@ pub struct UeConfig {
     pub domain: String,
     /// The P-CSCF's URI without parameters, e.g. `sip:127.0.0.1:5060`.
     pub pcscf: String,
+    /// Further P-CSCFs, for when that one fails or sends us away.
+    pub other_pcscfs: Vec<String>,
     /// Our own address: where we listen, and our Contact.
     pub address: SocketAddr,
     /// UDP or TCP.
@@ -54,8 +56,15 @@ pub struct UeConfig {
     pub reg_event: bool,
     /// T1 and T2 of what the UE repeats itself.
     pub timers: TimerValues,
-    /// Whether sessions use the public GRUU as their Contact, where one was assigned.
-    pub gruu: bool,
+    /// What sessions and messages have as their Contact, where it was assigned.
+    pub gruu: Gruu,
+    /// With it the registration is a flow of RFC 5626, one of several of this instance.
+    pub reg_id: Option<u32>,
+    /// Whether it tries again by itself when nobody registered it (RFC 5626 §4.5).
+    pub retries: bool,
+    /// Whether it knows early IMS security: registers without authentication where the network
+    /// refuses the security agreement (TS 33.203 annex T).
+    pub early_security: bool,
     /// How many calls at a time, then 486.
     pub calls_max: usize,
     /// What it does with what comes in, when nobody commands it.
@@ -64,6 +73,18 @@ pub struct UeConfig {
     pub mistakes: Mistakes,
     /// Private and public identity of somebody else, for mistakes.
     pub somebody_else: (String, String),
+}
+
+/// Which Contact a UE gives others (TS 24.229 §5.1.2A.1.1, RFC 5627 §4.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gruu {
+    /// Its address.
+    #[default]
+    Off,
+    /// The public GRUU.
+    Public,
+    /// The temporary GRUU, which says nothing of who it is.
+    Temporary,
 }
 
 /// How a UE authenticates.
@@ -174,6 +195,7 @@ impl UeConfig {
             impus,
             domain: lab.domain.clone(),
             pcscf: pcscf.to_owned(),
+            other_pcscfs: Vec::new(),
             address,
             transport: match subscriber.transport {
                 SubscriberTransport::Tcp => Transport::Tcp,
@@ -198,7 +220,10 @@ impl UeConfig {
             session_timer: TimerPolicy::default(),
             reg_event: true,
             timers: if has_card { lab.air_timers } else { lab.core_timers },
-            gruu: false,
+            gruu: Gruu::Off,
+            reg_id: None,
+            retries: false,
+            early_security: false,
             calls_max: 2,
             robot: Robot::None,
             mistakes: Mistakes::default(),

@@ -7,7 +7,7 @@ use cscf_core::role::{NextHop, Side};
 use cscf_core::sip::{HeaderName, Headers, Method, NameAddr, Request, Uri, host_eq};
 use cscf_core::transport::Transport;
 
-use super::Ue;
+use super::{Gruu, Ue};
 
 /// The IMS communication service identifier of multimedia telephony (TS 24.173 §5.1).
 pub(super) const ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.mmtel";
@@ -45,8 +45,8 @@ impl Ue {
     /// The P-CSCF's URI with our transport.
     pub(super) fn pcscf_uri(&self) -> String {
         match self.config.transport {
-            Transport::Udp => self.config.pcscf.clone(),
-            transport => format!("{};transport={}", self.config.pcscf, transport.param_name()),
+            Transport::Udp => self.pcscf().to_owned(),
+            transport => format!("{};transport={}", self.pcscf(), transport.param_name()),
         }
     }
 
@@ -71,6 +71,9 @@ impl Ue {
         if let Some(instance) = &self.config.instance {
             contact.push_str(&format!(";+sip.instance=\"<{instance}>\""));
         }
+        if let Some(reg_id) = self.config.reg_id {
+            contact.push_str(&format!(";reg-id={reg_id}"));
+        }
         contact.push_str(&format!(";{ICSI_TAG};+g.3gpp.smsip;audio"));
         if let Some(expires) = expires {
             contact.push_str(&format!(";expires={expires}"));
@@ -78,9 +81,13 @@ impl Ue {
         contact
     }
 
-    /// The Contact of a session: our address, or the public GRUU if wanted (TS 24.229 §5.1.2A.1.1).
+    /// The Contact of a session: our address, or a GRUU if wanted (TS 24.229 §5.1.2A.1.1).
     pub(super) fn session_contact(&self) -> String {
-        let gruu = self.registration.pub_gruu.clone().filter(|_| self.config.gruu);
+        let gruu = match self.config.gruu {
+            Gruu::Off => None,
+            Gruu::Public => self.registration.pub_gruu.clone(),
+            Gruu::Temporary => self.registration.temp_gruu.clone(),
+        };
         let uri = gruu.unwrap_or_else(|| self.contact_uri());
         format!("<{uri}>;{ICSI_TAG};audio")
     }
@@ -103,6 +110,7 @@ impl Ue {
         let same = |text: &String| Uri::parse(text).is_ok_and(|known| known == *uri);
         self.is_own_address(uri)
             || self.registration.pub_gruu.as_ref().is_some_and(same)
+            || self.registration.temp_gruu.as_ref().is_some_and(same)
             || self.config.impus.iter().any(same)
             || self.registration.associated.iter().any(same)
     }
@@ -144,7 +152,7 @@ impl Ue {
             Transport::Udp => String::new(),
             transport => format!(";transport={}", transport.param_name()),
         };
-        let first = format!("<{}{transport};lr>", self.config.pcscf);
+        let first = format!("<{}{transport};lr>", self.pcscf());
         headers.push(HeaderName::Route, &first);
         for route in &self.registration.service_route {
             headers.push(HeaderName::Route, route);

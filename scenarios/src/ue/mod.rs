@@ -4,10 +4,12 @@
 //! States told to the trace, for scenarios to wait for (`N` a status, `TEXT` as it came):
 //!
 //! - registration: `registered`, `re-registered`, `registration failed N`,
-//!   `re-registration failed N`, `deregistered`, `deregistered by network`, `challenged` (only when
-//!   it does not answer);
-//! - its reg event: `subscribed`, `subscription failed N`, `notified active`, `notified shortened`,
-//!   `notified deactivated`, `notified probation`, `notified terminated`;
+//!   `re-registration failed N`, `registration expired`, `deregistered`, `deregistered by network`,
+//!   `challenged` (only when it does not answer), `registrations N` (that many contacts),
+//!   `fetch failed N`;
+//! - its reg event: `subscribed`, `subscription failed N`, `subscription failed without NOTIFY`,
+//!   `notified active`, `notified shortened`, `notified deactivated`, `notified probation`,
+//!   `notified terminated`;
 //! - outside calls: `message delivered`, `message failed N`, `message received TEXT`,
 //!   `options answered N`, `request answered N`;
 //! - calls: `call incoming`, `call progress` (183 came), `call ringing` (180 came, or left),
@@ -15,6 +17,7 @@
 //!   `held by peer`, `resumed by peer`, `change refused N`, `info received`, `info answered N`;
 //!   `no call` for an order that finds none.
 
+mod answers;
 mod authentication;
 mod calls;
 mod codecs;
@@ -22,6 +25,7 @@ mod command;
 mod config;
 mod headers;
 mod mistakes;
+mod recovery;
 mod reginfo;
 mod registration;
 mod requests;
@@ -29,7 +33,7 @@ mod subscription;
 
 pub use codecs::CodecSet;
 pub use command::{CallOptions, UeCommand};
-pub use config::{Credentials, Resources, Robot, UeConfig};
+pub use config::{Credentials, Gruu, Resources, Robot, UeConfig};
 pub use headers::dialled;
 pub use mistakes::Mistakes;
 pub use registration::Phase;
@@ -45,6 +49,7 @@ use cscf_core::ua::{RequestId, SessionPhase};
 
 use authentication::Authenticator;
 use calls::Call;
+use recovery::Recovery;
 use registration::Registration;
 use requests::Pending;
 use subscription::Subscription;
@@ -54,6 +59,8 @@ use subscription::Subscription;
 pub enum UeTimer {
     /// The next deadline of a call.
     Call(u16),
+    /// Timer N: a NOTIFY of our subscription is overdue.
+    Notify,
     /// Time to register, first or again.
     Register,
     /// A robot takes a call.
@@ -104,6 +111,7 @@ pub struct Ue {
     config: UeConfig,
     auth: Authenticator,
     registration: Registration,
+    recovery: Recovery,
     subscription: Option<Subscription>,
     pending: BTreeMap<u32, Pending>,
     next_pending: u32,
@@ -119,6 +127,7 @@ impl Ue {
             auth: Authenticator::new(&config),
             config,
             registration: Registration::default(),
+            recovery: Recovery::default(),
             subscription: None,
             pending: BTreeMap::new(),
             next_pending: 0,
@@ -195,6 +204,7 @@ impl Role for Ue {
         match timer {
             UeTimer::Call(number) => self.on_call_timer(env, number, out),
             UeTimer::Robot(number) => self.on_robot_timer(env, number, out),
+            UeTimer::Notify => self.on_notify_timer(env, out),
             UeTimer::Register => self.on_register_timer(env, out),
             UeTimer::Subscription => self.on_subscription_timer(env, out),
         }
@@ -219,6 +229,8 @@ impl Role for Ue {
                 self.order(env, &[Talking], out, |it, turn| it.info(turn, &content_type, body));
             }
             UeCommand::Deregister => self.deregister(env, out),
+            UeCommand::DeregisterAll => self.deregister_all(env, out),
+            UeCommand::FetchRegistrations => self.fetch_registrations(env, out),
             UeCommand::Register { expires } => {
                 let expires = expires.unwrap_or(self.config.expires);
                 self.register(env, expires, out);

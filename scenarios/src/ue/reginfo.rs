@@ -12,6 +12,8 @@ const DOCUMENT_MAX: usize = 65_535;
 pub(super) struct Reginfo {
     /// The number of the document.
     pub(super) version: u32,
+    /// Whether it tells the whole state, not only what changed.
+    pub(super) full: bool,
     /// What happened to the own contact, if it is named. Of several registrations with the contact
     /// the worst counts only if all of them ended.
     pub(super) change: Option<ContactChange>,
@@ -84,7 +86,8 @@ impl Reginfo {
         let shortened = changes.iter().find(|it| matches!(it, ContactChange::Shortened { .. }));
         let active = changes.iter().find(|it| matches!(it, ContactChange::Other));
         let change = shortened.or(active).or(changes.first()).copied();
-        Ok(Self { version, change })
+        let full = root.attribute("state") != Some("partial");
+        Ok(Self { version, full, change })
     }
 }
 
@@ -136,7 +139,7 @@ mod tests {
         );
         let body = body.replace("\"3\"state", "\"3\" state");
         let info = Reginfo::parse(body.as_bytes(), |uri| uri == "sip:10.0.0.1:40002");
-        assert_eq!(info, Ok(Reginfo { version: 3, change: expected }), "{contact}");
+        assert_eq!(info, Ok(Reginfo { version: 3, full: true, change: expected }), "{contact}");
     }
 
     fn contact(attributes: &str) -> String {

@@ -1,17 +1,22 @@
 //! The subscription to the own registration state (TS 24.229 §5.1.1.3, RFC 3680), and what the UE
 //! does when the network ends or shortens the registration (§5.1.1.7, §5.1.1.5.2).
 
-use cscf_core::clause::{rfc3261, rfc6665, ts24229};
+use cscf_core::clause::{rfc3261, rfc3680, rfc6665, ts24229};
 use cscf_core::dialog::Dialog;
 use cscf_core::role::{Action, Actions, Env, Incoming, OwnAnswered};
-use cscf_core::sip::{Event, HeaderName, Method, Request, SubscriptionState};
+use cscf_core::sip::{Event, HeaderName, Method, Request, Response, SubscriptionState};
 use cscf_core::time::Duration;
-use cscf_core::ua::media_type;
+use cscf_core::ua::{Resubscribe, media_type};
 
 use super::reginfo::{ContactChange, Reginfo};
 use super::registration::Phase;
 use super::requests::retry_after;
 use super::{Own, Ue, UeTimer};
+
+/// Timer N in units of T1: how long a NOTIFY is awaited (RFC 6665 §4.1.2.4).
+const NOTIFY_AWAITED: u32 = 64;
+/// When to subscribe again where the notifier wants a delay and gives none.
+const SUBSCRIBE_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// The subscription of a UE to its own reg event.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub(super) struct Subscription {
     dialog: Option<Dialog>,
     serial: u32,
     challenged: bool,
+    /// A 2xx has come.
+    told: bool,
     /// The version of the last document taken.
     version: Option<u32>,
 }
@@ -41,10 +48,11 @@ impl Ue {
             dialog: None,
             serial,
             challenged: false,
+            told: false,
             version: None,
         };
         self.subscription = Some(subscription);
-        self.originate_subscribe(out);
+        self.originate_subscribe(env, out);
     }
 
     fn dress_subscribe(&self, request: &mut Request) {
@@ -56,8 +64,11 @@ impl Ue {
         self.push_access(headers);
     }
 
-    fn originate_subscribe(&self, out: &mut Actions<UeTimer>) {
+    /// Sends the SUBSCRIBE; from now on a NOTIFY is awaited (RFC 6665 §4.1.2.4).
+    fn originate_subscribe(&self, env: &Env<'_>, out: &mut Actions<UeTimer>) {
         let Some(subscription) = &self.subscription else { return };
+        let at = env.now + self.config.timers.t1 * NOTIFY_AWAITED;
+        out.push(Action::SetTimer { timer: UeTimer::Notify, at });
         out.push(Action::Originate {
             tag: Own::Subscribe(subscription.serial).tag(),
             request: Box::new(subscription.request.clone()),
@@ -85,7 +96,7 @@ impl Ue {
         subscription.serial += 1;
         subscription.challenged = false;
         self.subscription = Some(subscription);
-        self.originate_subscribe(out);
+        self.originate_subscribe(env, out);
     }
 
     pub(super) fn on_subscribe_response(
@@ -100,32 +111,18 @@ impl Ue {
         if !current || response.is_provisional() {
             return;
         }
-        let Some(mut subscription) = self.subscription.take() else { return };
         if response.is_success() {
-            let first = subscription.dialog.is_none();
-            match &mut subscription.dialog {
-                Some(dialog) => dialog.refresh_target(&response.headers),
-                None => match Dialog::at_caller(&subscription.request, response) {
-                    Ok(dialog) => subscription.dialog = Some(dialog),
-                    Err(error) => env.refuse(rfc3261("12.1.2"), || format!("no dialog: {error}")),
-                },
-            }
-            let granted = u64::from(response.expires().unwrap_or(0));
-            let granted = Duration::from_secs(granted).min(self.config.expires);
-            self.subscription = Some(subscription);
-            set_refresh(env, granted, out);
-            if first {
-                out.push(Action::State("subscribed".to_owned()));
-            }
-            return;
+            return self.on_subscribed(env, response, out);
         }
+        let Some(mut subscription) = self.subscription.take() else { return };
         if matches!(response.status, 401 | 407) && !subscription.challenged {
             subscription.challenged = true;
             if self.authorise(env, &mut subscription.request, response) {
                 self.subscription = Some(subscription);
-                return self.originate_subscribe(out);
+                return self.originate_subscribe(env, out);
             }
         }
+        out.push(Action::ClearTimer { timer: UeTimer::Notify });
         out.push(Action::State(format!("subscription failed {}", response.status)));
         let lost = subscription.dialog.is_some() && response.status == 481;
         if lost {
@@ -136,6 +133,57 @@ impl Ue {
             env.note(ts24229("5.1.1.3"), || format!("Retry-After: subscribes again at {at}"));
             out.push(Action::SetTimer { timer: UeTimer::Subscription, at });
         }
+    }
+
+    /// A 2xx: 200, or the 202 of older notifiers (RFC 6665 §4.1.2.1, §8.3.1).
+    fn on_subscribed(
+        &mut self,
+        env: &mut Env<'_>,
+        response: &Response,
+        out: &mut Actions<UeTimer>,
+    ) {
+        let Some(subscription) = &mut self.subscription else { return };
+        match &mut subscription.dialog {
+            Some(dialog) if response.to_tag() == Some(&dialog.id.remote_tag) => {
+                dialog.refresh_target(&response.headers);
+            }
+            // A fork whose NOTIFY came first made the dialog (RFC 6665 §4.4.1).
+            Some(_) => {}
+            None => match Dialog::at_caller(&subscription.request, response) {
+                Ok(dialog) => subscription.dialog = Some(dialog),
+                Err(error) => env.refuse(rfc3261("12.1.2"), || format!("no dialog: {error}")),
+            },
+        }
+        let first = !std::mem::replace(&mut subscription.told, true);
+        let granted = u64::from(response.expires().unwrap_or(0));
+        let granted = Duration::from_secs(granted).min(self.config.expires);
+        set_refresh(env, granted, out);
+        if first {
+            out.push(Action::State("subscribed".to_owned()));
+        }
+    }
+
+    /// No NOTIFY came in time: there is no subscription (RFC 6665 §4.1.2.4).
+    pub(super) fn on_notify_timer(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
+        if self.subscription.is_none() {
+            return;
+        }
+        env.refuse(rfc6665("4.1.2.4"), || {
+            "timer N: SUBSCRIBE was not followed by NOTIFY, the subscription has failed".to_owned()
+        });
+        self.end_subscription(out);
+        out.push(Action::State("subscription failed without NOTIFY".to_owned()));
+        if self.config.retries {
+            let at = env.now + SUBSCRIBE_AGAIN_AFTER;
+            out.push(Action::SetTimer { timer: UeTimer::Subscription, at });
+        }
+    }
+
+    /// Forgets the subscription and its timers.
+    pub(super) fn end_subscription(&mut self, out: &mut Actions<UeTimer>) {
+        self.subscription = None;
+        out.push(Action::ClearTimer { timer: UeTimer::Subscription });
+        out.push(Action::ClearTimer { timer: UeTimer::Notify });
     }
 
     /// Whether this NOTIFY belongs to our subscription; its dialog may not be known yet, when
@@ -161,24 +209,83 @@ impl Ue {
             env.refuse(rfc6665("8.2.1"), || "NOTIFY of an event never subscribed to".to_owned());
             return self.reply(incoming, request.reply(489), out);
         }
-        if let Some(dialog) = self.subscription.as_mut().and_then(|it| it.dialog.as_mut()) {
-            if let Err(order) = dialog.take_cseq(request) {
-                env.refuse(rfc3261("12.2.2"), || order.to_string());
-                return self.reply(incoming, request.reply(500), out);
-            }
-            dialog.refresh_target(&request.headers);
+        // Without a state nobody knows whether it goes on (RFC 6665 §4.1.3, §8.2.3).
+        let state = request.headers.get(HeaderName::SubscriptionState);
+        let Some(Ok(state)) = state.map(SubscriptionState::parse) else {
+            env.refuse(rfc6665("4.1.3"), || "NOTIFY without a Subscription-State".to_owned());
+            return self.reply(incoming, request.reply(400), out);
+        };
+        let order = self.take_notify(env, request);
+        if let Err(status) = order {
+            return self.reply(incoming, request.reply(status), out);
         }
         self.reply(incoming, request.reply(200), out);
-        let state = request.headers.get(HeaderName::SubscriptionState);
-        let state = state.and_then(|text| SubscriptionState::parse(text).ok());
-        let ended = state.as_ref().is_some_and(|state| state.token == "terminated");
+        out.push(Action::ClearTimer { timer: UeTimer::Notify });
+        let ended = state.token.eq_ignore_ascii_case("terminated");
         if ended {
-            self.subscription = None;
-            out.push(Action::ClearTimer { timer: UeTimer::Subscription });
+            self.end_subscription(out);
         }
         let kind = request.headers.get(HeaderName::ContentType).map_or("", media_type);
         if kind.eq_ignore_ascii_case("application/reginfo+xml") {
             self.on_reginfo(env, &request.body, out);
+        }
+        // If the document ended the registration, or began a new one, nothing is left to be done.
+        if ended && self.registration.is_on() && self.subscription.is_none() {
+            self.subscribe_after_end(env, &state, out);
+        }
+    }
+
+    /// Finds the dialog of a NOTIFY, or makes it; the status to refuse it with otherwise.
+    fn take_notify(&mut self, env: &mut Env<'_>, notify: &Request) -> Result<(), u16> {
+        let Some(subscription) = &mut self.subscription else { return Err(481) };
+        if subscription.dialog.is_none() {
+            match Dialog::at_subscriber(&subscription.request, notify) {
+                Ok(dialog) => subscription.dialog = Some(dialog),
+                Err(error) => {
+                    env.refuse(rfc6665("4.4.1"), || format!("NOTIFY makes no dialog: {error}"));
+                    return Err(400);
+                }
+            }
+        }
+        let Some(dialog) = &mut subscription.dialog else { return Err(481) };
+        if notify.from_tag() != Some(&dialog.id.remote_tag) {
+            // The reg package has one dialog for each SUBSCRIBE (RFC 3680 §4.9).
+            env.refuse(rfc6665("4.4.1"), || "NOTIFY of a second notifier: 481".to_owned());
+            return Err(481);
+        }
+        if let Err(order) = dialog.take_cseq(notify) {
+            env.refuse(rfc3261("12.2.2"), || order.to_string());
+            return Err(500);
+        }
+        dialog.refresh_target(&notify.headers);
+        Ok(())
+    }
+
+    /// The notifier ended the subscription: subscribes again as its reason says.
+    fn subscribe_after_end(
+        &mut self,
+        env: &mut Env<'_>,
+        state: &SubscriptionState,
+        out: &mut Actions<UeTimer>,
+    ) {
+        let reason = state.reason();
+        let wait = state.param("retry-after").and_then(|text| text.parse().ok());
+        let wait = wait.map(Duration::from_secs);
+        let after = Resubscribe::after(reason, wait, SUBSCRIBE_AGAIN_AFTER);
+        let what = reason.unwrap_or("no reason");
+        match after {
+            Resubscribe::Never => {
+                env.note(rfc6665("4.1.3"), || format!("{what}: does not subscribe again"));
+            }
+            Resubscribe::May(wait) | Resubscribe::Must(wait) if wait.is_zero() => {
+                env.note(rfc6665("4.1.3"), || format!("{what}: subscribes again at once"));
+                self.subscribe(env, out);
+            }
+            Resubscribe::May(wait) | Resubscribe::Must(wait) => {
+                let at = env.now + wait;
+                env.note(rfc6665("4.1.3"), || format!("{what}: subscribes again at {at}"));
+                out.push(Action::SetTimer { timer: UeTimer::Subscription, at });
+            }
         }
     }
 
@@ -190,12 +297,19 @@ impl Ue {
                 return;
             }
         };
-        if let Some(subscription) = &mut self.subscription {
-            if subscription.version.is_some_and(|last| info.version <= last) {
+        let last = self.subscription.as_mut().and_then(|it| it.version.replace(info.version));
+        if let (Some(subscription), Some(last)) = (&mut self.subscription, last) {
+            if info.version <= last {
                 env.note(ts24229("5.1.1.3"), || "reginfo is older than the last".to_owned());
+                subscription.version = Some(last);
                 return;
             }
-            subscription.version = Some(info.version);
+            if !info.full && info.version > last + 1 {
+                env.note(rfc3680("5.1"), || {
+                    format!("reginfo {} after {last}: asks for the whole state", info.version)
+                });
+                self.on_subscription_timer(env, out);
+            }
         }
         let Some(change) = info.change else { return };
         out.push(Action::State(format!("notified {change}")));
@@ -243,7 +357,7 @@ impl Ue {
 /// Refreshed as the registration is: 600 s before the end, else at half time.
 fn set_refresh(env: &Env<'_>, granted: Duration, out: &mut Actions<UeTimer>) {
     if !granted.is_zero() {
-        let at = env.now + super::registration::refresh_after(granted);
+        let at = env.now + super::answers::refresh_after(granted);
         out.push(Action::SetTimer { timer: UeTimer::Subscription, at });
     }
 }

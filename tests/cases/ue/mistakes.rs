@@ -1,9 +1,10 @@
 //! Mistakes on demand: each breaks its rule and no other.
 
 use cscf_core::auth::Credentials;
-use cscf_core::sip::{HeaderName, Request};
+use cscf_core::sip::HeaderName;
 
 use super::phone::{Did, Phone, aka_challenge};
+use super::registration::{self, header};
 use crate::cases::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
@@ -22,12 +23,8 @@ fn phone(words: &str) -> Phone {
     Phone::with("alice", |config| assert!(config.mistakes.make(words), "{words}"))
 }
 
-fn header(request: &Request, name: HeaderName) -> &str {
-    request.headers.get(name).unwrap_or_else(|| panic!("no {name}"))
-}
-
 fn credentials(did: &Did) -> Credentials {
-    header(did.request().1, HeaderName::Authorization).parse().expect("credentials")
+    registration::credentials(did.request().1)
 }
 
 fn challenged(phone: &mut Phone) -> Did {
@@ -83,7 +80,9 @@ fn op_as_opc() {
     let mut phone = phone("op as opc");
     let did = challenged(&mut phone);
     assert_eq!(credentials(&did).response(), None);
-    assert!(phone.notes.iter().any(|note| note.refusal && note.text.contains("OP taken as OPc")));
+    let diagnosis = phone.notes.iter().find_map(|note| note.diagnosis.as_deref());
+    let diagnosis = diagnosis.expect("a diagnosis");
+    assert!(diagnosis.ours.contains("OP taken as OPc"), "{diagnosis}");
 }
 
 fn sqn_ahead() {

@@ -1,17 +1,23 @@
 //! The UE emulator: by hand, message by message, and between two engines.
 
 mod calls;
+mod devices;
 mod mistakes;
 mod network;
 mod phone;
+mod recovery;
 mod registration;
 mod requests;
+mod subscriber;
 mod world;
 
 use super::Case;
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = registration::cases();
+    cases.extend(recovery::cases());
+    cases.extend(devices::cases());
+    cases.extend(subscriber::cases());
     cases.extend(mistakes::cases());
     cases.extend(requests::cases());
     cases.extend(calls::cases());

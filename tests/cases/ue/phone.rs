@@ -6,7 +6,7 @@ use cscf_core::auth::{AMF_SEPARATION, AuthVector, Challenge, Milenage, Sqn};
 use cscf_core::config::{Auth, Lab};
 use cscf_core::ids::{Ids, Seed, ShardId};
 use cscf_core::role::{
-    Action, Cause, ContextId, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role,
+    Action, Cause, ContextId, Env, Incoming, NextHop, OwnAnswered, OwnTag, RequestKind, Role,
 };
 use cscf_core::sip::{Message, Method, Request, Response, parse};
 use cscf_core::time::{Instant, UnixTime};
@@ -21,11 +21,17 @@ pub(super) const PCSCF: &str = "sip:10.0.0.10:5060";
 #[derive(Debug, Default)]
 pub(super) struct Did {
     pub(super) requests: Vec<(OwnTag, Request)>,
+    /// Where each request goes.
+    pub(super) to: Vec<String>,
     pub(super) acks: Vec<Request>,
     pub(super) replies: Vec<Response>,
     pub(super) states: Vec<String>,
     pub(super) timers: Vec<(UeTimer, Instant)>,
     pub(super) cancels: usize,
+    /// Timers taken back.
+    pub(super) cleared: Vec<UeTimer>,
+    /// Until when a NOTIFY is awaited.
+    pub(super) notify_by: Option<Instant>,
 }
 
 impl Did {
@@ -92,11 +98,20 @@ impl Phone {
         let mut did = Did::default();
         for action in out {
             match action {
-                Action::Originate { tag, request, .. } => did.requests.push((tag, *request)),
+                Action::Originate { tag, request, to, .. } => {
+                    did.to.push(match to {
+                        NextHop::AsRouted => "as routed".to_owned(),
+                        NextHop::Uri(uri) => uri,
+                        NextHop::Flow(flow) => flow.to_string(),
+                    });
+                    did.requests.push((tag, *request));
+                }
                 Action::SendAck { request, .. } => did.acks.push(*request),
                 Action::Reply { response, .. } => did.replies.push(*response),
                 Action::State(state) => did.states.push(state),
+                Action::SetTimer { timer: UeTimer::Notify, at } => did.notify_by = Some(at),
                 Action::SetTimer { timer, at } => did.timers.push((timer, at)),
+                Action::ClearTimer { timer } => did.cleared.push(timer),
                 Action::CancelOwn { .. } => did.cancels += 1,
                 _ => {}
             }
@@ -113,7 +128,10 @@ impl Phone {
     }
 
     pub(super) fn respond(&mut self, tag: OwnTag, response: Response) -> Did {
-        let answered = OwnAnswered { tag, response, cause: Cause::Received, flow: None };
+        self.answered(OwnAnswered { tag, response, cause: Cause::Received, flow: None })
+    }
+
+    pub(super) fn answered(&mut self, answered: OwnAnswered) -> Did {
         self.turn(|ue, env, out| ue.on_own_response(env, answered, out))
     }
 

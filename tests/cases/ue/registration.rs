@@ -22,9 +22,6 @@ pub(super) fn cases() -> Vec<Case> {
         case("ue::it_subscribes_to_its_registration", &["U-REG-080"], subscribes),
         case("ue::it_refreshes_in_time", &["U-REG-090"], refreshes),
         case("ue::a_423_makes_it_ask_for_longer", &["U-REG-100"], longer),
-        case("ue::a_failed_refresh_makes_it_register_anew", &["U-REG-120"], anew),
-        case("ue::a_403_ends_the_attempt", &["U-REG-140"], forbidden),
-        case("ue::retry_after_is_honoured", &["U-REG-130"], retry_after),
         case("ue::switching_off_ends_calls_and_registration", &["U-REG-150"], switching_off),
         case(
             "ue::it_obeys_the_end_of_its_registration",
@@ -36,11 +33,11 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-fn header(request: &Request, name: HeaderName) -> &str {
+pub(super) fn header(request: &Request, name: HeaderName) -> &str {
     request.headers.get(name).unwrap_or_else(|| panic!("no {name}"))
 }
 
-fn credentials(request: &Request) -> Credentials {
+pub(super) fn credentials(request: &Request) -> Credentials {
     header(request, HeaderName::Authorization).parse().expect("credentials")
 }
 
@@ -264,58 +261,6 @@ fn longer() {
     assert_eq!(did.states, ["registration failed 423"]);
 }
 
-fn anew() {
-    for status in [408, 500, 504] {
-        let mut phone = Phone::new("alice");
-        phone.register_fully("");
-        let did = phone.command(UeCommand::Reregister);
-        let call_id = header(did.request().1, HeaderName::CallId).to_owned();
-        let did = phone.answer(did.request(), status, "");
-        let (_, register) = did.request();
-        assert_ne!(header(register, HeaderName::CallId), call_id, "{status}");
-        assert!(credentials(register).response().is_none(), "{status}");
-        // The first one of a series fails without another try.
-        let did = phone.answer(did.request(), status, "");
-        assert_eq!(did.states, [format!("registration failed {status}")]);
-        assert!(did.requests.is_empty() && did.timers.is_empty());
-    }
-}
-
-fn forbidden() {
-    let mut phone = Phone::new("alice");
-    let did = phone.register();
-    let did = phone.answer(did.request(), 403, "");
-    assert_eq!(did.states, ["registration failed 403"]);
-    assert!(did.requests.is_empty() && did.timers.is_empty());
-
-    phone.register_fully("");
-    let did = phone.command(UeCommand::Reregister);
-    let did = phone.answer(did.request(), 403, "");
-    assert!(credentials(did.request().1).response().is_none(), "an initial registration");
-}
-
-fn retry_after() {
-    let mut phone = Phone::new("alice");
-    let did = phone.register();
-    let call_id = header(did.request().1, HeaderName::CallId).to_owned();
-    let did = phone.answer(did.request(), 503, "Retry-After: 120 (overload)");
-    assert_eq!((did.requests.len(), did.states.len()), (0, 1));
-    assert_eq!(did.timers, [(UeTimer::Register, Instant::from_secs(120))]);
-    let did = phone.timer(UeTimer::Register, Instant::from_secs(120));
-    assert_ne!(header(did.request().1, HeaderName::CallId), call_id);
-
-    let mut phone = Phone::new("alice");
-    let did = phone.register_fully("");
-    let call_id = header(did.request().1, HeaderName::CallId).to_owned();
-    let did = phone.answer(did.request(), 503, "Retry-After: 60");
-    assert_eq!(did.states, ["subscription failed 503"]);
-    assert_eq!(did.timers, [(UeTimer::Subscription, Instant::from_secs(60))]);
-    let did = phone.timer(UeTimer::Subscription, Instant::from_secs(60));
-    let (_, subscribe) = did.request();
-    assert_eq!(subscribe.method, Method::Subscribe);
-    assert_ne!(header(subscribe, HeaderName::CallId), call_id);
-}
-
 fn switching_off() {
     let mut phone = Phone::new("alice");
     phone.register_fully("");
@@ -339,7 +284,7 @@ fn switching_off() {
     assert_eq!(phone.ue.phase(), Phase::Off);
 }
 
-fn notify(subscribe: &Request, state: &str, contact: &str) -> Request {
+pub(super) fn notify(subscribe: &Request, state: &str, contact: &str) -> Request {
     let from = header(subscribe, HeaderName::To);
     let to = header(subscribe, HeaderName::From);
     let call_id = header(subscribe, HeaderName::CallId);
@@ -360,7 +305,7 @@ fn notify(subscribe: &Request, state: &str, contact: &str) -> Request {
 }
 
 /// A registered phone whose SUBSCRIBE is answered, and that SUBSCRIBE.
-fn subscribed() -> (Phone, Request) {
+pub(super) fn subscribed() -> (Phone, Request) {
     let mut phone = Phone::new("alice");
     let did = phone.register_fully("");
     let (tag, subscribe) = did.request();

@@ -19,6 +19,7 @@ use cscf_core::engine::{Input, Node, Output};
 use cscf_core::sip::{self, Message, Request, Response};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
+use cscf_core::transport::ipsec::SaCommand;
 use cscf_core::transport::{ConnId, Flow, Packet, Transport};
 use scenarios::lab::LabNode;
 use scenarios::run::{Instance, SimulatedStage};
@@ -111,6 +112,7 @@ impl Bench {
         };
         let mut instance = Instance::new(&base, &scenario, 1, 0).expect("instance");
         change_ues(&mut instance.ues);
+        instance.lab.esp = true;
         let config = instance.lab.clone();
         let stage = SimulatedStage::new(instance, scenario.network, seed).expect("stage");
         let mut bench = Self { stage, config, mark: 0, raw_count: 0 };
@@ -230,6 +232,53 @@ impl Bench {
         conn.expect("a raw peer of that name")
     }
 
+    /// Lets a raw peer install or remove security associations.
+    ///
+    /// # Panics
+    ///
+    /// When there is no raw peer of that name.
+    pub fn secure(&mut self, raw: &str, command: SaCommand) {
+        let done = self.stage.lab.with(raw, |peer: &mut RawPeer, _| {
+            peer.outputs.push_back(Output::Security(command));
+        });
+        done.expect("a raw peer of that name");
+    }
+
+    /// Lets a raw peer send a datagram by a flow, under the associations it names.
+    ///
+    /// # Panics
+    ///
+    /// When there is no raw peer of that name.
+    pub fn send_by(&mut self, raw: &str, flow: Flow, text: &str) {
+        let bytes = crlf(text).into();
+        let done = self.stage.lab.with(raw, |peer: &mut RawPeer, _| {
+            let packet = Packet { flow, bytes, received_at: Instant::EPOCH };
+            peer.outputs.push_back(Output::Datagram(packet));
+        });
+        done.expect("a raw peer of that name");
+    }
+
+    /// Lets a raw peer open a connection by a flow, under the associations it names.
+    ///
+    /// # Panics
+    ///
+    /// When there is no raw peer of that name.
+    pub fn connect_by(&mut self, raw: &str, flow: Flow) -> ConnId {
+        let conn = self.stage.lab.with(raw, |peer: &mut RawPeer, _| peer.connect_by(flow));
+        conn.expect("a raw peer of that name")
+    }
+
+    /// Takes the connections that others have opened to a raw peer.
+    ///
+    /// # Panics
+    ///
+    /// When there is no raw peer of that name.
+    pub fn accepted(&mut self, raw: &str) -> Vec<Flow> {
+        let flows =
+            self.stage.lab.with(raw, |peer: &mut RawPeer, _| std::mem::take(&mut peer.accepted));
+        flows.expect("a raw peer of that name")
+    }
+
     /// Lets a raw peer write to a connection.
     ///
     /// # Panics
@@ -261,10 +310,19 @@ impl Bench {
     ///
     /// When there is no raw peer of that name, or it got something that is not SIP.
     pub fn heard(&mut self, raw: &str) -> Vec<Message> {
+        self.heard_by(raw).into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// Takes the SIP datagrams a raw peer has got, with the flow each came by.
+    ///
+    /// # Panics
+    ///
+    /// When there is no raw peer of that name, or it got something that is not SIP.
+    pub fn heard_by(&mut self, raw: &str) -> Vec<(Flow, Message)> {
         let packets =
             self.stage.lab.with(raw, |peer: &mut RawPeer, _| std::mem::take(&mut peer.packets));
-        let packets = packets.expect("a raw peer of that name");
-        packets.iter().map(|packet| sip::parse(&packet.bytes).expect("SIP")).collect()
+        let packets = packets.expect("a raw peer of that name").into_iter();
+        packets.map(|packet| (packet.flow, sip::parse(&packet.bytes).expect("SIP"))).collect()
     }
 
     /// Takes the bytes a raw peer has got on its connections, joined per connection, and the
@@ -326,6 +384,18 @@ impl Bench {
                 TraceKind::Sent(wire) if wire.protocol == Protocol::Diameter => {
                     Some(wire.bytes.clone())
                 }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Why a node has dropped packets since the mark.
+    #[must_use]
+    pub fn dropped(&self, node: &str) -> Vec<String> {
+        let of_node = self.events().filter(|event| *event.node == *node);
+        of_node
+            .filter_map(|event| match &event.kind {
+                TraceKind::Dropped { reason, .. } => Some(reason.clone()),
                 _ => None,
             })
             .collect()
@@ -428,6 +498,7 @@ pub struct RawPeer {
     packets: Vec<Packet>,
     streams: Vec<(ConnId, Bytes)>,
     closed: Vec<ConnId>,
+    accepted: Vec<Flow>,
     conn_count: u64,
 }
 
@@ -440,6 +511,7 @@ impl RawPeer {
             packets: Vec::new(),
             streams: Vec::new(),
             closed: Vec::new(),
+            accepted: Vec::new(),
             conn_count: 0,
         }
     }
@@ -452,10 +524,15 @@ impl RawPeer {
     }
 
     fn connect(&mut self, remote: SocketAddr) -> ConnId {
+        let (transport, local) = (Transport::Tcp, self.addr);
+        self.connect_by(Flow { transport, local, remote, conn: None, sa: None })
+    }
+
+    fn connect_by(&mut self, flow: Flow) -> ConnId {
         self.conn_count += 1;
         let conn = ConnId::opened(self.conn_count);
-        let (transport, local) = (Transport::Tcp, self.addr);
-        self.outputs.push_back(Output::Connect { conn, transport, local, remote });
+        let Flow { transport, local, remote, sa, .. } = flow;
+        self.outputs.push_back(Output::Connect { conn, transport, local, remote, sa });
         conn
     }
 }
@@ -475,6 +552,9 @@ impl Node for RawPeer {
                 }
             }
             Input::Closed { conn, .. } => self.closed.push(conn),
+            Input::Opened(flow) if flow.conn.is_some_and(|conn| conn.0 & 1 == 0) => {
+                self.accepted.push(flow);
+            }
             _ => {}
         }
     }

@@ -12,6 +12,7 @@ use crate::operator::{Order, OrderError, OrderResult};
 use crate::sip::{Request, Response};
 use crate::time::{Duration, Instant, UnixTime};
 use crate::trace::{Diagnosis, Note};
+use crate::transport::ipsec::SaCommand;
 use crate::transport::{Flow, FlowEvent};
 
 /// A server transaction and all branches forwarded from it (RFC 3261 §16.2: the response context).
@@ -231,6 +232,15 @@ pub enum Action<T> {
         /// Which one.
         timer: T,
     },
+    /// Leaves a request without any answer, not even 100 (TS 33.203 §7.4.2a has messages that are
+    /// not to be answered): its retransmissions are absorbed as those of an answered one.
+    Discard {
+        /// Which request.
+        context: ContextId,
+    },
+    /// Installs or removes security associations. What was sent before this action leaves under the
+    /// associations as they were.
+    Security(SaCommand),
     /// Tells the trace that the party reached a state, e.g. `registered`.
     State(String),
 }

@@ -292,7 +292,7 @@ pub fn aka_password(algorithm: Algorithm, res: &Res, ik: &Key, ck: &Key) -> Vec<
 }
 
 /// HMAC with a hash whose block has 64 octets or, for SHA-512/256, 128 (RFC 2104).
-fn hmac(hash: Hash, key: &[u8], text: &[u8]) -> Vec<u8> {
+pub(crate) fn hmac(hash: Hash, key: &[u8], text: &[u8]) -> Vec<u8> {
     let mut block = vec![0_u8; hash.block_length()];
     let key = if key.len() > block.len() { hash.of(&[key]) } else { key.to_vec() };
     for (to, from) in block.iter_mut().zip(key) {

@@ -39,6 +39,7 @@ mod tuak;
 mod tuak_vectors;
 mod xor;
 
+pub(crate) use aka::hmac;
 pub use aka::{
     AkaVersion, AuthVector, AuthenticateError, Autn, Auts, AutsMacMismatch, Usim, UsimAnswer,
     aka_password,

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues};
+use super::security::GmSecurity;
 use super::subscriber::{Auth, Impu, SubscriberConfig, SubscriberTransport};
 use crate::time::Duration;
 
@@ -36,6 +37,8 @@ impl Lab {
             nodes: nodes.into_iter().map(node).collect(),
             control: Some(SocketAddr::new(p, 9480)),
             aka_without_sec_agree: true,
+            gm: GmSecurity::default(),
+            esp: false,
             reg_event_subscription: true,
             registration: RegistrationLimits {
                 expires_min: secs(60),

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use super::problem::{Problems, nearest};
+use super::security::GmSecurity;
 use super::subscriber::{SubscriberConfig, subscribers};
 use super::tree::{Node, Position, Reader, Value, read_tree, scalar};
 use crate::time::Duration;
@@ -19,6 +20,10 @@ pub struct Lab {
     pub control: Option<SocketAddr>,
     /// Whether a right AKA answer without security agreement registers (a rule of this emulator).
     pub aka_without_sec_agree: bool,
+    /// The security agreement on Gm.
+    pub gm: GmSecurity,
+    /// Whether this run can carry ESP. Not a key of the file: who runs the lab says so.
+    pub esp: bool,
     /// Whether the P-CSCF subscribes to the reg event of its users (TS 24.229 §5.2.3).
     pub reg_event_subscription: bool,
     /// How long registrations may last.
@@ -155,6 +160,13 @@ impl Lab {
         self.subscribers.iter().find(|subscriber| subscriber.name == name)
     }
 
+    /// The protected ports of a P-CSCF, `port_ps` and all `port_pc`, with its address.
+    #[must_use]
+    pub fn protected_ports(&self, node: &NodeConfig) -> Vec<SocketAddr> {
+        let ports = std::iter::once(self.gm.port_ps).chain(self.gm.port_pc.iter().copied());
+        ports.map(|port| SocketAddr::new(node.listen.ip(), port)).collect()
+    }
+
     /// The addresses of all nodes: peers inside the trust domain.
     #[must_use]
     pub fn trusted_peers(&self) -> Vec<SocketAddr> {
@@ -217,6 +229,8 @@ fn lab(tree: &Node, problems: &mut Problems) -> Lab {
         aka_without_sec_agree: reader.or("aka_without_sec_agree", true, problems, |text| {
             choice(text, &[("allow", true), ("refuse", false)])
         }),
+        gm: super::security::gm_security(&mut reader, problems),
+        esp: false,
         reg_event_subscription: reader.or("reg_event_subscription", true, problems, on_off),
         registration: registration(reader.optional("registration"), problems),
         core_timers: timers(
@@ -254,7 +268,7 @@ fn control(text: &str) -> Result<Option<SocketAddr>, String> {
     if text == "off" { Ok(None) } else { socket_addr(text).map(Some) }
 }
 
-fn on_off(text: &str) -> Result<bool, String> {
+pub(super) fn on_off(text: &str) -> Result<bool, String> {
     choice(text, &[("on", true), ("off", false)])
 }
 

@@ -5,6 +5,7 @@ mod default;
 mod lab;
 mod nodes;
 mod problem;
+mod security;
 mod subscriber;
 mod tree;
 mod write;
@@ -15,5 +16,6 @@ pub use lab::{
 };
 pub use nodes::Start;
 pub use problem::{Problem, Problems, nearest, render};
+pub use security::{Confidentiality, GmSecurity, SaReject, SecAgree};
 pub use subscriber::{Auth, Impu, SubscriberConfig, SubscriberTransport, read_subscriber};
 pub use tree::{Entry, Node, Position, Reader, Value, read_tree};

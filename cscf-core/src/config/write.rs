@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::lab::{Lab, PathMtu, TimerValues};
+use super::security::pool_text;
 use super::subscriber::{Auth, SubscriberConfig, SubscriberTransport};
 use crate::time::Duration;
 
@@ -13,6 +14,7 @@ impl Lab {
         let mut out = String::new();
         self.write_head(&mut out);
         self.write_choices(&mut out);
+        self.write_gm(&mut out);
         out.push_str("\nsubscribers:\n");
         for subscriber in &self.subscribers {
             write_subscriber(&mut out, subscriber);
@@ -80,6 +82,36 @@ impl Lab {
             timers(&self.air_timers),
             span(self.reg_await_auth),
             span(self.cx_timeout),
+        );
+    }
+}
+
+impl Lab {
+    fn write_gm(&self, out: &mut String) {
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        let gm = &self.gm;
+        let algorithms: Vec<String> = gm.algorithms.iter().map(ToString::to_string).collect();
+        let _ = write!(
+            out,
+            "\n# Security agreement between UE and P-CSCF (TS 33.203): off, optional, required.\n\
+             sec_agree: {}\n\
+             # Its algorithms in order of preference, whether packets are encrypted (off, \
+             optional,\n# required), the P-CSCF's protected ports, what becomes of unprotected \
+             requests (refuse,\n# discard), and the codes of refusals the standard leaves open.\n\
+             gm_security:\n  algorithms: [{}]\n  confidentiality: {}\n  port_ps: {}\n  \
+             port_pc: \"{}\"\n  unprotected: {}\n  nat_traversal: {}\n  mediasec: {}\n  \
+             reject: {{via: {}, ports: {}, algorithms: {}}}\n",
+            gm.sec_agree.as_str(),
+            algorithms.join(", "),
+            gm.confidentiality.as_str(),
+            gm.port_ps,
+            pool_text(&gm.port_pc),
+            if gm.discard_unprotected { "discard" } else { "refuse" },
+            on_off(gm.nat_traversal),
+            on_off(gm.mediasec),
+            gm.reject.via,
+            gm.reject.ports,
+            gm.reject.algorithms,
         );
     }
 }

@@ -128,7 +128,7 @@ impl<R: Role> Engine<R> {
         self.core.tell_notes(now);
         // 100 stands before what is forwarded; a request that is answered at once needs none.
         let answers = |action: &Action<R::Timer>| match action {
-            Action::Reply { context, .. } => Some(*context) == opened,
+            Action::Reply { context, .. } | Action::Discard { context } => Some(*context) == opened,
             _ => false,
         };
         if let Some(context) = opened
@@ -166,6 +166,8 @@ impl<R: Role> Engine<R> {
                 Action::AnswerDemand { demand, result } => {
                     self.core.outlet.push(Output::DemandAnswer(demand, result));
                 }
+                Action::Discard { context } => self.core.discard(now, context),
+                Action::Security(command) => self.core.secure(now, command),
                 Action::State(text) => self.core.outlet.trace(now, || TraceKind::State(text)),
             }
         }

@@ -104,7 +104,8 @@ impl<R: Role> CxNode<R> {
             ClientOutput::Close { conn } => self.outputs.push_back(Output::Close(conn)),
             ClientOutput::Connect { conn, local, remote } => {
                 let transport = Transport::Tcp;
-                self.outputs.push_back(Output::Connect { conn, transport, local, remote });
+                let sa = None;
+                self.outputs.push_back(Output::Connect { conn, transport, local, remote, sa });
             }
             ClientOutput::Write { conn, bytes } => {
                 self.outputs.push_back(Output::Write { conn, bytes });

@@ -15,6 +15,7 @@ mod outgoing;
 mod perform;
 mod receive;
 mod route;
+mod security;
 mod settings;
 mod state;
 #[cfg(test)]
@@ -34,7 +35,8 @@ use crate::operator::{Order, OrderError, OrderResult};
 use crate::role::{Answer, Question};
 use crate::time::Instant;
 use crate::trace::TraceEvent;
-use crate::transport::{ConnId, Flow, Packet, Transport};
+use crate::transport::ipsec::SaCommand;
+use crate::transport::{ConnId, Flow, Packet, SaId, Transport};
 
 /// What happens to a node.
 #[derive(Clone, Debug)]
@@ -91,11 +93,15 @@ pub enum Output {
         local: SocketAddr,
         /// The peer.
         remote: SocketAddr,
+        /// The security associations that protect it.
+        sa: Option<SaId>,
     },
     /// Send a datagram.
     Datagram(Packet),
     /// The answer to a demand of the HSS.
     DemandAnswer(DemandId, CxResult),
+    /// Install or remove security associations.
+    Security(SaCommand),
     /// Something to tell.
     Trace(TraceEvent),
     /// Write to a connection.

@@ -78,9 +78,13 @@ struct Way {
     reused: bool,
 }
 
+/// A flow that nothing protects.
+const fn plain(transport: Transport, local: SocketAddr, remote: SocketAddr) -> Flow {
+    Flow { transport, local, remote, conn: None, sa: None }
+}
+
 const fn datagram(local: SocketAddr, remote: SocketAddr) -> Way {
-    let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa: None };
-    Way { flow, by_size: false, reused: false }
+    Way { flow: plain(Transport::Udp, local, remote), by_size: false, reused: false }
 }
 
 impl Core {
@@ -196,7 +200,8 @@ impl Core {
         if let Some(mark) = loop_mark {
             branch = self.loop_guard.branch(&branch, mark);
         }
-        let sent_by = self.addresses.sent_by(flow.transport, &flow.local);
+        let local = self.named_by(flow);
+        let sent_by = self.addresses.sent_by(flow.transport, &local);
         let via = format!("SIP/2.0/{} {sent_by};branch={branch}", flow.transport);
         request.headers.push_front(HeaderName::Via, &via);
     }
@@ -210,27 +215,30 @@ impl Core {
                 if flow.conn.is_some_and(|conn| self.outlet.connection(conn).is_some()) {
                     return Ok(Way { flow, by_size: false, reused: true });
                 }
-                self.stream(now, flow.transport, flow.local, flow.remote, false)
+                self.stream(now, self.protected_flow(flow)?, false)
             }
             Hop::Flow(flow) => {
-                // A security association is of one transport; TS 33.203 has one for each.
-                let tcp = self.addresses.listens(Transport::Tcp, &flow.local).then_some(flow.local);
-                if let Some(way) = self.by_size(now, tcp, flow.remote, size) {
+                let flow = self.protected_flow(flow)?;
+                // Security associations are shared by UDP and TCP (TS 33.203 §7.1).
+                let tcp = flow.sa.is_some() || self.addresses.listens(Transport::Tcp, &flow.local);
+                let tcp = tcp.then_some(Flow { transport: Transport::Tcp, ..flow });
+                if let Some(way) = self.by_size(now, tcp, size) {
                     return Ok(way);
                 }
                 Ok(Way { flow, by_size: false, reused: false })
             }
             Hop::Target(Target { transport: Transport::Udp, addr }) => {
                 let local = self.local(Transport::Udp, &addr)?;
-                let tcp = self.addresses.local_for(Transport::Tcp, &addr).map(|it| it.addr);
-                if let Some(way) = self.by_size(now, tcp, addr, size) {
+                let tcp = self.addresses.local_for(Transport::Tcp, &addr);
+                let tcp = tcp.map(|it| plain(Transport::Tcp, it.addr, addr));
+                if let Some(way) = self.by_size(now, tcp, size) {
                     return Ok(way);
                 }
                 Ok(datagram(local, addr))
             }
             Hop::Target(Target { transport, addr }) => {
                 let local = self.local(transport, &addr)?;
-                self.stream(now, transport, local, addr, false)
+                self.stream(now, plain(transport, local, addr), false)
             }
         }
     }
@@ -244,46 +252,28 @@ impl Core {
 
     /// TCP instead of UDP, if the request is too large for a datagram and nothing speaks against
     /// it.
-    fn by_size(
-        &mut self,
-        now: Instant,
-        local: Option<SocketAddr>,
-        remote: SocketAddr,
-        size: usize,
-    ) -> Option<Way> {
-        let local = local?;
+    fn by_size(&mut self, now: Instant, to: Option<Flow>, size: usize) -> Option<Way> {
+        let to = to?;
+        let remote = to.remote;
         if !self.settings.path_mtu.too_large(remote, size) || self.tcp_refusals.refused(now, remote)
         {
             return None;
         }
-        let way = self.stream(now, Transport::Tcp, local, remote, true).ok()?;
+        let way = self.stream(now, to, true).ok()?;
         self.note(now, rfc3261("18.1.1"), || {
             format!("{size} bytes are too much for UDP to {remote}: TCP")
         });
         Some(way)
     }
 
-    fn stream(
-        &mut self,
-        now: Instant,
-        transport: Transport,
-        local: SocketAddr,
-        remote: SocketAddr,
-        by_size: bool,
-    ) -> Result<Way, SendFault> {
-        let (flow, fresh) = self.connect(now, transport, local, remote)?;
+    fn stream(&mut self, now: Instant, to: Flow, by_size: bool) -> Result<Way, SendFault> {
+        let (flow, fresh) = self.connect(now, to)?;
         Ok(Way { flow, by_size, reused: !fresh })
     }
 
     /// The connection to a peer, opened if there is none; an attempt is guarded by a deadline.
-    pub(super) fn connect(
-        &mut self,
-        now: Instant,
-        transport: Transport,
-        local: SocketAddr,
-        remote: SocketAddr,
-    ) -> Result<(Flow, bool), SendFault> {
-        let (flow, fresh) = self.outlet.connect(now, transport, local, remote)?;
+    pub(super) fn connect(&mut self, now: Instant, to: Flow) -> Result<(Flow, bool), SendFault> {
+        let (flow, fresh) = self.outlet.connect(now, to)?;
         if fresh && let Some(conn) = flow.conn {
             self.due.insert(now + self.settings.limits.connect_for, Due::Connect(conn));
         }

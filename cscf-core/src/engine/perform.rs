@@ -178,7 +178,7 @@ impl Core {
         }
     }
 
-    fn end(&mut self, id: ContextId) {
+    pub(super) fn end(&mut self, id: ContextId) {
         let Some(context) = self.contexts.remove(&id) else { return };
         self.due.cancel(context.forgotten);
         if let Some(timer_c) = context.timer_c {

@@ -135,7 +135,7 @@ impl Core {
     }
 
     /// Ends a connection.
-    fn close(&mut self, now: Instant, conn: ConnId, cause: &str) {
+    pub(super) fn close(&mut self, now: Instant, conn: ConnId, cause: &str) {
         if let Some((flow, was_open)) = self.outlet.close(conn) {
             self.on_gone(now, flow, was_open, cause.to_owned());
         }
@@ -211,6 +211,10 @@ impl Core {
         if flow.conn.is_some() {
             return *flow;
         }
+        if flow.sa.is_some() {
+            // From our client port to the peer's server port, whatever Via says (TS 33.203 §7.1).
+            return self.protected_flow(*flow).unwrap_or(*flow);
+        }
         let top = request.headers.first_value(HeaderName::Via).and_then(ViaView::parse);
         let remote = top.and_then(|via| via.response_addr(false, |name| self.address_of(name)));
         Flow { remote: remote.unwrap_or(flow.remote), ..*flow }
@@ -218,7 +222,9 @@ impl Core {
 
     /// Sends by a new connection to the same peer; says whether that could be begun.
     pub(super) fn send_anew(&mut self, now: Instant, flow: &Flow, bytes: &Bytes) -> bool {
-        self.connect(now, flow.transport, flow.local, flow.remote)
+        let to = Flow { conn: None, ..*flow };
+        self.protected_flow(to)
+            .and_then(|to| self.connect(now, to))
             .is_ok_and(|(flow, _)| self.outlet.send(now, &flow, bytes).is_ok())
     }
 
@@ -228,7 +234,8 @@ impl Core {
         let sent = sip::parse(bytes).ok().and_then(|message| {
             let via = message.headers().first_value(HeaderName::Via).and_then(ViaView::parse)?;
             let remote = via.response_addr(true, |name| self.address_of(name))?;
-            let (flow, _) = self.connect(now, flow.transport, flow.local, remote).ok()?;
+            let to = self.protected_flow(Flow { remote, conn: None, ..*flow }).ok()?;
+            let (flow, _) = self.connect(now, to).ok()?;
             self.outlet.send(now, &flow, bytes).ok()
         });
         if sent.is_none() {

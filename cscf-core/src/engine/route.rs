@@ -1,6 +1,7 @@
 //! Which URIs and Vias mean this node, where packets leave, and all ways to a next hop (RFC 3261
 //! §16.6 step 7, RFC 3263).
 
+use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -36,6 +37,8 @@ pub(super) struct Addresses {
     listen: Vec<Listen>,
     own_hosts: Vec<String>,
     ports: Vec<u16>,
+    /// Protected server ports of security associations, with the number of these.
+    protected: BTreeMap<SocketAddr, usize>,
 }
 
 impl Addresses {
@@ -49,22 +52,32 @@ impl Addresses {
             settings.listen.iter().flat_map(|it| [it.addr.port(), it.advertise.1]).collect();
         ports.sort_unstable();
         ports.dedup();
-        Self { listen: settings.listen.clone(), own_hosts, ports }
+        Self { listen: settings.listen.clone(), own_hosts, ports, protected: BTreeMap::new() }
+    }
+
+    /// From now on, or no longer, one more set of security associations has this server port.
+    pub(super) fn protect(&mut self, server: SocketAddr, on: bool) {
+        let count = self.protected.entry(server).or_default();
+        *count = if on { *count + 1 } else { count.saturating_sub(1) };
+        if *count == 0 {
+            self.protected.remove(&server);
+        }
     }
 
     /// Whether a SIP URI names this node. A name without port does; an address, or a name with a
     /// port, only together with one of our ports: on a bench several nodes share an address.
     pub(super) fn is_own(&self, place: &Place<'_>) -> bool {
         let numeric = place.host.parse::<IpAddr>().ok();
-        let port_fits = match (place.port, numeric) {
-            (None, None) => true,
-            _ => self.ports.contains(&place.effective_port()),
-        };
         let bound = || {
             numeric.is_some_and(|ip| {
                 let addr = SocketAddr::new(ip, place.effective_port());
-                self.listen.iter().any(|listen| listen.addr == addr)
+                self.protected.contains_key(&addr)
+                    || self.listen.iter().any(|listen| listen.addr == addr)
             })
+        };
+        let port_fits = match (place.port, numeric) {
+            (None, None) => true,
+            _ => bound() || self.ports.contains(&place.effective_port()),
         };
         let named = || self.own_hosts.iter().any(|own| own.eq_ignore_ascii_case(place.host));
         port_fits && (named() || bound())
@@ -102,9 +115,10 @@ impl Addresses {
         let same_ip = || {
             self.listen.iter().find(|it| it.transport == transport && it.addr.ip() == local.ip())
         };
-        match exact.or_else(same_ip) {
+        match exact {
             Some(listen) => listen.sent_by(),
-            None => local.to_string(),
+            None if self.protected.contains_key(local) => local.to_string(),
+            None => same_ip().map_or_else(|| local.to_string(), Listen::sent_by),
         }
     }
 
@@ -124,7 +138,9 @@ impl Addresses {
             let (name, advertised) = &listen.advertise;
             (bare(name).eq_ignore_ascii_case(bare(host)) && *advertised == port)
                 || bare(host).parse().is_ok_and(|ip| SocketAddr::new(ip, port) == listen.addr)
-        })
+        }) || bare(host)
+            .parse()
+            .is_ok_and(|ip| self.protected.contains_key(&SocketAddr::new(ip, port)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an engine holds, whatever its role: the tables, the queue of events for the role, and the
 //! order in which things are carried out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::contexts::Context;
 use super::core::Sizes;
@@ -24,8 +24,9 @@ use crate::transaction::{
     ClientId, Event as LayerEvent, LayerSettings, Outbox, ServerId, Timers, TransactionLayer,
     Transmit,
 };
+use crate::transport::ipsec::SaSet;
 use crate::transport::size::TcpRefusals;
-use crate::transport::{ConnId, Flow, FlowEvent};
+use crate::transport::{ConnId, Flow, FlowEvent, SaId};
 
 /// Something for the role.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub(super) struct Core {
     pub(super) outlet: Outlet,
     pub(super) settings: Settings,
     pub(super) addresses: Addresses,
+    /// The security associations of the role; how many is the role's to limit.
+    pub(super) associations: BTreeMap<SaId, SaSet>,
     pub(super) extensions: Vec<String>,
     pub(super) proxy: bool,
     pub(super) ids: Ids,
@@ -111,6 +114,7 @@ impl Core {
         Self {
             outlet: Outlet::new(name, settings.tracing, settings.limits),
             addresses: Addresses::new(&settings),
+            associations: BTreeMap::new(),
             extensions,
             proxy,
             ids: Ids::new(seed, settings.shard),

@@ -12,7 +12,7 @@ use super::settings::{Counters, EngineLimits};
 use crate::sip::Framer;
 use crate::time::Instant;
 use crate::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
-use crate::transport::{ConnId, Flow, Packet, Transport};
+use crate::transport::{ConnId, Flow, Packet, SaId, Transport};
 
 /// Refusals kept for "why?".
 const REFUSALS_KEPT: usize = 1_000;
@@ -22,6 +22,8 @@ const REFUSALS_KEPT: usize = 1_000;
 pub(super) enum SendFault {
     #[error("no address of ours reaches it")]
     NoAddress,
+    #[error("its security associations are gone")]
+    NoAssociation,
     #[error("the connection is gone")]
     NoConnection,
     #[error("the connection table is full")]
@@ -45,7 +47,7 @@ pub(super) struct Connection {
     pub(super) partial_since: Option<Instant>,
 }
 
-type PeerKey = (Transport, SocketAddr, SocketAddr);
+type PeerKey = (Transport, SocketAddr, SocketAddr, Option<SaId>);
 
 /// The way out of an engine.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ pub(super) struct Outlet {
     outputs: VecDeque<Output>,
     refusals: VecDeque<(Instant, Note)>,
     connections: BTreeMap<ConnId, Connection>,
-    /// The connection to use towards a peer, by transport, own and peer's address.
+    /// The connection to use towards a peer, by transport, own and peer's address, and protection.
     by_peer: BTreeMap<PeerKey, ConnId>,
     /// Connections closed to keep the bound, until their end is told.
     shed: Vec<Flow>,
@@ -161,40 +163,35 @@ impl Outlet {
 
     /// The flow of a connection to this peer: the one there is, else a new one that is asked for.
     /// Says whether it is new.
-    pub(super) fn connect(
-        &mut self,
-        now: Instant,
-        transport: Transport,
-        local: SocketAddr,
-        remote: SocketAddr,
-    ) -> Result<(Flow, bool), SendFault> {
-        if let Some(connection) = self.to_peer(transport, local, remote) {
+    pub(super) fn connect(&mut self, now: Instant, to: Flow) -> Result<(Flow, bool), SendFault> {
+        if let Some(connection) = self.to_peer(&to) {
             return Ok((connection.flow, false));
         }
         self.make_room(now)?;
         self.opened += 1;
         let conn = ConnId::opened(self.opened);
-        let flow = Flow { transport, local, remote, conn: Some(conn), sa: None };
+        let flow = Flow { conn: Some(conn), ..to };
         self.insert(now, flow, false);
-        self.push(Output::Connect { conn, transport, local, remote });
+        let Flow { transport, local, remote, sa, .. } = flow;
+        self.push(Output::Connect { conn, transport, local, remote, sa });
         Ok((flow, true))
     }
 
     /// The connection towards this peer, opened by either side.
-    pub(super) fn to_peer(
-        &self,
-        transport: Transport,
-        local: SocketAddr,
-        remote: SocketAddr,
-    ) -> Option<&Connection> {
-        self.by_peer.get(&(transport, local, remote)).and_then(|conn| self.connections.get(conn))
+    fn to_peer(&self, to: &Flow) -> Option<&Connection> {
+        self.by_peer.get(&peer_key(to)).and_then(|conn| self.connections.get(conn))
+    }
+
+    /// The connections under these security associations.
+    pub(super) fn protected_by(&self, sa: SaId) -> Vec<ConnId> {
+        let under = self.connections.iter().filter(|(_, it)| it.flow.sa == Some(sa));
+        under.map(|(conn, _)| *conn).collect()
     }
 
     fn insert(&mut self, now: Instant, flow: Flow, open: bool) {
         let Some(conn) = flow.conn else { return };
         self.counters.connections += 1;
-        let key = (flow.transport, flow.local, flow.remote);
-        self.by_peer.insert(key, conn);
+        self.by_peer.insert(peer_key(&flow), conn);
         let connection = Connection {
             flow,
             framer: Framer::new(),
@@ -262,7 +259,7 @@ impl Outlet {
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<(Flow, bool)> {
         let connection = self.connections.remove(&conn)?;
         let flow = connection.flow;
-        let key = (flow.transport, flow.local, flow.remote);
+        let key = peer_key(&flow);
         // A later connection to the same peer may have taken the entry over.
         if self.by_peer.get(&key) == Some(&conn) {
             self.by_peer.remove(&key);
@@ -286,6 +283,10 @@ impl Outlet {
     pub(super) fn connection_count(&self) -> usize {
         self.connections.len()
     }
+}
+
+const fn peer_key(flow: &Flow) -> PeerKey {
+    (flow.transport, flow.local, flow.remote, flow.sa)
 }
 
 fn wire(flow: &Flow, bytes: &Bytes) -> Wire {

@@ -13,6 +13,9 @@ use crate::engine::{Input, Node, Output};
 use crate::role::{Answer, Question};
 use crate::transport::{ConnId, Packet, Transport};
 
+/// Why what security associations are to protect does not leave.
+const NO_ESP: &str = "no ESP here";
+
 impl<N: Node> NodeTask<N> {
     /// Does one thing the node wants. What that leads to is held until the node is drained.
     pub(super) fn perform(&mut self, output: Output) {
@@ -22,11 +25,15 @@ impl<N: Node> NodeTask<N> {
                 self.held.push_back(Input::Answer(ask, Answer::Cx(CxAnswer::Unreachable)));
             }
             Output::Close(conn) => self.close(conn),
-            Output::Connect { conn, transport, local, remote } => {
+            Output::Connect { conn, transport, local, remote, sa: None } => {
                 self.connect(conn, transport, local, remote);
             }
+            Output::Connect { conn, sa: Some(_), .. } => {
+                self.held.push_back(Input::Closed { conn, cause: NO_ESP.to_owned() });
+            }
             Output::Datagram(packet) => self.datagram(packet),
-            Output::DemandAnswer(..) => {}
+            // Roles are told that there is no ESP here (`Lab::esp`) and agree on none.
+            Output::DemandAnswer(..) | Output::Security(_) => {}
             Output::Trace(event) => (self.with.sink)(event),
             Output::Write { conn, bytes } => self.write(conn, bytes),
         }
@@ -34,6 +41,10 @@ impl<N: Node> NodeTask<N> {
 
     fn datagram(&mut self, packet: Packet) {
         let Packet { flow, bytes, .. } = packet;
+        if flow.sa.is_some() {
+            // In clear it must not go.
+            return self.unreachable(flow.local, flow.remote, NO_ESP.to_owned());
+        }
         let Some(Datagrams { addr, socket, waiting }) = self
             .datagrams
             .iter()

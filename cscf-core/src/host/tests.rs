@@ -208,7 +208,7 @@ fn a_refused_connection_is_closed_with_its_cause() {
         let (transport, conn) = (Transport::Tcp, ConnId::opened(1));
         let remote = "127.92.0.6:9".parse().expect("address");
         host.run_until(async {
-            let connect = Output::Connect { conn, transport, local, remote };
+            let connect = Output::Connect { conn, transport, local, remote, sa: None };
             echo.call(move |node, _| node.outputs.push_back(connect));
             assert_eq!(wait_for(&echo, "closed").await, ["closed: refused"]);
         })
@@ -224,7 +224,7 @@ async fn two_nodes(host: &Host, ip: &str) -> Vec<String> {
     let happened = host.run_until(async {
         one.call(move |node, _| {
             node.outputs.push_back(datagram(local, remote));
-            node.outputs.push_back(Output::Connect { conn, transport, local, remote });
+            node.outputs.push_back(Output::Connect { conn, transport, local, remote, sa: None });
         });
         wait_for(&one, "opened").await;
         one.call(move |node, _| {

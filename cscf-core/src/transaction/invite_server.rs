@@ -99,6 +99,13 @@ impl InviteServer {
         }
     }
 
+    /// The TU leaves the INVITE without any answer; repeated ones are absorbed.
+    pub fn on_discard(&mut self, now: Instant, timers: &Timers) {
+        if self.is_pending() {
+            self.state = Accepted { linger_until: now + timers.l() };
+        }
+    }
+
     /// An ACK came that matches the INVITE. After a 2xx it has a branch of its own and matches
     /// nothing; a client that keeps the branch nevertheless means the TU.
     pub fn on_ack(&mut self, now: Instant, timers: &Timers, out: &mut Vec<Effect>) {

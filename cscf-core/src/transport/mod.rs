@@ -1,5 +1,6 @@
 //! Rules about transport, without a socket: flows, packets, where the next hop is.
 
+pub mod ipsec;
 pub mod size;
 pub mod target;
 pub mod via;

@@ -5,6 +5,7 @@
 //! for byte.
 
 pub mod checks;
+mod esp;
 mod network;
 
 use std::any::Any;
@@ -18,8 +19,10 @@ use cscf_core::ids::{Ids, Seed, ShardId};
 use cscf_core::operator::{Order, OrderError, OrderResult};
 use cscf_core::time::Instant;
 use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
-use cscf_core::transport::{ConnId, Flow, Packet, Transport};
+use cscf_core::transport::ipsec::SaCommand;
+use cscf_core::transport::{ConnId, Flow, Packet, SaId, Transport};
 
+use esp::{Database, Esp};
 pub use network::NetworkOptions;
 use network::{Pipe, Sending};
 
@@ -40,7 +43,7 @@ pub struct Lab {
     by_addr: BTreeMap<SocketAddr, usize>,
     queue: BTreeMap<(Instant, u64), Event>,
     pipes: BTreeMap<(usize, ConnId), Pipe>,
-    accepted: u64,
+    connections: u64,
     network: NetworkOptions,
     chance: Ids,
     trace: Vec<TraceEvent>,
@@ -51,12 +54,15 @@ struct Slot {
     name: String,
     node: Option<Box<dyn LabNode>>,
     deadline: Option<Instant>,
+    esp: Database,
 }
 
 #[derive(Debug)]
 enum Event {
+    Datagram { slot: usize, packet: Packet, esp: Option<Esp> },
     Input { slot: usize, input: Input },
     Inbox { addr: SocketAddr, packet: Packet },
+    Segment { slot: usize, flow: Flow, bytes: Bytes, esp: Option<Esp> },
 }
 
 impl std::fmt::Debug for Lab {
@@ -80,7 +86,7 @@ impl Lab {
             by_addr: BTreeMap::new(),
             queue: BTreeMap::new(),
             pipes: BTreeMap::new(),
-            accepted: 0,
+            connections: 0,
             network,
             chance: Ids::new(Seed::derive(seed, "network"), ShardId(0)),
             trace: Vec::new(),
@@ -101,8 +107,19 @@ impl Lab {
             self.by_addr.insert(*addr, slot);
         }
         let name = node.name().to_owned();
-        self.slots.push(Slot { name, node: Some(node), deadline: None });
+        self.slots.push(Slot { name, node: Some(node), deadline: None, esp: Database::default() });
         self.drain(slot);
+    }
+
+    /// Gives the node `name` these addresses as protected ports: clear text at them is dropped.
+    pub fn protect(&mut self, name: &str, ports: &[SocketAddr]) {
+        let Some(index) = self.slots.iter().position(|slot| slot.name == name) else { return };
+        for addr in ports {
+            self.by_addr.insert(*addr, index);
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.esp.declare(ports);
+        }
     }
 
     /// An address without a node: what is sent to it is kept in its inbox.
@@ -184,6 +201,7 @@ impl Lab {
         };
         let Some(slot) = self.slots.get_mut(index) else { return false };
         slot.deadline = None;
+        slot.esp.clear();
         let was = slot.node.take().is_some();
         let open: Vec<ConnId> =
             self.pipes.keys().filter(|(slot, _)| *slot == index).map(|(_, conn)| *conn).collect();
@@ -208,7 +226,7 @@ impl Lab {
     pub fn send_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         let flow =
             Flow { transport: Transport::Udp, local: from, remote: to, conn: None, sa: None };
-        self.datagram(&Packet { flow, bytes, received_at: Instant::EPOCH }, "raw");
+        self.datagram(&Packet { flow, bytes, received_at: Instant::EPOCH }, "raw", None);
     }
 
     /// Takes what has arrived at an inbox.
@@ -259,15 +277,20 @@ impl Lab {
         let Some(event) = self.queue.remove(&key) else { return };
         self.now = self.now.max(key.0);
         match event {
-            Event::Input { slot, input } => {
-                let input = match input {
-                    Input::Datagram(packet) => {
-                        Input::Datagram(Packet { received_at: self.now, ..packet })
-                    }
-                    other => other,
-                };
-                self.input(slot, input);
+            Event::Datagram { slot, mut packet, esp } => {
+                if let Some(sa) = self.accepted(slot, &packet.flow, esp.as_ref()) {
+                    packet.flow.sa = sa;
+                    packet.received_at = self.now;
+                    self.input(slot, Input::Datagram(packet));
+                }
             }
+            Event::Segment { slot, flow, bytes, esp } => {
+                if let (Some(_), Some(conn)) = (self.accepted(slot, &flow, esp.as_ref()), flow.conn)
+                {
+                    self.input(slot, Input::Bytes { conn, bytes });
+                }
+            }
+            Event::Input { slot, input } => self.input(slot, input),
             Event::Inbox { addr, packet } => {
                 if let Some(inbox) = self.inboxes.get_mut(&addr) {
                     inbox.push(packet);
@@ -300,14 +323,17 @@ impl Lab {
     fn output(&mut self, index: usize, output: Output) {
         match output {
             Output::Close(conn) => self.end_pipe(index, conn, "closed by peer"),
-            Output::Connect { conn, transport, local, remote } => {
-                let flow = Flow { transport, local, remote, conn: Some(conn), sa: None };
+            Output::Connect { conn, transport, local, remote, sa } => {
+                let flow = Flow { transport, local, remote, conn: Some(conn), sa };
                 self.connect(index, flow);
             }
             Output::Datagram(packet) => {
                 let name = self.slots.get(index).map_or("", |slot| slot.name.as_str()).to_owned();
-                self.datagram(&packet, &name);
+                if let Some(esp) = self.protected(index, &packet.flow) {
+                    self.datagram(&packet, &name, esp);
+                }
             }
+            Output::Security(command) => self.secure(index, command),
             Output::Trace(event) => self.trace.push(event),
             Output::Write { conn, bytes } => self.write(index, conn, &bytes),
             // Questions are answered inside the node that asks; none leaves it here.
@@ -320,7 +346,54 @@ impl Lab {
         self.queue.insert((at, self.posted), event);
     }
 
-    fn datagram(&mut self, packet: &Packet, sender: &str) {
+    fn secure(&mut self, index: usize, command: SaCommand) {
+        let now = self.now;
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        match command {
+            SaCommand::Install(set) => slot.esp.install(now, *set),
+            SaCommand::Remove(id) => {
+                slot.esp.remove(id);
+            }
+        }
+    }
+
+    /// The protection of a packet that a node sends; `None` when it does not leave.
+    fn protected(&mut self, index: usize, flow: &Flow) -> Option<Option<Esp>> {
+        let now = self.now;
+        match self.slots.get_mut(index)?.esp.protect(now, flow) {
+            Ok(esp) => Some(esp),
+            Err(reason) => {
+                self.dropped(index, flow.remote, reason);
+                None
+            }
+        }
+    }
+
+    /// The associations under which a packet arrives at a node; `None` when it is dropped.
+    fn accepted(&mut self, index: usize, flow: &Flow, esp: Option<&Esp>) -> Option<Option<SaId>> {
+        let now = self.now;
+        match self.slots.get_mut(index)?.esp.accept(now, (flow.local, flow.remote), esp) {
+            Ok(sa) => Some(sa),
+            Err(reason) => {
+                self.dropped(index, flow.remote, reason);
+                None
+            }
+        }
+    }
+
+    fn dropped(&mut self, index: usize, remote: SocketAddr, reason: String) {
+        let Some(slot) = self.slots.get(index) else { return };
+        let (at, node) = (self.now, Arc::from(slot.name.as_str()));
+        self.trace.push(TraceEvent { at, node, kind: TraceKind::Dropped { remote, reason } });
+    }
+
+    /// The node that packets to this address are for.
+    fn owner(&self, addr: SocketAddr) -> Option<usize> {
+        let owned = self.by_addr.get(&addr).copied();
+        owned.or_else(|| self.slots.iter().position(|slot| slot.esp.owns(addr)))
+    }
+
+    fn datagram(&mut self, packet: &Packet, sender: &str, esp: Option<Esp>) {
         let Flow { local, remote, .. } = packet.flow;
         let sending = self.network.datagram(&mut self.chance, packet.bytes.len());
         let wire = || Wire {
@@ -339,16 +412,16 @@ impl Lab {
             let at = self.now + delay;
             let flow = Flow { local: remote, remote: local, ..packet.flow };
             let arrived = Packet { flow, bytes: packet.bytes.clone(), received_at: at };
-            match self.by_addr.get(&remote).copied() {
+            match self.owner(remote) {
                 _ if self.inboxes.contains_key(&remote) => {
                     self.post(at, Event::Inbox { addr: remote, packet: arrived });
                 }
                 Some(slot) if self.is_up(slot) => {
-                    self.post(at, Event::Input { slot, input: Input::Datagram(arrived) });
+                    self.post(at, Event::Datagram { slot, packet: arrived, esp: esp.clone() });
                 }
                 // Nobody listens there: an ICMP port unreachable comes back.
                 Some(_) | None => {
-                    if let Some(slot) = self.by_addr.get(&local).copied() {
+                    if let Some(slot) = self.owner(local) {
                         let cause = "port unreachable".to_owned();
                         let input = Input::Unreachable { local, remote, cause };
                         self.post(at + delay, Event::Input { slot, input });
@@ -366,16 +439,20 @@ impl Lab {
         let Some(conn) = flow.conn else { return };
         let delay = self.network.segment(&mut self.chance);
         let at = self.now + delay + delay;
-        let listener = self.by_addr.get(&flow.remote).copied().filter(|slot| self.is_up(*slot));
+        let Some(esp) = self.protected(index, &flow) else { return };
+        let listener = self.owner(flow.remote).filter(|slot| self.is_up(*slot));
         let Some(peer) = listener else {
             let input = Input::Closed { conn, cause: "refused".to_owned() };
             return self.post(at, Event::Input { slot: index, input });
         };
-        self.accepted += 1;
-        let theirs = ConnId::accepted(self.accepted);
-        self.pipes.insert((index, conn), Pipe::new((peer, theirs), at));
-        self.pipes.insert((peer, theirs), Pipe::new((index, conn), at));
-        let reverse = Flow { local: flow.remote, remote: flow.local, conn: Some(theirs), ..flow };
+        // Nobody answers a SYN that is dropped.
+        let there = Flow { local: flow.remote, remote: flow.local, ..flow };
+        let Some(sa) = self.accepted(peer, &there, esp.as_ref()) else { return };
+        self.connections += 1;
+        let theirs = ConnId::accepted(self.connections);
+        let reverse = Flow { conn: Some(theirs), sa, ..there };
+        self.pipes.insert((index, conn), Pipe::new(peer, flow, reverse, at));
+        self.pipes.insert((peer, theirs), Pipe::new(index, reverse, flow, at));
         self.post(at, Event::Input { slot: peer, input: Input::Opened(reverse) });
         self.post(at, Event::Input { slot: index, input: Input::Opened(flow) });
     }
@@ -384,13 +461,14 @@ impl Lab {
         let delay = self.network.segment(&mut self.chance);
         let now = self.now;
         let Some(pipe) = self.pipes.get_mut(&(index, conn)) else { return };
-        let (slot, theirs) = pipe.peer;
+        let (slot, ours, flow) = (pipe.peer, pipe.flow, pipe.reverse);
         // A stream keeps its order: nothing arrives before what was sent earlier.
         let at = (now + delay).max(pipe.last_at);
         pipe.last_at = at;
         for piece in self.network.cut(&mut self.chance, bytes) {
-            let input = Input::Bytes { conn: theirs, bytes: piece };
-            self.post(at, Event::Input { slot, input });
+            // Each segment is a packet of its own.
+            let Some(esp) = self.protected(index, &ours) else { break };
+            self.post(at, Event::Segment { slot, flow, bytes: piece, esp });
         }
         if self.network.resets(&mut self.chance) {
             let cause = "reset by the network".to_owned();
@@ -402,7 +480,7 @@ impl Lab {
     /// Takes both ends of a pipe away and tells the peer, behind what is still on its way.
     fn end_pipe(&mut self, index: usize, conn: ConnId, cause: &str) {
         let Some(pipe) = self.pipes.remove(&(index, conn)) else { return };
-        let (slot, theirs) = pipe.peer;
+        let (slot, Some(theirs)) = (pipe.peer, pipe.reverse.conn) else { return };
         self.pipes.remove(&(slot, theirs));
         let at = pipe.last_at.max(self.now);
         let input = Input::Closed { conn: theirs, cause: cause.to_owned() };

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use cscf_core::ids::Ids;
 use cscf_core::time::{Duration, Instant};
-use cscf_core::transport::ConnId;
+use cscf_core::transport::Flow;
 
 /// What the network does to packets. Chances are in thousandths.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,14 +107,18 @@ fn random(chance: &mut Ids, bound: Duration) -> Duration {
 /// One direction of a connection.
 #[derive(Debug)]
 pub(super) struct Pipe {
-    /// The other end: node and its number of the connection.
-    pub(super) peer: (usize, ConnId),
+    /// The node at the other end.
+    pub(super) peer: usize,
+    /// The flow as this end has it.
+    pub(super) flow: Flow,
+    /// The flow as the other end has it.
+    pub(super) reverse: Flow,
     /// When the last bytes sent so far arrive.
     pub(super) last_at: Instant,
 }
 
 impl Pipe {
-    pub(super) const fn new(peer: (usize, ConnId), last_at: Instant) -> Self {
-        Self { peer, last_at }
+    pub(super) const fn new(peer: usize, flow: Flow, reverse: Flow, last_at: Instant) -> Self {
+        Self { peer, flow, reverse, last_at }
     }
 }

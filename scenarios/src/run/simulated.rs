@@ -124,10 +124,12 @@ impl SimulatedStage {
     ///
     /// What in the lab does not fit.
     pub fn new(
-        instance: Instance,
+        mut instance: Instance,
         network: crate::lab::NetworkOptions,
         seed: u64,
     ) -> Result<Self, String> {
+        // The simulated network carries what security associations protect.
+        instance.lab.esp = true;
         let mut lab = Lab::new(seed, network);
         // The HSS first: then the others find it at their first attempt.
         let (hss, others): (Vec<_>, Vec<_>) =
@@ -135,6 +137,9 @@ impl SimulatedStage {
         for node in hss.into_iter().chain(others) {
             let setup = setup_of(&lab, &node.name);
             lab.add(lab_node(&instance.lab, node, &setup)?, &[node.listen]);
+            if node.role == NodeRole::Pcscf {
+                lab.protect(&node.name, &instance.lab.protected_ports(node));
+            }
         }
         for config in &instance.ues {
             let node = ue_node(config, &instance.lab, &setup_of(&lab, &config.name))?;

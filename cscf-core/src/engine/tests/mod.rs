@@ -110,7 +110,7 @@ impl<'a> Net<'a> {
                         self.keep(sent, &bytes);
                     }
                 }
-                Output::Connect { conn, transport, local, remote } => {
+                Output::Connect { conn, transport, local, remote, .. } => {
                     if self.no_tcp.contains(&remote) || !self.nodes.contains_key(&remote) {
                         let cause = "refused".to_owned();
                         self.queue.push_back((later, at, Input::Closed { conn, cause }));
@@ -135,7 +135,7 @@ impl<'a> Net<'a> {
                     }
                 },
                 Output::Close(conn) => self.reset(at, conn),
-                Output::Ask(..) | Output::DemandAnswer(..) => {}
+                Output::Ask(..) | Output::DemandAnswer(..) | Output::Security(_) => {}
             }
         }
     }

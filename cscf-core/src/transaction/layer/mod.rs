@@ -174,6 +174,19 @@ impl TransactionLayer {
         });
     }
 
+    /// The TU leaves this request without any answer. The transaction absorbs retransmissions as if
+    /// it had answered.
+    pub fn discard(&mut self, now: Instant, id: ServerId, out: &mut Outbox) {
+        if self.table.checked(id.0).is_none() {
+            return;
+        }
+        self.step(id.0.index, None, out, |machine, timers, _| match machine {
+            Machine::Server(it) => it.on_no_answer(now, timers),
+            Machine::InviteServer(it) => it.on_discard(now, timers),
+            _ => {}
+        });
+    }
+
     /// Whether the server transaction waits for its final response.
     #[must_use]
     pub fn is_pending(&self, id: ServerId) -> bool {

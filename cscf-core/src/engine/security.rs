@@ -1,0 +1,69 @@
+//! Security associations in the engine: flows under them, and what becomes of connections when they
+//! go (TS 33.203 §7.1). Which there are is the role's business; packets are the host's.
+
+use super::Output;
+use super::state::Core;
+use super::wire::SendFault;
+use crate::clause::ts33203;
+use crate::role::ContextId;
+use crate::time::Instant;
+use crate::transport::ipsec::SaCommand;
+use crate::transport::{Flow, Transport};
+
+use std::net::SocketAddr;
+
+impl Core {
+    /// Carries out an order of the role, behind what was sent before.
+    pub(super) fn secure(&mut self, now: Instant, command: SaCommand) {
+        match &command {
+            SaCommand::Install(set) => {
+                self.forget_associations(set.id);
+                self.addresses.protect(set.local.server(), true);
+                self.associations.insert(set.id, (**set).clone());
+                self.note(now, ts33203("7.1"), || format!("associations hold: {set}"));
+            }
+            SaCommand::Remove(id) => {
+                for conn in self.outlet.protected_by(*id) {
+                    self.close(now, conn, "its security associations are gone");
+                }
+                if self.forget_associations(*id) {
+                    self.note(now, ts33203("7.1"), || {
+                        format!("associations removed: set {}", id.0)
+                    });
+                }
+            }
+        }
+        self.outlet.push(Output::Security(command));
+    }
+
+    fn forget_associations(&mut self, id: crate::transport::SaId) -> bool {
+        let Some(old) = self.associations.remove(&id) else { return false };
+        self.addresses.protect(old.local.server(), false);
+        true
+    }
+
+    /// A flow as its security associations have it: from our client port to the peer's server port.
+    /// Flows without any stay as they are.
+    pub(super) fn protected_flow(&self, flow: Flow) -> Result<Flow, SendFault> {
+        let Some(sa) = flow.sa else { return Ok(flow) };
+        let set = self.associations.get(&sa).ok_or(SendFault::NoAssociation)?;
+        Ok(match flow.transport {
+            Transport::Udp => set.datagram_flow(),
+            transport => Flow { transport, ..set.stream_flow() },
+        })
+    }
+
+    /// The address that names us in the Via of a request on this flow: under security associations
+    /// the protected server port (TS 24.229 §5.1.1.2.2, §5.2.6.4).
+    pub(super) fn named_by(&self, flow: &Flow) -> SocketAddr {
+        let set = flow.sa.and_then(|sa| self.associations.get(&sa));
+        set.map_or(flow.local, |set| set.local.server())
+    }
+
+    /// Leaves a request without any answer.
+    pub(super) fn discard(&mut self, now: Instant, id: ContextId) {
+        let Some(context) = self.contexts.get(&id) else { return };
+        self.layer.discard(now, context.server, &mut self.outbox);
+        self.end(id);
+    }
+}

@@ -380,6 +380,7 @@ pub(crate) fn credentials(subscriber: &SubscriberConfig, secret: &str) -> String
             "[authentication username={impi} password=x aka_K=0x{secret} aka_OP=0x{OP} \
              aka_AMF=0x{AMF}]"
         ),
+        Auth::Card { .. } => panic!("SIPp has Milenage only"),
         Auth::Digest { .. } => format!("[authentication username={impi} password={secret}]"),
     }
 }
@@ -388,6 +389,7 @@ pub(crate) fn credentials(subscriber: &SubscriberConfig, secret: &str) -> String
 pub(crate) fn secret(subscriber: &SubscriberConfig) -> String {
     match &subscriber.auth {
         Auth::Aka { k, .. } => hex(k),
+        Auth::Card { .. } => panic!("SIPp has Milenage only"),
         Auth::Digest { password, .. } => password.clone(),
     }
 }

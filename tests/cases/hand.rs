@@ -165,6 +165,9 @@ impl Hand {
         let challenge = challenge(challenged);
         let password = match &self.who.auth {
             Auth::Aka { .. } => self.milenage().f2345(&rand(&challenge)).res.as_bytes().to_vec(),
+            Auth::Card { keys, .. } => {
+                keys.functions().f2345(&rand(&challenge)).res.as_bytes().to_vec()
+            }
             Auth::Digest { password, .. } => password.clone().into_bytes(),
         };
         self.answer(&challenge, &password)

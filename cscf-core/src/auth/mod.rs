@@ -28,6 +28,7 @@ mod challenge;
 mod credentials;
 mod digest;
 mod functions;
+mod keys;
 mod milenage;
 #[cfg(test)]
 mod milenage_vectors;
@@ -57,6 +58,7 @@ pub use digest::{
 pub use functions::{
     AMF_RESYNC, AMF_SEPARATION, AkaFunctions, Amf, Key, Outputs, Rand, Res, from_hex, to_hex,
 };
+pub use keys::{AkaKeys, AkaSet};
 pub use milenage::{Constants, Milenage, derive_opc};
 pub use nonce::{AkaNonce, SERVER_DATA_MAX, TokenError};
 pub use params::{AuthHeaderError, AuthParam, AuthParams, PARAMS_MAX, VALUE_MAX};

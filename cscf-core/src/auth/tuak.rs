@@ -69,11 +69,13 @@ pub enum ResLength {
 }
 
 impl ResLength {
-    const fn octets(self) -> usize {
+    /// The number of bits.
+    #[must_use]
+    pub const fn bits(self) -> usize {
         match self {
-            Self::Bits32 => 4,
-            Self::Bits64 => 8,
-            Self::Bits128 => 16,
+            Self::Bits32 => 32,
+            Self::Bits64 => 64,
+            Self::Bits128 => 128,
         }
     }
 
@@ -152,7 +154,7 @@ impl AkaFunctions for Tuak {
             ResLength::Bits64 => Res::new(&out.field::<8>(0)),
             ResLength::Bits128 => Res::new(&out.field::<16>(0)),
         };
-        debug_assert!(res.is_some_and(|res| res.as_bytes().len() == self.res.octets()));
+        debug_assert!(res.is_some_and(|res| 8 * res.as_bytes().len() == self.res.bits()));
         Outputs {
             res: res.unwrap_or_else(|| Res::from([0; 16])),
             ck: out.field(32),

@@ -81,4 +81,22 @@ mod tests {
         let mac = algorithm.f1(&[0; 16], Sqn::from_bytes([0x10; 6]), [0x20, 0x20]);
         assert_eq!(to_hex(&mac), "1011121314152627");
     }
+    /// Known answers of two public implementations: osmo-auc-gen (`-3 -a XOR`) and an example
+    /// that prints every output for K = 00 … 0f, RAND = 34 … 34, SQN 1, AMF 8000.
+    #[test]
+    fn outputs_agree_with_other_implementations() {
+        let k = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+        let algorithm = XorTest::new(k);
+        let sqn = Sqn::new(1).unwrap();
+
+        let out = algorithm.f2345(&[0x34; 16]);
+
+        assert_eq!(to_hex(&algorithm.f1(&[0x34; 16], sqn, [0x80, 0])), "343536373030b233");
+        assert_eq!(to_hex(&algorithm.f1_star(&[0x34; 16], sqn, [0x80, 0])), "343536373030b233");
+        assert_eq!(to_hex(out.res.as_bytes()), "34353637303132333c3d3e3f38393a3b");
+        assert_eq!(to_hex(&out.ck), "353637303132333c3d3e3f38393a3b34");
+        assert_eq!(to_hex(&out.ik), "3637303132333c3d3e3f38393a3b3435");
+        assert_eq!(to_hex(&out.ak), "37303132333c");
+        assert_eq!(to_hex(&algorithm.f5_star(&[0x34; 16])), "37303132333c");
+    }
 }

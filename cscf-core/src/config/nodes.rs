@@ -3,12 +3,10 @@
 
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, TimerValues};
 use super::subscriber::{Auth, Impu, SubscriberConfig};
-use crate::auth::Scheme;
+use crate::auth::{AkaKeys, Scheme};
 use crate::diameter::{ClientConfig, DiameterClient, LocalPeer, Timing};
 use crate::engine::{EngineLimits, Listen, Settings};
-use crate::hss::{
-    AkaAlgorithm, Credentials, HssConfig, HssNode, ImplicitSet, PrivateIdentity, Subscriber,
-};
+use crate::hss::{Credentials, HssConfig, HssNode, ImplicitSet, PrivateIdentity, Subscriber};
 use crate::ids::Seed;
 use crate::ifc::PublicIdentity;
 use crate::time::{Duration, UnixTime};
@@ -146,11 +144,11 @@ impl Lab {
     fn subscription(&self, subscriber: &SubscriberConfig) -> Subscriber {
         let credentials = match &subscriber.auth {
             Auth::Aka { k, opc, amf, sqn } => Credentials::Aka {
-                k: *k,
-                algorithm: AkaAlgorithm::MilenageOpc(*opc),
+                keys: AkaKeys::Milenage { k: *k, opc: *opc },
                 amf: *amf,
                 sqn: *sqn,
             },
+            Auth::Card { keys, amf, sqn } => Credentials::Aka { keys: *keys, amf: *amf, sqn: *sqn },
             Auth::Digest { password, algorithms } => Credentials::Digest {
                 realm: self.domain.clone(),
                 password: password.clone(),

@@ -3,6 +3,7 @@
 use super::lab::{choice, named_entries};
 use super::problem::Problems;
 use super::tree::{Node, Reader, Value, scalar};
+use crate::auth::{AkaKeys, ResLength, TuakKey, derive_opc, derive_topc};
 
 /// How requests reach a UE.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,15 @@ pub enum Auth {
         k: [u8; 16],
         /// Operator variant key, derived from OP if the file has OP.
         opc: [u8; 16],
+        /// Authentication management field.
+        amf: [u8; 2],
+        /// The sequence number the HSS starts with (48 bits).
+        sqn: u64,
+    },
+    /// IMS AKA with another algorithm set than Milenage.
+    Card {
+        /// The keys with their algorithm set.
+        keys: AkaKeys,
         /// Authentication management field.
         amf: [u8; 2],
         /// The sequence number the HSS starts with (48 bits).
@@ -179,24 +189,85 @@ fn impu(text: &str) -> Result<String, String> {
 
 fn aka(node: &Node, problems: &mut Problems) -> Option<Auth> {
     let mut reader = Reader::new(node, "aka", problems);
-    let k = reader.required("k", problems);
-    let k = k.and_then(|node| scalar(node, problems, hex::<16>));
-    let op = reader.optional("op").and_then(|node| scalar(node, problems, hex::<16>));
-    let opc = reader.optional("opc").and_then(|node| scalar(node, problems, hex::<16>));
+    let keys = keys(&mut reader, node, problems);
     let amf = reader.or("amf", [0x80, 0], problems, hex::<2>);
     let sqn = reader.or("sqn", 0, problems, |text| {
         hex::<6>(text).map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     });
     reader.finish(problems);
-    let opc = match (op, opc) {
-        (Some(op), None) => k.map(|k| crate::auth::derive_opc(k, op)),
-        (None, opc @ Some(_)) => opc,
-        _ => {
-            problems.push(node.at, "aka needs either `op` or `opc`", None);
-            None
+    Some(match keys? {
+        AkaKeys::Milenage { k, opc } => Auth::Aka { k, opc, amf, sqn },
+        keys @ (AkaKeys::Tuak { .. } | AkaKeys::Xor { .. }) => Auth::Card { keys, amf, sqn },
+    })
+}
+
+/// The algorithm sets by their names in the file.
+#[derive(Clone, Copy)]
+enum SetName {
+    Milenage,
+    Tuak,
+    Xor,
+}
+
+/// Reads `algorithm` and the keys it needs.
+pub(super) fn keys(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    problems: &mut Problems,
+) -> Option<AkaKeys> {
+    let names = [("milenage", SetName::Milenage), ("tuak", SetName::Tuak), ("xor", SetName::Xor)];
+    let set = reader.or("algorithm", SetName::Milenage, problems, |text| choice(text, &names));
+    let k = reader.required("k", problems);
+    match set {
+        SetName::Milenage => {
+            let k = k.and_then(|node| scalar(node, problems, hex::<16>));
+            let op = reader.optional("op").and_then(|node| scalar(node, problems, hex::<16>));
+            let opc = reader.optional("opc").and_then(|node| scalar(node, problems, hex::<16>));
+            let opc = match (op, opc) {
+                (Some(op), None) => k.map(|k| derive_opc(k, op)),
+                (None, opc @ Some(_)) => opc,
+                _ => {
+                    problems.push(node.at, "aka needs either `op` or `opc`", None);
+                    None
+                }
+            };
+            Some(AkaKeys::Milenage { k: k?, opc: opc? })
         }
-    };
-    Some(Auth::Aka { k: k?, opc: opc?, amf, sqn })
+        SetName::Xor => {
+            Some(AkaKeys::Xor { k: k.and_then(|node| scalar(node, problems, hex::<16>))? })
+        }
+        SetName::Tuak => {
+            let k = k.and_then(|node| scalar(node, problems, tuak_key));
+            let iterations = reader.or("keccak_iterations", 1, problems, |text| {
+                let fault = || format!("`{text}` is no count from 1 to 255");
+                text.parse().ok().filter(|count| *count > 0).ok_or_else(fault)
+            });
+            let lengths =
+                [("32", ResLength::Bits32), ("64", ResLength::Bits64), ("128", ResLength::Bits128)];
+            let res =
+                reader.or("res_bits", ResLength::Bits64, problems, |text| choice(text, &lengths));
+            let top = reader.optional("top").and_then(|node| scalar(node, problems, hex::<32>));
+            let topc = reader.optional("topc").and_then(|node| scalar(node, problems, hex::<32>));
+            let topc = match (top, topc) {
+                (Some(top), None) => k.map(|k| derive_topc(&k, top, iterations)),
+                (None, topc @ Some(_)) => topc,
+                _ => {
+                    problems.push(node.at, "aka with tuak needs either `top` or `topc`", None);
+                    None
+                }
+            };
+            Some(AkaKeys::Tuak { k: k?, topc: topc?, res, iterations })
+        }
+    }
+}
+
+fn tuak_key(text: &str) -> Result<TuakKey, String> {
+    let fault = || format!("`{text}` is neither 32 nor 64 hexadecimal digits");
+    if text.len() == 64 {
+        hex::<32>(text).map(TuakKey::Bits256).map_err(|_| fault())
+    } else {
+        hex::<16>(text).map(TuakKey::Bits128).map_err(|_| fault())
+    }
 }
 
 fn digest(node: &Node, problems: &mut Problems) -> Option<Auth> {

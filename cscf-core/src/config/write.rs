@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::lab::{Lab, PathMtu, TimerValues};
 use super::security::pool_text;
 use super::subscriber::{Auth, SubscriberConfig, SubscriberTransport};
+use crate::auth::{AkaKeys, TuakKey};
 use crate::time::Duration;
 
 impl Lab {
@@ -141,6 +142,11 @@ fn write_subscriber(out: &mut String, subscriber: &SubscriberConfig) {
                 hex(amf)
             );
         }
+        Auth::Card { keys, amf, sqn } => {
+            let keys = card_keys(keys);
+            let _ =
+                writeln!(out, "    aka: {{{keys}, amf: \"{}\", sqn: \"{sqn:012x}\"}}", hex(amf));
+        }
         Auth::Digest { password, algorithms } => {
             let _ = writeln!(
                 out,
@@ -154,6 +160,26 @@ fn write_subscriber(out: &mut String, subscriber: &SubscriberConfig) {
         SubscriberTransport::AsRegistered => {}
         SubscriberTransport::Tcp => out.push_str("    transport: tcp\n"),
         SubscriberTransport::Udp => out.push_str("    transport: udp\n"),
+    }
+}
+
+/// The keys as they stand in `aka`, without AMF and SQN.
+fn card_keys(keys: &AkaKeys) -> String {
+    match keys {
+        AkaKeys::Milenage { k, opc } => format!("k: \"{}\", opc: \"{}\"", hex(k), hex(opc)),
+        AkaKeys::Tuak { k, topc, res, iterations } => {
+            let k = match k {
+                TuakKey::Bits128(k) => hex(k),
+                TuakKey::Bits256(k) => hex(k),
+            };
+            let res = res.bits();
+            format!(
+                "algorithm: tuak, k: \"{k}\", topc: \"{}\", res_bits: {res}, \
+                 keccak_iterations: {iterations}",
+                hex(topc)
+            )
+        }
+        AkaKeys::Xor { k } => format!("algorithm: xor, k: \"{}\"", hex(k)),
     }
 }
 

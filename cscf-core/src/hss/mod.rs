@@ -26,6 +26,6 @@ pub use node::{HssCommand, HssConfig, HssInput, HssNode, HssOutput};
 pub use profile::write_profile;
 pub use show::SubscriberState;
 pub use store::{
-    AkaAlgorithm, AssignedServer, Credentials, ImplicitSet, PrivateIdentity, RegistrationState,
-    Store, StoreError, Subscriber,
+    AssignedServer, Credentials, ImplicitSet, PrivateIdentity, RegistrationState, Store,
+    StoreError, Subscriber,
 };

@@ -6,9 +6,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::auth::{
-    AkaFunctions, Algorithm, Amf, Ha1, Hash, Key, Milenage, Scheme, SequenceGenerator, Sqn, XorTest,
-};
+use crate::auth::{AkaKeys, AkaSet, Algorithm, Amf, Ha1, Hash, Scheme, SequenceGenerator, Sqn};
 use crate::cx::{Restoration, ServerCapabilities};
 use crate::identity::{Impi, Impu};
 use crate::ids::Seed;
@@ -46,10 +44,8 @@ pub struct PrivateIdentity {
 pub enum Credentials {
     /// IMS AKA.
     Aka {
-        /// The subscriber key.
-        k: Key,
-        /// The algorithm set with what the operator chose.
-        algorithm: AkaAlgorithm,
+        /// The keys with the algorithm set they are for.
+        keys: AkaKeys,
         /// The authentication management field.
         amf: Amf,
         /// The last sequence number used (48 bits); the first vector has a greater one.
@@ -64,17 +60,6 @@ pub enum Credentials {
         /// `MD5`, `SHA-256` or both, most preferred first.
         algorithms: Vec<String>,
     },
-}
-
-/// The algorithm set of a USIM.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum AkaAlgorithm {
-    /// Milenage with OP (TS 35.206).
-    MilenageOp([u8; 16]),
-    /// Milenage with OPc (TS 35.206).
-    MilenageOpc([u8; 16]),
-    /// The test algorithm of TS 34.108 §8.1.2.
-    Xor,
 }
 
 /// Keys and passwords do not show.
@@ -236,7 +221,7 @@ impl SetState {
 /// Credentials ready for use.
 pub(super) enum Secret {
     Aka {
-        functions: Box<dyn AkaFunctions + Send + Sync>,
+        functions: AkaSet,
         amf: Amf,
         sequence: SequenceGenerator,
     },
@@ -487,15 +472,10 @@ fn impu_key(text: &str) -> Option<String> {
 pub(super) fn secret(identity: &PrivateIdentity, scheme: Scheme) -> Result<Secret, StoreError> {
     let PrivateIdentity { impi, credentials } = identity;
     match credentials {
-        Credentials::Aka { k, algorithm, amf, sqn } => {
+        Credentials::Aka { keys, amf, sqn } => {
             let last = Sqn::new(*sqn).ok_or_else(|| StoreError::SqnTooLong(impi.clone()))?;
-            let functions: Box<dyn AkaFunctions + Send + Sync> = match algorithm {
-                AkaAlgorithm::MilenageOp(op) => Box::new(Milenage::with_op(*k, *op)),
-                AkaAlgorithm::MilenageOpc(opc) => Box::new(Milenage::new(*k, *opc)),
-                AkaAlgorithm::Xor => Box::new(XorTest::new(*k)),
-            };
             let sequence = SequenceGenerator::new(scheme, last);
-            Ok(Secret::Aka { functions, amf: *amf, sequence })
+            Ok(Secret::Aka { functions: keys.functions(), amf: *amf, sequence })
         }
         Credentials::Digest { realm, password, algorithms } => {
             let home = impi.split_once('@').map_or("", |(_, realm)| realm);

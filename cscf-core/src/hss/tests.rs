@@ -1,7 +1,7 @@
 //! Every decision of TS 29.228 §6 as a row: a question as text, the answer as text.
 
 use super::*;
-use crate::auth::{Auts, FreshnessCheck, IndBits, Milenage, Scheme, Sqn, Usim};
+use crate::auth::{AkaKeys, Auts, FreshnessCheck, IndBits, Milenage, Scheme, Sqn, Usim};
 use crate::cx::{
     AssignmentType, AuthItem, AuthScheme, AuthorizationType, CxAnswer, CxRequest, Lir, Mar, Sar,
     ServerCapabilities, Uar,
@@ -18,8 +18,8 @@ const K: [u8; 16] = [0x11; 16];
 const OPC: [u8; 16] = [0x22; 16];
 
 pub(super) fn aka(impi: &str) -> PrivateIdentity {
-    let algorithm = AkaAlgorithm::MilenageOpc(OPC);
-    let credentials = Credentials::Aka { k: K, algorithm, amf: [0x80, 0], sqn: 0 };
+    let keys = AkaKeys::Milenage { k: K, opc: OPC };
+    let credentials = Credentials::Aka { keys, amf: [0x80, 0], sqn: 0 };
     PrivateIdentity { impi: format!("{impi}@ims.example"), credentials }
 }
 

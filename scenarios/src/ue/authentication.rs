@@ -2,8 +2,8 @@
 //! (TS 24.229 §5.1.1.5, RFC 3310, RFC 7616).
 
 use cscf_core::auth::{
-    AkaNonce, Algorithm, Answer, AuthenticateError, AuthenticationInfo, Challenge, Credentials,
-    FreshnessCheck, Milenage, NonceCounter, Usim, aka_password,
+    AkaNonce, AkaSet, Algorithm, Answer, AuthenticateError, AuthenticationInfo, Challenge,
+    Credentials, FreshnessCheck, Milenage, NonceCounter, Usim, aka_password,
 };
 
 use super::config::{self, UeConfig};
@@ -13,7 +13,7 @@ use super::mistakes::Mistakes;
 #[derive(Debug)]
 pub(super) struct Authenticator {
     impi: String,
-    usim: Option<Usim<Milenage>>,
+    usim: Option<Usim<AkaSet>>,
     /// Other readings of the card's values, and what each would mean.
     readings: Vec<(Milenage, &'static str)>,
     password: Option<String>,
@@ -57,7 +57,7 @@ pub(super) struct For<'a> {
 impl Authenticator {
     pub(super) fn new(config: &UeConfig) -> Self {
         let password = match &config.credentials {
-            config::Credentials::Aka { .. } => None,
+            config::Credentials::Aka { .. } | config::Credentials::Card { .. } => None,
             config::Credentials::Digest { password } => Some(password.clone()),
         };
         Self {

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use cscf_core::auth::{Amf, FreshnessCheck, IndBits, Key, Milenage, Sqn, Usim, derive_opc};
+use cscf_core::auth::{
+    AkaKeys, AkaSet, Amf, FreshnessCheck, IndBits, Key, Milenage, Sqn, Usim, derive_opc,
+};
 use cscf_core::config::{Auth, Lab, SubscriberConfig, SubscriberTransport, TimerValues};
 use cscf_core::dialog::TimerPolicy;
 use cscf_core::time::Duration;
@@ -101,6 +103,13 @@ pub enum Credentials {
         /// The greatest sequence number the card has accepted.
         sqn: Sqn,
     },
+    /// With a USIM of another algorithm set than Milenage.
+    Card {
+        /// The keys with their algorithm set.
+        keys: AkaKeys,
+        /// The greatest sequence number the card has accepted.
+        sqn: Sqn,
+    },
     /// With a password.
     Digest {
         /// The password.
@@ -122,9 +131,16 @@ impl Credentials {
     }
 
     /// The card, if there is one.
-    pub(super) fn usim(&self, mistakes: &Mistakes) -> Option<Usim<Milenage>> {
-        let Self::Aka { k, opc, sqn, .. } = self else { return None };
-        let key = if mistakes.wrong_key { k.map(|byte| !byte) } else { *k };
+    pub(super) fn usim(&self, mistakes: &Mistakes) -> Option<Usim<AkaSet>> {
+        let (functions, sqn) = match self {
+            Self::Aka { k, opc, sqn, .. } => {
+                let key = if mistakes.wrong_key { k.map(|byte| !byte) } else { *k };
+                let opc = if mistakes.op_as_opc { derive_opc(*k, *opc) } else { *opc };
+                (AkaSet::Milenage(Milenage::new(key, opc)), sqn)
+            }
+            Self::Card { keys, sqn } => (keys.functions(), sqn),
+            Self::Digest { .. } => return None,
+        };
         // Ahead of every clock for centuries, and still far from the end of the numbers.
         let ahead = Sqn::from_parts(1 << 40, 0, IndBits::default()).unwrap_or(Sqn::MAX);
         let sqn = if mistakes.old_sqn { ahead } else { *sqn };
@@ -132,8 +148,7 @@ impl Credentials {
         if mistakes.sqn_ahead {
             freshness = freshness.with_delta(0);
         }
-        let opc = if mistakes.op_as_opc { derive_opc(*k, *opc) } else { *opc };
-        Some(Usim::new(Milenage::new(key, opc), freshness))
+        Some(Usim::new(functions, freshness))
     }
 }
 
@@ -181,7 +196,7 @@ impl UeConfig {
         let open = subscriber.impus.iter().filter(|impu| !impu.barred);
         let impus: Vec<String> = open.map(|impu| impu.uri.clone()).collect();
         let default = subscriber.default_impu().unwrap_or_default();
-        let has_card = matches!(subscriber.auth, Auth::Aka { .. });
+        let has_card = !matches!(subscriber.auth, Auth::Digest { .. });
         let imsi = subscriber.impi.split('@').next().unwrap_or_default();
         let cell = "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=0010100010000001";
         Self {
@@ -208,6 +223,9 @@ impl UeConfig {
                     amf: *amf,
                     sqn: Sqn::new(*sqn).unwrap_or_default(),
                 },
+                Auth::Card { keys, sqn, .. } => {
+                    Credentials::Card { keys: *keys, sqn: Sqn::new(*sqn).unwrap_or_default() }
+                }
                 Auth::Digest { password, .. } => Credentials::Digest { password: password.clone() },
             },
             access_network_info: has_card.then(|| cell.to_owned()),

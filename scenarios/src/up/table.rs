@@ -41,6 +41,9 @@ fn one(out: &mut String, subscriber: &SubscriberConfig) {
             let _ = writeln!(out, "{:<12} K         {}", "", hex(k));
             let _ = writeln!(out, "{:<12} OPc       {}   AMF {}", "", hex(opc), hex(amf));
         }
+        Auth::Card { keys, amf, .. } => {
+            let _ = writeln!(out, "{:<12} keys      {keys:?}   AMF {}", "", hex(amf));
+        }
         Auth::Digest { password, algorithms } => {
             let algorithms = algorithms.join(", ");
             let _ = writeln!(out, "{:<12} password  {password}   ({algorithms})", "");

@@ -46,15 +46,19 @@ impl RegistrationOwner {
             let refusal = Refusal::new(403, "5.4.1.2.2", format!("{count} contacts are too many"));
             return refusal.send(env, register.context, &register.request, out);
         }
+        let flows = set.and_then(|id| self.sets.get(&id)).and_then(|set| {
+            let max = self.config.flows_max;
+            crate::outbound::too_many(&set.bindings, &register.impi, &register.wish, max)
+        });
+        if let Some(count) = flows {
+            let why = format!("{count} flows of one instance, {} allowed", self.config.flows_max);
+            let refusal = Refusal::new(403, "5.4.1.2.2", why);
+            return refusal.send(env, register.context, &register.request, out);
+        }
         if !proof.authenticated {
             return self.commit(env, &register, proof, None, out);
         }
-        let why = match set {
-            Some(_) if self.user(&register.impu, &register.impi).is_some() => {
-                AssignmentType::ReRegistration
-            }
-            _ => AssignmentType::Registration,
-        };
+        let why = self.assignment_type(&register);
         env.note(ts29228("6.1.2"), || {
             format!("tells the HSS that {} registers {} ({why:?})", register.impi, register.impu)
         });
@@ -62,6 +66,23 @@ impl RegistrationOwner {
         let ask = env.next_ask();
         self.jobs.insert(ask, Job::Assign(Box::new(register), Box::new(proof)));
         out.push(Action::Ask { ask, question: Question::Cx(question) });
+    }
+
+    /// What the HSS is told: nobody is registered by a registration for emergency calls alone
+    /// (TS 23.167 §6.2.4, TS 29.228 §6.1.2).
+    fn assignment_type(&self, register: &Register) -> AssignmentType {
+        let set = self.set_id(&register.impu).and_then(|id| self.sets.get(&id));
+        let normal = set.map_or(&[][..], |set| set.bindings.list()).iter();
+        let mut normal = normal.filter(|binding| !binding.is_emergency());
+        match (normal.next(), register.wish.is_emergency()) {
+            (None, true) => AssignmentType::UnregisteredUser,
+            (Some(_), true) => AssignmentType::NoAssignment,
+            (Some(one), false) if *one.impi == *register.impi => AssignmentType::ReRegistration,
+            (_, false) if normal.any(|binding| *binding.impi == *register.impi) => {
+                AssignmentType::ReRegistration
+            }
+            (_, false) => AssignmentType::Registration,
+        }
     }
 
     /// How many contacts the set would have, if that is more than it may (TS 24.229 §5.4.1.2.2).
@@ -123,12 +144,17 @@ impl RegistrationOwner {
                 None => Err(unusable("the HSS sends no user profile".to_owned())),
             };
         };
+        let (size, max) = (text.len(), self.config.profile_max);
+        if size > max {
+            return Err(unusable(format!("a user profile of {size} bytes, {max} can be kept")));
+        }
         let profile = read_profile(text).map_err(unusable)?;
         let list = &profile.identities;
         if !list.iter().any(|identity| *identity.key == *register.impu) {
             return Err(unusable(format!("the user profile does not hold {}", register.impu)));
         }
-        if list.iter().all(|identity| identity.barred) {
+        // Barring does not count for emergency calls (TS 24.229 §5.4.8).
+        if !register.wish.is_emergency() && list.iter().all(|identity| identity.barred) {
             let refusal = Refusal::new(403, "5.4.1.2.2", "all identities of the user are barred");
             return Err((refusal, AssignmentType::AdministrativeDeregistration));
         }
@@ -188,6 +214,7 @@ impl RegistrationOwner {
         };
         let first = set.bindings.is_empty();
         let change = set.bindings.update(env.now, wishes, &source);
+        set.assign_gruus(env, &self.config, register);
         env.note(ts24229("5.4.1.2.2"), || {
             let count = set.bindings.list().len();
             format!("{} is registered, {count} contact(s) in its set", register.impu)
@@ -216,11 +243,13 @@ impl RegistrationOwner {
         let headers = &mut response.headers;
         let set = self.set_id(&register.impu).and_then(|id| self.sets.get(&id));
         for binding in set.map(|set| set.active(env.now)).unwrap_or_default() {
-            headers.push(HeaderName::Contact, &contact(&binding, binding.expires_in(env.now)));
+            let expires = binding.expires_in(env.now);
+            let contact = set.map(|set| set.contact(&binding, expires, register));
+            headers.push(HeaderName::Contact, &contact.unwrap_or_default());
         }
         if register.wish.deregisters() {
             for binding in removed {
-                headers.push(HeaderName::Contact, &contact(binding, 0));
+                headers.push(HeaderName::Contact, &format!("{};expires=0", binding.contact));
             }
         }
         for path in &register.path {
@@ -230,7 +259,7 @@ impl RegistrationOwner {
             if let Some(token) = service_route(set, register) {
                 headers.push(HeaderName::ServiceRoute, &self.config.route_of(token));
             }
-            let open = set.identities.iter().filter(|identity| !identity.barred);
+            let open = set.identities.iter().filter(|identity| identity.is_shown());
             let list: Vec<_> = open.map(|identity| format!("<{}>", identity.uri)).collect();
             headers.push(HeaderName::PAssociatedUri, &list.join(", "));
             let visited = register.visited_network();
@@ -240,6 +269,12 @@ impl RegistrationOwner {
                 let addresses = ChargingFunctionAddresses::new(&[ccf], &[]).to_string();
                 headers.push(HeaderName::PChargingFunctionAddresses, &addresses);
             }
+        }
+        if crate::outbound::is_flow(&register.wish) {
+            headers.push(HeaderName::Require, "outbound");
+        }
+        if let Some(caps) = &self.config.feature_caps {
+            headers.push(HeaderName::FeatureCaps, caps);
         }
         if let Some(info) = proof.info {
             headers.push(HeaderName::AuthenticationInfo, &info.to_string());
@@ -277,8 +312,4 @@ pub(crate) fn read_profile(text: &str) -> Result<Profile, String> {
     let criteria = profile.service_profiles.iter().flat_map(|its| &its.initial_filter_criteria);
     let servers = criteria.filter_map(|its| Uri::parse(&its.application_server.server_name).ok());
     Ok(Profile { identities: identities.collect(), servers: servers.collect() })
-}
-
-fn contact(binding: &Binding, expires: u64) -> String {
-    format!("{};expires={expires}", binding.contact)
 }

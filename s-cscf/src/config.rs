@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use cscf_core::auth::Algorithm;
+use cscf_core::ifc::PROFILE_MAX;
 use cscf_core::registrar::ExpiryLimits;
 use cscf_core::time::Duration;
 
@@ -55,6 +56,18 @@ pub struct Config {
     pub nonce_for: Duration,
     /// Contacts that an implicit registration set may have; one more is refused with 403.
     pub bindings_max: usize,
+    /// Flows that one instance of a user may have; one more is refused with 403
+    /// (TS 24.229 §5.4.1.2.2).
+    pub flows_max: usize,
+    /// Whether a REGISTER with Path is refused where nobody says that Path is understood
+    /// (RFC 3327 §5.3).
+    pub strict_path: bool,
+    /// Capabilities of this node, told in the 200 to REGISTER, e.g. `+g.3gpp.icsi-ref="…"`
+    /// (Feature-Caps, RFC 6809).
+    pub feature_caps: Option<String>,
+    /// Bytes of a user profile that can be kept; a larger one is given back
+    /// (TS 29.228 §6.1.2.1).
+    pub profile_max: usize,
     /// Users that may be under challenge at a time; beyond that REGISTER gets 503.
     pub challenges_max: usize,
     /// Networks whose users may register; none means every network.
@@ -124,6 +137,10 @@ impl Config {
             hss_failure: HssFailure::TimedOut,
             nonce_for: Duration::from_secs(3600),
             bindings_max: 16,
+            flows_max: 4,
+            strict_path: false,
+            feature_caps: None,
+            profile_max: PROFILE_MAX,
             challenges_max: 200_000,
             visited_networks: None,
             services: None,
@@ -150,6 +167,14 @@ impl Config {
     #[must_use]
     pub fn is_home(&self, host: &str) -> bool {
         self.home_domains.iter().any(|domain| domain.eq_ignore_ascii_case(host))
+    }
+
+    /// A temporary GRUU: a SIP URI of this node, so that requests for it come here
+    /// (TS 24.229 §5.4.7A.3).
+    #[must_use]
+    pub fn temporary_gruu(&self, token: &str) -> String {
+        let (scheme, host) = self.uri.split_once(':').unwrap_or(("sip", &self.uri));
+        format!("{scheme}:tgruu.{token}@{host};gr")
     }
 
     /// Its own URI with this user part and parameter, in angle brackets, for Service-Route and

@@ -270,8 +270,11 @@ impl RegistrationOwner {
         let target = contact.and_then(|text| Uri::parse(text).ok());
         for id in self.sets_of(impi) {
             let Some(set) = self.sets.get_mut(&id) else { continue };
+            // A registration for emergency calls stands until its time is over
+            // (TS 24.229 §5.4.8).
             let removed = set.bindings.remove(event, |its| {
                 *its.impi == *impi
+                    && !its.is_emergency()
                     && (contact.is_none() || target.as_ref() == Some(&its.contact.uri))
             });
             let Some(impu) = removed.first().map(|its| its.registered_with.clone()) else {

@@ -209,7 +209,12 @@ impl RegistrationOwner {
             impus: vec![impu.to_owned()],
             server_name: self.config.uri.clone(),
             assignment_type: why,
-            profile_available: !matches!(why, AssignmentType::Registration),
+            profile_available: !matches!(
+                why,
+                AssignmentType::Registration
+                    | AssignmentType::UnregisteredUser
+                    | AssignmentType::NoAssignment
+            ),
             restoration: None,
         }
     }

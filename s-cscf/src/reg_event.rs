@@ -310,7 +310,7 @@ impl RegistrationOwner {
         let set = self.sets.get(&subscription.set);
         let active = set.map(|set| set.active(env.now)).unwrap_or_default();
         let identities = set.map(|set| &*set.identities).unwrap_or_default();
-        let open: Vec<_> = identities.iter().filter(|identity| !identity.barred).collect();
+        let open: Vec<_> = identities.iter().filter(|identity| identity.is_shown()).collect();
         let document = ReginfoDocument {
             version: subscription.version,
             identities: &open,

@@ -2,7 +2,7 @@
 //! depend on the user, and deciding whether to challenge, to believe or to refuse it.
 
 use cscf_core::auth::{Credentials, IntegrityProtected, is_digest};
-use cscf_core::clause::{rfc3261, ts24229};
+use cscf_core::clause::{rfc3261, rfc3327, ts24229};
 use cscf_core::registrar::{Wish, WishError, identity_key};
 use cscf_core::role::{ContextId, Env, Incoming};
 use cscf_core::sip::{HeaderName, Request};
@@ -14,7 +14,7 @@ use crate::secret::Proof;
 use crate::{Config, ScscfActions};
 
 /// Option tags of Require that a registrar here understands.
-const EXTENSIONS: [&str; 2] = ["path", "sec-agree"];
+const EXTENSIONS: [&str; 4] = ["gruu", "outbound", "path", "sec-agree"];
 
 /// Path values that one REGISTER may carry.
 const PATH_MAX: usize = 16;
@@ -71,13 +71,10 @@ impl Facts {
             let refusal = Refusal::by(420, rfc3261("10.3"), format!("Require: {unknown}"));
             return Err(refusal.with(HeaderName::Unsupported, unknown));
         }
-        let visited = visited_network(request);
-        let visited = visited.as_str();
-        if let Some(allowed) = &config.visited_networks
-            && !allowed.iter().any(|network| network.eq_ignore_ascii_case(visited))
-        {
-            let why = format!("no roaming agreement with {visited}");
-            return Err(Refusal::new(403, "5.4.1.2.1", why));
+        if config.strict_path && !says_path(request) {
+            let why = "there is a Path, and neither Supported nor Require says path";
+            let refusal = Refusal::by(420, rfc3327("5.3"), why);
+            return Err(refusal.with(HeaderName::Unsupported, "path"));
         }
         let to = request
             .to_addr()
@@ -97,7 +94,14 @@ impl Facts {
             Some(name) if !name.is_empty() => name.into_owned(),
             _ => impu.split_once(':').map_or_else(|| impu.clone(), |(_, rest)| rest.to_owned()),
         };
-        let wish = Wish::read(request, &config.expiry).map_err(|fault| unwilling(&fault))?;
+        let mut wish = Wish::read(request, &config.expiry).map_err(|fault| unwilling(&fault))?;
+        crate::outbound::check(request, &mut wish)?;
+        // A registration for emergency calls is taken wherever the user is (TS 24.229 §5.4.8).
+        if let Some(allowed) = &config.visited_networks
+            && !wish.is_emergency()
+        {
+            roams(&visited_network(request), allowed)?;
+        }
         Ok(Self { impi, impu, credentials, wish })
     }
 }
@@ -144,6 +148,23 @@ fn unwilling(fault: &WishError) -> Refusal {
             .with(HeaderName::MinExpires, min.to_string()),
         _ => Refusal::by(400, rfc3261("10.3"), fault.to_string()),
     }
+}
+
+/// Whether this network has an agreement with the one that the REGISTER came through
+/// (TS 24.229 §5.4.1.2.1).
+fn roams(visited: &str, allowed: &[String]) -> Result<(), Refusal> {
+    if allowed.iter().any(|network| network.eq_ignore_ascii_case(visited)) {
+        return Ok(());
+    }
+    let why = format!("no roaming agreement with {visited}, only with {}", allowed.join(", "));
+    Err(Refusal::new(403, "5.4.1.2.1", why))
+}
+
+/// Whether the UE, or somebody on the way, says that Path is understood (RFC 3327 §5.3).
+fn says_path(request: &Request) -> bool {
+    let headers = &request.headers;
+    let says = |name| headers.has_token(name, "path");
+    !headers.contains(HeaderName::Path) || says(HeaderName::Supported) || says(HeaderName::Require)
 }
 
 fn unknown_extensions(request: &Request) -> String {

@@ -58,7 +58,9 @@ fn unknown() {
     assert_eq!(label(&hand.register(&lines)), "481 REGISTER");
     // A flow that is not registered.
     let mut hand = alice();
-    let contact = hand.contact.replace("expires=3600", "reg-id=7;expires=0");
+    hand.outbound();
+    let flow = "reg-id=7;+sip.instance=\"<urn:x:1>\";expires=0";
+    let contact = hand.contact.replace("expires=3600", flow);
     let contact = contact.replace("sip:alice@", "sip:other@");
     let lines = hand.unchallenged(YES) + &contact;
     assert_eq!(label(&hand.register(&lines)), "481 REGISTER");
@@ -186,6 +188,7 @@ fn reauthenticate() {
 fn one_contact() {
     for event in [ContactEvent::Rejected, ContactEvent::Deactivated, ContactEvent::Probation] {
         let mut hand = alice();
+        hand.outbound();
         let flow = "Contact: <sip:a@10.0.0.9>;reg-id=2;+sip.instance=\"<urn:x:1>\";expires=900\n";
         let lines = hand.unchallenged(YES) + flow;
         assert_eq!(label(&hand.register(&lines)), "200 REGISTER");

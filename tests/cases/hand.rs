@@ -128,6 +128,11 @@ impl Hand {
         self.unchallenged(None).replace('\n', ",integrity-protected=\"auth-done\"\n")
     }
 
+    /// From now on it registers flows, through a P-CSCF that knows outbound.
+    pub(crate) fn outbound(&mut self) {
+        self.lines = self.lines.replacen(";lr>", ";lr;ob>", 1) + "Supported: outbound\n";
+    }
+
     /// Sends a text.
     pub(crate) fn send(&mut self, text: &str) {
         self.bench.send(self.peer, self.to, text);

@@ -435,6 +435,7 @@ fn new_contact() {
     hand.impu = impu();
     hand.registered(NO, YES);
     let mut watcher = watch(&mut hand, &impu(), 600_000);
+    hand.outbound();
     let flow = "Contact: <sip:alice@10.0.0.9>;reg-id=2;+sip.instance=\"<urn:x:1>\";expires=600\n";
     let lines = hand.unchallenged(YES) + flow;
     let text = hand.next(&lines);

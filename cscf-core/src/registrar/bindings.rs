@@ -1,9 +1,12 @@
 //! The bindings of one implicit registration set, changed only here (RFC 3261 §10.3,
 //! TS 24.229 §5.4.1.2.2).
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::contact::{ContactWish, Wish};
+use super::gruu::{Gruus, TempGruu, instance_of};
 use super::registration::{Binding, ContactEvent};
 use crate::sip::NameAddr;
 use crate::time::{Duration, Instant};
@@ -159,7 +162,7 @@ impl Bindings {
             };
             let binding = bind(now, wish, source, (id, event));
             match at.and_then(|at| self.list.get_mut(at)) {
-                Some(old) => *old = Binding { token: old.token.clone(), ..binding },
+                Some(old) => *old = binding.in_place_of(old),
                 None => self.list.push(binding),
             }
         }
@@ -173,6 +176,23 @@ impl Bindings {
             change.removed.extend(gone);
         }
         change
+    }
+
+    /// Gives the instance of this contact its public GRUU and further temporary ones, in all its
+    /// flows (RFC 5627 §5.2).
+    pub fn add_gruus(&mut self, impi: &str, contact: &NameAddr, new: Vec<TempGruu>) {
+        let Some(gr) = instance_of(contact) else { return };
+        let flows = |binding: &Binding| {
+            *binding.impi == *impi && instance_of(&binding.contact).as_ref() == Some(&gr)
+        };
+        let known = self.list.iter().filter(|its| flows(its)).find_map(|its| its.gruus.as_deref());
+        let first = || Gruus { gr: gr.as_str().into(), temporary: Vec::new() };
+        let mut gruus = known.cloned().unwrap_or_else(first);
+        gruus.add(new);
+        let gruus = Arc::new(gruus);
+        for binding in self.list.iter_mut().filter(|its| flows(its)) {
+            binding.gruus = Some(Arc::clone(&gruus));
+        }
     }
 
     /// Takes away the contacts that `which` names, for this reason.
@@ -192,11 +212,13 @@ impl Bindings {
         self.remove(ContactEvent::Expired, |binding| binding.expires_at <= now)
     }
 
-    /// Cuts the time of a user's contacts (TS 24.229 §5.4.1.6); says whether one was cut.
+    /// Cuts the time of a user's contacts, not those for emergency calls (TS 24.229 §5.4.1.6,
+    /// §5.4.8); says whether one was cut.
     pub fn shorten(&mut self, now: Instant, impi: &str, to: Duration) -> bool {
         let mut cut = false;
         let mine = self.list.iter_mut().filter(|binding| *binding.impi == *impi);
-        for binding in mine.filter(|binding| binding.expires_at > now + to) {
+        let cuttable = |its: &&mut Binding| its.expires_at > now + to && !its.is_emergency();
+        for binding in mine.filter(cuttable) {
             binding.expires_at = now + to;
             binding.event = ContactEvent::Shortened;
             cut = true;
@@ -212,7 +234,9 @@ fn bind(
     (id, event): (u64, ContactEvent),
 ) -> Binding {
     let mut contact = wish.address.clone();
-    contact.params.remove("expires");
+    for name in ["expires", "pub-gruu", "temp-gruu"] {
+        contact.params.remove(name);
+    }
     Binding {
         id,
         impi: source.impi.into(),
@@ -225,6 +249,19 @@ fn bind(
         cseq: source.cseq,
         token: source.token.into(),
         event,
+        gruus: None,
+    }
+}
+
+impl Binding {
+    /// Keeps what a refresh does not change: the Service-Route, and the GRUUs as long as Call-ID
+    /// and instance are the same (RFC 5627 §5.2).
+    fn in_place_of(mut self, old: &Self) -> Self {
+        self.token.clone_from(&old.token);
+        if self.call_id == old.call_id && instance_of(&self.contact) == instance_of(&old.contact) {
+            self.gruus.clone_from(&old.gruus);
+        }
+        self
     }
 }
 

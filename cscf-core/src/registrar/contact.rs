@@ -99,6 +99,13 @@ impl Wish {
         wishes.collect::<Result<_, _>>().map(Self::Update)
     }
 
+    /// Whether one of the contacts is for emergency calls (TS 24.229 §7.2A.13).
+    #[must_use]
+    pub fn is_emergency(&self) -> bool {
+        let Self::Update(list) = self else { return false };
+        list.iter().any(|wish| wish.address.uri.params().has("sos"))
+    }
+
     /// Whether it only takes bindings away.
     #[must_use]
     pub fn deregisters(&self) -> bool {

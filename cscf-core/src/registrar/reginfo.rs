@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::gruu::{Gruus, TempGruu};
 use super::registration::{Binding, ContactEvent, PublicIdentity};
 use crate::time::Instant;
 
@@ -13,6 +14,9 @@ pub const CONTENT_TYPE: &str = "application/reginfo+xml";
 pub const PROBATION_FOR: u32 = 60;
 
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:reginfo";
+
+/// The namespace of GRUUs in the document (RFC 5628 §6).
+const GRUU_NAMESPACE: &str = "urn:ietf:params:xml:ns:gruuinfo";
 
 /// The facts of one document.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +39,13 @@ impl ReginfoDocument<'_> {
     pub fn to_xml(&self) -> String {
         let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         let version = self.version;
-        let _ =
-            writeln!(out, "<reginfo xmlns=\"{NAMESPACE}\" version=\"{version}\" state=\"full\">");
+        let mut all = self.active.iter().chain(self.terminated);
+        let gruus = all.any(|binding| binding.gruus.is_some());
+        let gruus = if gruus { format!(" xmlns:gr=\"{GRUU_NAMESPACE}\"") } else { String::new() };
+        let _ = writeln!(
+            out,
+            "<reginfo xmlns=\"{NAMESPACE}\"{gruus} version=\"{version}\" state=\"full\">"
+        );
         let state = if self.active.is_empty() { "terminated" } else { "active" };
         for (at, identity) in self.identities.iter().enumerate() {
             let aor = escape(&identity.uri);
@@ -88,7 +97,21 @@ impl ReginfoDocument<'_> {
             let value = escape(&value);
             let _ = writeln!(out, "      <unknown-param name=\"{name}\">{value}</unknown-param>");
         }
+        if let Some(gruus) = &binding.gruus {
+            write_gruus(out, gruus, identity);
+        }
         out.push_str("    </contact>\n");
+    }
+}
+
+/// The GRUUs of a contact under this identity (RFC 5628 §5).
+fn write_gruus(out: &mut String, gruus: &Gruus, identity: &PublicIdentity) {
+    if let Some(uri) = gruus.public(identity) {
+        let _ = writeln!(out, "      <gr:pub-gruu uri=\"{}\"/>", escape(&uri));
+    }
+    if let Some(TempGruu { uri, first_cseq, .. }) = gruus.newest(&identity.key) {
+        let uri = escape(uri);
+        let _ = writeln!(out, "      <gr:temp-gruu uri=\"{uri}\" first-cseq=\"{first_cseq}\"/>");
     }
 }
 
@@ -133,6 +156,7 @@ mod tests {
             cseq: 1,
             token: "t".into(),
             event,
+            gruus: None,
         }
     }
 

@@ -1,6 +1,9 @@
 //! One implicit registration set as everybody but its owner sees it: identities and bindings, fixed
 //! at one point in time.
 
+use std::sync::Arc;
+
+use super::gruu::Gruus;
 use crate::identity::Impu;
 use crate::sip::{NameAddr, Params, Uri};
 use crate::time::Instant;
@@ -14,6 +17,9 @@ pub struct PublicIdentity {
     pub key: Box<str>,
     /// Whether it is good for nothing but registering (TS 23.003 §13.4B).
     pub barred: bool,
+    /// Whether it is an expression that stands for many identities (TS 23.003 §13.4A): it is never
+    /// shown.
+    pub wildcarded: bool,
 }
 
 impl PublicIdentity {
@@ -21,7 +27,15 @@ impl PublicIdentity {
     #[must_use]
     pub fn new(uri: &str, barred: bool) -> Option<Self> {
         let key = identity_key(&Uri::parse(uri).ok()?)?;
-        Some(Self { uri: uri.into(), key: key.into(), barred })
+        let wildcarded = uri.matches('!').count() >= 2;
+        Some(Self { uri: uri.into(), key: key.into(), barred, wildcarded })
+    }
+
+    /// Whether others may see it: it is neither barred nor wildcarded
+    /// (TS 24.229 §5.4.1.2.2F).
+    #[must_use]
+    pub const fn is_shown(&self) -> bool {
+        !self.barred && !self.wildcarded
     }
 
     /// Whether it is a telephone number.
@@ -121,6 +135,8 @@ pub struct Binding {
     pub token: Box<str>,
     /// What last happened to it.
     pub event: ContactEvent,
+    /// The GRUUs of its instance, shared by all flows of the instance.
+    pub gruus: Option<Arc<Gruus>>,
 }
 
 impl Binding {
@@ -129,6 +145,13 @@ impl Binding {
     pub fn expires_in(&self, now: Instant) -> u64 {
         let left = self.expires_at.since(now);
         left.as_secs() + u64::from(left.subsec_nanos() > 0)
+    }
+
+    /// The instance and flow, if it was registered as a flow (RFC 5626 §6).
+    #[must_use]
+    pub fn flow(&self) -> Option<(String, &str)> {
+        let instance = self.contact.params.unquoted("+sip.instance")?.into_owned();
+        Some((instance, self.contact.param("reg-id")?))
     }
 
     /// Whether it was registered for emergency calls (TS 24.229 §7.2A.13).
@@ -165,7 +188,7 @@ impl Registration {
 
     /// The identities that others may see, the default one first (TS 24.229 §5.4.1.2.2F).
     pub fn associated(&self) -> impl Iterator<Item = &PublicIdentity> {
-        self.identities.iter().filter(|identity| !identity.barred)
+        self.identities.iter().filter(|identity| identity.is_shown())
     }
 
     /// The identity that stands for the user where nothing better is known.
@@ -188,6 +211,25 @@ impl Registration {
     /// The contacts that have not ended.
     pub fn active(&self, now: Instant) -> impl Iterator<Item = &Binding> {
         self.bindings.iter().filter(move |binding| binding.expires_at > now)
+    }
+
+    /// The contacts that a GRUU stands for, whether or not they have ended; `None` if the URI is no
+    /// GRUU of this set (RFC 5627 §5.4).
+    #[must_use]
+    pub fn of_gruu(&self, uri: &Uri) -> Option<Vec<&Binding>> {
+        let gr = uri.param("gr")?;
+        let temporary = |gruus: &Gruus| {
+            let key = identity_key(uri);
+            gruus.temporary.iter().any(|its| {
+                let its = Uri::parse(&its.uri).ok();
+                its.is_some_and(|its| identity_key(&its) == key)
+            })
+        };
+        let named = |binding: &&Binding| {
+            let gruus = binding.gruus.as_deref();
+            gruus.is_some_and(|its| if gr.is_empty() { temporary(its) } else { *its.gr == *gr })
+        };
+        Some(self.bindings.iter().filter(named).collect())
     }
 
     /// The contact whose Service-Route has this user part.

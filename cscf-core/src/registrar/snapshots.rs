@@ -53,6 +53,9 @@ impl Registrations {
                     self.by_identity.remove(&identity.key);
                 }
             }
+            for key in gruu_keys(old) {
+                self.by_identity.remove(&*key);
+            }
             for binding in &old.bindings {
                 if new.is_none_or(|new| new.by_token(&binding.token).is_none()) {
                     self.by_token.remove(&binding.token);
@@ -63,12 +66,15 @@ impl Registrations {
         for identity in &new.identities {
             self.by_identity.insert(identity.key.clone(), Arc::clone(new));
         }
+        for key in gruu_keys(new) {
+            self.by_identity.insert(key.into(), Arc::clone(new));
+        }
         for binding in &new.bindings {
             self.by_token.insert(binding.token.clone(), Arc::clone(new));
         }
     }
 
-    /// The number of identities published.
+    /// The number of identities published, temporary GRUUs among them.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_identity.len()
@@ -79,6 +85,13 @@ impl Registrations {
     pub fn is_empty(&self) -> bool {
         self.by_identity.is_empty() && self.by_token.is_empty()
     }
+}
+
+/// The keys of the temporary GRUUs of a set.
+fn gruu_keys(set: &Registration) -> impl Iterator<Item = String> {
+    let gruus = set.bindings.iter().filter_map(|binding| binding.gruus.as_deref());
+    let uris = gruus.flat_map(|its| &its.temporary).filter_map(|its| Uri::parse(&its.uri).ok());
+    uris.filter_map(|uri| identity_key(&uri))
 }
 
 #[cfg(test)]

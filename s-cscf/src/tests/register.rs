@@ -274,7 +274,10 @@ fn contacts_of_a_set_are_bounded() {
     let mut bench = Bench::with(|config| config.bindings_max = 2);
     bench.registered();
     let flow = |id: u8| {
-        format!("Contact: <sip:10.0.0.{id}>;+sip.instance=\"<urn:x:1>\";reg-id={id};expires=600\n")
+        format!(
+            "Supported: outbound\nPath: <sip:p1.ims.example;lr;ob>\n\
+             Contact: <sip:10.0.0.{id}>;+sip.instance=\"<urn:x:1>\";reg-id={id};expires=600\n"
+        )
     };
     assert_eq!(status(&bench.register(&unchallenged("yes"), &flow(2))), 200);
     assert_eq!(status(&bench.register(&unchallenged("yes"), &flow(3))), 403);

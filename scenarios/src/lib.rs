@@ -3,6 +3,7 @@
 pub mod builtin;
 pub mod cli;
 pub mod conformance;
+pub mod control;
 pub mod lab;
 pub mod operate;
 pub mod report;

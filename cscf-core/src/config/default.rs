@@ -35,7 +35,8 @@ impl Lab {
         let secs = Duration::from_secs;
         Self {
             nodes: nodes.into_iter().map(node).collect(),
-            control: Some(SocketAddr::new(p, 9480)),
+            // Never on the network unless the lab file says so.
+            control: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9480)),
             aka_without_sec_agree: true,
             gm: GmSecurity::default(),
             esp: false,

@@ -4,6 +4,7 @@
 
 mod check;
 mod conformance;
+mod ctl;
 mod init;
 mod list;
 mod parse;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use cscf_core::config::NodeRole;
 use cscf_core::host::program;
 
+pub use ctl::{At, CtlArgs, WhyArgs};
 pub use init::InitArgs;
 
 use crate::run::Options;
@@ -30,6 +32,8 @@ More:
   cscf list              the scenarios that ship with this program
   cscf run NAME|FILE …   runs scenarios; --virtual in virtual time, --explain with every reason
   cscf up                starts a core for your own phones and clients, and says how to reach it
+  cscf ctl ORDER         orders something of a running core: dereg alice, show registrations, …
+  cscf why alice         tells why a running core refused her
   cscf init              writes a lab file to change: addresses, subscribers, timers
   cscf check FILE        says what is wrong in a lab file
   cscf parse FILE …      says what the parser makes of a SIP message
@@ -52,6 +56,10 @@ enum Command {
     List,
     /// Start a core that keeps running, and say how to reach it
     Up(UpArgs),
+    /// Give an order to a running lab: deregister, re-authenticate, show …
+    Ctl(CtlArgs),
+    /// Tell why a user of a running lab was refused
+    Why(WhyArgs),
     /// Run only the HSS of a lab
     #[command(disable_help_flag = true)]
     Hss {
@@ -137,6 +145,9 @@ pub struct UpArgs {
     /// Make no trace and tell nothing: for measurements
     #[arg(long, conflicts_with = "trace")]
     pub quiet: bool,
+    /// Take no orders: `cscf ctl` and `cscf why` find nothing
+    #[arg(long)]
+    pub no_control: bool,
 }
 
 /// Runs `cscf`, or the node program under whose name it was started.
@@ -170,6 +181,8 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Run(args) => crate::run::main(&args.options()),
         Command::List => term::exit(list::list()),
         Command::Up(args) => crate::up::main(&args),
+        Command::Ctl(args) => ctl::ctl(&args),
+        Command::Why(args) => ctl::why(&args),
         Command::Hss { args } => program::run_with(NodeRole::Hss, args, crate::up::node::build),
         Command::Init(args) => term::exit(init::init(&args)),
         Command::Check { file } => term::exit(check::check(&file)),

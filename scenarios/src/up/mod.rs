@@ -12,16 +12,20 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use cscf_core::config::{Lab, Start};
 use cscf_core::host::program::{self, EXIT_COULD_NOT_RUN, EXIT_OK, load_lab};
 use cscf_core::host::{Addresses, Clock, Host, json, raise_file_limit, stop_signal};
 use cscf_core::trace::TraceEvent;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 pub use processes::{NodeEvent, NodeProcesses, StartError, Telling};
 
 use crate::cli::{UpArgs, term};
+use crate::control::server::{self, Control};
+use orders::Orders;
 use progress::Progress;
 
 /// Events of nodes in this process that may wait; more are lost.
@@ -83,6 +87,10 @@ async fn up(args: &UpArgs) -> Result<(), String> {
     let lab = load_lab(args.lab.as_deref())?;
     robots::check(&lab, &args.with)?;
     let told = Told::new(&lab, args)?;
+    let listener = match lab.control.filter(|_| !args.no_control) {
+        Some(addr) => Some(server::bind(addr).await?),
+        None => None,
+    };
     raise_file_limit();
     let clock = Clock::start();
     // From here on no signal is missed.
@@ -102,6 +110,7 @@ async fn up(args: &UpArgs) -> Result<(), String> {
     );
     if args.one_process {
         let host = host.with_hops_in_memory();
+        let mut handles = Vec::new();
         for config in &lab.nodes {
             let start = Start {
                 seed: program::fresh_seed()?,
@@ -109,9 +118,12 @@ async fn up(args: &UpArgs) -> Result<(), String> {
                 tracing: !args.quiet,
             };
             let node = node::build(&lab, config, &start)?;
-            host.add(node, &Addresses::of(config)).map_err(|fault| fault.to_string())?;
+            let handle = host.add(node, &Addresses::of(config)).map_err(|it| it.to_string())?;
+            handles.push((config.name.clone(), handle));
         }
-        return run(args, &lab, told, Nodes { host, events, processes: None }, stop).await;
+        let orders = Orders::here(handles);
+        let nodes = Nodes { host, events, processes: None, orders, listener };
+        return run(args, &lab, told, nodes, stop).await;
     }
     let telling = if args.quiet { Telling::Nothing } else { Telling::Trace(clock.epoch_unix_ns()) };
     let starting = NodeProcesses::start_telling(&lab, args.lab.as_deref(), telling);
@@ -120,7 +132,9 @@ async fn up(args: &UpArgs) -> Result<(), String> {
         // Who is told to stop before all are ready has started nothing that lasts.
         signal = &mut stop => return signal,
     };
-    run(args, &lab, told, Nodes { host, events, processes: Some(processes) }, stop).await
+    let orders = processes.orders();
+    let nodes = Nodes { host, events, processes: Some(processes), orders, listener };
+    run(args, &lab, told, nodes, stop).await
 }
 
 /// Everything that runs.
@@ -128,6 +142,20 @@ struct Nodes {
     host: Host,
     events: mpsc::Receiver<TraceEvent>,
     processes: Option<NodeProcesses>,
+    orders: Orders,
+    listener: Option<TcpListener>,
+}
+
+/// Takes orders, or waits for ever.
+async fn control(lab: &Lab, orders: Orders, listener: Option<TcpListener>) {
+    let addr = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    match (listener, addr) {
+        (Some(listener), Some(addr)) => {
+            let control = Control { lab: lab.clone(), orders, addr };
+            server::serve(listener, Arc::new(control)).await;
+        }
+        _ => std::future::pending().await,
+    }
 }
 
 async fn run(
@@ -137,18 +165,23 @@ async fn run(
     nodes: Nodes,
     stop: impl Future<Output = Result<(), String>>,
 ) -> Result<(), String> {
-    let Nodes { host, mut events, mut processes } = nodes;
+    let Nodes { host, mut events, mut processes, orders, listener } = nodes;
     let phones = robots::switch_on(&host, lab, &args.with);
     let result = match phones {
         Ok(_phones) => {
             let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
             term::out(&format!("ready {}\n{}\n", names.join(" "), table::table(lab)));
+            if let Some(addr) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
+                term::out(&format!("control      {addr}, see `cscf ctl --help`\n\n"));
+            }
+            let control = control(lab, orders, listener);
             let follow = follow(&host, &mut told, &mut events, processes.as_mut());
             host.run_until(async {
                 tokio::select! {
                     biased;
                     stopped = stop => stopped,
                     ended = follow => ended,
+                    () = control => Ok(()),
                 }
             })
             .await

@@ -1,0 +1,209 @@
+//! `cscf ctl` and `cscf why`: orders to the lab that `cscf up` runs, and what it answers.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use cscf_core::host::program::{EXIT_FAILED, EXIT_OK};
+use cscf_core::operator::{Order, OrderAnswer, OrderError, Table, USAGE};
+
+use super::term;
+use crate::control::{answer_of, client};
+
+/// Where the lab is found.
+#[derive(Clone, Debug, Default, Args)]
+pub struct At {
+    /// The lab file it was started with [default: the built-in lab]
+    #[arg(long, value_name = "FILE")]
+    pub lab: Option<PathBuf>,
+    /// Its control address, in place of that of the lab file
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub control: Option<SocketAddr>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `cscf ctl` is asked.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = format!("Orders:\n{}", indented(USAGE)))]
+pub struct CtlArgs {
+    #[command(flatten)]
+    at: At,
+    /// The order, e.g. `dereg alice --reason rejected`, `show registrations`
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    order: Vec<String>,
+}
+
+/// What `cscf why` is asked.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WhyArgs {
+    #[command(flatten)]
+    at: At,
+    /// A subscriber: name, IMPI or IMPU
+    user: String,
+    /// How many refusals at most, the latest
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 5)]
+    last: usize,
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// Gives an order. Exit code 1 when the lab refuses it, 2 when it cannot be given.
+pub(super) fn ctl(args: &CtlArgs) -> ExitCode {
+    let mut at = args.at.clone();
+    // What stands behind the order belongs to it, but for this switch.
+    let is_json = |word: &&String| *word == "--json";
+    at.json |= args.order.iter().any(|word| is_json(&word));
+    let words: Vec<&str> = args.order.iter().filter(|w| !is_json(w)).map(String::as_str).collect();
+    let order: Order = match words.join(" ").parse() {
+        Ok(order) => order,
+        Err(fault) => return term::could_not_run(&fault),
+    };
+    match ask(&at, &order) {
+        Ok(Asked::Json(text, code)) => {
+            term::out(&text);
+            ExitCode::from(code)
+        }
+        Ok(Asked::Answer(OrderAnswer::Done(text))) => term::print(&format!("{text}\n")),
+        Ok(Asked::Answer(OrderAnswer::Table(table))) => term::print(&drawn(&table)),
+        Ok(Asked::Refused(text)) => {
+            term::error(&text);
+            ExitCode::from(EXIT_FAILED)
+        }
+        Err(fault) => term::could_not_run(&fault),
+    }
+}
+
+/// Tells why a user was refused.
+pub(super) fn why(args: &WhyArgs) -> ExitCode {
+    let order: Order = match format!("show refusals {}", args.user).parse() {
+        Ok(order) => order,
+        Err(fault) => return term::could_not_run(&fault),
+    };
+    match ask(&args.at, &order) {
+        Ok(Asked::Json(text, code)) => {
+            term::out(&text);
+            ExitCode::from(code)
+        }
+        Ok(Asked::Answer(OrderAnswer::Table(table))) => {
+            term::print(&reasons(&table, &args.user, args.last))
+        }
+        Ok(Asked::Answer(OrderAnswer::Done(text)) | Asked::Refused(text)) => {
+            term::error(&text);
+            ExitCode::from(EXIT_FAILED)
+        }
+        Err(fault) => term::could_not_run(&fault),
+    }
+}
+
+enum Asked {
+    Answer(OrderAnswer),
+    Json(String, u8),
+    Refused(String),
+}
+
+fn ask(at: &At, order: &Order) -> Result<Asked, String> {
+    let addr = at.control.map_or_else(|| client::address(at.lab.as_deref()), Ok)?;
+    let reply = client::give(addr, &order.to_string())?;
+    if matches!(reply.status, 400 | 403 | 404) {
+        let text = |key: &str| reply.body.get(key).and_then(serde_json::Value::as_str);
+        let error = text("error").unwrap_or("refused");
+        return Err(error.to_owned());
+    }
+    if at.json {
+        // A table is its rows; anything else is what it is.
+        let value = reply.body.get("rows").unwrap_or(&reply.body);
+        let text = serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
+        let code = if reply.status == 200 { EXIT_OK } else { EXIT_FAILED };
+        return Ok(Asked::Json(text, code));
+    }
+    match answer_of(&reply) {
+        Some(Ok(answer)) => Ok(Asked::Answer(answer)),
+        Some(Err(OrderError::Refused(text))) => Ok(Asked::Refused(text)),
+        Some(Err(fault)) => Ok(Asked::Refused(fault.to_string())),
+        None => Err(format!("{addr} answers what no lab says; is it another program?")),
+    }
+}
+
+/// A table for people: columns as wide as their widest cell.
+fn drawn(table: &Table) -> String {
+    let mut widths: Vec<usize> = table.columns.iter().map(|name| name.chars().count()).collect();
+    for row in &table.rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for row in std::iter::once(&table.columns).chain(&table.rows) {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+    }
+    if table.rows.is_empty() {
+        out.push_str("(none)\n");
+    }
+    out
+}
+
+/// The last refusals, latest last, with values and clauses.
+fn reasons(table: &Table, user: &str, last: usize) -> String {
+    let at = |name: &str| table.columns.iter().position(|known| known == name);
+    let cell = |row: &Vec<String>, name: &str| {
+        at(name).and_then(|at| row.get(at)).cloned().unwrap_or_default()
+    };
+    let mut rows: Vec<&Vec<String>> = table.rows.iter().collect();
+    let time = |row: &&Vec<String>| cell(row, "at").parse::<f64>().unwrap_or_default();
+    rows.sort_by(|one, other| time(one).total_cmp(&time(other)));
+    let skipped = rows.len().saturating_sub(last);
+    let mut out = String::new();
+    for row in rows.into_iter().skip(skipped) {
+        let (time, node, text) = (cell(row, "at"), cell(row, "node"), cell(row, "text"));
+        out.push_str(&format!("{time} {node}: {text} [{}]\n", cell(row, "clause")));
+        for (name, key) in
+            [("check", "check"), ("came", "came"), ("here", "here"), ("change", "change")]
+        {
+            let value = cell(row, key);
+            if !value.is_empty() {
+                out.push_str(&format!("  {name:<6} {value}\n"));
+            }
+        }
+    }
+    if out.is_empty() {
+        out = format!("nobody has refused {user} anything since the lab was started\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_aligned() {
+        let mut table = Table::new(&["node", "impi"]);
+        assert_eq!(drawn(&table), "node  impi\n(none)\n");
+        table.push(["s1".into(), "alice@ims".into()]);
+        table.push(["scscf".into(), "b".into()]);
+        assert_eq!(drawn(&table), "node   impi\ns1     alice@ims\nscscf  b\n");
+    }
+
+    #[test]
+    fn the_latest_refusals_are_told_with_their_values() {
+        let mut table =
+            Table::new(&["node", "at", "text", "clause", "check", "came", "here", "change"]);
+        let row = |at: &str, text: &str| {
+            ["s1", at, text, "RFC 1 §2", "realm", "a", "b", ""].map(str::to_owned)
+        };
+        table.push(row("10.5", "late"));
+        table.push(row("9.25", "early"));
+        let text = reasons(&table, "alice", 1);
+        assert_eq!(text, "10.5 s1: late [RFC 1 §2]\n  check  realm\n  came   a\n  here   b\n");
+        assert!(reasons(&table, "alice", 9).starts_with("9.25 s1: early"));
+        assert!(reasons(&Table::new(&["at"]), "alice", 9).contains("nobody has refused alice"));
+    }
+}

@@ -185,16 +185,22 @@ impl Icscf {
     }
 
     /// Forwards a request inside a dialog, or an ACK, by its Route alone: no LIR
-    /// (TS 24.229 §5.3.2.1).
+    /// (TS 24.229 §5.3.2.1). This node stays in no dialog, so a peer outside the trust domain has
+    /// no reason to send one here; its Route could lead past the HSS into the home network.
     pub(crate) fn subsequent(
         &mut self,
         env: &mut Env<'_>,
         incoming: Incoming,
         out: &mut IcscfActions,
     ) {
-        let Incoming { context, mut request, flow, .. } = incoming;
+        let Incoming { context, request, flow, .. } = incoming;
         if !self.config.trusts(flow.remote) {
-            sanitize(env, &mut request);
+            let why = format!("in a dialog, from {}, which is no trusted peer", flow.remote);
+            if request.method == Method::Ack {
+                env.refuse(ts24229("4.4"), || format!("ACK dropped: {why}"));
+                return;
+            }
+            return refuse(env, context, &request, Refusal::new(403, "4.4", why), out);
         }
         let target = request.uri().ok();
         let ours = target.as_ref().is_none_or(|uri| {

@@ -236,6 +236,13 @@ impl Dialogs {
 }
 
 impl Dialog {
+    /// Whether the request names this dialog as only its parties can.
+    pub(crate) fn is_of(&self, request: &Request) -> bool {
+        let caller = Some(&*self.caller.tag);
+        let same = request.call_id().is_some_and(|call_id| *call_id == *self.call_id);
+        same && (request.from_tag() == caller || request.to_tag() == caller)
+    }
+
     /// Whether this node is ending it.
     pub(crate) const fn is_released(&self) -> bool {
         self.byes > 0

@@ -193,6 +193,8 @@ impl Role for Scscf {
             self.owner.register(env, incoming, out);
         } else if incoming.kind == RequestKind::Initial {
             self.initial(env, incoming, out);
+        } else if self.sessions.refuses_stranger(env, &incoming, out) {
+            // Nothing of it goes on.
         } else if incoming.kind == RequestKind::InDialog && self.sessions.ends_here(&incoming) {
             self.owner.in_subscription(env, incoming, out);
         } else {

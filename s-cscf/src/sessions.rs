@@ -180,6 +180,35 @@ impl Sessions {
         }
     }
 
+    /// Whether a request in a dialog, or an ACK, comes from a peer outside the trust domain that is
+    /// no party of a dialog through this node; it is refused then (TS 24.229 §4.4).
+    pub(crate) fn refuses_stranger(
+        &self,
+        env: &mut Env<'_>,
+        incoming: &Incoming,
+        out: &mut ScscfActions,
+    ) -> bool {
+        let Incoming { context, request, flow, .. } = incoming;
+        let known = || Self::dialog_of(incoming).and_then(|number| self.dialogs.get(number));
+        if self.config.trusts(flow.remote) || known().is_some_and(|dialog| dialog.is_of(request)) {
+            return false;
+        }
+        let peer = flow.remote;
+        let why = format!("{peer} is no trusted peer and no party of a dialog known here");
+        if request.method == Method::Ack {
+            env.refuse(ts24229("4.4"), || format!("ACK dropped: {why}"));
+        } else {
+            Refusal::new(403, "4.4", why).send(env, *context, request, out);
+        }
+        true
+    }
+
+    /// The number of the dialog in our Record-Route.
+    fn dialog_of(incoming: &Incoming) -> Option<u64> {
+        let route = Uri::parse(incoming.own_route.as_deref()?).ok()?;
+        route.user()?.split_once("-rr.")?.1.parse().ok()
+    }
+
     /// Opens a dialog for an INVITE as it was received; at most `dialogs_max` are kept, the oldest
     /// goes first and is routed all the same.
     pub(crate) fn open_dialog(
@@ -219,10 +248,10 @@ impl Sessions {
         out: &mut ScscfActions,
     ) {
         self.sanitize(env, &mut incoming);
+        let number = Self::dialog_of(&incoming);
         let Incoming { context, mut request, own_route, .. } = incoming;
         let route = own_route.as_deref().and_then(|text| Uri::parse(text).ok());
         let marker = route.as_ref().and_then(Uri::user).unwrap_or_default();
-        let number = marker.split_once("-rr.").and_then(|(_, number)| number.parse::<u64>().ok());
         let dialog = number.and_then(|number| self.dialogs.get(number));
         if dialog.is_some_and(Dialog::is_released) && request.method != Method::Ack {
             let why = "this node is ending the dialog";

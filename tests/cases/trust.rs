@@ -1,12 +1,15 @@
 //! What passes the edge of the trust domain at the P-CSCF, and who is inside it
 //! (TS 24.229 §4.4, §4.5).
 
+use std::net::SocketAddr;
+
 use cscf_core::auth::IntegrityProtected;
 use cscf_core::sip::{HeaderName, Message};
 use cscf_core::time::Duration;
-use cscf_tests::{Bench, DOMAIN, header, label};
+use cscf_tests::{Bench, DOMAIN, Told, header, label};
 
-use super::hand::{A_MOMENT, Hand, response, values};
+use super::by_hand;
+use super::hand::{A_MOMENT, Hand, asked, response, values};
 use super::pcscf_register::{
     edge, forwarded, home_says, icid, ok_lines, register, request, sends, to_home,
 };
@@ -16,7 +19,9 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("trust::an_asserted_identity_is_its_own", &["G-TRUST-010"], asserted),
         case("trust::privacy_hides_the_identity_at_the_edge", &["G-TRUST-020"], privacy),
-        case("trust::trust_is_by_peer", &[], trust),
+        case("trust::trust_is_by_peer", &["G-TRUST-040"], trust),
+        case("trust::a_peer_can_be_said_to_be_a_stranger", &["G-TRUST-040"], flipped),
+        case("trust::no_stranger_gets_into_a_dialog", &["G-TRUST-040"], dialogs),
         case("trust::each_request_has_its_own_icid", &["G-ICID-010"], icids),
         case("trust::charging_stays_inside", &["G-ICID-030"], charging_stays),
     ]
@@ -141,6 +146,75 @@ fn trust() {
         let asserted = message.map(|told| told.header("P-Asserted-Identity")).unwrap_or_default();
         assert_eq!(asserted.contains("bob"), trusted, "{asserted}");
     }
+}
+
+/// The lab says that p1 is no trusted peer, and later that it is.
+fn flipped() {
+    for (untrusted, state) in [("", "registered"), ("untrusted: [p1]", "registration failed 403")] {
+        let source =
+            format!("scenario: x\nparties:\n  alice: {{}}\nlab: {{{untrusted}}}\nsteps: []\n");
+        let mut bench = Bench::of(&source);
+        bench.play(&format!("alice registers\nalice is {state}"));
+        // The refusal is of i1, which asks the HSS nothing.
+        let asked = asked(&bench, "i1", "UAR").len();
+        assert_eq!(asked > 0, untrusted.is_empty(), "{asked}");
+    }
+}
+
+/// Requests in dialogs from an address that nobody trusts, along a Route into the home network.
+fn dialogs() {
+    let (mut bench, _, bob, answer, _) = by_hand::call();
+    let stranger = by_hand::Hand::stranger(&mut bench, "s1");
+    let (i1, s1, p1) = (bench.addr("i1"), bench.addr("s1"), bench.addr("p1"));
+    let routes: Vec<&str> = answer.headers.values(HeaderName::RecordRoute).collect();
+    let routes = |node: SocketAddr| {
+        let node = node.to_string();
+        let from = routes.iter().rev().skip_while(|route| !route.contains(&node));
+        from.map(|route| format!("Route: {route}\n")).collect::<String>()
+    };
+    let own = |node: &str| format!("Route: <sip:{node};lr>\n");
+    let by_party = routes(s1);
+    assert!(by_party.contains(&s1.to_string()), "{by_party}");
+    // What nobody but the parties knows: Call-ID and tags.
+    let mut cseq = 7;
+    let mut party = |method: &str, routes: &str| {
+        cseq += 1;
+        let text = stranger.in_dialog(method, cseq, &answer, "Content-Length: 0");
+        let lines = text.lines().filter(|line| !line.starts_with("Route:"));
+        let text: String = lines.map(|line| format!("{line}\n")).collect();
+        text.replacen("Max-Forwards", &format!("{routes}Max-Forwards"), 1)
+    };
+    let guess = |text: String| text.replace("Call-ID: call1", "Call-ID: guessed");
+    for (node, method, routes, known) in [
+        (i1, "BYE", own(&i1.to_string()) + &own(&p1.to_string()), true),
+        (i1, "INFO", own(&i1.to_string()), true),
+        (s1, "BYE", by_party.clone(), false),
+        (s1, "BYE", own(&s1.to_string()) + &own(&p1.to_string()), true),
+        (s1, "ACK", by_party.clone(), false),
+        (s1, "SUBSCRIBE", String::new(), true),
+    ] {
+        let text = party(method, &routes);
+        let text = if known { text } else { guess(text) };
+        let before = bob.heard(&mut bench, method).len();
+        bench.mark();
+        bench.send(&stranger.name, node, &text);
+        bench.run_for(A_MOMENT);
+        let node = if node == i1 { "i1" } else { "s1" };
+        let sent: Vec<String> = bench.sent(node).iter().map(Told::label).collect();
+        let expected: &[String] = &[format!("403 {method}")];
+        assert_eq!(sent, if method == "ACK" { &[] } else { expected }, "{node} {routes}");
+        assert!(bench.notes(node).iter().any(|note| note.refusal), "{node} {method}");
+        let heard = bob.heard(&mut bench, method).len();
+        assert_eq!((before, heard), (0, 0), "{method}");
+    }
+    // A party is known by what only it knows, wherever it sends from; its claims are taken off.
+    let text = party("INFO", &by_party);
+    let claim = "P-Asserted-Identity: <sip:boss@x.example>\nMax-Forwards";
+    bench.send(&stranger.name, s1, &text.replacen("Max-Forwards", claim, 1));
+    bench.run_for(A_MOMENT);
+    let sent = bench.sent("s1");
+    let sent = sent.iter().find(|told| told.label() == "INFO").expect("it goes on");
+    assert_eq!(sent.header("P-Asserted-Identity"), "");
 }
 
 fn icids() {

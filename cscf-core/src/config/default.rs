@@ -35,6 +35,7 @@ impl Lab {
         let secs = Duration::from_secs;
         Self {
             nodes: nodes.into_iter().map(node).collect(),
+            untrusted: Vec::new(),
             // Never on the network unless the lab file says so.
             control: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9480)),
             aka_without_sec_agree: true,

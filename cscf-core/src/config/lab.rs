@@ -16,6 +16,8 @@ pub struct Lab {
     pub domain: String,
     /// The nodes, in the order of the file.
     pub nodes: Vec<NodeConfig>,
+    /// Names of nodes that the others take for strangers (TS 24.229 §4.4).
+    pub untrusted: Vec<String>,
     /// The control address; none means no control interface.
     pub control: Option<SocketAddr>,
     /// Whether a right AKA answer without security agreement registers (a rule of this emulator).
@@ -167,10 +169,11 @@ impl Lab {
         ports.map(|port| SocketAddr::new(node.listen.ip(), port)).collect()
     }
 
-    /// The addresses of all nodes: peers inside the trust domain.
+    /// The addresses of all nodes that are not said to be strangers: peers inside the trust domain.
     #[must_use]
     pub fn trusted_peers(&self) -> Vec<SocketAddr> {
-        self.nodes.iter().map(|node| node.listen).collect()
+        let trusted = self.nodes.iter().filter(|node| !self.untrusted.contains(&node.name));
+        trusted.map(|node| node.listen).collect()
     }
 }
 
@@ -223,8 +226,13 @@ fn lab(tree: &Node, problems: &mut Problems) -> Lab {
         .map(|node| subscribers(node, &domain, problems))
         .unwrap_or_default();
     let secs = Duration::from_secs;
+    let nodes = nodes.unwrap_or_default();
     let lab = Lab {
-        nodes: nodes.unwrap_or_default(),
+        untrusted: reader
+            .optional("untrusted")
+            .map(|node| untrusted(node, &nodes, problems))
+            .unwrap_or_default(),
+        nodes,
         control: reader.or("control", None, problems, control),
         aka_without_sec_agree: reader.or("aka_without_sec_agree", true, problems, |text| {
             choice(text, &[("allow", true), ("refuse", false)])
@@ -251,6 +259,33 @@ fn lab(tree: &Node, problems: &mut Problems) -> Lab {
     };
     reader.finish(problems);
     lab
+}
+
+/// Names of nodes of the lab.
+fn untrusted(node: &Node, nodes: &[NodeConfig], problems: &mut Problems) -> Vec<String> {
+    let names = read_names(node, problems);
+    let known = || nodes.iter().map(|node| node.name.as_str());
+    for (at, name) in names.iter().filter(|(_, name)| !known().any(|known| known == name)) {
+        let near = nearest(name, known()).map(|near| format!("did you mean `{near}`?"));
+        problems.push(*at, format!("`{name}` is no node of the lab"), near);
+    }
+    names.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Reads one name or a list of them, each with its place.
+pub fn read_names(node: &Node, problems: &mut Problems) -> Vec<(Position, String)> {
+    let items = match &node.value {
+        Value::Seq(items) => items.as_slice(),
+        Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(node),
+    };
+    let mut out = Vec::new();
+    for item in items {
+        match item.text() {
+            Some(text) => out.push((item.at, text.to_owned())),
+            None => problems.push(item.at, "here must be a name", None),
+        }
+    }
+    out
 }
 
 fn domain_name(text: &str) -> Result<String, String> {

@@ -12,7 +12,7 @@ mod write;
 
 pub use lab::{
     Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, named_entries,
-    read_lab, read_node,
+    read_lab, read_names, read_node,
 };
 pub use nodes::Start;
 pub use problem::{Problem, Problems, nearest, render};

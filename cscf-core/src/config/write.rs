@@ -48,6 +48,13 @@ impl Lab {
             }
             out.push_str("}\n");
         }
+        if !self.untrusted.is_empty() {
+            let names = self.untrusted.join(", ");
+            let _ = write!(
+                out,
+                "\n# Nodes that the others take for strangers.\nuntrusted: [{names}]\n"
+            );
+        }
         let control = self.control.map_or_else(|| "off".to_owned(), |addr| addr.to_string());
         let _ =
             write!(out, "\n# Control interface of `cscf up`, or off.\ncontrol: \"{control}\"\n");

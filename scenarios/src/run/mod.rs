@@ -8,13 +8,13 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cscf_core::config::{Lab, Problems, nearest, read_lab, render};
+use cscf_core::config::{Lab, Position, Problems, nearest, read_lab, render};
 use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_FAILED, EXIT_OK, no_color};
 use cscf_core::trace::TraceEvent;
 
 use crate::builtin;
 use crate::report::{artefacts, ladder};
-use crate::script::{self, Failure, Scenario, StepKind, read_scenario};
+use crate::script::{self, Failure, Scenario, Seen, StepKind, read_scenario};
 
 pub use live::LiveStage;
 pub use parties::{Instance, InstanceError};
@@ -117,7 +117,7 @@ fn load(name: &str, lab: &Lab) -> Result<Loaded, String> {
 }
 
 fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<u8, String> {
-    unknown_parties(loaded, lab)?;
+    unknown_names(loaded, lab)?;
     if let Some(reason) = loaded.scenario.only_virtual().filter(|_| !options.simulated) {
         let name = &loaded.name;
         progress(&format!("error: {name} runs in virtual time only: {reason}; add --virtual"));
@@ -158,26 +158,51 @@ fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<
     })
 }
 
-/// Says of every step by somebody nobody knows where it stands and who was meant.
-fn unknown_parties(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
-    let parties = loaded.scenario.parties.iter();
-    let described = parties.filter(|party| party.subscriber.is_some() || party.of.is_some());
-    let known: Vec<&str> = described
+/// Says of every name that nobody has where it stands and which was meant.
+fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
+    let Scenario { parties, lab: changes, steps, .. } = &loaded.scenario;
+    let described = parties.iter().filter(|party| party.subscriber.is_some() || party.of.is_some());
+    let users: Vec<&str> = described
         .map(|party| party.name.as_str())
+        .chain(changes.subscribers.iter().map(|its| its.name.as_str()))
         .chain(lab.subscribers.iter().map(|subscriber| subscriber.name.as_str()))
-        .chain(loaded.scenario.lab.subscribers.iter().map(|its| its.name.as_str()))
         .collect();
+    let nodes: Vec<&str> =
+        lab.nodes.iter().chain(&changes.nodes).map(|node| node.name.as_str()).collect();
+    let ues = loaded.scenario.ues();
+    let seen: Vec<&str> = nodes.iter().copied().chain(ues.iter().map(String::as_str)).collect();
     let mut problems = Problems::default();
-    for step in &loaded.scenario.steps {
-        let StepKind::Command { ue, .. } = &step.kind else { continue };
-        if known.contains(&ue.as_str()) {
-            continue;
+    let mut check = |at: Position, name: &str, known: &[&str], what: &str| {
+        if known.contains(&name) {
+            return;
         }
-        let help = nearest(ue, known.iter().copied()).map_or_else(
-            || format!("known: {}; or describe it under `parties`", known.join(", ")),
+        let help = nearest(name, known.iter().copied()).map_or_else(
+            || format!("known: {}", known.join(", ")),
             |near| format!("did you mean `{near}`?"),
         );
-        problems.push(step.at, format!("`{ue}` is no subscriber of the lab"), Some(help));
+        problems.push(at, format!("`{name}` is no {what}"), Some(help));
+    };
+    for (at, name) in &changes.untrusted {
+        check(*at, name, &nodes, "node of the lab");
+    }
+    for step in steps {
+        match &step.kind {
+            StepKind::Command { ue, .. } => {
+                let what = "subscriber of the lab, nor described under `parties`";
+                check(step.at, ue, &users, what);
+            }
+            StepKind::Crash { node } | StepKind::Restart { node } => {
+                check(step.at, node, &nodes, "node of the lab");
+            }
+            StepKind::Expect(wanted) | StepKind::Never(wanted) => {
+                let what = "node of the lab, nor a phone of this scenario";
+                check(step.at, &wanted.node, &seen, what);
+                if let Seen::Message { peer: Some(peer), .. } = &wanted.what {
+                    check(step.at, peer, &seen, what);
+                }
+            }
+            StepKind::Operate(_) | StepKind::Wait(_) => {}
+        }
     }
     if problems.is_empty() {
         return Ok(());

@@ -165,8 +165,10 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
         expires_min,
         expires_max,
         nodes,
+        untrusted,
         subscribers,
     } = changes;
+    lab.untrusted.extend(untrusted.iter().map(|(_, name)| name.clone()));
     for node in nodes {
         match lab.nodes.iter_mut().find(|its| its.name == node.name) {
             Some(same) => *same = node.clone(),

@@ -47,6 +47,8 @@ pub struct LabChanges {
     /// Further nodes, or others in the place of those of the same name. They get addresses of the
     /// instance, and keep their ports.
     pub nodes: Vec<NodeConfig>,
+    /// Nodes that the others take for strangers.
+    pub untrusted: Vec<(Position, String)>,
     /// Further subscribers, or others in the place of those of the same name.
     pub subscribers: Vec<SubscriberConfig>,
 }

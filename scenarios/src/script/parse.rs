@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use cscf_core::config::{
-    Node, Problems, Reader, Value, duration, named_entries, nearest, read_node, read_subscriber,
-    read_tree,
+    Node, Problems, Reader, Value, duration, named_entries, nearest, read_names, read_node,
+    read_subscriber, read_tree,
 };
 
 use super::sentence;
@@ -141,6 +141,10 @@ fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
         expires_min: reader.or("expires_min", None, problems, some_time),
         expires_max: reader.or("expires_max", None, problems, some_time),
         nodes,
+        untrusted: reader
+            .optional("untrusted")
+            .map(|node| read_names(node, problems))
+            .unwrap_or_default(),
         subscribers,
     };
     reader.finish(problems);
@@ -285,7 +289,7 @@ fn details(node: &Node, kind: &mut StepKind, proves: &mut Proves, problems: &mut
     };
     for entry in entries {
         if entry.key == "proves" {
-            read_proves(&entry.node, proves, problems);
+            proves.extend(read_names(&entry.node, problems));
             continue;
         }
         let (StepKind::Expect(expectation) | StepKind::Never(expectation)) = kind else {
@@ -310,19 +314,6 @@ fn details(node: &Node, kind: &mut StepKind, proves: &mut Proves, problems: &mut
         && let Some(field) = fields.first()
     {
         problems.push(field.at, "a state has no headers; expect a message", None);
-    }
-}
-
-fn read_proves(node: &Node, proves: &mut Proves, problems: &mut Problems) {
-    let items = match &node.value {
-        Value::Seq(items) => items.as_slice(),
-        Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(node),
-    };
-    for item in items {
-        match item.text() {
-            Some(text) => proves.push((item.at, text.to_owned())),
-            None => problems.push(item.at, "here must be a catalogue id", None),
-        }
     }
 }
 

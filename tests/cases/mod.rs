@@ -3,6 +3,8 @@
 mod authentication;
 mod by_hand;
 mod cx;
+mod cx_hss;
+mod cx_peer;
 mod deregistration;
 mod hand;
 mod hss_faults;
@@ -59,6 +61,7 @@ pub(crate) fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(authentication::cases());
     all.extend(cx::cases());
+    all.extend(cx_hss::cases());
     all.extend(deregistration::cases());
     all.extend(hss_faults::cases());
     all.extend(icscf_register::cases());

@@ -15,13 +15,15 @@ mod tests;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
+use cscf_core::auth::Credentials;
 use cscf_core::clause::{Clause, ts24229};
 use cscf_core::cx::{AskId, CxRequest};
 use cscf_core::role::{
     Action, Actions, Answer, Answered, BranchId, ContextId, Env, Incoming, Question, RequestKind,
     Role,
 };
-use cscf_core::sip::{Method, Request, Response};
+use cscf_core::sip::{HeaderName, Method, Request, Response};
+use cscf_core::trace::Diagnosis;
 
 pub use crate::config::{Config, ScscfConfig};
 use crate::register::Registering;
@@ -51,11 +53,18 @@ struct Refusal {
     status: u16,
     clause: Clause,
     why: String,
+    cause: Option<Diagnosis>,
 }
 
 impl Refusal {
     fn new(status: u16, section: &'static str, why: impl Into<String>) -> Self {
-        Self { status, clause: ts24229(section), why: why.into() }
+        Self { status, clause: ts24229(section), why: why.into(), cause: None }
+    }
+
+    /// Says what whoever is refused has to know.
+    fn because(mut self, cause: Diagnosis) -> Self {
+        self.cause = Some(cause);
+        self
     }
 }
 
@@ -85,6 +94,18 @@ impl Icscf {
     }
 }
 
+/// The user of a request: the private identity where there is one, else the public one.
+fn who(request: &Request) -> String {
+    let header = |name| request.headers.get(name);
+    let credentials: Option<Credentials> =
+        header(HeaderName::Authorization).and_then(|text| text.parse().ok());
+    let impi = credentials.as_ref().and_then(Credentials::username);
+    match impi.filter(|impi| !impi.is_empty()) {
+        Some(impi) => impi.into_owned(),
+        None => header(HeaderName::To).unwrap_or_default().to_owned(),
+    }
+}
+
 /// Answers a request with a final response of our own and says why.
 fn refuse(
     env: &mut Env<'_>,
@@ -93,8 +114,15 @@ fn refuse(
     refusal: Refusal,
     out: &mut IcscfActions,
 ) {
-    let Refusal { status, clause, why } = refusal;
-    env.refuse(clause, || format!("{} answered {status}: {why}", request.method));
+    let Refusal { status, clause, why, cause } = refusal;
+    let text = format!("{} answered {status}: {why}", request.method);
+    match cause {
+        Some(mut cause) => {
+            cause.about = who(request);
+            env.diagnose(clause, text, cause);
+        }
+        None => env.refuse(clause, || text),
+    }
     let response = Box::new(request.reply(status));
     out.push(Action::Reply { context, response });
 }

@@ -3,14 +3,17 @@
 
 use cscf_core::auth::{Credentials, IntegrityProtected};
 use cscf_core::clause::{own, ts24229};
-use cscf_core::cx::{AuthorizationType, CxAnswer, CxRequest, CxResult, ServerAnswer, Uar};
+use cscf_core::cx::{
+    AuthorizationType, CxAnswer, CxRequest, CxResult, ServerAnswer, ServerCapabilities, Uar,
+};
 use cscf_core::registrar::identity_key;
 use cscf_core::role::{Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, Side};
 use cscf_core::sip::{Contacts, HeaderName, Headers, NameAddr, Request, Response, Uri};
 use cscf_core::time::{Duration, Instant};
+use cscf_core::trace::Diagnosis;
 
 use crate::select::{candidates, same_server};
-use crate::{Icscf, IcscfActions, Pending, Refusal, pass_up, refuse};
+use crate::{Config, Icscf, IcscfActions, Pending, Refusal, pass_up, refuse};
 
 /// A REGISTER on its way to an S-CSCF.
 #[derive(Debug)]
@@ -86,7 +89,12 @@ impl Icscf {
         if let Some(realm) = realm
             && !self.config.is_home(&realm)
         {
-            return Err(refused(403, format!("realm {realm} is not of this network")));
+            let cause = Diagnosis::new("", "the realm is this network's")
+                .theirs(format!("realm {realm}"))
+                .ours(format!("realm {}", self.config.home_domains.join(" or ")))
+                .change("the realm (home network domain) in the phone");
+            let why = format!("realm {realm} is not of this network");
+            return Err(refused(403, why).because(cause));
         }
         let username = credentials.as_ref().and_then(Credentials::username);
         let impi = match username {
@@ -127,11 +135,12 @@ impl Icscf {
         out: &mut IcscfActions,
     ) {
         let Some(Pending::Register(registering)) = self.pending.get_mut(&context) else { return };
+        let mut wanted = ServerCapabilities::default();
         let chosen = match judge(answer) {
             Err(refusal) => Err(refusal),
             Ok(ServerAnswer { server_name: Some(name), .. }) => Ok(Some(name)),
             Ok(ServerAnswer { capabilities, .. }) => {
-                let wanted = capabilities.unwrap_or_default();
+                wanted = capabilities.unwrap_or_default();
                 let mut list = candidates(&self.config, &wanted, &registering.tried);
                 Ok(list.next().map(str::to_owned))
             }
@@ -140,7 +149,9 @@ impl Icscf {
             Ok(Some(name)) => self.try_scscf(env, context, name, out),
             Ok(None) if registering.tried.is_empty() => {
                 let why = "no S-CSCF has the mandatory capabilities";
-                self.refuse_register(env, context, Refusal::new(600, "5.3.1.3", why), out);
+                let cause = no_server(&self.config, &wanted);
+                let refusal = Refusal::new(600, "5.3.1.3", why).because(cause);
+                self.refuse_register(env, context, refusal, out);
             }
             Ok(None) => self.exhausted(env, context, out),
             Err(refusal) => self.refuse_register(env, context, refusal, out),
@@ -261,10 +272,30 @@ fn judge(answer: CxAnswer) -> Result<ServerAnswer, Refusal> {
             | CxResult::IdentityNotRegistered => (403, format!("the HSS says {:?}", answer.result)),
             result => (480, format!("the HSS says {result:?}")),
         },
-        CxAnswer::Unreachable => (480, "the HSS does not answer".to_owned()),
+        CxAnswer::Unreachable => {
+            let cause = Diagnosis::new("", "the HSS answers")
+                .theirs("nothing")
+                .ours("a UAR, and the time for its answer is over")
+                .change("whether the HSS runs and is reached (its address in the lab, `hss` in the trace)");
+            return Err(Refusal::new(480, "5.3.1.3", "the HSS does not answer").because(cause));
+        }
         CxAnswer::Maa(_) | CxAnswer::Saa(_) => (480, "the HSS answers something else".to_owned()),
     };
     Err(Refusal::new(status, "5.3.1.3", why))
+}
+
+/// No S-CSCF of the lab can serve the user.
+fn no_server(config: &Config, wanted: &ServerCapabilities) -> Diagnosis {
+    let text = |list: &[u32]| list.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    let have: Vec<String> = config
+        .scscfs
+        .iter()
+        .map(|scscf| format!("{} has [{}]", scscf.uri, text(&scscf.capabilities)))
+        .collect();
+    Diagnosis::new("", "an S-CSCF has the mandatory capabilities")
+        .theirs(format!("the subscriber needs [{}]", text(&wanted.mandatory)))
+        .ours(have.join("; "))
+        .change("`capabilities` of an S-CSCF or of the subscriber in the lab file")
 }
 
 pub(crate) fn describe(cause: Cause, status: u16) -> String {

@@ -63,6 +63,8 @@ pub(crate) struct Ue {
     pub(crate) registrations: Vec<Registration>,
     /// When an unfinished first registration is forgotten.
     pub(crate) pending_until: Instant,
+    /// A challenge went to it.
+    pub(crate) challenged: bool,
 }
 
 impl Ue {

@@ -8,6 +8,7 @@
 //! in `bindings`.
 
 mod bindings;
+mod cause;
 mod charging;
 mod config;
 mod dialogs;
@@ -189,6 +190,11 @@ impl Pcscf {
         let Some(ue) = self.bindings.get(id) else { return };
         if !ue.is_registered() {
             if ue.pending_until <= env.now {
+                if ue.challenged {
+                    let seconds = self.config.reg_await_auth.as_secs();
+                    let text = format!("{} sent nothing after its 401", ue.impi());
+                    env.diagnose(ts24229("5.2.2.1"), text, cause::no_packet(ue, seconds));
+                }
                 self.remove_ue(env, id, "no answer to the challenge in time", out);
             } else {
                 self.arm_ue(id, out);

@@ -8,6 +8,7 @@ use cscf_core::dialog::field;
 use cscf_core::role::{Action, Actions, Answered, Cause, ContextId, Env, Incoming, NextHop, Side};
 use cscf_core::sip::{Contacts, HeaderName, Headers, Request, Response, Uri, quote, reason_phrase};
 use cscf_core::time::{Duration, Instant};
+use cscf_core::trace::Diagnosis;
 use cscf_core::transaction::timers::is_air_access;
 use cscf_core::transport::{Flow, Transport};
 
@@ -229,6 +230,7 @@ impl Pcscf {
             outbound: facts.outbound,
             registrations: Vec::new(),
             pending_until: until,
+            challenged: false,
         };
         self.bindings.insert(id, ue, self.config.limits);
         self.arm_ue(id, out);
@@ -339,9 +341,12 @@ impl Pcscf {
                 return;
             }
             if cause != Cause::Received {
-                env.refuse(ts24229("5.2.2.1"), || {
-                    "REGISTER gets 504: no entry point of the home network answers".to_owned()
-                });
+                let text = "REGISTER gets 504: no entry point of the home network answers";
+                let cause = Diagnosis::new(exchange.aor.as_ref(), "an I-CSCF answers")
+                    .theirs("nothing")
+                    .ours(format!("REGISTER to {}", self.config.core_entries.join(", ")))
+                    .change("whether the I-CSCF runs, and its address in the lab file");
+                env.diagnose(ts24229("5.2.2.1"), text.to_owned(), cause);
                 response.status = 504;
                 reason_phrase(504).clone_into(&mut response.reason);
             }
@@ -365,6 +370,9 @@ impl Pcscf {
     fn challenged(&mut self, env: &mut Env<'_>, exchange: &Register, response: &mut Response) {
         let until = env.now + self.config.reg_await_auth;
         self.bindings.prolong(exchange.ue, until);
+        if let Some(ue) = self.bindings.get_mut(exchange.ue) {
+            ue.challenged = true;
+        }
         let headers = &mut response.headers;
         // A challenge that cannot be read could hide keys; it does not pass.
         let unreadable = headers

@@ -10,6 +10,7 @@ use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::{HeaderName, Headers, Ioi};
 use cscf_core::time::{Duration, Instant};
 
+use crate::cause;
 use crate::config::AkaWithoutSecAgree;
 use crate::owner::{Job, RegistrationOwner, Rounds};
 use crate::refusal::Refusal;
@@ -343,7 +344,8 @@ impl RegistrationOwner {
         if resyncs > self.config.resyncs_max {
             self.drop_challenge(&register, out);
             let why = format!("synchronisation failed {resyncs} times in a row");
-            let refusal = Refusal::new(403, "5.4.1.2.3A", why);
+            let cause = cause::out_of_step(&register.impi, resyncs, self.config.resyncs_max);
+            let refusal = Refusal::new(403, "5.4.1.2.3A", why).because(cause);
             return refusal.send(env, register.context, &register.request, out);
         }
         env.note(ts33102("6.3.5"), || format!("{} is out of step: AUTS", register.impi));
@@ -365,7 +367,8 @@ impl RegistrationOwner {
         let rounds = challenge.rounds;
         let failures = rounds.failures.saturating_add(1);
         if retry && failures < self.config.failures_max {
-            env.refuse(ts24229("5.4.1.2.3A"), || format!("{why}: challenges again"));
+            let cause = cause::wrong_answer(&register, why);
+            env.diagnose(ts24229("5.4.1.2.3A"), format!("{why}: challenges again"), cause);
             return self.challenge(env, register, Rounds { failures, ..rounds }, None, out);
         }
         self.drop_challenge(&register, out);
@@ -373,7 +376,8 @@ impl RegistrationOwner {
             let why = AssignmentType::AuthenticationFailure;
             self.tell(env, &register.impi, &register.impu, why, out);
         }
-        let refusal = Refusal::new(403, "5.4.1.2.3A", why);
+        let cause = cause::wrong_answer(&register, why);
+        let refusal = Refusal::new(403, "5.4.1.2.3A", why).because(cause);
         refusal.send(env, register.context, &register.request, out);
     }
 
@@ -392,7 +396,8 @@ impl RegistrationOwner {
                 self.challenge(env, register, rounds, None, out);
             }
             NotVerified::Wrong(why) => {
-                let refusal = Refusal::new(403, "5.4.1.2.3B", why.as_str());
+                let cause = cause::wrong_answer(&register, why);
+                let refusal = Refusal::new(403, "5.4.1.2.3B", why.as_str()).because(cause);
                 refusal.send(env, register.context, &register.request, out);
             }
         }
@@ -430,10 +435,9 @@ impl RegistrationOwner {
     ) {
         let Some(pending) = self.challenges.get_mut(impi) else { return };
         let Some(challenge) = pending.list.pop_front() else { return };
-        env.refuse(ts24229("5.4.1.2.3A"), || {
-            let seconds = self.config.await_auth_for.as_secs();
-            format!("{impi} did not answer its challenge within {seconds} s")
-        });
+        let seconds = self.config.await_auth_for.as_secs();
+        let text = format!("{impi} did not answer its challenge within {seconds} s");
+        env.diagnose(ts24229("5.4.1.2.3A"), text, cause::no_answer(impi, seconds));
         self.keep_spare(impi, &challenge.impu);
         self.await_auth(impi, out);
         self.tell(env, impi, &challenge.impu, AssignmentType::AuthenticationTimeout, out);

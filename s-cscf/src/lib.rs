@@ -5,6 +5,7 @@
 //! changes registrations, and the sessions, which read them. It invokes no application servers.
 
 mod assign;
+mod cause;
 mod challenge;
 mod changes;
 mod charging;

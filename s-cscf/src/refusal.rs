@@ -4,6 +4,7 @@ use cscf_core::clause::{Clause, ts24229};
 use cscf_core::cx::CxResult;
 use cscf_core::role::{Action, ContextId, Env};
 use cscf_core::sip::{HeaderName, Request};
+use cscf_core::trace::Diagnosis;
 
 use crate::ScscfActions;
 use crate::config::HssFailure;
@@ -16,6 +17,7 @@ pub(crate) struct Refusal {
     pub(crate) clause: Clause,
     pub(crate) why: String,
     pub(crate) headers: Vec<(HeaderName, String)>,
+    pub(crate) cause: Option<Diagnosis>,
 }
 
 impl Refusal {
@@ -26,12 +28,18 @@ impl Refusal {
 
     /// A refusal by any clause.
     pub(crate) fn by(status: u16, clause: Clause, why: impl Into<String>) -> Self {
-        Self { status, clause, why: why.into(), headers: Vec::new() }
+        Self { status, clause, why: why.into(), headers: Vec::new(), cause: None }
     }
 
     /// Adds a header to the response.
     pub(crate) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Says what whoever is refused has to know.
+    pub(crate) fn because(mut self, cause: Diagnosis) -> Self {
+        self.cause = Some(cause);
         self
     }
 
@@ -43,8 +51,12 @@ impl Refusal {
         request: &Request,
         out: &mut ScscfActions,
     ) {
-        let Self { status, clause, why, headers } = self;
-        env.refuse(clause, || format!("{} answered {status}: {why}", request.method));
+        let Self { status, clause, why, headers, cause } = self;
+        let text = format!("{} answered {status}: {why}", request.method);
+        match cause {
+            Some(cause) => env.diagnose(clause, text, cause),
+            None => env.refuse(clause, || text),
+        }
         let mut response = request.reply(status);
         for (name, value) in headers {
             response.headers.push(name, &value);

@@ -8,6 +8,7 @@ use cscf_core::role::{ContextId, Env, Incoming};
 use cscf_core::sip::{HeaderName, Request};
 use cscf_core::time::{Duration, Instant};
 
+use crate::cause;
 use crate::owner::{RegistrationOwner, Rounds, User};
 use crate::refusal::Refusal;
 use crate::secret::Proof;
@@ -68,8 +69,10 @@ impl Facts {
         }
         let unknown = unknown_extensions(request);
         if !unknown.is_empty() {
+            let impu = request.headers.get(HeaderName::To).unwrap_or_default();
+            let cause = cause::unknown_extension(impu, &unknown, &EXTENSIONS.join(", "));
             let refusal = Refusal::by(420, rfc3261("10.3"), format!("Require: {unknown}"));
-            return Err(refusal.with(HeaderName::Unsupported, unknown));
+            return Err(refusal.because(cause).with(HeaderName::Unsupported, unknown));
         }
         if config.strict_path && !says_path(request) {
             let why = "there is a Path, and neither Supported nor Require says path";
@@ -94,7 +97,8 @@ impl Facts {
             Some(name) if !name.is_empty() => name.into_owned(),
             _ => impu.split_once(':').map_or_else(|| impu.clone(), |(_, rest)| rest.to_owned()),
         };
-        let mut wish = Wish::read(request, &config.expiry).map_err(|fault| unwilling(&fault))?;
+        let mut wish =
+            Wish::read(request, &config.expiry).map_err(|fault| unwilling(&fault, &impu))?;
         crate::outbound::check(request, &mut wish)?;
         // A registration for emergency calls is taken wherever the user is (TS 24.229 §5.4.8).
         if let Some(allowed) = &config.visited_networks
@@ -142,9 +146,10 @@ impl Register {
 }
 
 /// The 4xx for contacts that cannot be granted (RFC 3261 §10.3).
-fn unwilling(fault: &WishError) -> Refusal {
+fn unwilling(fault: &WishError, impu: &str) -> Refusal {
     match fault {
-        WishError::TooBrief { min, .. } => Refusal::by(423, rfc3261("10.3"), fault.to_string())
+        WishError::TooBrief { asked, min } => Refusal::by(423, rfc3261("10.3"), fault.to_string())
+            .because(cause::too_brief(impu, asked, min))
             .with(HeaderName::MinExpires, min.to_string()),
         _ => Refusal::by(400, rfc3261("10.3"), fault.to_string()),
     }
@@ -254,7 +259,8 @@ impl RegistrationOwner {
         }
         if self.has_new_contact(&register) {
             let why = "a new contact over a security association, and no reg-id";
-            let refusal = Refusal::new(403, "5.4.1.2.2", why);
+            let cause = cause::new_contact(&register, &self.bound_contacts(&register));
+            let refusal = Refusal::new(403, "5.4.1.2.2", why).because(cause);
             return refusal.send(env, register.context, &register.request, out);
         }
         env.note(ts24229("5.4.1.2.2"), || {
@@ -289,6 +295,13 @@ impl RegistrationOwner {
                 && wish.address.param("reg-id").is_none()
                 && set.bindings.find(&register.impi, &wish.address).is_none()
         })
+    }
+
+    /// The contacts that the user has.
+    fn bound_contacts(&self, register: &Register) -> String {
+        let set = self.set_id(&register.impu).and_then(|id| self.sets.get(&id));
+        let bound = set.into_iter().flat_map(|set| set.bindings.of_user(&register.impi));
+        bound.map(|its| its.contact.uri.to_string()).collect::<Vec<_>>().join(", ")
     }
 
     /// A REGISTER in the clear that answers no challenge under way: the credentials of the last

@@ -6,6 +6,7 @@ use crate::clause::{ts29228, ts33102};
 use crate::cx::{AuthItem, AuthScheme, CxResult, Maa, Mar};
 use crate::hss::answer::{HssEnv, UNKNOWN_SCHEME};
 use crate::hss::store::{AssignedServer, Found, RegistrationState, Secret, SetState, Store};
+use crate::trace::Diagnosis;
 
 /// The most vectors for one question.
 const VECTORS_MAX: u32 = 5;
@@ -59,6 +60,7 @@ impl Store {
                     let auts = Auts::from_bytes(auts);
                     match auts.verify(functions, &rand) {
                         Ok(sqn_ms) => {
+                            let before = sequence.last();
                             let moved = match sequence.resynchronise(sqn_ms, env.unix_now) {
                                 Resync::InRange => "our SQN would be accepted: unchanged",
                                 Resync::MovedBack => {
@@ -67,11 +69,22 @@ impl Store {
                                 Resync::MovedForward => "our SQN was behind: set to SQN_MS",
                             };
                             let text = format!("AUTS of {} is right; {moved}", mar.impi);
-                            env.note(ts33102("6.3.5"), text);
+                            let cause =
+                                Diagnosis::new(mar.impi.as_str(), "SQN is fresh to the card")
+                                    .theirs(format!("SQN {sqn_ms} in the card"))
+                                    .ours(format!("SQN {before} in the HSS"))
+                                    .change(moved);
+                            env.diagnose(ts33102("6.3.5"), text, cause);
                         }
                         Err(_) => {
                             let text = "AUTS is wrong: other key, OP or RAND; SQN is unchanged";
-                            env.refuse(ts33102("6.3.5"), format!("{}: {text}", mar.impi));
+                            let cause = Diagnosis::new(mar.impi.as_str(), "MAC-S of AUTS")
+                                .theirs("another one")
+                                .ours("that of K and OPc of the HSS")
+                                .change(
+                                    "K, or OP/OPc, of the card or of the subscriber in the lab",
+                                );
+                            env.diagnose(ts33102("6.3.5"), format!("{}: {text}", mar.impi), cause);
                         }
                     }
                 }

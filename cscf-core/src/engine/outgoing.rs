@@ -202,7 +202,9 @@ impl Core {
         }
         let local = self.named_by(flow);
         let sent_by = self.addresses.sent_by(flow.transport, &local);
-        let via = format!("SIP/2.0/{} {sent_by};branch={branch}", flow.transport);
+        let asks = self.settings.rport && flow.transport == Transport::Udp && flow.sa.is_none();
+        let rport = if asks { ";rport" } else { "" };
+        let via = format!("SIP/2.0/{} {sent_by};branch={branch}{rport}", flow.transport);
         request.headers.push_front(HeaderName::Via, &via);
     }
 

@@ -116,6 +116,9 @@ pub struct Settings {
     pub own_hosts: Vec<String>,
     /// The table of names (RFC 3263).
     pub hosts: Hosts,
+    /// Whether datagrams ask for their answer at the port they come from (RFC 3581 §3): a UE that
+    /// may be behind a translation. Under security associations the ports are agreed.
+    pub rport: bool,
     /// Timer values towards the network.
     pub core: Timers,
     /// Timer values towards UEs on a 3GPP radio access (TS 24.229 §7.7).
@@ -141,6 +144,7 @@ impl Settings {
             listen,
             own_hosts: Vec::new(),
             hosts: Hosts::new(),
+            rport: false,
             core: Timers::CORE,
             air: Timers::AIR,
             tracing: false,

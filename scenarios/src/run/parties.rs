@@ -226,6 +226,7 @@ fn change(config: &mut UeConfig, party: &Party) {
     if let Some(gruu) = party.gruu {
         config.gruu = gruu;
     }
+    config.security = party.security.unwrap_or_default();
     config.retries = party.retries.unwrap_or_default();
     config.early_security = party.early_security.unwrap_or_default();
     config.mistakes = party.mistakes;

@@ -104,7 +104,8 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
         advertise: (config.via_host(), address.port()),
         capabilities: Vec::new(),
     };
-    let settings = lab.settings(&node, start)?;
+    let mut settings = lab.settings(&node, start)?;
+    settings.rport = true;
     Ok(Engine::new(&config.name, Ue::new(config.clone()), settings, start.seed))
 }
 

@@ -72,6 +72,8 @@ pub struct Party {
     pub pcscfs: Vec<String>,
     /// Which Contact it gives others.
     pub gruu: Option<Gruu>,
+    /// Whether it makes a security agreement.
+    pub security: Option<bool>,
     /// Whether it tries again by itself after a failed registration.
     pub retries: Option<bool>,
     /// Whether it knows early IMS security.

@@ -181,6 +181,7 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
             "temporary" => Ok(Some(Gruu::Temporary)),
             _ => Err(format!("`{text}` is neither off, on nor temporary")),
         }),
+        security: reader.or("security", None, problems, some_switch),
         retries: reader.or("retries", None, problems, some_switch),
         early_security: reader.or("early_security", None, problems, some_switch),
         mistakes: reader

@@ -39,14 +39,20 @@ impl Ue {
         match response.status {
             200..=299 => self.on_registered(env, response, out),
             401 | 407 if answered.cause == Cause::Received => {
-                self.on_challenge(env, response, out);
+                self.on_challenge(env, answered, out);
             }
             423 => self.on_interval_too_brief(env, response, out),
             status => self.on_register_failed(env, status, Some(response), out),
         }
     }
 
-    fn on_challenge(&mut self, env: &mut Env<'_>, response: &Response, out: &mut Actions<UeTimer>) {
+    fn on_challenge(
+        &mut self,
+        env: &mut Env<'_>,
+        answered: &OwnAnswered,
+        out: &mut Actions<UeTimer>,
+    ) {
+        let response = &answered.response;
         if self.config.mistakes.no_answer {
             env.note(cscf_core::clause::own("mistake"), || "does not answer the challenge".into());
             out.push(Action::State("challenged".to_owned()));
@@ -65,14 +71,23 @@ impl Ue {
             Outcome::Answered(credentials) => {
                 env.note(ts24229("5.1.1.5.1"), || "the challenge is valid: answers it".into());
                 self.registration.invalid = 0;
+                if let Err(why) = self.agree(env, response, answered.flow.as_ref(), out) {
+                    if !self.abandon(env, &why, out) {
+                        self.on_register_failed(env, response.status, None, out);
+                    }
+                    return;
+                }
                 credentials
             }
+            // Without keys there are no associations; the next challenge gets new ports and SPIs.
             Outcome::MacFailure(credentials, why) => {
                 self.on_mac_failure(env, why);
+                self.begin_agreement(env, out);
                 credentials
             }
             Outcome::SyncFailure(credentials, why) => {
                 self.on_sync_failure(env, why);
+                self.begin_agreement(env, out);
                 credentials
             }
             Outcome::Unable(why) => {
@@ -157,6 +172,7 @@ impl Ue {
         self.registration.phase = Phase::On;
         let granted_for = Duration::from_secs(granted.into());
         self.registration.expires_at = Some(env.now + granted_for);
+        self.settle_agreement(env, granted_for, before == Phase::Registering, out);
         let at = env.now + refresh_after(granted_for);
         env.note(ts24229("5.1.1.4.1"), || format!("registered for {granted} s: refreshes at {at}"));
         out.push(Action::SetTimer { timer: UeTimer::Register, at });
@@ -176,6 +192,10 @@ impl Ue {
     /// The list of contacts that was asked for.
     fn on_fetched(&mut self, env: &mut Env<'_>, response: &Response, out: &mut Actions<UeTimer>) {
         self.registration.asks = Asks::Bind;
+        match self.registration.expires_at {
+            Some(end) => self.settle_agreement(env, end.since(env.now), false, out),
+            None => self.drop_associations(out),
+        }
         let contacts = response.contacts().ok();
         let contacts = contacts.as_ref().map_or(&[][..], Contacts::list);
         let count = contacts.len();
@@ -229,6 +249,7 @@ impl Ue {
     ) {
         let before = self.registration.phase;
         let wait = response.and_then(retry_after);
+        self.drop_temporary(out);
         if self.registration.asks == Asks::Fetch {
             self.registration.asks = Asks::Bind;
             return out.push(Action::State(format!("fetch failed {status}")));
@@ -259,6 +280,7 @@ impl Ue {
         }
         self.registration.phase = Phase::Off;
         self.registration.expires_at = None;
+        self.drop_associations(out);
         out.push(Action::State(format!("registration failed {status}")));
         match at {
             _ if off_when_on => self.registration_gone("deregistered", out),

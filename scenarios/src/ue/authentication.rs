@@ -3,7 +3,7 @@
 
 use cscf_core::auth::{
     AkaNonce, AkaSet, Algorithm, Answer, AuthenticateError, AuthenticationInfo, Challenge,
-    Credentials, FreshnessCheck, Milenage, NonceCounter, Usim, aka_password,
+    Credentials, FreshnessCheck, Key, Milenage, NonceCounter, Usim, aka_password,
 };
 
 use super::config::{self, UeConfig};
@@ -20,6 +20,8 @@ pub(super) struct Authenticator {
     mistakes: Mistakes,
     /// The private identity of somebody else, to answer under by mistake.
     other_impi: String,
+    /// CK and IK of the last challenge the card took.
+    keys: Option<(Key, Key)>,
     /// The last challenge answered, its password and how often its nonce was used.
     last: Option<Last>,
 }
@@ -67,6 +69,7 @@ impl Authenticator {
             password,
             mistakes: config.mistakes,
             other_impi: config.somebody_else.0.clone(),
+            keys: None,
             last: None,
         }
     }
@@ -128,6 +131,7 @@ impl Authenticator {
         };
         match usim.authenticate(&nonce.rand, &nonce.autn) {
             Ok(answer) => {
+                self.keys = Some((answer.ck, answer.ik));
                 let mut password = aka_password(algorithm, &answer.res, &answer.ik, &answer.ck);
                 if self.mistakes.wrong_res {
                     password.reverse();
@@ -221,9 +225,15 @@ impl Authenticator {
         Credentials::unchallenged(&self.impi, realm, uri)
     }
 
+    /// CK and IK of the last challenge the card took.
+    pub(super) const fn keys(&self) -> Option<(Key, Key)> {
+        self.keys
+    }
+
     /// Forgets the last challenge: the registration is over.
     pub(super) fn forget(&mut self) {
         self.last = None;
+        self.keys = None;
     }
 
     /// Takes the next nonce from an Authentication-Info value (RFC 7616 §3.5).

@@ -9,6 +9,7 @@ use cscf_core::config::{Auth, Lab, SubscriberConfig, SubscriberTransport, TimerV
 use cscf_core::dialog::TimerPolicy;
 use cscf_core::time::Duration;
 use cscf_core::transport::Transport;
+use cscf_core::transport::ipsec::Algorithms;
 
 use super::codecs::CodecSet;
 use super::mistakes::Mistakes;
@@ -62,6 +63,10 @@ pub struct UeConfig {
     pub gruu: Gruu,
     /// With it the registration is a flow of RFC 5626, one of several of this instance.
     pub reg_id: Option<u32>,
+    /// Whether it makes a security agreement with the P-CSCF (TS 33.203 §7).
+    pub security: bool,
+    /// The algorithms it offers there, most preferred first.
+    pub algorithms: Vec<Algorithms>,
     /// Whether it tries again by itself when nobody registered it (RFC 5626 §4.5).
     pub retries: bool,
     /// Whether it knows early IMS security: registers without authentication where the network
@@ -240,6 +245,11 @@ impl UeConfig {
             timers: if has_card { lab.air_timers } else { lab.core_timers },
             gruu: Gruu::Off,
             reg_id: None,
+            security: false,
+            algorithms: [("hmac-sha-1-96", "null"), ("hmac-sha-1-96", "aes-cbc")]
+                .into_iter()
+                .filter_map(|(alg, ealg)| Algorithms::named(alg, ealg))
+                .collect(),
             retries: false,
             early_security: false,
             calls_max: 2,

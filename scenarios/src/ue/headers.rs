@@ -1,6 +1,6 @@
 //! The headers a UE puts into everything it sends (TS 24.229 §5.1.2A), and dialled text as a URI.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use cscf_core::ids::Ids;
 use cscf_core::role::{NextHop, Side};
@@ -57,11 +57,10 @@ impl Ue {
 
     /// Our address as a URI.
     pub(super) fn contact_uri(&self) -> String {
+        let address = SocketAddr::new(self.config.address.ip(), self.contact_port());
         match self.config.transport {
-            Transport::Udp => format!("sip:{}", self.config.address),
-            transport => {
-                format!("sip:{};transport={}", self.config.address, transport.param_name())
-            }
+            Transport::Udp => format!("sip:{address}"),
+            transport => format!("sip:{address};transport={}", transport.param_name()),
         }
     }
 
@@ -101,7 +100,7 @@ impl Ue {
         let address = self.config.address;
         let port = uri.port().unwrap_or(5060);
         uri.host().is_some_and(|host| host_eq(host, &host_text(address.ip())))
-            && port == address.port()
+            && self.is_own_port(port)
     }
 
     /// Whether a request with this Request-URI is for this UE: our address, our GRUU, or one of our
@@ -152,7 +151,7 @@ impl Ue {
             Transport::Udp => String::new(),
             transport => format!(";transport={}", transport.param_name()),
         };
-        let first = format!("<{}{transport};lr>", self.pcscf());
+        let first = format!("<{}{transport};lr>", self.pcscf_route());
         headers.push(HeaderName::Route, &first);
         for route in &self.registration.service_route {
             headers.push(HeaderName::Route, route);

@@ -29,6 +29,7 @@ mod recovery;
 mod reginfo;
 mod registration;
 mod requests;
+mod security;
 mod subscription;
 
 pub use codecs::CodecSet;
@@ -52,11 +53,14 @@ use calls::Call;
 use recovery::Recovery;
 use registration::Registration;
 use requests::Pending;
+use security::{Security, path_of};
 use subscription::Subscription;
 
 /// The timers of a UE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UeTimer {
+    /// The end of a set of security associations.
+    Associations,
     /// The next deadline of a call.
     Call(u16),
     /// Timer N: a NOTIFY of our subscription is overdue.
@@ -112,6 +116,7 @@ pub struct Ue {
     auth: Authenticator,
     registration: Registration,
     recovery: Recovery,
+    security: Security,
     subscription: Option<Subscription>,
     pending: BTreeMap<u32, Pending>,
     next_pending: u32,
@@ -128,6 +133,7 @@ impl Ue {
             config,
             registration: Registration::default(),
             recovery: Recovery::default(),
+            security: Security::default(),
             subscription: None,
             pending: BTreeMap::new(),
             next_pending: 0,
@@ -164,6 +170,7 @@ impl Role for Ue {
     type Timer = UeTimer;
 
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<UeTimer>) {
+        let start = out.len();
         match incoming.kind {
             RequestKind::Ack => self.on_call_request(env, &incoming, out),
             RequestKind::InDialog if self.is_own_notify(&incoming.request) => {
@@ -172,6 +179,7 @@ impl Role for Ue {
             RequestKind::InDialog => self.on_call_request(env, &incoming, out),
             RequestKind::Initial => self.on_initial_request(env, &incoming, out),
         }
+        self.protect_from(start, out);
     }
 
     fn on_own_response(
@@ -180,6 +188,7 @@ impl Role for Ue {
         answered: OwnAnswered,
         out: &mut Actions<UeTimer>,
     ) {
+        let start = out.len();
         match Own::of(answered.tag) {
             Some(Own::Call(call, id)) => self.on_call_response(env, call, id, &answered, out),
             Some(Own::Plain(number)) => self.on_plain_response(env, number, &answered, out),
@@ -187,6 +196,8 @@ impl Role for Ue {
             Some(Own::Subscribe(number)) => self.on_subscribe_response(env, number, &answered, out),
             None => {}
         }
+        self.doubt_associations(env, path_of(&answered), out);
+        self.protect_from(start, out);
     }
 
     fn on_cancel(
@@ -197,21 +208,27 @@ impl Role for Ue {
         out: &mut Actions<UeTimer>,
     ) {
         let _ = cancel;
+        let start = out.len();
         self.on_call_cancelled(env, context, out);
+        self.protect_from(start, out);
     }
 
     fn on_timer(&mut self, env: &mut Env<'_>, timer: UeTimer, out: &mut Actions<UeTimer>) {
+        let start = out.len();
         match timer {
+            UeTimer::Associations => self.on_associations_timer(env, out),
             UeTimer::Call(number) => self.on_call_timer(env, number, out),
             UeTimer::Robot(number) => self.on_robot_timer(env, number, out),
             UeTimer::Notify => self.on_notify_timer(env, out),
             UeTimer::Register => self.on_register_timer(env, out),
             UeTimer::Subscription => self.on_subscription_timer(env, out),
         }
+        self.protect_from(start, out);
     }
 
     fn on_command(&mut self, env: &mut Env<'_>, command: UeCommand, out: &mut Actions<UeTimer>) {
         use SessionPhase::{Calling, Incoming, Talking};
+        let start = out.len();
         match command {
             UeCommand::Answer => self.order(env, &[Incoming], out, |it, turn| it.answer(turn)),
             UeCommand::Call { target, options } => self.call(env, &target, options, out),
@@ -241,6 +258,7 @@ impl Role for Ue {
             UeCommand::SendRaw { request } => self.send_raw(*request, out),
             UeCommand::SubscribeReg => self.subscribe(env, out),
         }
+        self.protect_from(start, out);
     }
 
     fn side(&self, flow: &Flow) -> Side {

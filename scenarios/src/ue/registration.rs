@@ -3,7 +3,7 @@
 //! `answers`, where it turns after a failure in `recovery`.
 
 use cscf_core::clause::ts24229;
-use cscf_core::role::{Action, Actions, Env, NextHop};
+use cscf_core::role::{Action, Actions, Env};
 use cscf_core::sip::{HeaderName, Headers, Method, Request};
 use cscf_core::time::{Duration, Instant};
 
@@ -120,6 +120,7 @@ impl Ue {
             ..Registration::default()
         };
         self.auth.forget();
+        self.begin_agreement(env, out);
         out.push(Action::ClearTimer { timer: UeTimer::Register });
     }
 
@@ -201,6 +202,7 @@ impl Ue {
     pub(super) fn register_again(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
         let registration = &mut self.registration;
         (registration.invalid, registration.rounds, registration.longer) = (0, 0, 0);
+        self.begin_agreement(env, out);
         let uri = self.registrar();
         let cnonce = env.ids.token(8);
         let request = For { method: "REGISTER", uri: &uri, cnonce: &cnonce, body: b"" };
@@ -241,13 +243,20 @@ impl Ue {
         if mistakes.unknown_require {
             headers.push(HeaderName::Require, "no-such-extension");
         }
-        // In clear text the first REGISTER says nothing of where we are (TS 24.229 §5.1.1.2.1).
-        if self.registration.rounds > 0 || self.registration.expires_at.is_some() {
+        self.push_agreement(headers);
+        // In clear text nobody is told where we are (TS 24.229 §5.1.1.2.1); a UE that never protects
+        // anything tells once it is challenged.
+        let tells = if self.secures() {
+            self.register_is_protected()
+        } else {
+            self.registration.rounds > 0 || self.registration.expires_at.is_some()
+        };
+        if tells {
             self.push_access(headers);
         }
         headers.push(HeaderName::ContentLength, "0");
         let (request, side) = (Box::new(request), self.own_side());
-        let to = NextHop::Uri(self.pcscf_uri());
+        let to = self.register_hop();
         out.push(Action::Originate { tag, request, to, within: None, side });
     }
 
@@ -277,6 +286,7 @@ impl Ue {
         self.registration = Registration { serial, ..Registration::default() };
         self.auth.forget();
         self.end_subscription(out);
+        self.drop_associations(out);
         out.push(Action::ClearTimer { timer: UeTimer::Register });
         out.push(Action::State(state.to_owned()));
     }

@@ -8,6 +8,7 @@ mod phone;
 mod recovery;
 mod registration;
 mod requests;
+mod security;
 mod subscriber;
 mod world;
 
@@ -17,6 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = registration::cases();
     cases.extend(recovery::cases());
     cases.extend(devices::cases());
+    cases.extend(security::cases());
     cases.extend(subscriber::cases());
     cases.extend(mistakes::cases());
     cases.extend(requests::cases());

@@ -11,6 +11,7 @@ use cscf_core::role::{
 use cscf_core::sip::{Message, Method, Request, Response, parse};
 use cscf_core::time::{Instant, UnixTime};
 use cscf_core::trace::Note;
+use cscf_core::transport::ipsec::SaCommand;
 use cscf_core::transport::{Flow, Transport};
 use scenarios::ue::{Ue, UeCommand, UeConfig, UeTimer};
 
@@ -28,6 +29,10 @@ pub(super) struct Did {
     pub(super) states: Vec<String>,
     pub(super) timers: Vec<(UeTimer, Instant)>,
     pub(super) cancels: usize,
+    /// In which order it replied, sent, installed and removed.
+    pub(super) order: Vec<&'static str>,
+    /// Orders about security associations.
+    pub(super) security: Vec<SaCommand>,
     /// Timers taken back.
     pub(super) cleared: Vec<UeTimer>,
     /// Until when a NOTIFY is awaited.
@@ -97,12 +102,22 @@ impl Phone {
         act(&mut self.ue, &mut env, &mut out);
         let mut did = Did::default();
         for action in out {
+            did.order.extend(match &action {
+                Action::Originate { .. } => Some("request"),
+                Action::Reply { .. } => Some("reply"),
+                Action::Security(SaCommand::Install(_)) => Some("install"),
+                Action::Security(SaCommand::Remove(_)) => Some("remove"),
+                _ => None,
+            });
             match action {
                 Action::Originate { tag, request, to, .. } => {
                     did.to.push(match to {
                         NextHop::AsRouted => "as routed".to_owned(),
                         NextHop::Uri(uri) => uri,
-                        NextHop::Flow(flow) => flow.to_string(),
+                        NextHop::Flow(flow) => match flow.sa {
+                            Some(sa) => format!("{flow} set {}", sa.0),
+                            None => flow.to_string(),
+                        },
                     });
                     did.requests.push((tag, *request));
                 }
@@ -111,6 +126,7 @@ impl Phone {
                 Action::State(state) => did.states.push(state),
                 Action::SetTimer { timer: UeTimer::Notify, at } => did.notify_by = Some(at),
                 Action::SetTimer { timer, at } => did.timers.push((timer, at)),
+                Action::Security(command) => did.security.push(command),
                 Action::ClearTimer { timer } => did.cleared.push(timer),
                 Action::CancelOwn { .. } => did.cancels += 1,
                 _ => {}

@@ -207,18 +207,21 @@ fn refresh_fails() {
 }
 
 fn early() {
-    let mut phone = Phone::with("alice", |config| config.early_security = true);
+    let secure = |knows: bool| {
+        Phone::with("alice", |config| {
+            config.security = true;
+            config.early_security = knows;
+        })
+    };
+    let agreement = [HeaderName::Require, HeaderName::ProxyRequire, HeaderName::SecurityClient];
+    let mut phone = secure(true);
     let did = phone.register();
     let first = call_id(&did);
+    assert!(agreement.iter().all(|name| did.request().1.headers.contains(*name)));
     let did = phone.answer(did.request(), 420, "Unsupported: sec-agree");
     let (_, register) = did.request();
     assert_ne!(header(register, HeaderName::CallId), first);
-    for name in [
-        HeaderName::Authorization,
-        HeaderName::Require,
-        HeaderName::ProxyRequire,
-        HeaderName::SecurityClient,
-    ] {
+    for name in agreement.into_iter().chain([HeaderName::Authorization]) {
         assert!(!register.headers.contains(name), "{name}");
     }
     // Another 420 is the end.
@@ -227,7 +230,7 @@ fn early() {
 
     // One that does not know early security fails, and so does a 420 for something else.
     for (knows, unsupported) in [(false, "sec-agree"), (true, "path")] {
-        let mut phone = Phone::with("alice", |config| config.early_security = knows);
+        let mut phone = secure(knows);
         let did = phone.register();
         let did = phone.answer(did.request(), 420, &format!("Unsupported: {unsupported}"));
         assert_eq!(did.states, ["registration failed 420"]);

@@ -40,6 +40,8 @@ documents! {
     ts33102 = "TS 33.102",
     /// Access security for IP-based services.
     ts33203 = "TS 33.203",
+    /// IP multimedia session handling; IM call model; stage 2.
+    ts23218 = "TS 23.218",
     /// Numbering, addressing and identification.
     ts23003 = "TS 23.003",
     /// SIP.

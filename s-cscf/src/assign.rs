@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use cscf_core::clause::{rfc3261, ts24229, ts29228};
 use cscf_core::cx::{AssignmentType, CxAnswer, CxRequest, Saa};
-use cscf_core::ifc::UserProfile;
+use cscf_core::ifc::{ServiceProfile, UserProfile};
 use cscf_core::registrar::{Binding, ContactWish, PublicIdentity, Source, Wish};
 use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::{ChargingFunctionAddresses, HeaderName, Uri};
@@ -182,6 +182,7 @@ impl RegistrationOwner {
         if let Some((profile, ccf)) = profile {
             set.charging_ccf = ccf.map(Into::into);
             set.servers = profile.servers;
+            set.services = self.third_parties.services(env, &profile.services);
         }
         let Wish::Update(wishes) = &register.wish else { return };
         let user = set.users.entry(register.impi.as_str().into()).or_insert_with(|| User {
@@ -302,6 +303,8 @@ pub(crate) struct Profile {
     pub(crate) identities: Vec<PublicIdentity>,
     /// The application servers named in the filter criteria.
     pub(crate) servers: Vec<Uri>,
+    /// The service profiles.
+    pub(crate) services: Vec<ServiceProfile>,
 }
 
 /// Reads an `IMSSubscription` document.
@@ -311,5 +314,9 @@ pub(crate) fn read_profile(text: &str) -> Result<Profile, String> {
     let identities = identities.filter_map(|its| PublicIdentity::new(&its.identity, its.barred));
     let criteria = profile.service_profiles.iter().flat_map(|its| &its.initial_filter_criteria);
     let servers = criteria.filter_map(|its| Uri::parse(&its.application_server.server_name).ok());
-    Ok(Profile { identities: identities.collect(), servers: servers.collect() })
+    Ok(Profile {
+        identities: identities.collect(),
+        servers: servers.collect(),
+        services: profile.service_profiles,
+    })
 }

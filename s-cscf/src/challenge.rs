@@ -449,6 +449,11 @@ impl RegistrationOwner {
         charging::set_response(headers, came.as_ref(), &self.type_1());
     }
 
+    /// This network towards its application servers (TS 24.229 §4.5.4).
+    pub(crate) fn type_3(&self) -> Ioi {
+        Ioi::Type3(self.config.realm().to_owned())
+    }
+
     /// This network towards that of the P-CSCF.
     pub(crate) fn type_1(&self) -> Ioi {
         Ioi::Type1(self.config.realm().to_owned())

@@ -35,6 +35,8 @@ pub(crate) enum ChangedBy<'a> {
     Hss,
     /// The operator.
     Operator,
+    /// An application server that failed.
+    Server,
 }
 
 /// A change of a set. The set is still there, its bindings are those after the change.
@@ -61,9 +63,11 @@ impl RegistrationOwner {
                 ChangedBy::Time => "the end of its time",
                 ChangedBy::Hss => "the HSS",
                 ChangedBy::Operator => "the operator",
+                ChangedBy::Server => "the failure of an application server",
             };
             format!("{:?} by {by}, {} contact(s) gone", change.became, change.removed.len())
         });
         self.notify(env, change.set, change.removed, out);
+        self.tell_servers(env, change, out);
     }
 }

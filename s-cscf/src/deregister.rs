@@ -16,6 +16,7 @@ use crate::owner::{Job, RegistrationOwner, SetId};
 use crate::refusal::Refusal;
 use crate::register::Register;
 use crate::secret::Proof;
+use crate::third_party::ENDED_BY_SERVER;
 use crate::{Command, ScscfActions};
 
 impl RegistrationOwner {
@@ -160,6 +161,7 @@ impl RegistrationOwner {
             if moved {
                 // Another S-CSCF tells the UE (TS 29.228 §6.1.3.1).
                 self.subscriptions.forget(id);
+                self.third_parties.forget(id, out);
             }
             self.end(env, id, (ChangedBy::Hss, &removed), out);
             if moved {
@@ -201,6 +203,7 @@ impl RegistrationOwner {
         let id = self.open_set(&profile.identities);
         if let Some(set) = self.sets.get_mut(&id) {
             set.servers = profile.servers;
+            set.services = self.third_parties.services(env, &profile.services);
         }
         self.publish(id, out);
         let (became, by) = (Became::Profiled, ChangedBy::Hss);
@@ -219,6 +222,7 @@ impl RegistrationOwner {
                 for id in self.sets_of(&impi) {
                     env.note(own("forget"), || format!("loses all data of {impi}"));
                     self.subscriptions.forget(id);
+                    self.third_parties.forget(id, out);
                     if let Some(set) = self.sets.get_mut(&id) {
                         set.bindings.remove(ContactEvent::Deactivated, |its| *its.impi == *impi);
                     }
@@ -256,6 +260,22 @@ impl RegistrationOwner {
                 let (became, by) = (Became::Shortened, ChangedBy::Operator);
                 self.set_changed(env, &SetChange { set: id, became, by, removed: &[] }, out);
             }
+        }
+    }
+
+    /// An application server failed whose default handling ends the registration of the user
+    /// (TS 24.229 §5.4.1.7).
+    pub(crate) fn server_deregisters(
+        &mut self,
+        env: &mut Env<'_>,
+        id: SetId,
+        out: &mut ScscfActions,
+    ) {
+        let Some(set) = self.sets.get_mut(&id) else { return };
+        let removed = set.bindings.remove(ENDED_BY_SERVER, |its| !its.is_emergency());
+        let Some(impu) = removed.first().map(|its| its.registered_with.clone()) else { return };
+        for user in self.end(env, id, (ChangedBy::Server, &removed), out) {
+            self.tell(env, &user, &impu, AssignmentType::AdministrativeDeregistration, out);
         }
     }
 

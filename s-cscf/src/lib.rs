@@ -2,7 +2,8 @@
 //! that serves the caller and the callee of a session.
 //!
 //! Two parts that share nothing but published snapshots: the registration owner, which alone
-//! changes registrations, and the sessions, which read them. It invokes no application servers.
+//! changes registrations, and the sessions, which read them. Application servers hear of registrations; in sessions none
+//! is invoked.
 
 mod assign;
 mod cause;
@@ -26,6 +27,8 @@ mod sessions;
 mod terminating;
 #[cfg(test)]
 mod tests;
+mod third_party;
+mod third_party_body;
 
 use std::sync::Arc;
 
@@ -64,6 +67,9 @@ pub enum Timer {
     Expiry(u64),
     /// A subscription to the reg event ends.
     Subscription(Box<str>),
+    /// An application server that keeps an identity for a shorter time than it is registered has to
+    /// be told again: the set, the identity and the server's URI.
+    ThirdParty(u64, (Box<str>, Box<str>)),
 }
 
 /// What the operator may order.
@@ -215,9 +221,14 @@ impl Role for Scscf {
         out: &mut ScscfActions,
     ) {
         let over = !answered.response.is_provisional();
-        if !(over && self.sessions.dialogs.bye_answered(answered.tag)) {
+        if over && self.sessions.dialogs.bye_answered(answered.tag) {
+            return;
+        }
+        let start = out.len();
+        if !self.owner.server_answered(env, &answered, out) {
             self.owner.notified(env, &answered, out);
         }
+        self.settle(env, start, out);
     }
 
     fn on_cancel(
@@ -271,6 +282,7 @@ impl Role for Scscf {
             Timer::AwaitAuth(impi) => self.owner.await_auth_over(env, &impi, out),
             Timer::Expiry(set) => self.owner.expired(env, set, out),
             Timer::Subscription(token) => self.owner.subscription_over(env, &token, out),
+            Timer::ThirdParty(set, server) => self.owner.refresh_server(env, set, server, out),
         }
         self.settle(env, start, out);
     }

@@ -14,6 +14,7 @@ use crate::challenge::Pending;
 use crate::reg_event::Subscriptions;
 use crate::register::Register;
 use crate::secret::{Accepted, Proof};
+use crate::third_party::{Service, ThirdParties};
 use crate::{Config, ScscfActions, Timer};
 
 /// The number of an implicit registration set; never used again.
@@ -32,6 +33,7 @@ pub(crate) struct RegistrationOwner {
     /// REGISTERs that wait for the HSS.
     pub(crate) jobs: BTreeMap<AskId, Job>,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) third_parties: ThirdParties,
     /// Service-Route tokens that are no longer good; the sessions take them from here.
     pub(crate) gone: Vec<Box<str>>,
     set_count: SetId,
@@ -64,6 +66,8 @@ pub(crate) struct ImplicitSet {
     pub(crate) charging_ccf: Option<Box<str>>,
     /// The application servers of the profile.
     pub(crate) servers: Vec<Uri>,
+    /// The services of the profile.
+    pub(crate) services: Box<[Service]>,
     /// The users with a contact in the set, by private identity.
     pub(crate) users: BTreeMap<Box<str>, User>,
     published: Option<Arc<Registration>>,
@@ -94,6 +98,7 @@ impl RegistrationOwner {
             challenges: BTreeMap::new(),
             jobs: BTreeMap::new(),
             subscriptions: Subscriptions::new(),
+            third_parties: ThirdParties::new(),
             gone: Vec::new(),
             set_count: 0,
         }
@@ -107,6 +112,7 @@ impl RegistrationOwner {
             ("challenges", self.challenges.len()),
             ("questions", self.jobs.len()),
             ("subscriptions", self.subscriptions.len()),
+            ("third-party registrations", self.third_parties.len()),
         ]
     }
 
@@ -227,6 +233,7 @@ impl ImplicitSet {
             bindings: Bindings::new(),
             charging_ccf: None,
             servers: Vec::new(),
+            services: Box::new([]),
             users: BTreeMap::new(),
             published: None,
         }

@@ -14,7 +14,9 @@ mod snapshots;
 pub use bindings::{Bindings, Change, OutOfOrder, Source};
 pub use contact::{CONTACTS_MAX, ContactWish, ExpiryLimits, Wish, WishError};
 pub use gruu::{Gruus, TEMP_GRUUS_MAX, TempGruu, instance_of};
-pub use reginfo::{CONTENT_TYPE as REGINFO_CONTENT_TYPE, PROBATION_FOR, ReginfoDocument};
+pub use reginfo::{
+    CONTENT_TYPE as REGINFO_CONTENT_TYPE, PROBATION_FOR, ReginfoDocument, escape as xml_text,
+};
 pub use registration::{
     Binding, ContactEvent, PublicIdentity, Registration, identity_key, number_key,
 };

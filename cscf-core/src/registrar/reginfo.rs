@@ -121,7 +121,8 @@ fn is_known(name: &str) -> bool {
 }
 
 /// Escapes what XML reads as markup, and drops what it cannot hold at all (XML 1.0 §2.2).
-fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

@@ -124,6 +124,7 @@ fn lab(ue_count: u64) -> LabConfig {
             ],
             auth,
             transport: SubscriberTransport::AsRegistered,
+            filter_criteria: Vec::new(),
         });
     }
     lab

@@ -1,5 +1,6 @@
 //! The bench: lab, UE emulator, scenarios, reports, and the command `cscf`.
 
+pub mod appserver;
 pub mod builtin;
 pub mod cli;
 pub mod conformance;

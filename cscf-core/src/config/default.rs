@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues};
 use super::security::GmSecurity;
+use super::server::ServerConfig;
 use super::subscriber::{Auth, Impu, SubscriberConfig, SubscriberTransport};
 use crate::time::Duration;
 
@@ -70,6 +71,7 @@ fn node((name, role, ip, port): (&str, NodeRole, IpAddr, u16)) -> NodeConfig {
         listen: SocketAddr::new(ip, port),
         advertise: (ip.to_string(), port),
         capabilities: Vec::new(),
+        server: ServerConfig::default(),
     }
 }
 
@@ -97,6 +99,7 @@ fn usim_subscriber(
         ],
         auth: Auth::Aka { k, opc: crate::auth::derive_opc(k, OP), amf: [0x80, 0], sqn: 0 },
         transport: SubscriberTransport::AsRegistered,
+        filter_criteria: Vec::new(),
     }
 }
 
@@ -120,5 +123,6 @@ fn digest_subscriber(
             algorithms: algorithms.iter().map(|text| (*text).to_owned()).collect(),
         },
         transport: SubscriberTransport::AsRegistered,
+        filter_criteria: Vec::new(),
     }
 }

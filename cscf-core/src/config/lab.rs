@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::problem::{Problems, nearest};
 use super::security::GmSecurity;
+use super::server::ServerConfig;
 use super::subscriber::{SubscriberConfig, subscribers};
 use super::tree::{Node, Position, Reader, Value, read_tree, scalar};
 use crate::time::Duration;
@@ -78,6 +79,8 @@ pub struct TimerValues {
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeRole {
+    /// Application server.
+    As,
     /// Home subscriber server.
     Hss,
     /// Interrogating CSCF.
@@ -90,17 +93,19 @@ pub enum NodeRole {
 
 impl NodeRole {
     /// All roles with their names in the file.
-    pub const ALL: [(&'static str, Self); 4] = [
+    pub const ALL: [(&'static str, Self); 5] = [
         ("p-cscf", Self::Pcscf),
         ("i-cscf", Self::Icscf),
         ("s-cscf", Self::Scscf),
         ("hss", Self::Hss),
+        ("as", Self::As),
     ];
 
     /// The name in the file, and of the program.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::As => "as",
             Self::Hss => "hss",
             Self::Icscf => "i-cscf",
             Self::Pcscf => "p-cscf",
@@ -122,6 +127,8 @@ pub struct NodeConfig {
     pub advertise: (String, u16),
     /// S-CSCF: the capabilities it has (TS 29.228 §6.7).
     pub capabilities: Vec<u32>,
+    /// AS: what it does.
+    pub server: ServerConfig,
 }
 
 impl NodeConfig {
@@ -258,6 +265,9 @@ fn lab(tree: &Node, problems: &mut Problems) -> Lab {
         domain,
     };
     reader.finish(problems);
+    for fault in lab.unknown_servers() {
+        problems.push(tree.at, fault, None);
+    }
     lab
 }
 
@@ -405,10 +415,14 @@ pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<Nod
     let advertise = reader.optional("advertise").and_then(|node| scalar(node, problems, host_port));
     let capabilities =
         reader.optional("capabilities").map(|node| numbers(node, problems)).unwrap_or_default();
+    let server = match role {
+        Some(NodeRole::As) => ServerConfig::read(&mut reader, problems),
+        _ => ServerConfig::default(),
+    };
     reader.finish(problems);
     let (role, listen) = (role?, listen?);
     let advertise = advertise.unwrap_or_else(|| (listen.ip().to_string(), listen.port()));
-    Some(NodeConfig { name: name.to_owned(), role, listen, advertise, capabilities })
+    Some(NodeConfig { name: name.to_owned(), role, listen, advertise, capabilities, server })
 }
 
 fn nodes(node: &Node, problems: &mut Problems) -> Vec<NodeConfig> {
@@ -420,7 +434,8 @@ fn nodes(node: &Node, problems: &mut Problems) -> Vec<NodeConfig> {
         }
         out.push(config);
     }
-    for (name, role) in NodeRole::ALL {
+    // Application servers are the only nodes a lab can be without.
+    for (name, role) in NodeRole::ALL.into_iter().filter(|(_, role)| *role != NodeRole::As) {
         if !out.iter().any(|node| node.role == role) {
             problems.push(node.at, format!("the lab has no node with role {name}"), None);
         }

@@ -1,11 +1,13 @@
 //! The lab file: domain, nodes, timers, subscribers. Every mistake is said with file, line, column
 //! and the nearest right name, all of them in one reading.
 
+mod criteria;
 mod default;
 mod lab;
 mod nodes;
 mod problem;
 mod security;
+mod server;
 mod subscriber;
 mod tree;
 mod write;
@@ -17,5 +19,6 @@ pub use lab::{
 pub use nodes::Start;
 pub use problem::{Problem, Problems, nearest, render};
 pub use security::{Confidentiality, GmSecurity, SaReject, SecAgree};
+pub use server::{RegisterAnswer, ServerBehaviour, ServerConfig};
 pub use subscriber::{Auth, Impu, SubscriberConfig, SubscriberTransport, read_subscriber};
 pub use tree::{Entry, Node, Position, Reader, Value, read_tree};

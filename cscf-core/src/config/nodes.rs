@@ -8,7 +8,7 @@ use crate::diameter::{ClientConfig, DiameterClient, LocalPeer, Timing};
 use crate::engine::{EngineLimits, Listen, Settings};
 use crate::hss::{Credentials, HssConfig, HssNode, ImplicitSet, PrivateIdentity, Subscriber};
 use crate::ids::Seed;
-use crate::ifc::PublicIdentity;
+use crate::ifc::{InitialFilterCriteria, PublicIdentity};
 use crate::time::{Duration, UnixTime};
 use crate::transaction::Timers;
 use crate::transport::Transport;
@@ -141,6 +141,36 @@ impl Lab {
         HssNode::new(config, subscribers, start.seed).map_err(|fault| fault.to_string())
     }
 
+    /// The filter criteria of a subscriber, servers by URI.
+    fn criteria(&self, subscriber: &SubscriberConfig) -> Vec<InitialFilterCriteria> {
+        let mut list = subscriber.filter_criteria.clone();
+        for ifc in &mut list {
+            let name = &mut ifc.application_server.server_name;
+            if let Some(node) = self.node_named(name) {
+                *name = node.sip_uri();
+            }
+        }
+        list
+    }
+
+    /// What is wrong with the servers that filter criteria name.
+    pub(super) fn unknown_servers(&self) -> Vec<String> {
+        let known = |name: &str| {
+            name.starts_with("sip:")
+                || self.node_named(name).is_some_and(|node| node.role == NodeRole::As)
+        };
+        let names = self.subscribers.iter().flat_map(|subscriber| {
+            let list = subscriber.filter_criteria.iter();
+            list.map(|ifc| (&subscriber.name, &ifc.application_server.server_name))
+        });
+        names
+            .filter(|(_, name)| !known(name))
+            .map(|(who, name)| {
+                format!("`{name}`, a server of `{who}`, is neither an AS of the lab nor a SIP URI")
+            })
+            .collect()
+    }
+
     fn subscription(&self, subscriber: &SubscriberConfig) -> Subscriber {
         let credentials = match &subscriber.auth {
             Auth::Aka { k, opc, amf, sqn } => Credentials::Aka {
@@ -160,12 +190,16 @@ impl Lab {
             barred: impu.barred,
             ..PublicIdentity::default()
         };
+        let mut set = ImplicitSet::of(subscriber.impus.iter().map(identity).collect());
+        if let Some(services) = set.service_profiles.first_mut() {
+            services.initial_filter_criteria = self.criteria(subscriber);
+        }
         Subscriber {
             private_identities: vec![PrivateIdentity {
                 impi: subscriber.impi.clone(),
                 credentials,
             }],
-            implicit_sets: vec![ImplicitSet::of(subscriber.impus.iter().map(identity).collect())],
+            implicit_sets: vec![set],
             ..Subscriber::default()
         }
     }
@@ -195,7 +229,7 @@ mod tests {
                     let hss = lab.hss_node(node, &START).expect("an HSS");
                     assert_eq!(hss.name(), "hss");
                 }
-                NodeRole::Icscf | NodeRole::Pcscf | NodeRole::Scscf => {
+                NodeRole::As | NodeRole::Icscf | NodeRole::Pcscf | NodeRole::Scscf => {
                     let settings = lab.settings(node, &START).expect("settings");
                     assert_eq!(settings.listen.len(), 2);
                     assert!(lab.diameter_client(node, &START).is_ok());

@@ -1,9 +1,11 @@
 //! The subscribers of a lab: identities and credentials.
 
+use super::criteria::filter_criteria;
 use super::lab::{choice, named_entries};
 use super::problem::Problems;
 use super::tree::{Node, Reader, Value, scalar};
 use crate::auth::{AkaKeys, ResLength, TuakKey, derive_opc, derive_topc};
+use crate::ifc::InitialFilterCriteria;
 
 /// How requests reach a UE.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +73,9 @@ pub struct SubscriberConfig {
     pub auth: Auth,
     /// How requests reach its UE.
     pub transport: SubscriberTransport,
+    /// Which application servers serve it, and when; a server is named as in the file: by the name
+    /// of a node, or by SIP URI.
+    pub filter_criteria: Vec<InitialFilterCriteria>,
 }
 
 impl SubscriberConfig {
@@ -129,6 +134,7 @@ pub fn read_subscriber(
     });
     let aka = reader.optional("aka");
     let digest = reader.optional("digest");
+    let criteria = reader.optional("filter_criteria");
     reader.finish(problems);
     let auth = match (aka, digest) {
         (Some(node), None) => self::aka(node, problems),
@@ -145,6 +151,7 @@ pub fn read_subscriber(
         impus: impus?,
         auth: auth?,
         transport,
+        filter_criteria: criteria.map(|node| filter_criteria(node, problems)).unwrap_or_default(),
     })
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::lab::{Lab, PathMtu, TimerValues};
+use super::criteria::write_criteria;
+use super::lab::{Lab, NodeRole, PathMtu, TimerValues};
 use super::security::pool_text;
 use super::subscriber::{Auth, SubscriberConfig, SubscriberTransport};
 use crate::auth::{AkaKeys, TuakKey};
@@ -45,6 +46,9 @@ impl Lab {
             );
             if !node.capabilities.is_empty() {
                 let _ = write!(out, ", capabilities: {:?}", node.capabilities);
+            }
+            if node.role == NodeRole::As {
+                out.push_str(&node.server.written());
             }
             out.push_str("}\n");
         }
@@ -168,6 +172,7 @@ fn write_subscriber(out: &mut String, subscriber: &SubscriberConfig) {
         SubscriberTransport::Tcp => out.push_str("    transport: tcp\n"),
         SubscriberTransport::Udp => out.push_str("    transport: udp\n"),
     }
+    write_criteria(out, &subscriber.filter_criteria);
 }
 
 /// The keys as they stand in `aka`, without AMF and SQN.
@@ -190,7 +195,7 @@ fn card_keys(keys: &AkaKeys) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 

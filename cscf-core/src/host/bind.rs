@@ -31,7 +31,9 @@ impl Addresses {
     pub fn of(node: &NodeConfig) -> Self {
         match node.role {
             NodeRole::Hss => Self { udp: Vec::new(), tcp: vec![node.listen] },
-            NodeRole::Icscf | NodeRole::Pcscf | NodeRole::Scscf => Self::both(node.listen),
+            NodeRole::As | NodeRole::Icscf | NodeRole::Pcscf | NodeRole::Scscf => {
+                Self::both(node.listen)
+            }
         }
     }
 }

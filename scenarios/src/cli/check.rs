@@ -12,9 +12,11 @@ pub(super) fn check(file: &Path) -> Result<String, String> {
         let of_role = lab.nodes.iter().filter(|node| node.role == wanted);
         of_role.map(|node| format!("{} {}", node.name, node.listen)).collect::<Vec<_>>().join(", ")
     };
-    let roles = [NodeRole::Pcscf, NodeRole::Icscf, NodeRole::Scscf, NodeRole::Hss];
-    let nodes: Vec<String> =
-        roles.into_iter().map(names).filter(|names| !names.is_empty()).collect();
+    let nodes: Vec<String> = NodeRole::ALL
+        .into_iter()
+        .map(|(_, role)| names(role))
+        .filter(|names| !names.is_empty())
+        .collect();
     Ok(format!(
         "{}: ok: {} with {}, and {} subscribers\n",
         file.display(),

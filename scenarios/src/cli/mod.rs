@@ -67,6 +67,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         args: Vec<OsString>,
     },
+    /// Run only an application server of a lab
+    #[command(disable_help_flag = true)]
+    As {
+        /// `--lab FILE`, `--node NAME`, …: see `cscf as --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        args: Vec<OsString>,
+    },
     /// Write a lab file to change
     Init(InitArgs),
     /// Say what is wrong in a lab file
@@ -183,6 +190,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Up(args) => crate::up::main(&args),
         Command::Ctl(args) => ctl::ctl(&args),
         Command::Why(args) => ctl::why(&args),
+        Command::As { args } => program::run_with(NodeRole::As, args, crate::up::node::build),
         Command::Hss { args } => program::run_with(NodeRole::Hss, args, crate::up::node::build),
         Command::Init(args) => term::exit(init::init(&args)),
         Command::Check { file } => term::exit(check::check(&file)),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use cscf_core::config::{Lab as LabConfig, NodeConfig, NodeRole, Start};
+use cscf_core::config::{Lab as LabConfig, NodeConfig, NodeRole, ServerConfig, Start};
 use cscf_core::engine::{CxNode, Engine};
 use cscf_core::hss::HssNode;
 use cscf_core::operator;
@@ -15,6 +15,7 @@ use s_cscf::Scscf;
 
 use super::parties::Instance;
 use super::{Outcome, play};
+use crate::appserver::AppServer;
 use crate::lab::{Lab, LabNode};
 use crate::operate;
 use crate::report::pcapng::Names;
@@ -63,6 +64,14 @@ impl LabNode for CxNode<Scscf> {
     }
 }
 
+impl LabNode for Engine<AppServer> {
+    fn remainders(&self) -> Vec<(&'static str, usize)> {
+        let mut out = engine_remainders(self);
+        out.extend(self.role().remainders());
+        out
+    }
+}
+
 impl LabNode for Engine<Ue> {
     fn remainders(&self) -> Vec<(&'static str, usize)> {
         engine_remainders(self)
@@ -82,6 +91,7 @@ pub fn lab_node(
     setup: &Start,
 ) -> Result<Box<dyn LabNode>, String> {
     Ok(match node.role {
+        NodeRole::As => Box::new(crate::appserver::node(lab, node, setup)?),
         NodeRole::Hss => Box::new(lab.hss_node(node, setup)?),
         NodeRole::Icscf => Box::new(i_cscf::lab::node(lab, node, setup)?),
         NodeRole::Pcscf => Box::new(p_cscf::lab::node(lab, node, setup)?),
@@ -103,6 +113,7 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
         listen: address,
         advertise: (config.via_host(), address.port()),
         capabilities: Vec::new(),
+        server: ServerConfig::default(),
     };
     let mut settings = lab.settings(&node, start)?;
     settings.rport = true;

@@ -1,0 +1,311 @@
+//! The application server emulator (TS 24.229 §5.7): hears by third-party REGISTER who is registered,
+//! and follows it by the reg event (§5.7.1.1). It takes no part in sessions: other requests get 405.
+//!
+//! States told to the trace, for scenarios to wait for (`WHO` the subscriber's name in the lab, else
+//! the identity; `N` a status): `registered WHO`, `re-registered WHO`, `deregistered WHO`,
+//! `expired WHO`, `refused WHO N`, `silent WHO`; of its reg event `subscribed WHO`,
+//! `subscription failed WHO N`, `notified WHO active`, `notified WHO terminated`.
+
+mod subscription;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use cscf_core::clause::{own, ts24229};
+use cscf_core::config::{Lab, NodeConfig, RegisterAnswer, ServerBehaviour, ServerConfig, Start};
+use cscf_core::engine::Engine;
+use cscf_core::registrar::identity_key;
+use cscf_core::role::{Action, Actions, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role};
+use cscf_core::sip::{HeaderName, Ioi, Method, Request, Response, Uri};
+use cscf_core::time::Duration;
+use cscf_core::ua::{Abilities, inspect};
+
+use subscription::Subscription;
+
+/// Users that are followed at a time; further ones get 503.
+const USERS_MAX: usize = 200_000;
+/// What an application server that follows registrations can do.
+const ABILITIES: Abilities<'static> = Abilities {
+    methods: &[Method::Register, Method::Notify, Method::Options],
+    schemes: &["sip"],
+    extensions: &[],
+    content_types: &[
+        "application/3gpp-ims+xml",
+        "application/reginfo+xml",
+        "message/sip",
+        "multipart/mixed",
+    ],
+    answer_type: "application/sdp",
+};
+
+/// An emulated application server.
+#[derive(Debug)]
+pub struct AppServer {
+    /// Its own SIP URI.
+    uri: String,
+    domain: String,
+    config: ServerConfig,
+    trusted: Vec<SocketAddr>,
+    /// The names of subscribers, by the keys of their identities.
+    people: BTreeMap<String, String>,
+    /// Who is registered, by the key of the identity in To.
+    users: BTreeMap<String, User>,
+    /// SUBSCRIBEs that wait for their answer.
+    pending: BTreeMap<OwnTag, String>,
+    sent: u64,
+}
+
+/// A user that is registered, as far as this server has heard.
+#[derive(Debug)]
+struct User {
+    /// As it stood in To.
+    identity: String,
+    /// The S-CSCF: where the third-party REGISTER says it is.
+    scscf: String,
+    subscription: Option<Subscription>,
+}
+
+/// The timers of an application server, each with the key of an identity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServerTimer {
+    /// A registration ends.
+    Expiry(String),
+    /// A subscription has to be refreshed.
+    Subscription(String),
+}
+
+/// An application server of the lab.
+///
+/// # Errors
+///
+/// What in the lab does not fit.
+pub fn node(lab: &Lab, node: &NodeConfig, start: &Start) -> Result<Engine<AppServer>, String> {
+    let role = AppServer::new(lab, node);
+    Ok(Engine::new(&node.name, role, lab.settings(node, start)?, start.seed))
+}
+
+impl AppServer {
+    /// An application server that knows of nobody.
+    #[must_use]
+    pub fn new(lab: &Lab, node: &NodeConfig) -> Self {
+        let mut people = BTreeMap::new();
+        for subscriber in &lab.subscribers {
+            for impu in &subscriber.impus {
+                if let Some(key) = key_of(&impu.uri) {
+                    people.insert(key, subscriber.name.clone());
+                }
+            }
+        }
+        Self {
+            uri: node.sip_uri(),
+            domain: lab.domain.clone(),
+            config: node.server,
+            trusted: lab.trusted_peers(),
+            people,
+            users: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            sent: 0,
+        }
+    }
+
+    /// What it still holds, by name.
+    #[must_use]
+    pub fn remainders(&self) -> Vec<(&'static str, usize)> {
+        vec![("followed users", self.users.len()), ("subscriptions", self.pending.len())]
+    }
+
+    /// The name for states: the subscriber's, else the identity.
+    fn name<'a>(&'a self, key: &'a str) -> &'a str {
+        self.people.get(key).map_or(key, String::as_str)
+    }
+
+    /// A third-party REGISTER (TS 24.229 §5.7.1.1).
+    fn on_register(
+        &mut self,
+        env: &mut Env<'_>,
+        incoming: &Incoming,
+        out: &mut Actions<ServerTimer>,
+    ) {
+        let request = &incoming.request;
+        let facts = match self.facts(incoming) {
+            Ok(facts) => facts,
+            Err((status, why)) => {
+                env.refuse(ts24229("5.7.1.1"), || format!("REGISTER answered {status}: {why}"));
+                return self.answer(incoming, request.reply(status), out);
+            }
+        };
+        let name = self.name(&facts.key).to_owned();
+        let limit = match self.config.register {
+            RegisterAnswer::Accepts => facts.expires,
+            RegisterAnswer::AcceptsFor(time) => facts.expires.min(time),
+            RegisterAnswer::Refuses(status) => {
+                env.refuse(own("register"), || format!("is told to answer {status}"));
+                out.push(Action::State(format!("refused {name} {status}")));
+                return self.answer(incoming, request.reply(status), out);
+            }
+            RegisterAnswer::Silent => {
+                env.refuse(own("register"), || "is told to say nothing".to_owned());
+                return out.push(Action::State(format!("silent {name}")));
+            }
+        };
+        let mut response = request.reply(200);
+        let secs = limit.as_secs();
+        response.headers.push(HeaderName::Contact, &format!("<{}>;expires={secs}", facts.scscf));
+        response.headers.push(HeaderName::Expires, &secs.to_string());
+        self.answer(incoming, response, out);
+        if limit.is_zero() {
+            env.note(ts24229("5.7.1.1"), || format!("{} is no longer registered", facts.key));
+            self.forget(&facts.key, out);
+            return out.push(Action::State(format!("deregistered {name}")));
+        }
+        env.note(ts24229("5.7.1.1"), || {
+            format!("{} is registered at {} for {secs} s", facts.identity, facts.scscf)
+        });
+        let known = self.users.contains_key(&facts.key);
+        let Facts { key, identity, scscf, .. } = facts;
+        let user = self.users.entry(key.clone()).or_insert_with(|| User {
+            identity,
+            scscf: String::new(),
+            subscription: None,
+        });
+        user.scscf = scscf;
+        let at = env.now + limit;
+        out.push(Action::SetTimer { timer: ServerTimer::Expiry(key.clone()), at });
+        let what = if known { "re-registered" } else { "registered" };
+        out.push(Action::State(format!("{what} {name}")));
+        if self.config.reg_event {
+            self.follow(env, &key, limit, out);
+        }
+    }
+
+    fn facts(&self, incoming: &Incoming) -> Result<Facts, (u16, String)> {
+        let request = &incoming.request;
+        let source = incoming.flow.remote;
+        if !self.trusted.contains(&source) {
+            return Err((403, format!("{source} is no trusted peer")));
+        }
+        let to = request.to_addr().map_err(|fault| (400, fault.to_string()))?;
+        let identity = to.uri.to_string();
+        let key = identity_key(&to.uri).ok_or((400, "To holds no public identity".to_owned()))?;
+        let contacts = request.headers.contacts().map_err(|fault| (400, fault.to_string()))?;
+        let contact =
+            contacts.first().ok_or((400, "no Contact: where is its S-CSCF?".to_owned()))?;
+        let expires = contact.expires().or(request.expires()).unwrap_or(3600);
+        if expires > 0 && !self.users.contains_key(&key) && self.users.len() >= USERS_MAX {
+            return Err((503, format!("{USERS_MAX} users are followed already")));
+        }
+        let expires = Duration::from_secs(expires.into());
+        Ok(Facts { key, identity, scscf: contact.uri.to_string(), expires })
+    }
+
+    fn forget(&mut self, key: &str, out: &mut Actions<ServerTimer>) {
+        self.users.remove(key);
+        out.push(Action::ClearTimer { timer: ServerTimer::Expiry(key.to_owned()) });
+        out.push(Action::ClearTimer { timer: ServerTimer::Subscription(key.to_owned()) });
+    }
+
+    /// Sends a response; the charging vector goes back with our network's identifier
+    /// (TS 24.229 §4.5.4).
+    fn answer(&self, incoming: &Incoming, mut response: Response, out: &mut Actions<ServerTimer>) {
+        if let Ok(Some(mut vector)) = incoming.request.headers.charging_vector() {
+            vector.set_term_ioi(Some(&Ioi::Type3(self.domain.clone())));
+            response.headers.set(HeaderName::PChargingVector, &vector.to_string());
+        }
+        out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
+    }
+
+    fn on_initial(
+        &mut self,
+        env: &mut Env<'_>,
+        incoming: &Incoming,
+        out: &mut Actions<ServerTimer>,
+    ) {
+        let request = &incoming.request;
+        // Whatever URI a request of a served user has, it was routed to us.
+        if let Err(refusal) = inspect(request, &ABILITIES, |_| true) {
+            env.refuse(refusal.clause, || format!("{}: {}", refusal.status, refusal.why));
+            return self.answer(incoming, refusal.response(request), out);
+        }
+        match (self.config.behaviour, &request.method) {
+            (ServerBehaviour::Registrations, Method::Register) => {
+                self.on_register(env, incoming, out);
+            }
+            (ServerBehaviour::Registrations, Method::Notify) => self.on_notify(env, incoming, out),
+            (ServerBehaviour::Registrations, _) => {
+                let mut response = request.reply(200);
+                response.headers.push(HeaderName::Allow, &ABILITIES.allow());
+                response.headers.push(HeaderName::Accept, &ABILITIES.accept());
+                self.answer(incoming, response, out);
+            }
+        }
+    }
+}
+
+/// What a third-party REGISTER says.
+struct Facts {
+    key: String,
+    identity: String,
+    scscf: String,
+    expires: Duration,
+}
+
+fn key_of(text: &str) -> Option<String> {
+    identity_key(&Uri::parse(text).ok()?)
+}
+
+impl Role for AppServer {
+    type Command = std::convert::Infallible;
+    type Timer = ServerTimer;
+
+    fn on_request(
+        &mut self,
+        env: &mut Env<'_>,
+        incoming: Incoming,
+        out: &mut Actions<ServerTimer>,
+    ) {
+        let Incoming { kind, request: Request { method, .. }, .. } = &incoming;
+        match (kind, method) {
+            (RequestKind::Ack, _) => {}
+            (RequestKind::InDialog, Method::Notify) => self.on_notify(env, &incoming, out),
+            (RequestKind::InDialog, _) => {
+                env.refuse(ts24229("5.7.1.1"), || format!("no dialog for {method}"));
+                self.answer(&incoming, incoming.request.reply(481), out);
+            }
+            (RequestKind::Initial, _) => self.on_initial(env, &incoming, out),
+        }
+    }
+
+    fn on_own_response(
+        &mut self,
+        env: &mut Env<'_>,
+        answered: OwnAnswered,
+        out: &mut Actions<ServerTimer>,
+    ) {
+        self.on_subscribe_response(env, &answered, out);
+    }
+
+    fn on_timer(&mut self, env: &mut Env<'_>, timer: ServerTimer, out: &mut Actions<ServerTimer>) {
+        match timer {
+            ServerTimer::Expiry(key) => {
+                env.note(ts24229("5.7.1.1"), || format!("{key} was not registered again in time"));
+                let name = self.name(&key).to_owned();
+                self.forget(&key, out);
+                out.push(Action::State(format!("expired {name}")));
+            }
+            ServerTimer::Subscription(key) => self.refresh(env, &key, out),
+        }
+    }
+
+    fn on_command(
+        &mut self,
+        _env: &mut Env<'_>,
+        command: Self::Command,
+        _out: &mut Actions<ServerTimer>,
+    ) {
+        match command {}
+    }
+
+    fn is_proxy(&self) -> bool {
+        false
+    }
+}

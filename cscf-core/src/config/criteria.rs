@@ -39,7 +39,7 @@ const INCLUDED: [(&str, bool); 2] = [("request", true), ("response", false)];
 
 /// Reads the criteria of a subscriber. Servers are still named as in the file: by the name of a node
 /// or by SIP URI.
-pub(super) fn filter_criteria(node: &Node, problems: &mut Problems) -> Vec<InitialFilterCriteria> {
+pub fn filter_criteria(node: &Node, problems: &mut Problems) -> Vec<InitialFilterCriteria> {
     let list = list(node, "filter_criteria must be a list", problems);
     list.iter().filter_map(|node| criterion(node, problems)).collect()
 }

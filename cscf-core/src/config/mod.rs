@@ -12,6 +12,7 @@ mod subscriber;
 mod tree;
 mod write;
 
+pub use criteria::filter_criteria;
 pub use lab::{
     Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, named_entries,
     read_lab, read_names, read_node,

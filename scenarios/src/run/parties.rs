@@ -167,6 +167,7 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
         nodes,
         untrusted,
         subscribers,
+        filter_criteria,
     } = changes;
     lab.untrusted.extend(untrusted.iter().map(|(_, name)| name.clone()));
     for node in nodes {
@@ -180,6 +181,10 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
             Some(same) => *same = subscriber.clone(),
             None => lab.subscribers.push(subscriber.clone()),
         }
+    }
+    for (name, list) in filter_criteria {
+        let of_name = lab.subscribers.iter_mut().filter(|its| its.name == *name);
+        of_name.for_each(|subscriber| subscriber.filter_criteria.clone_from(list));
     }
     if let Some(allow) = *aka_without_sec_agree {
         lab.aka_without_sec_agree = allow;

@@ -11,6 +11,7 @@ pub use parse::read_scenario;
 pub use runner::{Failure, Stage, run};
 
 use cscf_core::config::{NodeConfig, Position, SubscriberConfig};
+use cscf_core::ifc::InitialFilterCriteria;
 use cscf_core::time::Duration;
 
 use crate::lab::NetworkOptions;
@@ -51,6 +52,8 @@ pub struct LabChanges {
     pub untrusted: Vec<(Position, String)>,
     /// Further subscribers, or others in the place of those of the same name.
     pub subscribers: Vec<SubscriberConfig>,
+    /// Filter criteria of subscribers that stay as they are otherwise, by name.
+    pub filter_criteria: Vec<(String, Vec<InitialFilterCriteria>)>,
 }
 
 /// A UE in a scenario.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use cscf_core::config::{
-    Node, Problems, Reader, Value, duration, named_entries, nearest, read_names, read_node,
-    read_subscriber, read_tree,
+    Node, Problems, Reader, SubscriberConfig, Value, duration, filter_criteria, named_entries,
+    nearest, read_names, read_node, read_subscriber, read_tree,
 };
+use cscf_core::ifc::InitialFilterCriteria;
 
 use super::sentence;
 use super::{
@@ -121,18 +122,35 @@ fn on_off(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Whole subscribers, and the filter criteria of those that have no `impi` here.
+fn subscribers_of(
+    node: &Node,
+    domain: &str,
+    problems: &mut Problems,
+) -> (Vec<SubscriberConfig>, Vec<(String, Vec<InitialFilterCriteria>)>) {
+    let (mut whole, mut criteria) = (Vec::new(), Vec::new());
+    for (name, _, node) in named_entries(node, "subscribers", problems) {
+        let mut reader = Reader::new(node, "a subscriber of the lab file", problems);
+        if reader.optional("impi").is_some() {
+            whole.extend(read_subscriber(name, node, domain, problems));
+            continue;
+        }
+        let list = reader.required("filter_criteria", problems);
+        let list = list.map(|node| filter_criteria(node, problems)).unwrap_or_default();
+        reader.finish(problems);
+        criteria.push((name.to_owned(), list));
+    }
+    (whole, criteria)
+}
+
 fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
     let mut reader = Reader::new(node, "lab", problems);
     let (nodes, subscribers) = (reader.optional("nodes"), reader.optional("subscribers"));
     let nodes = nodes.map(|node| named_entries(node, "nodes", problems)).unwrap_or_default();
     let nodes = nodes.iter().filter_map(|(name, _, node)| read_node(name, node, problems));
     let nodes = nodes.collect();
-    let subscribers =
-        subscribers.map(|node| named_entries(node, "subscribers", problems)).unwrap_or_default();
-    let subscribers = subscribers
-        .iter()
-        .filter_map(|(name, _, node)| read_subscriber(name, node, domain, problems));
-    let subscribers = subscribers.collect();
+    let (subscribers, filter_criteria) =
+        subscribers.map(|node| subscribers_of(node, domain, problems)).unwrap_or_default();
     let some_switch = |text: &str| on_off(text).map(Some);
     let some_time = |text: &str| duration(text).map(Some);
     let changes = LabChanges {
@@ -146,6 +164,7 @@ fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
             .map(|node| read_names(node, problems))
             .unwrap_or_default(),
         subscribers,
+        filter_criteria,
     };
     reader.finish(problems);
     changes

@@ -38,6 +38,8 @@ documents! {
     ts29229 = "TS 29.229",
     /// Security architecture of 3G.
     ts33102 = "TS 33.102",
+    /// IMS restoration procedures.
+    ts23380 = "TS 23.380",
     /// Access security for IP-based services.
     ts33203 = "TS 33.203",
     /// IP multimedia session handling; IM call model; stage 2.

@@ -1,8 +1,6 @@
 //! From a proven user to a registration: SAR, the user profile, the bindings and the 200
 //! (TS 24.229 §5.4.1.2.2, §5.4.1.2.2F; TS 29.228 §6.1.2).
 
-use std::collections::VecDeque;
-
 use cscf_core::clause::{rfc3261, ts24229, ts29228};
 use cscf_core::cx::{AssignmentType, CxAnswer, CxRequest, Saa};
 use cscf_core::ifc::{ServiceProfile, UserProfile};
@@ -12,7 +10,7 @@ use cscf_core::sip::{ChargingFunctionAddresses, HeaderName, Uri};
 
 use crate::ScscfActions;
 use crate::changes::{Became, ChangedBy, SetChange};
-use crate::owner::{ImplicitSet, Job, RegistrationOwner, User};
+use crate::owner::{ImplicitSet, Job, RegistrationOwner};
 use crate::refusal::Refusal;
 use crate::register::Register;
 use crate::secret::Proof;
@@ -62,7 +60,9 @@ impl RegistrationOwner {
         env.note(ts29228("6.1.2"), || {
             format!("tells the HSS that {} registers {} ({why:?})", register.impi, register.impu)
         });
-        let question = CxRequest::Sar(self.assignment(&register.impi, &register.impu, why));
+        let mut sar = self.assignment(&register.impi, &register.impu, why);
+        sar.restoration = self.to_keep(env.now, &register);
+        let question = CxRequest::Sar(sar);
         let ask = env.next_ask();
         self.jobs.insert(ask, Job::Assign(Box::new(register), Box::new(proof)));
         out.push(Action::Ask { ask, question: Question::Cx(question) });
@@ -185,13 +185,7 @@ impl RegistrationOwner {
             set.services = self.third_parties.services(env, &profile.services);
         }
         let Wish::Update(wishes) = &register.wish else { return };
-        let user = set.users.entry(register.impi.as_str().into()).or_insert_with(|| User {
-            accepted: None,
-            refreshes: 0,
-            authenticated_at: env.now,
-            reauthenticate: false,
-            spare: VecDeque::new(),
-        });
+        let user = set.user(env.now, &register.impi);
         if proof.authenticated {
             user.refreshes = 0;
             user.authenticated_at = env.now;
@@ -220,8 +214,14 @@ impl RegistrationOwner {
             let count = set.bindings.list().len();
             format!("{} is registered, {count} contact(s) in its set", register.impu)
         });
+        let (kept, told) = (set.to_keep(&register.impi), proof.authenticated);
+        let user = set.user(env.now, &register.impi);
+        let changed = std::mem::replace(&mut user.kept, kept.clone()) != kept;
         self.publish(id, out);
         self.reply_ok(env, register, proof, &change.removed, out);
+        if changed && !told {
+            self.keep(env, id, &register.impi, out);
+        }
         out.push(Action::State(format!("registered {}", register.impu)));
         let became = match first {
             true => Became::Registered,

@@ -56,6 +56,12 @@ pub struct Config {
     pub nonce_for: Duration,
     /// Contacts that an implicit registration set may have; one more is refused with 403.
     pub bindings_max: usize,
+    /// Whether data for its restoration are left with the HSS, and fetched when a user is not known
+    /// here (TS 23.380 §4).
+    pub restoration: bool,
+    /// Whether users of SIP digest prove their requests other than REGISTER, too
+    /// (TS 24.229 §5.4.3.6).
+    pub proxy_authentication: bool,
     /// Flows that one instance of a user may have; one more is refused with 403
     /// (TS 24.229 §5.4.1.2.2).
     pub flows_max: usize,
@@ -137,6 +143,8 @@ impl Config {
             hss_failure: HssFailure::TimedOut,
             nonce_for: Duration::from_secs(3600),
             bindings_max: 16,
+            restoration: false,
+            proxy_authentication: false,
             flows_max: 4,
             strict_path: false,
             feature_caps: None,

@@ -19,9 +19,11 @@ mod operator;
 mod originating;
 mod outbound;
 mod owner;
+mod proxy_auth;
 mod refusal;
 mod reg_event;
 mod register;
+mod restoration;
 mod secret;
 mod sessions;
 mod terminating;
@@ -46,6 +48,7 @@ use cscf_core::time::Duration;
 pub use crate::config::{AkaWithoutSecAgree, Config, HssFailure};
 use crate::owner::{Job, RegistrationOwner};
 use crate::reg_event::bad_event;
+use crate::restoration::Waiting;
 use crate::sessions::Sessions;
 
 /// An S-CSCF.
@@ -162,9 +165,18 @@ impl Scscf {
         }
         if token.is_some() || orig {
             env.note(ts24229("5.4.3.1"), || "originating: Service-Route or orig".to_owned());
+            if let Some(token) = token.as_deref()
+                && !self.owner.is_proven(env, &mut incoming, token, out)
+            {
+                return;
+            }
             self.sessions.originating(env, incoming, token.as_deref(), out);
         } else {
             env.note(ts24229("5.4.3.1"), || "terminating: no Service-Route, no orig".to_owned());
+            if let Some(impu) = self.owner.may_restore(&incoming.request) {
+                let waiting = Waiting::Request(Box::new(incoming));
+                return self.owner.ask_restoration(env, (None, &impu), waiting, out);
+            }
             self.sessions.terminating(env, incoming, out);
         }
     }
@@ -259,6 +271,15 @@ impl Role for Scscf {
             Job::Deregister(register, proof, removed) => {
                 // Whatever the HSS says, the user is no longer registered here.
                 self.owner.reply_ok(env, &register, *proof, &removed, out);
+            }
+            Job::Restore(waiting) => {
+                self.owner.restore(env, answer, out);
+                match waiting {
+                    Waiting::Register(register) => {
+                        self.owner.protected(env, *register, false, out);
+                    }
+                    Waiting::Request(incoming) => self.sessions.terminating(env, *incoming, out),
+                }
             }
         }
         self.settle(env, start, out);

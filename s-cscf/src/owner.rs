@@ -11,8 +11,10 @@ use cscf_core::sip::Uri;
 use cscf_core::time::Instant;
 
 use crate::challenge::Pending;
+use crate::proxy_auth::ProxyNonces;
 use crate::reg_event::Subscriptions;
 use crate::register::Register;
+use crate::restoration::Waiting;
 use crate::secret::{Accepted, Proof};
 use crate::third_party::{Service, ThirdParties};
 use crate::{Config, ScscfActions, Timer};
@@ -48,6 +50,8 @@ pub(crate) enum Job {
     Assign(Box<Register>, Box<Proof>),
     /// For the end of its registration; the contacts are gone already.
     Deregister(Box<Register>, Box<Proof>, Vec<Binding>),
+    /// For what is kept of a user that is not known here.
+    Restore(Waiting),
 }
 
 /// How often a user failed in a row, and whether only the nonce was too old.
@@ -86,6 +90,10 @@ pub(crate) struct User {
     pub(crate) reauthenticate: bool,
     /// Authentication vectors left for its next authentication, first in first out.
     pub(crate) spare: VecDeque<AuthItem>,
+    /// The nonces it has for requests other than REGISTER.
+    pub(crate) proxy_nonces: ProxyNonces,
+    /// Contacts and Paths that the HSS keeps for restoration.
+    pub(crate) kept: Vec<(Box<str>, Box<str>)>,
 }
 
 impl RegistrationOwner {
@@ -237,6 +245,25 @@ impl ImplicitSet {
             users: BTreeMap::new(),
             published: None,
         }
+    }
+
+    /// The user, new if it has no contact yet.
+    pub(crate) fn user(&mut self, now: Instant, impi: &str) -> &mut User {
+        self.users.entry(impi.into()).or_insert_with(|| User {
+            accepted: None,
+            refreshes: 0,
+            authenticated_at: now,
+            reauthenticate: false,
+            spare: VecDeque::new(),
+            proxy_nonces: ProxyNonces::default(),
+            kept: Vec::new(),
+        })
+    }
+
+    /// Contacts and Paths of a user, as the HSS keeps them.
+    pub(crate) fn to_keep(&self, impi: &str) -> Vec<(Box<str>, Box<str>)> {
+        let mine = self.bindings.of_user(impi).filter(|its| !its.is_emergency());
+        mine.map(|its| (its.contact.to_string().into(), its.path.join(", ").into())).collect()
     }
 
     /// The contacts that have not ended.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use cscf_core::clause::{own, rfc6665, ts24229};
+use cscf_core::cx::RestoredSubscription;
 use cscf_core::dialog::Dialog;
 use cscf_core::registrar::{
     Binding, ContactEvent, PROBATION_FOR, REGINFO_CONTENT_TYPE, ReginfoDocument, WishError,
@@ -42,6 +43,17 @@ struct Subscription {
     expires_at: Instant,
     version: u32,
     icid: String,
+    /// It is the user's own; what made its dialog, for restoration.
+    own: Option<RestoredSubscription>,
+}
+
+/// A subscription that is taken up again after its state was lost.
+pub(crate) struct RestoredDialog {
+    pub(crate) dialog: Dialog,
+    pub(crate) set: SetId,
+    pub(crate) expires_at: Instant,
+    /// The number of the next document.
+    pub(crate) version: u32,
 }
 
 /// Why a subscription is over.
@@ -140,10 +152,71 @@ impl RegistrationOwner {
             expires_at: env.now + expires,
             version: 0,
             icid: charging::icid(&request.headers).unwrap_or_else(|| env.ids.token(16)),
+            own: None,
         };
+        let own = self.own(id, &request, &subscription.dialog);
+        let subscription = Subscription { own, ..subscription };
+        let user = subscription.own.is_some().then(|| self.user_of(id, &subscription)).flatten();
         self.subscriptions.list.insert(token.clone(), subscription);
         self.subscriptions.by_set.entry(id).or_default().push(token.clone());
         self.after_subscribe(env, &token, expires, out);
+        if let Some(impi) = user {
+            self.keep(env, id, &impi, out);
+        }
+    }
+
+    /// What the HSS keeps of the dialog, if the user itself subscribes and restoration is on.
+    fn own(&self, id: SetId, request: &Request, dialog: &Dialog) -> Option<RestoredSubscription> {
+        let set = self.sets.get(&id).filter(|_| self.config.restoration)?;
+        let asserted = request.headers.address(HeaderName::PAssertedIdentity).ok()?;
+        let key = identity_key(&asserted.uri)?;
+        set.identities.iter().find(|its| *its.key == *key)?;
+        let text = |name| {
+            let values: Vec<&str> = request.headers.values(name).collect();
+            values.join(", ")
+        };
+        Some(RestoredSubscription {
+            call_id: dialog.id.call_id.clone(),
+            from: dialog.remote().to_owned(),
+            to: dialog.local().to_owned(),
+            record_route: text(HeaderName::RecordRoute),
+            contact: text(HeaderName::Contact),
+        })
+    }
+
+    /// The user whose contact a subscription goes to; the only one, else that with this address.
+    fn user_of(&self, id: SetId, subscription: &Subscription) -> Option<Box<str>> {
+        let list = self.sets.get(&id)?.bindings.list();
+        let target = &subscription.dialog.remote_target;
+        let by_address = list.iter().find(|its| its.contact.uri.to_string() == *target);
+        by_address.or_else(|| list.first()).map(|its| its.impi.clone())
+    }
+
+    /// The user's own subscription to a set, as the HSS keeps it.
+    pub(crate) fn own_subscription(&self, id: SetId) -> Option<RestoredSubscription> {
+        let tokens = self.subscriptions.by_set.get(&id)?.iter();
+        let mut list = tokens.filter_map(|token| self.subscriptions.list.get(token));
+        list.find_map(|its| its.own.clone())
+    }
+
+    /// Takes a subscription up again and tells the state.
+    pub(crate) fn restore_subscription(
+        &mut self,
+        env: &mut Env<'_>,
+        token: &str,
+        restored: RestoredDialog,
+        out: &mut ScscfActions,
+    ) {
+        let RestoredDialog { dialog, set, expires_at, version } = restored;
+        if self.subscriptions.list.contains_key(token) {
+            return;
+        }
+        let (event, icid) = (Event::new("reg"), env.ids.token(16));
+        let subscription =
+            Subscription { dialog, set, event, expires_at, version, icid, own: None };
+        self.subscriptions.list.insert(token.into(), subscription);
+        self.subscriptions.by_set.entry(set).or_default().push(token.into());
+        self.after_subscribe(env, token, expires_at - env.now, out);
     }
 
     /// Decides on a SUBSCRIBE outside a dialog and opens its dialog.

@@ -11,6 +11,7 @@ use cscf_core::time::{Duration, Instant};
 use crate::cause;
 use crate::owner::{RegistrationOwner, Rounds, User};
 use crate::refusal::Refusal;
+use crate::restoration::Waiting;
 use crate::secret::Proof;
 use crate::{Config, ScscfActions};
 
@@ -35,6 +36,8 @@ pub(crate) struct Register {
     pub(crate) path: Box<[Box<str>]>,
     pub(crate) call_id: Box<str>,
     pub(crate) cseq: u32,
+    /// The HSS was asked already what it keeps of the user.
+    pub(crate) asked_restoration: bool,
 }
 
 /// What the P-CSCF says of the way the REGISTER came (TS 24.229 §5.4.1.1).
@@ -125,6 +128,7 @@ impl Register {
             path: path.map(Into::into).collect(),
             call_id: request.call_id().unwrap_or_default().into(),
             cseq: request.cseq().map_or(0, |cseq| cseq.number),
+            asked_restoration: false,
             request,
         }
     }
@@ -228,10 +232,10 @@ impl RegistrationOwner {
 
     /// A REGISTER over the user's security association that answers no challenge
     /// (TS 24.229 §5.4.1.2.2).
-    fn protected(
+    pub(crate) fn protected(
         &mut self,
         env: &mut Env<'_>,
-        register: Register,
+        mut register: Register,
         pending: bool,
         out: &mut ScscfActions,
     ) {
@@ -240,6 +244,13 @@ impl RegistrationOwner {
                 "not the answer to the challenge under way: challenges anew".to_owned()
             });
             return self.challenge(env, register, Rounds::default(), None, out);
+        }
+        let known = self.user(&register.impu, &register.impi).is_some();
+        if !known && self.config.restoration && !register.asked_restoration {
+            register.asked_restoration = true;
+            let (impi, impu) = (register.impi.clone(), register.impu.clone());
+            let waiting = Waiting::Register(Box::new(register));
+            return self.ask_restoration(env, (Some(&impi), &impu), waiting, out);
         }
         let Some(user) = self.user(&register.impu, &register.impi) else {
             let (status, why) = if register.wish.deregisters() {

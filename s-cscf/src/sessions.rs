@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use cscf_core::clause::{own, ts24229};
+use cscf_core::clause::{own, rfc5626, ts24229};
 use cscf_core::registrar::Registrations;
 use cscf_core::role::{Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, Side};
 use cscf_core::sip::{
@@ -76,11 +76,21 @@ pub(crate) struct Call {
     /// Whether it goes to the contacts of a called user.
     pub(crate) searching: bool,
     /// Contacts to try when all of those under way have failed, best first.
-    pub(crate) later: VecDeque<Vec<Request>>,
+    pub(crate) later: VecDeque<Vec<Target>>,
+    /// Further flows of the instance that a branch goes to, by branch.
+    flows: Vec<VecDeque<(Request, Box<str>)>>,
     pub(crate) record_route: Option<String>,
     /// Branches without a final response.
     pub(crate) open: usize,
     finished: BTreeSet<BranchId>,
+}
+
+/// An instance of the called user: one flow at a time, the others only when it fails
+/// (RFC 5626 §5.3).
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// The request for each flow with the Service-Route token of its contact, best first.
+    pub(crate) flows: VecDeque<(Request, Box<str>)>,
 }
 
 impl Call {
@@ -97,6 +107,7 @@ impl Call {
             confirmed: false,
             searching: false,
             later: VecDeque::new(),
+            flows: Vec::new(),
             record_route: None,
             open: 1,
             finished: BTreeSet::new(),
@@ -144,6 +155,7 @@ impl Sessions {
             return;
         };
         call.later.clear();
+        call.flows.iter_mut().for_each(VecDeque::clear);
         let Some(response) = call.refusal.take() else { return };
         env.refuse(ts24229("5.4.5.1.2"), || "480: the served user is gone".to_owned());
         let context = *context;
@@ -260,6 +272,7 @@ impl Sessions {
         if let Some(dialog) = dialog {
             charging::keep_icid(&mut request.headers, &dialog.icid);
         }
+        self.resolve_gruu(env, &mut request);
         env.note(ts24229("5.4.3.2"), || {
             let known = if dialog.is_some() { "" } else { ", of a dialog not known here" };
             format!("{}{known} follows its route", request.method)
@@ -287,6 +300,22 @@ impl Sessions {
             within: None,
             side: Side::Core,
         });
+    }
+
+    /// A request in a dialog whose target is a GRUU of a user here goes to the contact behind it
+    /// (RFC 5627 §5.4, TS 24.229 §5.4.3.3).
+    fn resolve_gruu(&self, env: &mut Env<'_>, request: &mut Request) {
+        let Ok(uri) = request.uri() else { return };
+        let Some(set) = uri.param("gr").and_then(|_| self.published.by_uri(&uri)) else { return };
+        let bindings = set.of_gruu(&uri).unwrap_or_default();
+        let Some(binding) = bindings.iter().find(|its| its.expires_at > env.now) else { return };
+        env.note(ts24229("5.4.7A"), || format!("{uri} stands for {}", binding.contact.uri));
+        request.request_uri = binding.contact.uri.to_string();
+        if !request.headers.contains(HeaderName::Route) {
+            for path in &binding.path {
+                request.headers.push(HeaderName::Route, path);
+            }
+        }
     }
 
     /// Takes a response to a forwarded request (TS 24.229 §5.4.3.2, §5.4.3.3).
@@ -326,7 +355,10 @@ impl Sessions {
         }
         let (case, vector, searching) = (call.case, call.vector.clone(), call.searching);
         if searching {
-            self.branch_answered(env, context, &response, first_final, out);
+            let failed = first_final && self.flow_failed(context, &response, cause);
+            if !(failed && self.next_flow(env, context, branch, out)) {
+                self.branch_answered(env, context, &response, first_final, out);
+            }
             self.unreachable(env, context, &mut response, cause);
         }
         if case == SessionCase::Terminating {
@@ -361,6 +393,7 @@ impl Sessions {
         let Some(call) = self.calls.get_mut(&context) else { return };
         if response.is_success() || response.status >= 600 {
             call.later.clear();
+            call.flows.iter_mut().for_each(VecDeque::clear);
         } else if first_final && call.open == 0 {
             self.try_next(env, context, out);
         }
@@ -375,18 +408,58 @@ impl Sessions {
     ) {
         let Some(call) = self.calls.get_mut(&context) else { return };
         let Some(group) = call.later.pop_front() else { return };
-        call.open = group.len();
-        for request in group {
-            env.note(ts24229("5.4.3.3"), || format!("goes to {}", request.request_uri));
-            out.push(Action::Forward {
-                context,
-                request: Box::new(request),
-                to: NextHop::AsRouted,
-                record_route: call.record_route.clone(),
-                within: None,
-                side: Side::Core,
-            });
+        for mut target in group {
+            if let Some((request, token)) = target.flows.pop_front() {
+                Self::branch_to(env, context, call, (request, token, target.flows), out);
+            }
         }
+    }
+
+    /// Forwards to one flow on a new branch; `others` are those to try when it fails.
+    fn branch_to(
+        env: &mut Env<'_>,
+        context: ContextId,
+        call: &mut Call,
+        (request, token, others): (Request, Box<str>, VecDeque<(Request, Box<str>)>),
+        out: &mut ScscfActions,
+    ) {
+        env.note(ts24229("5.4.3.3"), || format!("goes to {}", request.request_uri));
+        // Branches are numbered as they are forwarded.
+        call.users.push(token);
+        call.flows.push(others);
+        call.open += 1;
+        out.push(Action::Forward {
+            context,
+            request: Box::new(request),
+            to: NextHop::AsRouted,
+            record_route: call.record_route.clone(),
+            within: None,
+            side: Side::Core,
+        });
+    }
+
+    /// Whether a branch failed because its flow did, so that another flow of the same instance may
+    /// be better (RFC 5626 §5.3, §11.6).
+    fn flow_failed(&self, context: ContextId, response: &Response, cause: Cause) -> bool {
+        let Some(call) = self.calls.get(&context) else { return false };
+        response.status == 430 || is_silent(cause, &call.method)
+    }
+
+    /// Goes on with the next flow of the instance; says whether there is one.
+    fn next_flow(
+        &mut self,
+        env: &mut Env<'_>,
+        context: ContextId,
+        branch: BranchId,
+        out: &mut ScscfActions,
+    ) -> bool {
+        let Some(call) = self.calls.get_mut(&context) else { return false };
+        let flows = call.flows.get_mut(branch.0 as usize).map(std::mem::take);
+        let mut flows = flows.filter(|_| !call.confirmed).unwrap_or_default();
+        let Some((request, token)) = flows.pop_front() else { return false };
+        env.note(rfc5626("5.3"), || "the flow failed: another one of the instance".to_owned());
+        Self::branch_to(env, context, call, (request, token, flows), out);
+        true
     }
 
     /// A contact whose flow failed, or whose P-CSCF is silent, is as good as not registered
@@ -399,12 +472,7 @@ impl Sessions {
         cause: Cause,
     ) {
         let Some(call) = self.calls.get(&context) else { return };
-        let silent = match cause {
-            Cause::Transport => true,
-            Cause::Timeout => call.method == Method::Invite,
-            Cause::Budget | Cause::Received => false,
-        };
-        if silent || response.status == 430 {
+        if is_silent(cause, &call.method) || response.status == 430 {
             let was = response.status;
             env.refuse(ts24229("5.4.3.3"), || format!("{was}: the contact cannot be reached"));
             response.status = 480;
@@ -448,6 +516,9 @@ impl Sessions {
             env.note(ts24229("5.4.3.3"), || "cancelled: nobody else is tried".to_owned());
             call.later.clear();
         }
+        if let Some(call) = self.calls.get_mut(&context) {
+            call.flows.iter_mut().for_each(VecDeque::clear);
+        }
         let reason = cancel.headers.get(HeaderName::Reason).map(str::to_owned);
         out.push(Action::Cancel { context, reason });
     }
@@ -461,6 +532,15 @@ impl Sessions {
         {
             self.dialogs.remove(dialog);
         }
+    }
+}
+
+/// Whether nobody answered at the other end of a branch.
+fn is_silent(cause: Cause, method: &Method) -> bool {
+    match cause {
+        Cause::Transport => true,
+        Cause::Timeout => *method == Method::Invite,
+        Cause::Budget | Cause::Received => false,
     }
 }
 

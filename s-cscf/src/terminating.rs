@@ -7,13 +7,17 @@ use std::collections::{BTreeSet, VecDeque};
 use cscf_core::clause::ts24229;
 use cscf_core::registrar::{Binding, Registration};
 use cscf_core::role::{ContextId, Env, Incoming};
-use cscf_core::sip::{ChargingVector, ContactPreference, HeaderName, Ioi, Method, Request};
+use cscf_core::sip::{ChargingVector, ContactPreference, HeaderName, Ioi, Method, Request, Uri};
 use cscf_core::time::Instant;
 
 use crate::originating::member;
 use crate::refusal::Refusal;
-use crate::sessions::{Call, SessionCase, Sessions};
+use crate::sessions::{Call, SessionCase, Sessions, Target};
 use crate::{ScscfActions, charging};
+
+/// Instances of equal preference; of each the contacts that are its flows, one without an instance
+/// alone.
+type Group = Vec<Vec<Binding>>;
 
 impl Sessions {
     /// Serves the callee (TS 24.229 §5.4.3.3).
@@ -37,13 +41,15 @@ impl Sessions {
 
     /// Finds the contacts of the called identity: groups of equal preference, best first
     /// (TS 24.229 §5.4.3.3 steps 1 and 10).
-    fn callee(&self, env: &mut Env<'_>, request: &Request) -> Result<Vec<Vec<Binding>>, Refusal> {
+    fn callee(&self, env: &mut Env<'_>, request: &Request) -> Result<Vec<Group>, Refusal> {
         let refused = |status, why: String| Refusal::new(status, "5.4.3.3", why);
         let uri = request.uri().map_err(|fault| refused(400, format!("Request-URI: {fault}")))?;
         if !uri.is_sip() && !uri.is_tel() {
             return Err(refused(404, format!("{uri} is no user of this network")));
         }
-        if uri.host().is_some_and(|host| !self.config.is_home(host)) {
+        let temporary = uri.user().is_some_and(|user| user.starts_with("tgruu."));
+        let mine = temporary && self.is_me(&uri);
+        if !mine && uri.host().is_some_and(|host| !self.config.is_home(host)) {
             return Err(refused(404, format!("{uri} is not of this network")));
         }
         let set = self
@@ -53,12 +59,12 @@ impl Sessions {
         if member(&set, &uri).is_some_and(|identity| identity.barred) {
             return Err(refused(404, format!("{uri} is barred")));
         }
-        let groups = by_preference(&set, request, env.now);
+        let groups = by_preference(&set, request, env.now, &uri);
         if groups.is_empty() {
             return Err(refused(480, format!("no contact of {uri} can take this request")));
         }
         env.note(ts24229("5.4.3.3"), || {
-            let count: usize = groups.iter().map(Vec::len).sum();
+            let count: usize = groups.iter().flatten().map(Vec::len).sum();
             format!("{uri} has {count} contact(s), tried in {} step(s)", groups.len())
         });
         Ok(groups)
@@ -70,8 +76,8 @@ impl Sessions {
         &self,
         env: &mut Env<'_>,
         request: &Request,
-        groups: &[Vec<Binding>],
-    ) -> (Call, VecDeque<Vec<Request>>) {
+        groups: &[Group],
+    ) -> (Call, VecDeque<Vec<Target>>) {
         let came = charging::vector(&request.headers);
         let vector = came.unwrap_or_else(|| ChargingVector::new(&env.ids.token(16)));
         let mut model = request.clone();
@@ -88,13 +94,11 @@ impl Sessions {
             for path in &binding.path {
                 request.headers.push(HeaderName::Route, path);
             }
-            request
+            (request, binding.token.clone())
         };
-        let later = groups.iter().map(|group| group.iter().map(to).collect()).collect();
-        let mut call = Call::new(SessionCase::Terminating, request.method.clone(), vector);
-        // Branches are numbered as they are forwarded: group after group.
-        call.users = groups.iter().flatten().map(|binding| binding.token.clone()).collect();
-        (call, later)
+        let target = |flows: &Vec<Binding>| Target { flows: flows.iter().map(to).collect() };
+        let later = groups.iter().map(|group| group.iter().map(target).collect()).collect();
+        (Call::new(SessionCase::Terminating, request.method.clone(), vector), later)
     }
 
     fn start(
@@ -102,11 +106,12 @@ impl Sessions {
         env: &mut Env<'_>,
         context: ContextId,
         request: &Request,
-        (mut call, later): (Call, VecDeque<Vec<Request>>),
+        (mut call, later): (Call, VecDeque<Vec<Target>>),
         out: &mut ScscfActions,
     ) {
         if request.method == Method::Invite {
-            let served: BTreeSet<Box<str>> = call.users.iter().cloned().collect();
+            let flows = later.iter().flatten().flat_map(|target| &target.flows);
+            let served: BTreeSet<Box<str>> = flows.map(|(_, token)| token.clone()).collect();
             let served = served.into_iter().collect();
             call.refusal = Some(Box::new(request.reply(480)));
             call.dialog = Some(self.open_dialog(env, request, call.vector.icid(), served));
@@ -137,11 +142,20 @@ fn privacy_not_given(request: &Request) -> Option<String> {
 }
 
 /// The contacts that match the caller's preferences, in groups of equal q, best first; one by one
-/// or only the best where the caller wants that (RFC 3841 §7.2, §9.1).
-fn by_preference(set: &Registration, request: &Request, now: Instant) -> Vec<Vec<Binding>> {
+/// or only the best where the caller wants that (RFC 3841 §7.2, §9.1). The flows of an instance
+/// stay together (RFC 5626 §5.3); a GRUU means one instance (RFC 5627 §5.4); contacts for emergency
+/// calls are only called back (TS 24.229 §5.4.8).
+fn by_preference(set: &Registration, request: &Request, now: Instant, uri: &Uri) -> Vec<Group> {
     let wishes = request.headers.accept_contact().unwrap_or_default();
+    let instance = set.of_gruu(uri);
+    let meant = |its: &&Binding| {
+        instance.as_ref().is_none_or(|list| list.iter().any(|binding| binding.id == its.id))
+    };
+    let call_back = request.headers.has_token(HeaderName::Priority, "psap-callback");
+    let fits = |its: &&Binding| !its.is_emergency() || call_back;
+    let fitting = set.active(now).filter(meant).filter(fits);
     let mut list: Vec<Binding> =
-        set.active(now).filter(|binding| accepts(binding, &wishes)).cloned().collect();
+        fitting.filter(|binding| accepts(binding, &wishes)).cloned().collect();
     // A stable sort: of equals, the one that registered first.
     list.sort_by_key(|binding| Reverse(binding.q));
     let wants = |word: &str| request.headers.has_token(HeaderName::RequestDisposition, word);
@@ -149,14 +163,21 @@ fn by_preference(set: &Registration, request: &Request, now: Instant) -> Vec<Vec
         list.truncate(1);
     }
     let serial = wants("sequential");
-    let mut groups: Vec<Vec<Binding>> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     for binding in list {
-        let same = |group: &&mut Vec<Binding>| {
-            !serial && group.first().is_some_and(|first| first.q == binding.q)
+        let instance = binding.flow().map(|(instance, _)| instance);
+        let same_instance = |flows: &&mut Vec<Binding>| {
+            let first = flows.first().and_then(Binding::flow).map(|(instance, _)| instance);
+            instance.is_some() && first == instance
         };
-        match groups.last_mut().filter(same) {
-            Some(group) => group.push(binding),
-            None => groups.push(vec![binding]),
+        if let Some(flows) = groups.iter_mut().flatten().find(same_instance) {
+            flows.push(binding);
+            continue;
+        }
+        let q = |group: &Group| group.first().and_then(|flows| flows.first()).map(|its| its.q);
+        match groups.last_mut().filter(|group| !serial && q(group) == Some(binding.q)) {
+            Some(group) => group.push(vec![binding]),
+            None => groups.push(vec![vec![binding]]),
         }
     }
     groups

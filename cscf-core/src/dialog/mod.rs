@@ -215,6 +215,12 @@ impl Dialog {
         }
     }
 
+    /// Goes on with this number in a dialog whose own is lost: the next request has one above it.
+    pub const fn continue_from(&mut self, cseq: u32) {
+        self.local_cseq = cseq;
+        self.state = DialogState::Confirmed;
+    }
+
     /// A new request in the dialog, its CSeq one above the last (RFC 3261 §12.2.1.1). Via and
     /// Contact are for others to add.
     pub fn request(&mut self, method: Method) -> Request {

@@ -1,0 +1,231 @@
+//! Restoration of an S-CSCF that lost its state: what it leaves with the HSS, and how it goes on
+//! with what it gets back (TS 23.380 §4, TS 29.228 §6.1.2, TS 24.229 §5.4.1.2.2).
+
+use cscf_core::clause::ts23380;
+use cscf_core::cx::{
+    AssignmentType, CxAnswer, CxRequest, Restoration, RestoredContact, RestoredSubscription, Saa,
+};
+use cscf_core::dialog::Dialog;
+use cscf_core::registrar::{Binding, ContactWish, Source, Wish, identity_key};
+use cscf_core::role::{Action, Env, Incoming, Question};
+use cscf_core::sip::{HeaderName, Method, NameAddr, Request};
+use cscf_core::time::{Duration, Instant};
+
+use crate::ScscfActions;
+use crate::assign::read_profile;
+use crate::owner::{Job, RegistrationOwner, SetId};
+use crate::reg_event::RestoredDialog;
+use crate::register::Register;
+
+/// What waits for the data of a user that is not known here.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// A REGISTER over a security association.
+    Register(Box<Register>),
+    /// A request for the user.
+    Request(Box<Incoming>),
+}
+
+impl RegistrationOwner {
+    /// Asks the HSS what it keeps of a user that is not known here.
+    pub(crate) fn ask_restoration(
+        &mut self,
+        env: &mut Env<'_>,
+        (impi, impu): (Option<&str>, &str),
+        waiting: Waiting,
+        out: &mut ScscfActions,
+    ) {
+        env.note(ts23380("4.3"), || {
+            format!("{impu} is not known here: asks the HSS what it keeps")
+        });
+        let mut sar = self.assignment("", impu, AssignmentType::NoAssignment);
+        sar.impi = impi.map(str::to_owned);
+        let ask = env.next_ask();
+        self.jobs.insert(ask, Job::Restore(waiting));
+        out.push(Action::Ask { ask, question: Question::Cx(CxRequest::Sar(sar)) });
+    }
+
+    /// Takes the kept registrations over; says whether there were any.
+    pub(crate) fn restore(
+        &mut self,
+        env: &mut Env<'_>,
+        answer: CxAnswer,
+        out: &mut ScscfActions,
+    ) -> bool {
+        let saa = match answer {
+            CxAnswer::Saa(saa) if saa.result.is_success() && !saa.restoration.is_empty() => saa,
+            CxAnswer::Saa(saa) => {
+                env.refuse(ts23380("4.3"), || format!("the HSS keeps nothing: {}", saa.result));
+                return false;
+            }
+            _ => {
+                env.refuse(ts23380("4.3"), || "the HSS does not answer the SAR".to_owned());
+                return false;
+            }
+        };
+        match self.rebuild(env, &saa, out) {
+            Ok(count) => {
+                env.note(ts23380("4.3"), || format!("{count} contact(s) are restored"));
+                count > 0
+            }
+            Err(why) => {
+                env.refuse(ts23380("4.3"), || why);
+                false
+            }
+        }
+    }
+
+    fn rebuild(
+        &mut self,
+        env: &mut Env<'_>,
+        saa: &Saa,
+        out: &mut ScscfActions,
+    ) -> Result<usize, String> {
+        let text = saa.user_data.as_ref().ok_or("the HSS sends no user profile")?;
+        let profile = read_profile(text)?;
+        let default = profile.identities.iter().find(|its| its.is_shown());
+        let key = default.map(|its| its.key.clone()).ok_or("no identity to restore")?;
+        let id = self.open_set(&profile.identities);
+        let granted = self.config.expiry.default.min(self.config.expiry.max);
+        let mut subscriptions = Vec::new();
+        let set = self.sets.get_mut(&id).ok_or("the set is gone")?;
+        set.charging_ccf = saa.charging_ccf.as_deref().map(Into::into);
+        set.servers = profile.servers;
+        for kept in saa.restoration.iter().filter(|kept| !kept.impi.is_empty()) {
+            set.user(env.now, &kept.impi);
+            for contact in &kept.contacts {
+                let Ok(address) = NameAddr::parse(&contact.contact) else { continue };
+                let path = values(HeaderName::Path, &contact.path);
+                let source = Source {
+                    impi: &kept.impi,
+                    registered_with: &key,
+                    path: &path,
+                    call_id: contact.call_id.as_deref().unwrap_or_default(),
+                    cseq: contact.cseq.unwrap_or_default(),
+                    token: &format!("orig-{}", env.ids.token(8)),
+                    replaces: false,
+                };
+                let wish = ContactWish { address, expires: granted };
+                set.bindings.update(env.now, &[wish], &source);
+                subscriptions.extend(contact.subscription.clone());
+            }
+        }
+        let count = set.bindings.list().len();
+        self.publish(id, out);
+        for subscription in &subscriptions {
+            self.resubscribe(env, id, subscription, granted, out);
+        }
+        Ok(count)
+    }
+
+    fn resubscribe(
+        &mut self,
+        env: &mut Env<'_>,
+        set: SetId,
+        kept: &RestoredSubscription,
+        left: Duration,
+        out: &mut ScscfActions,
+    ) {
+        let mut request = Request::new(Method::Subscribe, "sip:restored");
+        request.headers.push(HeaderName::From, &kept.from);
+        request.headers.push(HeaderName::To, &kept.to);
+        request.headers.push(HeaderName::CallId, &kept.call_id);
+        request.headers.push(HeaderName::CSeq, "0 SUBSCRIBE");
+        request.headers.push(HeaderName::Contact, &kept.contact);
+        for value in values(HeaderName::RecordRoute, &kept.record_route) {
+            request.headers.push(HeaderName::RecordRoute, &value);
+        }
+        let token = request.to_tag().unwrap_or_default().to_owned();
+        let Ok(mut dialog) = Dialog::at_callee(&request, &token) else { return };
+        // The subscriber takes nothing that is older than what it has: both numbers go by the
+        // time, which has passed since.
+        let number = u32::try_from(env.unix_now().0 & 0x7fff_ffff).unwrap_or_default();
+        dialog.continue_from(number);
+        let restored = RestoredDialog { dialog, set, expires_at: env.now + left, version: number };
+        self.restore_subscription(env, &token, restored, out);
+    }
+
+    /// What the HSS shall keep of a user once this REGISTER has been taken; none while restoration
+    /// is off.
+    pub(crate) fn to_keep(&self, now: Instant, register: &Register) -> Option<Restoration> {
+        let Wish::Update(wishes) = &register.wish else { return None };
+        if !self.config.restoration || register.wish.is_emergency() {
+            return None;
+        }
+        let path = register.path.join(", ");
+        let mut contacts = Vec::new();
+        for wish in wishes.iter().filter(|wish| !wish.expires.is_zero()) {
+            let mut contact = wish.address.clone();
+            contact.params.remove("expires");
+            contacts.push(RestoredContact {
+                path: path.clone(),
+                contact: contact.to_string(),
+                call_id: Some(register.call_id.to_string()),
+                cseq: Some(register.cseq),
+                subscription: None,
+            });
+        }
+        let set = self.set_id(&register.impu).and_then(|id| self.sets.get(&id));
+        let others = set.map(|set| set.active(now)).unwrap_or_default();
+        let flow = crate::outbound::is_flow(&register.wish);
+        let named = |its: &Binding| wishes.iter().any(|wish| wish.names(&its.contact));
+        let stays = |its: &&Binding| *its.impi == *register.impi && flow && !named(its);
+        contacts.extend(others.iter().filter(stays).map(kept));
+        Some(Restoration { impi: register.impi.clone(), contacts })
+    }
+
+    /// Has the HSS keep the contacts and the own subscription of a user as they are now
+    /// (TS 29.228 §6.1.2).
+    pub(crate) fn keep(
+        &mut self,
+        env: &mut Env<'_>,
+        id: SetId,
+        impi: &str,
+        out: &mut ScscfActions,
+    ) {
+        if !self.config.restoration {
+            return;
+        }
+        let subscription = self.own_subscription(id);
+        let Some(set) = self.sets.get(&id) else { return };
+        let active = set.active(env.now);
+        let mine = active.iter().filter(|its| *its.impi == *impi && !its.is_emergency());
+        let mut contacts: Vec<RestoredContact> = mine.clone().map(kept).collect();
+        let Some(impu) = mine.clone().map(|its| its.registered_with.clone()).next() else { return };
+        if let Some(first) = contacts.first_mut() {
+            first.subscription = subscription;
+        }
+        env.note(ts23380("4.2"), || format!("the HSS shall keep {} contact(s)", contacts.len()));
+        let mut sar = self.assignment(impi, &impu, AssignmentType::ReRegistration);
+        sar.restoration = Some(Restoration { impi: impi.to_owned(), contacts });
+        let ask = env.next_ask();
+        out.push(Action::Ask { ask, question: Question::Cx(CxRequest::Sar(sar)) });
+    }
+
+    /// Whether a request is for a user that may be restored: nobody here has its identity.
+    pub(crate) fn may_restore(&self, request: &Request) -> Option<String> {
+        let uri = request.uri().ok().filter(|_| self.config.restoration)?;
+        let home = uri.host().is_none_or(|host| self.config.is_home(host));
+        let key = identity_key(&uri).filter(|_| home)?;
+        self.published.by_uri(&uri).is_none().then_some(key)
+    }
+}
+
+fn kept(binding: &Binding) -> RestoredContact {
+    RestoredContact {
+        path: binding.path.join(", "),
+        contact: binding.contact.to_string(),
+        call_id: Some(binding.call_id.to_string()),
+        cseq: Some(binding.cseq),
+        subscription: None,
+    }
+}
+
+/// The values of a list of this header in one text.
+fn values(name: HeaderName, text: &str) -> Box<[Box<str>]> {
+    let mut request = Request::new(Method::Register, "sip:restored");
+    if !text.trim().is_empty() {
+        request.headers.push(name, text);
+    }
+    request.headers.values(name).map(Into::into).collect()
+}

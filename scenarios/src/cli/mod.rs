@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 ok, 1 an expectation was not met, 2 it could not run.
 
+mod aka;
 mod check;
 mod conformance;
 mod ctl;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use cscf_core::config::NodeRole;
 use cscf_core::host::program;
 
+pub use aka::AkaArgs;
 pub use ctl::{At, CtlArgs, WhyArgs};
 pub use init::InitArgs;
 
@@ -36,6 +38,7 @@ More:
   cscf why alice         tells why a running core refused her
   cscf init              writes a lab file to change: addresses, subscribers, timers
   cscf check FILE        says what is wrong in a lab file
+  cscf aka --k K …       computes and checks an AKA challenge, and says what is wrong with it
   cscf parse FILE …      says what the parser makes of a SIP message
   cscf help              everything
 ";
@@ -90,11 +93,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Compute and check an AKA challenge: MAC, SQN, RES, CK, IK, and the likely cause
+    Aka(AkaArgs),
     /// Say which behaviours of the standards are proven by tests
     Conformance {
         /// One JSON object a line
         #[arg(long)]
         json: bool,
+        /// Draw so many covered entries by chance, to be tried by taking out the code behind them
+        #[arg(long, value_name = "N")]
+        sample: Option<usize>,
+        /// What the draw depends on, e.g. a commit: the same words draw the same entries
+        #[arg(long, value_name = "TEXT", default_value = "1", requires = "sample")]
+        seed: String,
     },
 }
 
@@ -195,7 +206,10 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Init(args) => term::exit(init::init(&args)),
         Command::Check { file } => term::exit(check::check(&file)),
         Command::Parse { files, json } => parse::parse(&files, json),
-        Command::Conformance { json } => term::exit(conformance::conformance(json)),
+        Command::Aka(args) => aka::aka(&args),
+        Command::Conformance { json, sample, seed } => {
+            term::exit(conformance::conformance(json, sample.map(|count| (count, seed.as_str()))))
+        }
     }
 }
 

@@ -6,9 +6,11 @@
 
 mod catalogue;
 mod report;
+mod sample;
 
 pub use catalogue::{Behaviour, catalogue, read_catalogue};
 pub use report::{Coverage, Row, json, markdown, rows, text};
+pub use sample::{list, sample};
 
 /// The coverage that the last test run wrote, compiled in.
 pub const COVERAGE: &str = include_str!("../../../tests/coverage.json");

@@ -137,10 +137,7 @@ pub(crate) fn subscriber_of(name: &str, impus: &[(&str, bool)]) -> Subscriber {
             },
         }],
         implicit_sets: vec![ImplicitSet::of(identities.collect())],
-        barred: false,
-        visited_networks: Vec::new(),
-        capabilities: None,
-        charging_ccf: None,
+        ..Subscriber::default()
     }
 }
 

@@ -285,6 +285,16 @@ fn lia() {
     }
     hss.sar("sB", "", &of_erin, 3);
     assert_eq!(hss.lir(&of_erin, false, false), "base 2001 at sip:sB");
+    // A public service identity: where it is hosted, unless it is out of use.
+    let mut psi = |inactive, name: &str| {
+        let impu = format!("sip:{name}@{DOMAIN}");
+        let hosted_by = Some("sip:as.ims.example".to_owned());
+        let more = subscriber_of(name, &[(&impu, false)]);
+        provision(&mut hss, Subscriber { hosted_by, inactive, ..more });
+        hss.lir(&impu, false, false)
+    };
+    assert_eq!(psi(false, "voicemail"), "base 2001 at sip:as.ims.example");
+    assert_eq!(psi(true, "old-voicemail"), "experimental 5001");
     // Unknown.
     assert_eq!(hss.lir(&format!("sip:nobody@{DOMAIN}"), false, false), "experimental 5001");
 }

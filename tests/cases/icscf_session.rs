@@ -30,7 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// i1 with alice and bob registered, p1 (or who else is trusted) and s1 by hand.
-fn around() -> (Bench, Hand, Hand) {
+pub(crate) fn around() -> (Bench, Hand, Hand) {
     around_with(|_| {})
 }
 

@@ -8,6 +8,7 @@ mod cx_peer;
 mod deregistration;
 mod hand;
 mod hss_faults;
+mod icscf_failures;
 mod icscf_register;
 mod icscf_session;
 mod parser;
@@ -64,6 +65,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(cx_hss::cases());
     all.extend(deregistration::cases());
     all.extend(hss_faults::cases());
+    all.extend(icscf_failures::cases());
     all.extend(icscf_register::cases());
     all.extend(parser::cases());
     all.extend(pcscf_register::cases());

@@ -157,6 +157,17 @@ impl Store {
         let Some(subscription) = self.at_mut(found.subscription) else {
             return bare(CxResult::UnableToComply);
         };
+        if subscription.provisioned.inactive {
+            let result = CxResult::UserUnknown;
+            env.refuse(clause, format!("{} is out of use: {result}", lir.impu));
+            return bare(result);
+        }
+        if let Some(server) = &subscription.provisioned.hosted_by {
+            let result = CxResult::Success;
+            env.note(clause, format!("{} is hosted by {server}: {result}", lir.impu));
+            let server_name = Some(server.clone());
+            return ServerAnswer { result, server_name, capabilities: None };
+        }
         if lir.capabilities {
             return reassign(env, clause, subscription, found.set);
         }

@@ -28,6 +28,11 @@ pub struct Subscriber {
     pub capabilities: Option<ServerCapabilities>,
     /// Primary charging collection function, an `aaa:` URI.
     pub charging_ccf: Option<String>,
+    /// The application server that hosts it: the identities are public service identities, to
+    /// which requests go without an S-CSCF (TS 23.228 §5.4.12).
+    pub hosted_by: Option<String>,
+    /// Out of use for now: as if nobody had its identities.
+    pub inactive: bool,
 }
 
 /// A private identity and how it authenticates.

@@ -125,6 +125,7 @@ fn lab(ue_count: u64) -> LabConfig {
             auth,
             transport: SubscriberTransport::AsRegistered,
             filter_criteria: Vec::new(),
+            hss: Default::default(),
         });
     }
     lab

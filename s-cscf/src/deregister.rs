@@ -191,7 +191,7 @@ impl RegistrationOwner {
             Ok(_) => return CxResult::UnableToComply,
             Err(why) => {
                 env.refuse(ts29228("6.2.2.1"), || why);
-                return CxResult::UnableToComply;
+                return CxResult::NotSupportedUserData;
             }
         };
         let known = profile.identities.iter().any(|identity| self.set_id(&identity.key).is_some());

@@ -11,8 +11,9 @@ use cscf_core::diameter::{Avp, Message, dictionary};
 use cscf_core::hss::{
     Credentials, HssCommand, ImplicitSet, Misbehaviour, PrivateIdentity, Subscriber,
 };
-use cscf_core::ifc::PublicIdentity;
-use cscf_tests::DOMAIN;
+use cscf_core::ifc::{PublicIdentity, ServiceProfile};
+use cscf_core::time::Duration;
+use cscf_tests::{Bench, DOMAIN};
 
 use super::cx::{order_hss, subscriber_of};
 use super::cx_peer::{Hss, mar, result, said, sar, uar};
@@ -31,7 +32,9 @@ pub(crate) fn cases() -> Vec<Case> {
         case("cx_hss::an_saa_fits_the_type_and_the_state", &["X-CX-030"], saa),
         case("cx_hss::an_lia_fits_the_state", &["X-CX-040"], lia),
         case("cx_hss::an_s_cscf_can_be_reassigned", &["X-CX-050"], reassignment),
-        case("cx_hss::an_rtr_has_its_reason", &[], rtr),
+        case("cx_hss::an_rtr_has_its_reason", &["X-CX-060a"], rtr),
+        case("cx_hss::what_changes_is_pushed", &["X-CX-060b"], pushes),
+        case("cx_hss::a_barred_identity_is_notified", &["X-CX-060d"], notified),
         case("cx_hss::codes_of_3gpp_are_experimental", &["X-CX-070"], codes),
         case("cx_hss::vectors_are_of_the_card", &["X-CX-090"], vectors),
         case("cx_hss::an_emergency_knows_no_barring", &["X-CX-100"], emergency),
@@ -340,6 +343,95 @@ fn rtr() {
         assert_eq!(inside[1].as_text().expect("text"), "by order");
         assert_eq!(hss.uar(&alice, &impu, REG), "experimental 2001", "{reason:?}");
     }
+}
+
+/// A service profile with alice's identities, of which that with this scheme is barred.
+fn profile_barring(scheme: &str) -> Vec<ServiceProfile> {
+    let lab = Lab::default_lab();
+    let identities = lab.subscriber("alice").expect("alice").impus.iter().map(|impu| {
+        let barred = impu.barred || impu.uri.starts_with(scheme);
+        PublicIdentity { identity: impu.uri.clone(), barred, ..PublicIdentity::default() }
+    });
+    vec![ServiceProfile { public_identities: identities.collect(), ..ServiceProfile::default() }]
+}
+
+/// The results of the PPAs that a node has sent.
+fn ppas(bench: &Bench, node: &str) -> Vec<String> {
+    asked(bench, node, "PPA").iter().map(result).collect()
+}
+
+fn pushes() {
+    let (alice, impu) = alice();
+    let change = || HssCommand::ChangeProfile {
+        impu: impu.clone(),
+        service_profiles: profile_barring("tel:"),
+    };
+    let carol = format!("carol@{DOMAIN}");
+    let password = || HssCommand::ChangePassword { impi: carol.clone(), password: "new".into() };
+    let ccf = || HssCommand::ChangeCharging { impi: alice.clone(), ccf: "aaa://ccf".to_owned() };
+    // To an S-CSCF by hand: what a PPR carries.
+    let mut hss = Hss::new();
+    hss.sar("sA", &alice, &impu, 1);
+    let of_carol = format!("sip:{carol}");
+    hss.sar("sB", &carol, &of_carol, 1);
+    for (command, impi, avp) in [
+        (change(), &alice, &dictionary::USER_DATA),
+        (ccf(), &alice, &dictionary::CHARGING_INFORMATION),
+        (password(), &carol, &dictionary::SIP_AUTH_DATA_ITEM),
+    ] {
+        hss.bench.mark();
+        order_hss(&mut hss.bench, command);
+        let sent = asked(&hss.bench, "hss", "PPR");
+        let [ppr] = sent.as_slice() else { panic!("one PPR") };
+        assert_eq!(ppr.text(&dictionary::USER_NAME), Some(impi.as_str()));
+        for other in [
+            &dictionary::USER_DATA,
+            &dictionary::CHARGING_INFORMATION,
+            &dictionary::SIP_AUTH_DATA_ITEM,
+        ] {
+            assert_eq!(ppr.find(other).is_some(), other == avp, "{other}");
+        }
+    }
+    // A profile too large ends the registration.
+    hss.with("sA", |peer, _| peer.verdict = Some(CxResult::TooMuchData));
+    hss.bench.mark();
+    order_hss(&mut hss.bench, change());
+    assert_eq!(asked(&hss.bench, "hss", "RTR").len(), 1);
+
+    // To s1: it takes the profile of whom it knows.
+    let mut bench = Bench::new(&["alice"]);
+    bench.register(&["alice"]);
+    bench.run_for(Duration::from_secs(1));
+    bench.mark();
+    order_hss(&mut bench, change());
+    assert_eq!(ppas(&bench, "s1"), ["base 2001"]);
+    bench.mark();
+    bench.play("alice registers again\nwait 1s");
+    let sent = bench.sent("s1");
+    let ok = sent.iter().rfind(|told| told.label() == "200 REGISTER").expect("200");
+    let identities = ok.header("P-Associated-URI");
+    assert!(identities.contains("sip:alice@") && !identities.contains("tel:"), "{identities}");
+    // Restarted, it knows nobody.
+    bench.play("s1 crashes\nwait 1s\ns1 restarts\nwait 60s");
+    bench.mark();
+    order_hss(&mut bench, change());
+    assert_eq!(ppas(&bench, "s1"), ["experimental 5001"]);
+}
+
+fn notified() {
+    let mut bench = Bench::new(&["alice"]);
+    bench.register(&["alice"]);
+    bench.run_for(Duration::from_secs(1));
+    bench.mark();
+    let (impu, service_profiles) = (alice().1, profile_barring("tel:"));
+    order_hss(&mut bench, HssCommand::ChangeProfile { impu, service_profiles });
+    bench.run_for(Duration::from_secs(1));
+    let sent = bench.sent("s1");
+    let notify = sent.iter().find(|told| told.label() == "NOTIFY").expect("a NOTIFY");
+    let body = String::from_utf8_lossy(&notify.request().body).into_owned();
+    assert!(body.contains("sip:alice@"), "{body}");
+    let of_tel = body.split("<registration ").find(|part| part.contains("tel:"));
+    assert!(of_tel.is_none_or(|part| part.contains("state=\"terminated\"")), "{body}");
 }
 
 fn codes() {

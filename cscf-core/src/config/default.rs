@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues};
 use super::security::GmSecurity;
 use super::server::ServerConfig;
-use super::subscriber::{Auth, Impu, SubscriberConfig, SubscriberTransport};
+use super::subscriber::{Auth, HssData, Impu, SubscriberConfig, SubscriberTransport};
 use crate::time::Duration;
 
 const OP: [u8; 16] = [
@@ -100,6 +100,7 @@ fn usim_subscriber(
         auth: Auth::Aka { k, opc: crate::auth::derive_opc(k, OP), amf: [0x80, 0], sqn: 0 },
         transport: SubscriberTransport::AsRegistered,
         filter_criteria: Vec::new(),
+        hss: HssData::default(),
     }
 }
 
@@ -124,5 +125,6 @@ fn digest_subscriber(
         },
         transport: SubscriberTransport::AsRegistered,
         filter_criteria: Vec::new(),
+        hss: HssData::default(),
     }
 }

@@ -443,7 +443,7 @@ fn nodes(node: &Node, problems: &mut Problems) -> Vec<NodeConfig> {
     out
 }
 
-fn numbers(node: &Node, problems: &mut Problems) -> Vec<u32> {
+pub(super) fn numbers(node: &Node, problems: &mut Problems) -> Vec<u32> {
     let Value::Seq(items) = &node.value else {
         problems.push(node.at, "here must be a list of numbers, e.g. [1, 2]", None);
         return Vec::new();

@@ -3,9 +3,11 @@
 
 mod criteria;
 mod default;
+mod import;
 mod lab;
 mod nodes;
 mod problem;
+mod range;
 mod security;
 mod server;
 mod subscriber;
@@ -13,6 +15,7 @@ mod tree;
 mod write;
 
 pub use criteria::filter_criteria;
+pub use import::import_subscribers;
 pub use lab::{
     Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, named_entries,
     read_lab, read_names, read_node,
@@ -21,5 +24,5 @@ pub use nodes::Start;
 pub use problem::{Problem, Problems, nearest, render};
 pub use security::{Confidentiality, GmSecurity, SaReject, SecAgree};
 pub use server::{RegisterAnswer, ServerBehaviour, ServerConfig};
-pub use subscriber::{Auth, Impu, SubscriberConfig, SubscriberTransport, read_subscriber};
+pub use subscriber::{Auth, HssData, Impu, SubscriberConfig, SubscriberTransport, read_subscriber};
 pub use tree::{Entry, Node, Position, Reader, Value, read_tree};

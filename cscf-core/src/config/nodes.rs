@@ -8,7 +8,7 @@ use crate::diameter::{ClientConfig, DiameterClient, LocalPeer, Timing};
 use crate::engine::{EngineLimits, Listen, Settings};
 use crate::hss::{Credentials, HssConfig, HssNode, ImplicitSet, PrivateIdentity, Subscriber};
 use crate::ids::Seed;
-use crate::ifc::{InitialFilterCriteria, PublicIdentity};
+use crate::ifc::{InitialFilterCriteria, PublicIdentity, UserProfile};
 use crate::time::{Duration, UnixTime};
 use crate::transaction::Timers;
 use crate::transport::Transport;
@@ -171,6 +171,20 @@ impl Lab {
             .collect()
     }
 
+    /// The `IMSSubscription` document that an SAA carries for a subscriber (TS 29.228 Annex E);
+    /// `None` when nobody has this name.
+    #[must_use]
+    pub fn profile_of(&self, name: &str) -> Option<String> {
+        let subscription = self.subscription(self.subscriber(name)?);
+        let set = subscription.implicit_sets.into_iter().next()?;
+        if set.profile_xml.is_some() {
+            return set.profile_xml;
+        }
+        let private_id = subscription.private_identities.into_iter().next()?.impi;
+        let service_profiles = set.service_profiles;
+        Some(crate::hss::write_profile(&UserProfile { private_id, service_profiles }))
+    }
+
     fn subscription(&self, subscriber: &SubscriberConfig) -> Subscriber {
         let credentials = match &subscriber.auth {
             Auth::Aka { k, opc, amf, sqn } => Credentials::Aka {
@@ -191,6 +205,7 @@ impl Lab {
             ..PublicIdentity::default()
         };
         let mut set = ImplicitSet::of(subscriber.impus.iter().map(identity).collect());
+        set.profile_xml.clone_from(&subscriber.hss.profile_xml);
         if let Some(services) = set.service_profiles.first_mut() {
             services.initial_filter_criteria = self.criteria(subscriber);
         }
@@ -200,6 +215,9 @@ impl Lab {
                 credentials,
             }],
             implicit_sets: vec![set],
+            barred: subscriber.hss.barred,
+            capabilities: subscriber.hss.capabilities.clone(),
+            visited_networks: subscriber.hss.visited_networks.clone(),
             ..Subscriber::default()
         }
     }

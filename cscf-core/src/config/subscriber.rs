@@ -1,11 +1,13 @@
 //! The subscribers of a lab: identities and credentials.
 
 use super::criteria::filter_criteria;
-use super::lab::{choice, named_entries};
+use super::lab::{choice, named_entries, numbers};
 use super::problem::Problems;
-use super::tree::{Node, Reader, Value, scalar};
+use super::range::range;
+use super::tree::{Node, Position, Reader, Value, scalar};
 use crate::auth::{AkaKeys, ResLength, TuakKey, derive_opc, derive_topc};
-use crate::ifc::InitialFilterCriteria;
+use crate::cx::ServerCapabilities;
+use crate::ifc::{InitialFilterCriteria, UserProfile};
 
 /// How requests reach a UE.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +78,21 @@ pub struct SubscriberConfig {
     /// Which application servers serve it, and when; a server is named as in the file: by the name
     /// of a node, or by SIP URI.
     pub filter_criteria: Vec<InitialFilterCriteria>,
+    /// What else the HSS knows.
+    pub hss: HssData,
+}
+
+/// What the HSS knows of a subscriber besides identities and credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HssData {
+    /// May not use IMS at all.
+    pub barred: bool,
+    /// What its S-CSCF must or should have (TS 29.228 §6.7).
+    pub capabilities: Option<ServerCapabilities>,
+    /// The `IMSSubscription` document that is sent as it is (TS 29.228 Annex E).
+    pub profile_xml: Option<String>,
+    /// Visited networks it may register from; empty means any.
+    pub visited_networks: Vec<String>,
 }
 
 impl SubscriberConfig {
@@ -93,13 +110,34 @@ pub(super) fn subscribers(
 ) -> Vec<SubscriberConfig> {
     let mut out: Vec<SubscriberConfig> = Vec::new();
     let mut seen = std::collections::BTreeMap::new();
-    for (name, at, node) in named_entries(node, "subscribers", problems) {
-        if let Some(subscriber) = read_subscriber(name, node, domain, problems) {
+    for (name, at, node) in listed(node, problems) {
+        let read = match name {
+            "range" => range(node, domain, problems),
+            name => read_subscriber(name, node, domain, problems).into_iter().collect(),
+        };
+        for subscriber in read {
             if let Some(other) = seen.insert(subscriber.impi.clone(), name) {
                 let text = format!("{} is the IMPI of `{other}` already", subscriber.impi);
                 problems.push(at, text, None);
             }
             out.push(subscriber);
+        }
+    }
+    out
+}
+
+/// The subscribers by name, or a list in which each item is one by name or a `range`.
+fn listed<'a>(node: &'a Node, problems: &mut Problems) -> Vec<(&'a str, Position, &'a Node)> {
+    let Value::Seq(items) = &node.value else {
+        return named_entries(node, "subscribers", problems);
+    };
+    let mut out = Vec::with_capacity(items.len());
+    for item in items {
+        match &item.value {
+            Value::Map(entries) if entries.len() == 1 => {
+                out.extend(entries.iter().map(|it| (it.key.as_str(), it.at, &it.node)));
+            }
+            _ => problems.push(item.at, "write `- NAME: {…}` or `- range: {…}`", None),
         }
     }
     out
@@ -132,6 +170,7 @@ pub fn read_subscriber(
             ],
         )
     });
+    let hss = hss_data(&mut reader, problems);
     let aka = reader.optional("aka");
     let digest = reader.optional("digest");
     let criteria = reader.optional("filter_criteria");
@@ -152,7 +191,44 @@ pub fn read_subscriber(
         auth: auth?,
         transport,
         filter_criteria: criteria.map(|node| filter_criteria(node, problems)).unwrap_or_default(),
+        hss,
     })
+}
+
+fn hss_data(reader: &mut Reader<'_>, problems: &mut Problems) -> HssData {
+    let capabilities = reader.optional("capabilities").map(|node| {
+        let mut inside = Reader::new(node, "capabilities", problems);
+        let mut list = |key, problems: &mut Problems| {
+            inside.optional(key).map(|node| numbers(node, problems)).unwrap_or_default()
+        };
+        let (mandatory, optional) = (list("mandatory", problems), list("optional", problems));
+        let server_names = inside.optional("servers");
+        let server_names = server_names.map(|it| texts(it, problems)).unwrap_or_default();
+        inside.finish(problems);
+        ServerCapabilities { mandatory, optional, server_names }
+    });
+    let visited = reader.optional("visited_networks");
+    HssData {
+        barred: reader.or("barred", false, problems, |text| {
+            choice(text, &[("true", true), ("false", false)])
+        }),
+        capabilities,
+        profile_xml: reader.optional("profile_xml").and_then(|node| {
+            scalar(node, problems, |text| match UserProfile::parse(text) {
+                Ok(_) => Ok(text.to_owned()),
+                Err(fault) => Err(format!("no IMSSubscription document: {fault}")),
+            })
+        }),
+        visited_networks: visited.map(|node| texts(node, problems)).unwrap_or_default(),
+    }
+}
+
+fn texts(node: &Node, problems: &mut Problems) -> Vec<String> {
+    let Value::Seq(items) = &node.value else {
+        problems.push(node.at, "here must be a list", None);
+        return Vec::new();
+    };
+    items.iter().filter_map(|it| scalar(it, problems, |text| Ok(text.to_owned()))).collect()
 }
 
 fn impus(node: &Node, problems: &mut Problems) -> Vec<Impu> {
@@ -196,12 +272,18 @@ fn impu(text: &str) -> Result<String, String> {
 
 fn aka(node: &Node, problems: &mut Problems) -> Option<Auth> {
     let mut reader = Reader::new(node, "aka", problems);
-    let keys = keys(&mut reader, node, problems);
+    let auth = card(&mut reader, node, problems);
+    reader.finish(problems);
+    auth
+}
+
+/// Reads keys, AMF and SQN of a card.
+pub(super) fn card(reader: &mut Reader<'_>, node: &Node, problems: &mut Problems) -> Option<Auth> {
+    let keys = keys(reader, node, problems);
     let amf = reader.or("amf", [0x80, 0], problems, hex::<2>);
     let sqn = reader.or("sqn", 0, problems, |text| {
         hex::<6>(text).map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     });
-    reader.finish(problems);
     Some(match keys? {
         AkaKeys::Milenage { k, opc } => Auth::Aka { k, opc, amf, sqn },
         keys @ (AkaKeys::Tuak { .. } | AkaKeys::Xor { .. }) => Auth::Card { keys, amf, sqn },
@@ -217,11 +299,7 @@ enum SetName {
 }
 
 /// Reads `algorithm` and the keys it needs.
-pub(super) fn keys(
-    reader: &mut Reader<'_>,
-    node: &Node,
-    problems: &mut Problems,
-) -> Option<AkaKeys> {
+fn keys(reader: &mut Reader<'_>, node: &Node, problems: &mut Problems) -> Option<AkaKeys> {
     let names = [("milenage", SetName::Milenage), ("tuak", SetName::Tuak), ("xor", SetName::Xor)];
     let set = reader.or("algorithm", SetName::Milenage, problems, |text| choice(text, &names));
     let k = reader.required("k", problems);
@@ -301,7 +379,7 @@ fn algorithms(node: &Node, problems: &mut Problems) -> Vec<String> {
         .collect()
 }
 
-fn hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
+pub(super) fn hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
     let fault = || format!("`{text}` is not {} hexadecimal digits", 2 * N);
     if text.len() != 2 * N || !text.is_ascii() {
         return Err(fault());

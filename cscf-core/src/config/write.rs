@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::criteria::write_criteria;
 use super::lab::{Lab, NodeRole, PathMtu, TimerValues};
 use super::security::pool_text;
-use super::subscriber::{Auth, SubscriberConfig, SubscriberTransport};
+use super::subscriber::{Auth, HssData, SubscriberConfig, SubscriberTransport};
 use crate::auth::{AkaKeys, TuakKey};
 use crate::time::Duration;
 
@@ -167,12 +167,36 @@ fn write_subscriber(out: &mut String, subscriber: &SubscriberConfig) {
             );
         }
     }
+    write_hss_data(out, &subscriber.hss);
     match subscriber.transport {
         SubscriberTransport::AsRegistered => {}
         SubscriberTransport::Tcp => out.push_str("    transport: tcp\n"),
         SubscriberTransport::Udp => out.push_str("    transport: udp\n"),
     }
     write_criteria(out, &subscriber.filter_criteria);
+}
+
+fn write_hss_data(out: &mut String, data: &HssData) {
+    if data.barred {
+        out.push_str("    barred: true\n");
+    }
+    if let Some(wanted) = &data.capabilities {
+        let names: Vec<String> = wanted.server_names.iter().map(|it| quoted(it)).collect();
+        let _ = writeln!(
+            out,
+            "    capabilities: {{mandatory: {:?}, optional: {:?}, servers: [{}]}}",
+            wanted.mandatory,
+            wanted.optional,
+            names.join(", ")
+        );
+    }
+    if let Some(document) = &data.profile_xml {
+        let _ = writeln!(out, "    profile_xml: {}", quoted(document));
+    }
+    if !data.visited_networks.is_empty() {
+        let names: Vec<String> = data.visited_networks.iter().map(|it| quoted(it)).collect();
+        let _ = writeln!(out, "    visited_networks: [{}]", names.join(", "));
+    }
 }
 
 /// The keys as they stand in `aka`, without AMF and SQN.
@@ -196,7 +220,8 @@ fn card_keys(keys: &AkaKeys) -> String {
 }
 
 pub(super) fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("\"{}\"", escaped.replace('\r', "\\r").replace('\t', "\\t"))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -347,6 +347,8 @@ pub enum CxResult {
     InAssignmentType,
     /// Experimental 5008 `DIAMETER_ERROR_TOO_MUCH_DATA`.
     TooMuchData,
+    /// Experimental 5009 `DIAMETER_ERROR_NOT_SUPPORTED_USER_DATA`.
+    NotSupportedUserData,
     /// Experimental 5011 `DIAMETER_ERROR_FEATURE_UNSUPPORTED`.
     FeatureUnsupported,
     /// 5003 `DIAMETER_AUTHORIZATION_REJECTED`.
@@ -389,6 +391,7 @@ impl CxResult {
             Self::AuthSchemeNotSupported => ResultCode::Experimental(5006),
             Self::InAssignmentType => ResultCode::Experimental(5007),
             Self::TooMuchData => ResultCode::Experimental(5008),
+            Self::NotSupportedUserData => ResultCode::Experimental(5009),
             Self::FeatureUnsupported => ResultCode::Experimental(5011),
             Self::AuthorizationRejected => ResultCode::Base(5003),
             Self::UnableToComply => ResultCode::Base(5012),
@@ -419,6 +422,7 @@ impl CxResult {
             ResultCode::Experimental(5006) => Self::AuthSchemeNotSupported,
             ResultCode::Experimental(5007) => Self::InAssignmentType,
             ResultCode::Experimental(5008) => Self::TooMuchData,
+            ResultCode::Experimental(5009) => Self::NotSupportedUserData,
             ResultCode::Experimental(5011) => Self::FeatureUnsupported,
             ResultCode::Experimental(code) => Self::OtherExperimental(code),
         }
@@ -456,6 +460,7 @@ impl fmt::Display for CxResult {
             Self::AuthSchemeNotSupported => "DIAMETER_ERROR_AUTH_SCHEME_NOT_SUPPORTED",
             Self::InAssignmentType => "DIAMETER_ERROR_IN_ASSIGNMENT_TYPE",
             Self::TooMuchData => "DIAMETER_ERROR_TOO_MUCH_DATA",
+            Self::NotSupportedUserData => "DIAMETER_ERROR_NOT_SUPPORTED_USER_DATA",
             Self::FeatureUnsupported => "DIAMETER_ERROR_FEATURE_UNSUPPORTED",
             Self::AuthorizationRejected => "DIAMETER_AUTHORIZATION_REJECTED",
             Self::UnableToComply => "DIAMETER_UNABLE_TO_COMPLY",

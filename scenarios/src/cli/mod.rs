@@ -9,6 +9,7 @@ mod ctl;
 mod init;
 mod list;
 mod parse;
+mod subscribers;
 pub mod term;
 
 use std::ffi::{OsStr, OsString};
@@ -22,6 +23,7 @@ use cscf_core::host::program;
 pub use aka::AkaArgs;
 pub use ctl::{At, CtlArgs, WhyArgs};
 pub use init::InitArgs;
+pub use subscribers::{ProfileArgs, SubscribersArgs};
 
 use crate::run::Options;
 use crate::up::robots::With;
@@ -39,6 +41,8 @@ More:
   cscf init              writes a lab file to change: addresses, subscribers, timers
   cscf check FILE        says what is wrong in a lab file
   cscf aka --k K …       computes and checks an AKA challenge, and says what is wrong with it
+  cscf subscribers import FILE.csv   makes a lab file of a SIM vendor's table
+  cscf profile alice     prints the user profile that the HSS sends for her
   cscf parse FILE …      says what the parser makes of a SIP message
   cscf help              everything
 ";
@@ -95,6 +99,10 @@ enum Command {
     },
     /// Compute and check an AKA challenge: MAC, SQN, RES, CK, IK, and the likely cause
     Aka(AkaArgs),
+    /// Print the user profile that the HSS sends for a subscriber
+    Profile(ProfileArgs),
+    /// Import subscribers from a CSV file
+    Subscribers(SubscribersArgs),
     /// Say which behaviours of the standards are proven by tests
     Conformance {
         /// One JSON object a line
@@ -210,6 +218,9 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Conformance { json, sample, seed } => {
             term::exit(conformance::conformance(json, sample.map(|count| (count, seed.as_str()))))
         }
+        Command::Profile(args) => term::exit(subscribers::profile(&args)),
+        Command::Subscribers(args) => term::exit(subscribers::subscribers(&args)),
+        Command::Conformance { json } => term::exit(conformance::conformance(json)),
     }
 }
 

@@ -406,7 +406,7 @@ fn pushes() {
     order_hss(&mut bench, change());
     assert_eq!(ppas(&bench, "s1"), ["base 2001"]);
     bench.mark();
-    bench.play("alice registers again\nwait 1s");
+    bench.play("alice re-registers\nwait 1s");
     let sent = bench.sent("s1");
     let ok = sent.iter().rfind(|told| told.label() == "200 REGISTER").expect("200");
     let identities = ok.header("P-Associated-URI");

@@ -220,7 +220,6 @@ fn dispatch(command: Command) -> ExitCode {
         }
         Command::Profile(args) => term::exit(subscribers::profile(&args)),
         Command::Subscribers(args) => term::exit(subscribers::subscribers(&args)),
-        Command::Conformance { json } => term::exit(conformance::conformance(json)),
     }
 }
 

@@ -68,6 +68,8 @@ pub enum Timer {
     AwaitAuth(Box<str>),
     /// The next contact of an implicit registration set ends.
     Expiry(u64),
+    /// An application server will not have the users of a set, and they have to go.
+    ServerFailed(u64),
     /// A subscription to the reg event ends.
     Subscription(Box<str>),
     /// An application server that keeps an identity for a shorter time than it is registered has to
@@ -302,6 +304,7 @@ impl Role for Scscf {
         match timer {
             Timer::AwaitAuth(impi) => self.owner.await_auth_over(env, &impi, out),
             Timer::Expiry(set) => self.owner.expired(env, set, out),
+            Timer::ServerFailed(set) => self.owner.server_deregisters(env, set, out),
             Timer::Subscription(token) => self.owner.subscription_over(env, &token, out),
             Timer::ThirdParty(set, server) => self.owner.refresh_server(env, set, server, out),
         }

@@ -28,6 +28,9 @@ const SERVERS_MAX: usize = 64;
 /// The shortest time between two REGISTERs that keep a binding at a server alive, whatever the
 /// server grants.
 const REFRESH_MIN: Duration = Duration::from_secs(30);
+/// How long after its registration a user stays whom a server refuses: it subscribes to the reg
+/// event in this time, and is told then why it has to go.
+const STAYS_FOR: Duration = Duration::from_secs(2);
 /// Our tags for third-party REGISTERs.
 const TAGS: u64 = 1 << 62;
 
@@ -71,6 +74,7 @@ struct Sent {
     does: RegistrationType,
     handling: DefaultHandling,
     expires: Duration,
+    at: Instant,
 }
 
 /// A REGISTER to be sent to a server.
@@ -277,7 +281,7 @@ impl RegistrationOwner {
         parties.sent_count += 1;
         let tag = OwnTag(TAGS | parties.sent_count);
         out.push(Action::ClearTimer { timer: Timer::ThirdParty(set, key.clone()) });
-        parties.sent.insert(tag, Sent { set, key, does, handling, expires });
+        parties.sent.insert(tag, Sent { set, key, does, handling, expires, at: env.now });
         out.push(Action::Originate {
             tag,
             request: Box::new(request),
@@ -329,7 +333,12 @@ impl RegistrationOwner {
                     sent.key.0
                 )
             });
-            self.server_deregisters(env, sent.set, out);
+            let at = sent.at + STAYS_FOR;
+            if at <= env.now {
+                self.server_deregisters(env, sent.set, out);
+            } else {
+                out.push(Action::SetTimer { timer: Timer::ServerFailed(sent.set), at });
+            }
         }
         true
     }

@@ -22,6 +22,7 @@ mod scscf_register;
 mod scscf_session;
 mod scscf_terminating;
 mod status;
+mod third_party;
 mod timers;
 mod transaction;
 mod transport;
@@ -76,6 +77,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(scenario::cases());
     all.extend(scscf_register::cases());
     all.extend(status::cases());
+    all.extend(third_party::cases());
     all.extend(timers::cases());
     all.extend(transaction::cases());
     all.extend(transport::cases());

@@ -52,7 +52,7 @@ pub enum RegisterAnswer {
     Accepts,
     /// 200 with at most this time.
     AcceptsFor(Duration),
-    /// This status, 300 to 699.
+    /// This status, 300 to 699; not 408, which no element may answer here (RFC 4320 §4.2).
     Refuses(u16),
     /// Nothing.
     Silent,
@@ -61,7 +61,8 @@ pub enum RegisterAnswer {
 impl RegisterAnswer {
     fn read(text: &str) -> Result<Self, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
-        let status = |text: &str| text.parse().ok().filter(|it| (300..700).contains(it));
+        let status =
+            |text: &str| text.parse().ok().filter(|it| (300..700).contains(it) && *it != 408);
         match words.as_slice() {
             ["accepts"] => Ok(Self::Accepts),
             ["accepts", "for", time @ ..] => duration(&time.concat()).map(Self::AcceptsFor),
@@ -131,7 +132,9 @@ mod tests {
         ] {
             assert_eq!(RegisterAnswer::read(&answer.to_string()), Ok(answer));
         }
-        for wrong in ["refuses", "refuses 200", "refuses x", "accepts for 5", "maybe"] {
+        for wrong in
+            ["refuses", "refuses 200", "refuses 408", "refuses x", "accepts for 5", "maybe"]
+        {
             assert!(RegisterAnswer::read(wrong).is_err(), "{wrong}");
         }
     }

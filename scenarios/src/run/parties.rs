@@ -132,6 +132,9 @@ impl Instance {
             Order::Reregister => UeCommand::Reregister,
             Order::Ring => UeCommand::Ring,
             Order::Subscribe => UeCommand::SubscribeReg,
+            Order::Watch { target, event } => {
+                UeCommand::Watch { target: self.target(target), event: event.clone() }
+            }
         }
     }
 

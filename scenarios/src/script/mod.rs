@@ -188,6 +188,13 @@ pub enum Order {
     Ring,
     /// Subscribes to the own registration state.
     Subscribe,
+    /// Subscribes to an event of somebody.
+    Watch {
+        /// Name of a party, or a URI.
+        target: String,
+        /// The event package.
+        event: String,
+    },
 }
 
 /// What must (or must not) be seen.

@@ -225,6 +225,9 @@ fn order(words: &[&str]) -> Result<Order, String> {
         }
         ["rings"] => Order::Ring,
         ["subscribes"] => Order::Subscribe,
+        ["subscribes", "to", event, "of", target] => {
+            Order::Watch { target: (*target).to_owned(), event: (*event).to_owned() }
+        }
         ["sends", "message", text, "to", target] => {
             Order::Message { target: (*target).to_owned(), text: (*text).to_owned() }
         }

@@ -70,6 +70,13 @@ pub enum UeCommand {
     },
     /// Subscribes to the own registration state again.
     SubscribeReg,
+    /// Subscribes to an event of somebody (RFC 6665).
+    Watch {
+        /// A URI, a number or a name.
+        target: String,
+        /// The event package, e.g. `presence`.
+        event: String,
+    },
 }
 
 /// How a call is made, where it differs from the configuration.

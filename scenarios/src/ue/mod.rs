@@ -10,6 +10,7 @@
 //! - its reg event: `subscribed`, `subscription failed N`, `subscription failed without NOTIFY`,
 //!   `notified active`, `notified shortened`, `notified deactivated`, `notified probation`,
 //!   `notified terminated`;
+//! - events of others: `subscribed`, `subscription failed N`, `event active` (and other states);
 //! - outside calls: `message delivered`, `message failed N`, `message received TEXT`,
 //!   `options answered N`, `request answered N`;
 //! - calls: `call incoming`, `call progress` (183 came), `call ringing` (180 came, or left),
@@ -31,6 +32,7 @@ mod registration;
 mod requests;
 mod security;
 mod subscription;
+mod watches;
 
 pub use codecs::CodecSet;
 pub use command::{CallOptions, UeCommand};
@@ -55,6 +57,7 @@ use registration::Registration;
 use requests::Pending;
 use security::{Security, path_of};
 use subscription::Subscription;
+use watches::Watch;
 
 /// The timers of a UE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +83,7 @@ enum Own {
     Plain(u32),
     Register(u32),
     Subscribe(u32),
+    Watch(u32),
 }
 
 impl Own {
@@ -88,6 +92,7 @@ impl Own {
             Self::Plain(number) => (1_u64, number),
             Self::Register(number) => (2, number),
             Self::Subscribe(number) => (3, number),
+            Self::Watch(number) => (5, number),
             Self::Call(call, RequestId(request)) => (4, (call as u32) << 16 | request as u32),
         };
         OwnTag(kind << 32 | number as u64)
@@ -99,6 +104,7 @@ impl Own {
             1 => Some(Self::Plain(number)),
             2 => Some(Self::Register(number)),
             3 => Some(Self::Subscribe(number)),
+            5 => Some(Self::Watch(number)),
             4 => {
                 let call = u16::try_from(number >> 16).ok()?;
                 let request = u16::try_from(number & 0xffff).ok()?;
@@ -118,6 +124,7 @@ pub struct Ue {
     recovery: Recovery,
     security: Security,
     subscription: Option<Subscription>,
+    watches: BTreeMap<u32, Watch>,
     pending: BTreeMap<u32, Pending>,
     next_pending: u32,
     calls: BTreeMap<u16, Call>,
@@ -135,6 +142,7 @@ impl Ue {
             recovery: Recovery::default(),
             security: Security::default(),
             subscription: None,
+            watches: BTreeMap::new(),
             pending: BTreeMap::new(),
             next_pending: 0,
             calls: BTreeMap::new(),
@@ -176,6 +184,9 @@ impl Role for Ue {
             RequestKind::InDialog if self.is_own_notify(&incoming.request) => {
                 self.on_notify(env, &incoming, out);
             }
+            RequestKind::InDialog if self.is_watch_notify(&incoming.request) => {
+                self.on_watch_notify(env, &incoming, out);
+            }
             RequestKind::InDialog => self.on_call_request(env, &incoming, out),
             RequestKind::Initial => self.on_initial_request(env, &incoming, out),
         }
@@ -194,6 +205,7 @@ impl Role for Ue {
             Some(Own::Plain(number)) => self.on_plain_response(env, number, &answered, out),
             Some(Own::Register(number)) => self.on_register_response(env, number, &answered, out),
             Some(Own::Subscribe(number)) => self.on_subscribe_response(env, number, &answered, out),
+            Some(Own::Watch(number)) => self.on_watch_response(env, number, &answered, out),
             None => {}
         }
         self.doubt_associations(env, path_of(&answered), out);
@@ -257,6 +269,7 @@ impl Role for Ue {
             UeCommand::SendOptions { target } => self.send_options(env, &target, out),
             UeCommand::SendRaw { request } => self.send_raw(*request, out),
             UeCommand::SubscribeReg => self.subscribe(env, out),
+            UeCommand::Watch { target, event } => self.watch(env, &target, &event, out),
         }
         self.protect_from(start, out);
     }

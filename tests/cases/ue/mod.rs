@@ -10,6 +10,7 @@ mod registration;
 mod requests;
 mod security;
 mod subscriber;
+mod whole;
 mod world;
 
 use super::Case;
@@ -20,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(devices::cases());
     cases.extend(security::cases());
     cases.extend(subscriber::cases());
+    cases.extend(whole::cases());
     cases.extend(mistakes::cases());
     cases.extend(requests::cases());
     cases.extend(calls::cases());

@@ -132,15 +132,26 @@ fn old_sqn() {
 }
 
 fn giving_up() {
-    let mut phone = Phone::with("alice", |config| config.mistakes.wrong_key = true);
-    let mut did = phone.register();
-    let challenge = aka_challenge(&phone, 1);
-    for _ in 0..2 {
-        did = phone.answer(did.request(), 401, &challenge);
+    for retries in [false, true] {
+        let mut phone = Phone::with("alice", |config| {
+            config.mistakes.wrong_key = true;
+            config.retries = retries;
+        });
+        let mut did = phone.register();
+        let challenge = aka_challenge(&phone, 1);
+        for _ in 0..2 {
+            did = phone.answer(did.request(), 401, &challenge);
+        }
+        let did = phone.answer(did.request(), 401, &challenge);
+        assert_eq!(did.requests.len(), 0);
+        assert_eq!(did.states, ["registration failed 401"]);
+        // Later, by a timer of its own, if it tries by itself at all.
+        assert_eq!(did.timers.len(), usize::from(retries));
+        if let Some((timer, at)) = did.timers.first().copied() {
+            assert!(at >= Instant::from_secs(30), "{at}");
+            assert_eq!(phone.timer(timer, at).request().1.method, Method::Register);
+        }
     }
-    let did = phone.answer(did.request(), 401, &challenge);
-    assert_eq!(did.requests.len(), 0);
-    assert_eq!(did.states, ["registration failed 401"]);
 }
 
 fn wrong_res() {

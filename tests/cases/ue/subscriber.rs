@@ -2,7 +2,7 @@
 
 use cscf_core::sip::{HeaderName, Method, Request};
 use cscf_core::time::{Duration, Instant};
-use scenarios::ue::UeTimer;
+use scenarios::ue::{UeCommand, UeTimer};
 
 use super::phone::{Did, Phone};
 use super::registration::{header, notify, subscribed};
@@ -13,9 +13,10 @@ pub(super) fn cases() -> Vec<Case> {
         case("ue::a_dialog_begins_with_notify_or_2xx", &["N-SUB-010"], either_first),
         case("ue::a_notify_must_tell_the_state", &["N-SUB-010"], state_is_mandatory),
         case("ue::a_subscription_is_refreshed_in_its_dialog", &["N-SUB-010"], refreshed),
-        case("ue::without_notify_there_is_no_subscription", &["N-SUB-020"], timer_n),
+        case("ue::without_notify_there_is_no_subscription", &["N-SUB-020", "T-TRN-070"], timer_n),
         case("ue::the_reason_says_whether_to_subscribe_again", &["N-SUB-030"], reasons),
-        case("ue::a_second_notifier_is_refused", &["N-SUB-040"], second_notifier),
+        case("ue::a_second_notifier_is_refused", &[], second_notifier),
+        case("ue::notifiers_are_accepted_as_the_package_has_it", &["N-SUB-040"], packages),
         case("ue::a_gap_in_partial_documents_is_closed", &[], gap),
     ]
 }
@@ -146,6 +147,39 @@ fn second_notifier() {
     other.headers.set(HeaderName::From, &from);
     let did = phone.request(other);
     assert_eq!((did.status(), did.states.len()), (481, 0));
+}
+
+fn packages() {
+    for (event, second) in [("presence", 481), ("dialog", 200)] {
+        let mut phone = Phone::new("alice");
+        phone.register_fully("");
+        let did =
+            phone.command(UeCommand::Watch { target: "bob".to_owned(), event: event.to_owned() });
+        let (_, subscribe) = did.request();
+        assert_eq!(header(subscribe, HeaderName::Event), event);
+        let from = |tag: &str, cseq: u32| {
+            let mut notify = with_cseq(notify(subscribe, "active;expires=60", ACTIVE), cseq);
+            let from = header(&notify, HeaderName::From).replace("net1", tag);
+            notify.headers.set(HeaderName::From, &from);
+            notify
+        };
+        // The first comes before the 200, the second behind it.
+        assert_eq!(phone.request(from("n1", 1)).status(), 200, "{event}");
+        let ok = "Expires: 60\nContact: <sip:bob@10.0.0.2>";
+        assert_eq!(phone.answer(did.request(), 200, ok).states, ["subscribed"]);
+        let did = phone.request(from("n2", 1));
+        assert_eq!(did.status(), second, "{event}");
+        // Each goes on by itself.
+        assert_eq!(phone.request(from("n1", 2)).status(), 200, "{event}");
+        assert_eq!(phone.request(from("n2", 2)).status(), second, "{event}");
+        // After timer N nobody new is accepted.
+        phone.now = Instant::from_secs(200);
+        assert_eq!(phone.request(from("n3", 1)).status(), 481, "{event}");
+        let mut end = from("n1", 3);
+        end.headers.set(HeaderName::SubscriptionState, "terminated;reason=timeout");
+        assert_eq!(phone.request(end).states, ["event terminated"]);
+        assert_eq!(phone.request(from("n1", 4)).status(), 481, "{event}");
+    }
 }
 
 fn gap() {

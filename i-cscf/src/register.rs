@@ -115,14 +115,9 @@ impl Icscf {
             emergency: is_emergency(&request.headers),
         };
         let integrity = credentials.as_ref().and_then(Credentials::integrity_protected);
-        let protected = matches!(
-            integrity,
-            Some(
-                IntegrityProtected::Yes
-                    | IntegrityProtected::TlsYes
-                    | IntegrityProtected::IpAssocYes
-            )
-        );
+        // Of all values only "yes" keeps a REGISTER at its S-CSCF (TS 24.229 §5.3.1.3): without an
+        // association another one can challenge anew.
+        let protected = integrity == Some(IntegrityProtected::Yes);
         Ok((uar, protected))
     }
 

@@ -244,8 +244,8 @@ impl Ue {
             headers.push(HeaderName::Require, "no-such-extension");
         }
         self.push_agreement(headers);
-        // In clear text nobody is told where we are (TS 24.229 §5.1.1.2.1); a UE that never protects
-        // anything tells once it is challenged.
+        // In clear text nobody is told where we are (TS 24.229 §5.1.1.2.1); a UE that never
+        // protects anything tells once it is challenged.
         let tells = if self.secures() {
             self.register_is_protected()
         } else {

@@ -161,7 +161,8 @@ fn unusable() {
         "",
         "Security-Server: tls;q=0.1\n",
         // Nothing we offered, a port missing, a tunnel.
-        "Security-Server: ipsec-3gpp;alg=hmac-md5-96;spi-c=2001;spi-s=2002;port-c=5100;port-s=5062\n",
+        "Security-Server: ipsec-3gpp;alg=hmac-md5-96;spi-c=2001;spi-s=2002;port-c=5100;\
+         port-s=5062\n",
         "Security-Server: ipsec-3gpp;alg=hmac-sha-1-96;spi-c=2001;spi-s=2002;port-c=5100\n",
         "Security-Server: ipsec-3gpp;alg=hmac-sha-1-96;mod=UDP-enc-tun;spi-c=2001;spi-s=2002;\
          port-c=5100;port-s=5062\n",

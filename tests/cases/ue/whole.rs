@@ -157,7 +157,8 @@ fn under_esp() {
 
 fn devices() {
     let mut bench = Bench::of(
-        "scenario: none\nparties:\n  alice: {reg_id: 1}\n  tablet: {of: alice, reg_id: 1}\nsteps: []\n",
+        "scenario: none\nparties:\n  alice: {reg_id: 1}\n  tablet: {of: alice, reg_id: 1}\n\
+         steps: []\n",
     );
     bench.register(&["alice", "tablet"]);
     let instances: Vec<String> = ["alice", "tablet"]
@@ -211,7 +212,8 @@ fn subscription() {
 
 fn forked() {
     let mut bench = Bench::of(
-        "scenario: none\nparties:\n  alice: {}\n  bob: {reg_id: 1}\n  tablet: {of: bob, reg_id: 1}\nsteps: []\n",
+        "scenario: none\nparties:\n  alice: {}\n  bob: {reg_id: 1}\n  tablet: {of: bob, reg_id: 1}\n\
+         steps: []\n",
     );
     bench.register(&["alice", "bob", "tablet"]);
     let p1 = bench.addr("p1");

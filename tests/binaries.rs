@@ -44,7 +44,8 @@ impl OwnLab {
         // Tests of another checkout may run on this machine at the same time.
         let network = u8::try_from(std::process::id() % 100).expect("small") + 130;
         let ip = |host| IpAddr::V4(Ipv4Addr::new(127, network, number, host));
-        let lab = Lab::for_plmn("001", "01", [ip(1), ip(2), ip(3), ip(4)]);
+        let mut lab = Lab::for_plmn("001", "01", [ip(1), ip(2), ip(3), ip(4)]);
+        lab.control = Some(SocketAddr::new(ip(1), 9480));
         let folder = tempfile::tempdir().expect("folder");
         std::fs::write(folder.path().join("lab.yaml"), lab.to_yaml()).expect("writes");
         Self { lab, folder }
@@ -190,6 +191,69 @@ fn up_says_ready_first_then_how_to_reach_it_and_ends_in_order() {
     assert_eq!((status.code(), said.as_str()), (Some(0), ""));
     all_end(connections, GONE_WITHIN);
     assert!(children(&own.file()).is_empty());
+}
+
+/// Runs `cscf WORDS` for this lab: exit code, standard output, standard error.
+fn ask(own: &OwnLab, command: &str, words: &[&str]) -> (Option<i32>, String, String) {
+    let file = own.file();
+    let mut args = vec![command, "--lab", file.to_str().expect("text")];
+    args.extend(words);
+    let output = output(&args);
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_running_lab_takes_orders_and_says_why_it_refused() {
+    for (number, extra) in [(20, &[][..]), (21, &["--one-process"])] {
+        let own = OwnLab::new(number);
+        let (code, _, said) = ask(&own, "ctl", &["show", "registrations"]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("no lab runs"), "{said}");
+
+        let mut args = vec!["--with", "alice=answers"];
+        args.extend(extra);
+        let up = own.up(&args);
+        up.wait_for("alice registered");
+        let ok = |(code, out, said): (Option<i32>, String, String)| {
+            assert_eq!(code, Some(0), "{said}");
+            out
+        };
+        let table = ok(ask(&own, "ctl", &["show", "registrations"]));
+        assert!(table.contains("s1 ") && table.contains("001010000000001@"), "{table}");
+        let json = ok(ask(&own, "ctl", &["--json", "show", "subscribers", "alice"]));
+        let rows: Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(rows[0]["state"], "registered", "{json}");
+
+        let (code, _, said) = ask(&own, "ctl", &["dereg", "alicia"]);
+        assert_eq!(code, Some(2));
+        assert!(said.contains("did you mean `alice`?"), "{said}");
+        let (code, _, said) = ask(&own, "ctl", &["reauth", "bob"]);
+        assert_eq!(code, Some(1));
+        assert!(said.contains("is not registered here"), "{said}");
+
+        let done = ok(ask(&own, "ctl", &["dereg", "alice", "--reason", "rejected"]));
+        assert!(done.contains("s1: 001010000000001@"), "{done}");
+        let table = ok(ask(&own, "ctl", &["show", "registrations"]));
+        assert!(table.contains("(none)"), "{table}");
+
+        let before = ok(ask(&own, "why", &["carol"]));
+        assert!(before.contains("nobody has refused carol"), "{before}");
+        let register = format!(
+            "REGISTER sip:{domain} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5099;branch=z9hG4bKw\r\n\
+             From: <sip:carol@{domain}>;tag=1\r\nTo: <sip:carol@{domain}>\r\nCall-ID: w\r\n\
+             CSeq: 1 REGISTER\r\nMax-Forwards: 70\r\nRequire: no-such-extension\r\n\
+             Contact: <sip:127.0.0.1:5099>\r\nContent-Length: 0\r\n\r\n",
+            domain = own.lab.domain
+        );
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");
+        socket.send_to(register.as_bytes(), own.addr(NodeRole::Pcscf)).expect("sends");
+        up.wait_for("carol not registered, refused: 420");
+        let why = ok(ask(&own, "why", &["carol"]));
+        assert!(why.contains("Require: no-such-extension"), "{why}");
+        assert!(why.contains("[RFC 3261 §10.3]"), "{why}");
+        up.signal("-TERM");
+        assert_eq!(up.end().0.code(), Some(0));
+    }
 }
 
 #[test]

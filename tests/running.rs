@@ -147,7 +147,8 @@ impl Running {
         let claim = Claim::take();
         let [x, y] = claim.network;
         let ip = |host| IpAddr::V4(Ipv4Addr::new(127, x, y, host));
-        let lab = Lab::for_plmn("001", "01", [ip(11), ip(12), ip(13), ip(14)]);
+        let mut lab = Lab::for_plmn("001", "01", [ip(11), ip(12), ip(13), ip(14)]);
+        lab.control = Some(SocketAddr::new(ip(11), 9480));
         let folder = tempfile::tempdir().expect("folder");
         let file = folder.path().join("lab.yaml");
         std::fs::write(&file, lab.to_yaml()).expect("writes");

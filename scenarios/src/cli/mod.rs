@@ -171,6 +171,9 @@ pub struct UpArgs {
     /// Make no trace and tell nothing: for measurements
     #[arg(long, conflicts_with = "trace")]
     pub quiet: bool,
+    /// Draw the ladder as it grows, of everybody or of one subscriber
+    #[arg(long, value_name = "USER", num_args = 0..=1, conflicts_with = "quiet")]
+    pub ladder: Option<Option<String>>,
     /// Take no orders: `cscf ctl` and `cscf why` find nothing
     #[arg(long)]
     pub no_control: bool,

@@ -38,18 +38,52 @@ pub fn draw(events: &[TraceEvent], columns: &[String], names: &Names, style: Sty
     ladder.out
 }
 
-struct Ladder<'a> {
+/// A ladder that grows as events come.
+#[derive(Debug)]
+pub struct Growing {
+    ladder: Ladder,
+    /// Lifelines in the last heading; when there are more, there is a new heading.
+    headed: usize,
+}
+
+impl Growing {
+    /// A ladder with these lifelines; peers that have none get one when they are first seen.
+    #[must_use]
+    pub fn new(columns: &[String], names: &Names, style: Style) -> Self {
+        Self { ladder: Ladder::new(columns, names, style), headed: 0 }
+    }
+
+    /// The lines that an event adds.
+    pub fn event(&mut self, event: &TraceEvent) -> String {
+        self.ladder.event(event);
+        let lines = std::mem::take(&mut self.ladder.out);
+        if lines.is_empty() || self.ladder.columns.len() == self.headed {
+            return lines;
+        }
+        self.headed = self.ladder.columns.len();
+        self.ladder.head();
+        std::mem::take(&mut self.ladder.out) + &lines
+    }
+
+    /// Leaves a message of this node out, and the decisions that led to it.
+    pub fn skip(&mut self, node: &str) {
+        self.ladder.notes.remove(node);
+    }
+}
+
+#[derive(Debug)]
+struct Ladder {
     columns: Vec<String>,
-    names: &'a Names,
+    names: Names,
     style: Style,
     notes: BTreeMap<String, Vec<Note>>,
     start: Option<Instant>,
     out: String,
 }
 
-impl<'a> Ladder<'a> {
-    fn new(columns: &[String], names: &'a Names, style: Style) -> Self {
-        let columns = columns.to_vec();
+impl Ladder {
+    fn new(columns: &[String], names: &Names, style: Style) -> Self {
+        let (columns, names) = (columns.to_vec(), names.clone());
         Self { columns, names, style, notes: BTreeMap::new(), start: None, out: String::new() }
     }
 

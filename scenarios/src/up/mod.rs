@@ -1,6 +1,7 @@
 //! `cscf up`: a live lab that keeps running, its nodes as processes of their own or all in this
 //! one.
 
+mod following;
 pub mod node;
 pub mod orders;
 pub mod processes;
@@ -25,6 +26,7 @@ pub use processes::{NodeEvent, NodeProcesses, StartError, Telling};
 
 use crate::cli::{UpArgs, term};
 use crate::control::server::{self, Control};
+use following::Following;
 use orders::Orders;
 use progress::Progress;
 
@@ -50,6 +52,7 @@ const EVENTS_AT_ONCE: usize = 1_000;
 /// What is told about a running lab: the terminal and the trace file.
 struct Told {
     progress: Progress,
+    ladder: Option<Following>,
     trace: Option<BufWriter<File>>,
 }
 
@@ -61,12 +64,22 @@ impl Told {
             })?)),
             None => None,
         };
-        Ok(Self { progress: Progress::new(lab), trace })
+        let ladder = match &args.ladder {
+            Some(who) => Some(Following::new(lab, who.as_deref())?),
+            None => None,
+        };
+        Ok(Self { progress: Progress::new(lab), ladder, trace })
     }
 
     fn event(&mut self, event: &TraceEvent) {
         if let Some(line) = self.progress.line(event) {
             term::out(&format!("{line}\n"));
+        }
+        if let Some(ladder) = &mut self.ladder {
+            let lines = ladder.lines(event);
+            if !lines.is_empty() {
+                term::out(&lines);
+            }
         }
         let Some(trace) = &mut self.trace else { return };
         if let Err(fault) = writeln!(trace, "{}", json::to_json(event)) {

@@ -132,7 +132,8 @@ impl Progress {
 }
 
 fn because(node: &str, note: &Note) -> String {
-    format!("{node}: {} [{}]", note.text, note.clause)
+    let cause = note.diagnosis.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{node}: {} [{}]{cause}", note.text, note.clause)
 }
 
 fn is_response(bytes: &Bytes) -> bool {

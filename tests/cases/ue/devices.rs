@@ -26,8 +26,7 @@ const DOMAIN: &str = "ims.mnc001.mcc001.3gppnetwork.org";
 fn fetch() {
     let mut phone = Phone::new("alice");
     let did = phone.register_fully("");
-    let registered = did.states.clone();
-    assert_eq!(registered, ["registered"]);
+    assert_eq!(did.states, ["registered"]);
     let did = phone.command(UeCommand::FetchRegistrations);
     let (_, register) = did.request();
     assert!(!register.headers.contains(HeaderName::Contact));

@@ -2,8 +2,8 @@
 //! that serves the caller and the callee of a session.
 //!
 //! Two parts that share nothing but published snapshots: the registration owner, which alone
-//! changes registrations, and the sessions, which read them. Application servers hear of registrations; in sessions none
-//! is invoked.
+//! changes registrations, and the sessions, which read them. Application servers hear of
+//! registrations; in sessions none is invoked.
 
 mod assign;
 mod cause;

@@ -1,6 +1,6 @@
 //! Third-party REGISTER (TS 24.229 §5.4.1.7, TS 23.218 §5.2.3, §6.3): application servers hear of
-//! the registration, re-registration and deregistration of a user as the filter criteria ask for it,
-//! and their silence or refusal has the effect that the criteria name.
+//! the registration, re-registration and deregistration of a user as the filter criteria ask for
+//! it, and their silence or refusal has the effect that the criteria name.
 //!
 //! Invoking servers in sessions is not done here.
 
@@ -313,7 +313,7 @@ impl RegistrationOwner {
         let silent = answered.cause != Cause::Received;
         let server = &sent.key.1;
         let what = || if silent { "is silent".to_owned() } else { format!("answers {status}") };
-        let counts = silent || status == 408 || status >= 500 && status < 600;
+        let counts = silent || status == 408 || (500..600).contains(&status);
         if sent.does == RegistrationType::Deregistration {
             env.note(ts24229("5.4.1.7"), || format!("{server} {}: nothing to be done", what()));
         } else if !counts {

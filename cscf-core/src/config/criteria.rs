@@ -1,5 +1,5 @@
-//! Initial filter criteria in a lab file (TS 29.228 §B.2.2, §B.2.3): readable keys for what the user
-//! profile holds as XML. `docs/filter-criteria.md` describes them.
+//! Initial filter criteria in a lab file (TS 29.228 §B.2.2, §B.2.3): readable keys for what the
+//! user profile holds as XML. `docs/filter-criteria.md` describes them.
 
 use std::fmt::Write as _;
 
@@ -37,8 +37,8 @@ const PARTS: [(&str, ProfilePart); 2] =
 /// Messages that a third-party REGISTER may carry.
 const INCLUDED: [(&str, bool); 2] = [("request", true), ("response", false)];
 
-/// Reads the criteria of a subscriber. Servers are still named as in the file: by the name of a node
-/// or by SIP URI.
+/// Reads the criteria of a subscriber. Servers are still named as in the file: by the name of a
+/// node or by SIP URI.
 pub fn filter_criteria(node: &Node, problems: &mut Problems) -> Vec<InitialFilterCriteria> {
     let list = list(node, "filter_criteria must be a list", problems);
     list.iter().filter_map(|node| criterion(node, problems)).collect()

@@ -89,8 +89,8 @@ impl Filters {
         &self.list
     }
 
-    /// The first criterion at or behind `from` that the request matches, with its position: the next
-    /// one is looked for behind it, with the request as it came back from the server
+    /// The first criterion at or behind `from` that the request matches, with its position: the
+    /// next one is looked for behind it, with the request as it came back from the server
     /// (TS 23.218 §5.2.2).
     #[must_use]
     pub fn next(&self, from: usize, subject: &Subject<'_>) -> Option<(usize, &Filter)> {

@@ -1,6 +1,6 @@
-//! The regular expressions of a user profile (extended ones, TS 29.228 §B.2.3): compiled once, shared
-//! by all profiles that hold the same text, and bounded. Matching takes time linear in the text,
-//! whatever the expression.
+//! The regular expressions of a user profile (extended ones, TS 29.228 §B.2.3): compiled once,
+//! shared by all profiles that hold the same text, and bounded. Matching takes time linear in the
+//! text, whatever the expression.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

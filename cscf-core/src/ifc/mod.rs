@@ -1,6 +1,6 @@
 //! The user profile that an HSS gives to an S-CSCF, and the initial filter criteria in it
-//! (TS 29.228 §7.7, Annexes B and E): the model, its reading from XML, and the evaluation. Writing it is the HSS's
-//! business.
+//! (TS 29.228 §7.7, Annexes B and E): the model, its reading from XML, and the evaluation. Writing
+//! it is the HSS's business.
 
 mod evaluate;
 mod expression;

@@ -1,8 +1,9 @@
-//! The application server emulator (TS 24.229 §5.7): hears by third-party REGISTER who is registered,
-//! and follows it by the reg event (§5.7.1.1). It takes no part in sessions: other requests get 405.
+//! The application server emulator (TS 24.229 §5.7): hears by third-party REGISTER who is
+//! registered, and follows it by the reg event (§5.7.1.1). It takes no part in sessions: other
+//! requests get 405.
 //!
-//! States told to the trace, for scenarios to wait for (`WHO` the subscriber's name in the lab, else
-//! the identity; `N` a status): `registered WHO`, `re-registered WHO`, `deregistered WHO`,
+//! States told to the trace, for scenarios to wait for (`WHO` the subscriber's name in the lab,
+//! else the identity; `N` a status): `registered WHO`, `re-registered WHO`, `deregistered WHO`,
 //! `expired WHO`, `refused WHO N`, `silent WHO`; of its reg event `subscribed WHO`,
 //! `subscription failed WHO N`, `notified WHO active`, `notified WHO terminated`.
 

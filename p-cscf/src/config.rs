@@ -47,6 +47,8 @@ pub struct Config {
     pub reg_event_subscription: bool,
     /// Retry-After in seconds while overloaded; `None` while healthy.
     pub overload: Option<u32>,
+    /// Whether emergency registrations are let through (TS 24.229 §5.2.2.1); else 403.
+    pub emergency_registration: bool,
     /// Whether it sends new UEs elsewhere (305).
     pub draining: bool,
     /// How much it remembers at most.
@@ -122,6 +124,7 @@ impl Config {
             reason_to_ue: true,
             reg_event_subscription: true,
             overload: None,
+            emergency_registration: true,
             draining: false,
             limits: Limits::default(),
         }

@@ -187,6 +187,11 @@ impl Pcscf {
         registered: bool,
         out: &mut Actions<Timer>,
     ) -> bool {
+        if facts.emergency && !self.config.emergency_registration && !facts.removes {
+            let why = "emergency registrations are not served here".to_owned();
+            Self::refuse(env, out, incoming, 403, (ts24229("5.2.2.1"), why));
+            return true;
+        }
         if facts.emergency || (registered && facts.removes) {
             return false;
         }

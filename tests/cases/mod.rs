@@ -12,6 +12,7 @@ mod icscf_failures;
 mod icscf_register;
 mod icscf_session;
 mod parser;
+mod pcscf_edge;
 mod pcscf_register;
 mod pcscf_session;
 mod pcscf_terminating;
@@ -69,6 +70,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(icscf_failures::cases());
     all.extend(icscf_register::cases());
     all.extend(parser::cases());
+    all.extend(pcscf_edge::cases());
     all.extend(pcscf_register::cases());
     all.extend(pcscf_session::cases());
     all.extend(pcscf_terminating::cases());

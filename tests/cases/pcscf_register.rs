@@ -18,7 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("pcscf_register::each_register_has_its_own_icid", &["P-REG-040"], charging),
         case("pcscf_register::a_clear_offer_is_not_protected", &["P-REG-050"], not_protected),
         case("pcscf_register::it_goes_home_unchanged", &["P-REG-080"], routing),
-        case("pcscf_register::no_entry_point_is_504", &["P-REG-090"], no_answer),
+        case("pcscf_register::no_entry_point_is_504", &["P-REG-090", "RC-504a"], no_answer),
         case("pcscf_register::the_ue_sees_what_is_for_it", &["P-REG-320"], visible),
         case("pcscf_register::it_subscribes_to_the_reg_event", &["P-REG-330"], subscribes),
         case("pcscf_register::the_answer_goes_where_it_came_from", &["P-REG-360"], symmetric),
@@ -32,7 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &["P-REG-395a", "P-REG-395b", "P-REG-395c"],
             aka_in_the_clear,
         ),
-        case("pcscf_register::address_and_via_stand_for_the_user", &[], association),
+        case("pcscf_register::address_and_via_stand_for_the_user", &["P-REG-400"], association),
     ]
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &["P-TER-030", "P-TER-090"],
             called,
         ),
-        case("pcscf::a_flow_that_is_gone_gives_430_or_480", &["P-TER-040b"], flows),
+        case("pcscf::a_flow_that_is_gone_gives_430_or_480", &["P-TER-040b", "RC-430"], flows),
         case(
             "pcscf::a_silent_phone_gets_the_timers_of_its_radio",
             &["P-TER-050", "P-TER-060", "RC-408"],

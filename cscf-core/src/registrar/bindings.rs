@@ -274,7 +274,8 @@ pub(super) fn same_contact(a: &NameAddr, b: &NameAddr) -> bool {
     };
     match (flow(a), flow(b)) {
         (Some(a), Some(b)) => a == b,
-        _ => a.uri == b.uri,
+        // A contact for emergency calls is another one (TS 24.229 §5.4.8, §7.2A.13).
+        _ => a.uri == b.uri && a.uri.params().has("sos") == b.uri.params().has("sos"),
     }
 }
 

@@ -35,7 +35,7 @@ mod third_party_body;
 use std::sync::Arc;
 
 use cscf_core::clause::{own, ts24229};
-use cscf_core::cx::{AskId, CxDemand, DemandId};
+use cscf_core::cx::{AskId, CxAnswer, CxDemand, DemandId};
 use cscf_core::ids::Seed;
 use cscf_core::operator::{Order, OrderResult};
 use cscf_core::registrar::{ContactEvent, Registrations};
@@ -275,12 +275,18 @@ impl Role for Scscf {
                 self.owner.reply_ok(env, &register, *proof, &removed, out);
             }
             Job::Restore(waiting) => {
-                self.owner.restore(env, answer, out);
+                let known = matches!(&answer, CxAnswer::Saa(saa) if saa.result.is_success());
+                let restored = self.owner.restore(env, answer, out);
                 match waiting {
                     Waiting::Register(register) => {
                         self.owner.protected(env, *register, false, out);
                     }
-                    Waiting::Request(incoming) => self.sessions.terminating(env, *incoming, out),
+                    Waiting::Request(incoming) => {
+                        if known && !restored {
+                            self.owner.release_unregistered(env, &incoming.request, out);
+                        }
+                        self.sessions.terminating(env, *incoming, out);
+                    }
                 }
             }
         }

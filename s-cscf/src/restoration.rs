@@ -38,7 +38,12 @@ impl RegistrationOwner {
         env.note(ts23380("4.3"), || {
             format!("{impu} is not known here: asks the HSS what it keeps")
         });
-        let mut sar = self.assignment("", impu, AssignmentType::NoAssignment);
+        // Without a private identity only this type may be asked with (TS 29.228 §6.1.2).
+        let why = match impi {
+            Some(_) => AssignmentType::NoAssignment,
+            None => AssignmentType::UnregisteredUser,
+        };
+        let mut sar = self.assignment("", impu, why);
         sar.impi = impi.map(str::to_owned);
         let ask = env.next_ask();
         self.jobs.insert(ask, Job::Restore(waiting));
@@ -73,6 +78,22 @@ impl RegistrationOwner {
                 false
             }
         }
+    }
+
+    /// A user that is not registered at all has no services here: the HSS need not remember this
+    /// S-CSCF (TS 29.228 §6.1.2).
+    pub(crate) fn release_unregistered(
+        &self,
+        env: &mut Env<'_>,
+        request: &Request,
+        out: &mut ScscfActions,
+    ) {
+        let uri = request.uri().ok();
+        let Some(impu) = uri.and_then(|uri| identity_key(&uri)) else { return };
+        let mut sar = self.assignment("", &impu, AssignmentType::TimeoutDeregistration);
+        sar.impi = None;
+        let ask = env.next_ask();
+        out.push(Action::Ask { ask, question: Question::Cx(CxRequest::Sar(sar)) });
     }
 
     fn rebuild(

@@ -14,7 +14,7 @@
 
 mod running;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -113,6 +113,81 @@ fn tshark_decodes_a_live_call_without_a_warning() {
 #[test]
 fn tshark_decodes_a_simulated_call_without_a_warning() {
     decodes(true);
+}
+
+/// How Wireshark's dictionaries have the M and V bits of an AVP: must, must not, or either.
+fn dictionary() -> Option<BTreeMap<u32, (String, String)>> {
+    let folder = Path::new("/usr/share/wireshark/diameter");
+    let base = std::fs::read_to_string(folder.join("dictionary.xml")).ok()?;
+    let cx = std::fs::read_to_string(folder.join("TGPP.xml")).ok()?;
+    let mut out = BTreeMap::new();
+    for (text, codes) in [(base, 1..600), (cx, 600..700)] {
+        for entry in text.split("<avp ").skip(1) {
+            let head = entry.split('>').next().unwrap_or_default();
+            let of = |name: &str| {
+                let (_, rest) = head.split_once(&format!("{name}=\""))?;
+                Some(rest.split('"').next()?.to_owned())
+            };
+            let Some(code) = of("code").and_then(|code| code.parse().ok()) else { continue };
+            let either = || "may".to_owned();
+            if codes.contains(&code) && (code >= 600 || of("vendor-id").is_none()) {
+                let bits = [of("mandatory"), of("vendor-bit")].map(|it| it.unwrap_or_else(either));
+                let [mandatory, vendor] = bits;
+                out.entry(code).or_insert((mandatory, vendor));
+            }
+        }
+    }
+    Some(out)
+}
+
+#[test]
+fn tshark_knows_each_avp_of_a_registration_and_its_flags() {
+    if !installed("tshark") {
+        return;
+    }
+    let Some(dictionary) = dictionary() else {
+        println!("skipped: Wireshark's dictionaries are not where Debian has them");
+        return;
+    };
+    let mut seen = BTreeSet::new();
+    for scenario in ["register-aka", "register-digest", "register-out-of-sync", "deregister"] {
+        let trace = Trace::of(scenario, true);
+        for filter in [
+            "diameter && (_ws.malformed || _ws.expert.severity >= 0x600000)",
+            "diameter.avp.unknown || diameter.avp.code.unknown || diameter.avp.invalid-data",
+        ] {
+            assert_eq!(trace.packets(filter, &[]), Vec::<String>::new(), "{scenario}: {filter}");
+        }
+        let fields = ["diameter.cmd.code", "diameter.avp.code", "diameter.avp.flags"];
+        for packet in trace.packets("diameter", &fields) {
+            let columns: Vec<&str> = packet.split('\t').collect();
+            let [command, codes, flags] = columns[..] else { panic!("{packet}") };
+            let codes: Vec<&str> = codes.split(',').collect();
+            let flags: Vec<&str> = flags.split(',').collect();
+            assert_eq!(codes.len(), flags.len(), "{packet}");
+            for (code, flags) in codes.iter().zip(flags) {
+                let code: u32 = code.parse().expect("a code");
+                let flags = flags.trim_start_matches("0x");
+                let flags = u32::from_str_radix(flags, 16).expect("flags");
+                let (mandatory, vendor) =
+                    dictionary.get(&code).unwrap_or_else(|| panic!("AVP {code} of {command}"));
+                for (name, bit, rule) in [("M", 0x40, mandatory), ("V", 0x80, vendor)] {
+                    let set = flags & bit != 0;
+                    let fine = match rule.as_str() {
+                        "must" => set,
+                        "mustnot" => !set,
+                        _ => true,
+                    };
+                    assert!(fine, "{name} of AVP {code} in command {command}: {rule}");
+                }
+                seen.insert(code);
+            }
+        }
+    }
+    // CER and CEA tell the application in both forms, and MAR carried an AUTS.
+    for code in [258, 260, 266, 297, 601, 602, 606, 609, 610, 612, 614, 625, 626] {
+        assert!(seen.contains(&code), "AVP {code} is in no message: {seen:?}");
+    }
 }
 
 /// What osmo-auc-gen says for K, OP, RAND and SQN: AUTN and RES.

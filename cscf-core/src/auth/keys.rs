@@ -42,7 +42,7 @@ impl AkaKeys {
     #[must_use]
     pub fn functions(&self) -> AkaSet {
         match *self {
-            Self::Milenage { k, opc } => AkaSet::Milenage(Milenage::new(k, opc)),
+            Self::Milenage { k, opc } => AkaSet::Milenage(Box::new(Milenage::new(k, opc))),
             Self::Tuak { k, topc, res, iterations } => {
                 AkaSet::Tuak(Tuak::new(k, topc).with_res(res).with_iterations(iterations))
             }
@@ -66,7 +66,7 @@ impl fmt::Debug for AkaKeys {
 #[derive(Clone, Debug)]
 pub enum AkaSet {
     /// Milenage.
-    Milenage(Milenage),
+    Milenage(Box<Milenage>),
     /// TUAK.
     Tuak(Tuak),
     /// The test algorithm.
@@ -76,7 +76,7 @@ pub enum AkaSet {
 impl AkaSet {
     fn inner(&self) -> &dyn AkaFunctions {
         match self {
-            Self::Milenage(set) => set,
+            Self::Milenage(set) => set.as_ref(),
             Self::Tuak(set) => set,
             Self::Xor(set) => set,
         }

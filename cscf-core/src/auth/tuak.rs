@@ -1,5 +1,5 @@
 //! TUAK, the second algorithm set of 3GPP (TS 35.231): f1, f1*, f2, f3, f4, f5 and f5* from K and
-//! TOPc with the permutation Keccak-f\[1600\] as kernel. MAC, CK and IK have the lengths that IMS
+//! `TOPc` with the permutation Keccak-f\[1600\] as kernel. MAC, CK and IK have the lengths that IMS
 //! uses (64, 128 and 128 bits); RES may have 32, 64 or 128 bits.
 
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 use crate::auth::functions::{AkaFunctions, Amf, Key, Outputs, Rand, Res, join};
 use crate::auth::sequence::Sqn;
 
-/// The operator's value TOP, or TOPc derived from it: 256 bits (TS 35.231 §6.1).
+/// The operator's value TOP, or `TOPc` derived from it: 256 bits (TS 35.231 §6.1).
 pub type Topc = [u8; 32];
 
 /// Octets of the state of Keccak-f\[1600\].
@@ -98,14 +98,14 @@ pub struct Tuak {
 }
 
 impl Tuak {
-    /// With the subscriber key K and the derived operator value TOPc; RES of 64 bits, one
+    /// With the subscriber key K and the derived operator value `TOPc`; RES of 64 bits, one
     /// iteration of Keccak.
     #[must_use]
     pub const fn new(k: TuakKey, topc: Topc) -> Self {
         Self { k, topc, res: ResLength::Bits64, iterations: 1 }
     }
 
-    /// With K and the operator's value TOP, from which TOPc is derived here.
+    /// With K and the operator's value TOP, from which `TOPc` is derived here.
     #[must_use]
     pub fn with_top(k: TuakKey, top: Topc, iterations: u8) -> Self {
         Self::new(k, derive_topc(&k, top, iterations)).with_iterations(iterations)
@@ -175,7 +175,7 @@ impl fmt::Debug for Tuak {
     }
 }
 
-/// TOPc of one subscriber (TS 35.231 §6.2).
+/// `TOPc` of one subscriber (TS 35.231 §6.2).
 #[must_use]
 pub fn derive_topc(k: &TuakKey, top: Topc, iterations: u8) -> Topc {
     let (k, bits) = k.padded();

@@ -1,5 +1,5 @@
 //! Test data of TUAK: the permutation (TS 35.232 §5) and the functions (TS 35.233 §6), as the
-//! public test suites of CryptoMobile (`test/test_TUAK.py`) and libosmocore carry them.
+//! public test suites of `CryptoMobile` (`test/test_TUAK.py`) and libosmocore carry them.
 
 /// A set for f1 and f1*; all values in lower-case hexadecimal.
 pub(super) struct F1Set {

@@ -141,7 +141,7 @@ impl Credentials {
             Self::Aka { k, opc, sqn, .. } => {
                 let key = if mistakes.wrong_key { k.map(|byte| !byte) } else { *k };
                 let opc = if mistakes.op_as_opc { derive_opc(*k, *opc) } else { *opc };
-                (AkaSet::Milenage(Milenage::new(key, opc)), sqn)
+                (AkaSet::Milenage(Box::new(Milenage::new(key, opc))), sqn)
             }
             Self::Card { keys, sqn } => (keys.functions(), sqn),
             Self::Digest { .. } => return None,

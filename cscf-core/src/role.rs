@@ -232,6 +232,14 @@ pub enum Action<T> {
         /// Which one.
         timer: T,
     },
+    /// The answers to this request leave by another flow than it came by (TS 33.203 §7.4.2a: the
+    /// refusal of a re-authentication by the associations of before).
+    AnswerBy {
+        /// Which request.
+        context: ContextId,
+        /// Where its answers go.
+        flow: Flow,
+    },
     /// Leaves a request without any answer, not even 100 (TS 33.203 §7.4.2a has messages that are
     /// not to be answered): its retransmissions are absorbed as those of an answered one.
     Discard {

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use cscf_core::config::{GmSecurity, SecAgree};
 use cscf_core::time::Duration;
 use cscf_core::transaction::timers::AIR_ACCESS_TYPES;
 
@@ -51,8 +52,27 @@ pub struct Config {
     pub emergency_registration: bool,
     /// Whether it sends new UEs elsewhere (305).
     pub draining: bool,
+    /// The security agreement with UEs.
+    pub security: Security,
     /// How much it remembers at most.
     pub limits: Limits,
+}
+
+/// The security agreement with UEs (TS 33.203 §7), and whether there is ESP for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Security {
+    /// What the lab says.
+    pub gm: GmSecurity,
+    /// Whether packets can be protected; without it nothing is agreed on.
+    pub esp: bool,
+}
+
+impl Security {
+    /// Whether associations are agreed on at all.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.esp && !matches!(self.gm.sec_agree, SecAgree::Off)
+    }
 }
 
 /// What P-Charging-Vector says about this node (TS 24.229 §4.5).
@@ -92,11 +112,18 @@ pub struct Limits {
     pub pending_max: usize,
     /// Dialogs.
     pub dialogs_max: usize,
+    /// Sets of security associations; beyond, the oldest that waits for an answer gives way.
+    pub associations_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { registered_max: 1_000_000, pending_max: 100_000, dialogs_max: 1_000_000 }
+        Self {
+            registered_max: 1_000_000,
+            pending_max: 100_000,
+            dialogs_max: 1_000_000,
+            associations_max: 1_500_000,
+        }
     }
 }
 
@@ -126,8 +153,15 @@ impl Config {
             overload: None,
             emergency_registration: true,
             draining: false,
+            security: Security::default(),
             limits: Limits::default(),
         }
+    }
+
+    /// `host:port` of the protected server port (TS 33.203 §7.1).
+    #[must_use]
+    pub fn protected_uri(&self) -> String {
+        format!("{}:{}", host_of(&self.uri), self.security.gm.port_ps)
     }
 
     /// Whether this address is inside the trust domain (TS 24.229 §4.4).

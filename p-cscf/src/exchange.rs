@@ -2,9 +2,10 @@
 
 use cscf_core::role::Side;
 use cscf_core::sip::Request;
-use cscf_core::transport::Flow;
+use cscf_core::transport::{Flow, SaId};
 
 use crate::dialogs::Direction;
+use crate::security::Agreement;
 use crate::tokens::{DialogId, UeId};
 
 /// A transaction through this node.
@@ -35,6 +36,10 @@ pub(crate) struct Register {
     pub(crate) request: Option<Box<Request>>,
     /// The next entry point to try.
     pub(crate) next_entry: usize,
+    /// What to agree on when the challenge comes.
+    pub(crate) agreement: Option<Box<Agreement>>,
+    /// The security associations it confirms.
+    pub(crate) answers: Option<SaId>,
 }
 
 /// What a REGISTER asks for (RFC 3261 §10.2).
@@ -53,6 +58,8 @@ pub(crate) enum Wish {
 pub(crate) struct Call {
     /// The UE of this side.
     pub(crate) ue: UeId,
+    /// The security associations by which it came or went.
+    pub(crate) sa: Option<SaId>,
     /// Which way the request went.
     pub(crate) direction: Direction,
     /// The dialog it made or belongs to.
@@ -82,6 +89,7 @@ impl Call {
     pub(crate) const fn new(ue: UeId, direction: Direction, icid: Box<str>) -> Self {
         Self {
             ue,
+            sa: None,
             direction,
             dialog: None,
             makes_dialog: false,

@@ -3,7 +3,7 @@
 use cscf_core::config::{Lab, NodeConfig, NodeRole, Start};
 use cscf_core::engine::Engine;
 
-use crate::{Config, Pcscf};
+use crate::{Config, Pcscf, Security};
 
 /// The configuration of a P-CSCF of the lab.
 ///
@@ -23,6 +23,7 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Result<Config, String> {
     let mut config = Config::new(&node.name, &node.advertised(), &lab.domain, first);
     config.core_entries = entries;
     config.trusted_peers = lab.trusted_peers();
+    config.security = Security { gm: lab.gm.clone(), esp: lab.esp };
     config.reg_await_auth = lab.reg_await_auth;
     config.reg_event_subscription = lab.reg_event_subscription;
     Ok(config)

@@ -7,6 +7,7 @@
 //! state, `edit` the trust boundary. Every decision about a UE starts from its flow and its record
 //! in `bindings`.
 
+mod associations;
 mod bindings;
 mod cause;
 mod charging;
@@ -21,7 +22,9 @@ mod originating;
 mod reg_event;
 mod reginfo;
 mod register;
+mod renewal;
 mod responses;
+mod security;
 mod terminating;
 mod tokens;
 
@@ -31,15 +34,17 @@ use cscf_core::clause::{Clause, own, ts24229};
 use cscf_core::dialog::field;
 use cscf_core::operator::{Order, OrderResult};
 use cscf_core::role::{
-    Action, Actions, Answered, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role, Side,
+    Action, Actions, Answered, Cause, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role,
+    Side,
 };
 use cscf_core::sip::{HeaderName, Method, Request, reason_phrase};
 use cscf_core::time::Duration;
-use cscf_core::transport::{Flow, FlowEvent, Transport};
+use cscf_core::transport::{Flow, FlowEvent, SaId, Transport};
 
-pub use config::{Charging, Config, Limits, RouteMismatch, Stranger};
+pub use config::{Charging, Config, Limits, RouteMismatch, Security, Stranger};
 pub use tokens::{DialogId, SubscriptionId, UeId};
 
+use associations::Associations;
 use bindings::Bindings;
 use dialogs::Dialogs;
 use exchange::Exchange;
@@ -54,6 +59,7 @@ const DIALOG_LINGER: Duration = Duration::from_secs(128);
 #[derive(Debug)]
 pub struct Pcscf {
     config: Config,
+    associations: Associations,
     bindings: Bindings,
     dialogs: Dialogs,
     exchanges: BTreeMap<ContextId, Exchange>,
@@ -63,6 +69,8 @@ pub struct Pcscf {
 /// The timers of a P-CSCF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
+    /// Security associations may have come to their end.
+    Association(SaId),
     /// A dialog may have come to its end.
     Dialog(DialogId),
     /// A subscription of our own is to be refreshed, or over.
@@ -86,6 +94,7 @@ impl Pcscf {
     pub fn new(config: Config) -> Self {
         Self {
             config,
+            associations: Associations::default(),
             bindings: Bindings::default(),
             dialogs: Dialogs::default(),
             exchanges: BTreeMap::new(),
@@ -109,9 +118,21 @@ impl Pcscf {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.bindings.is_empty()
+            && self.associations.len() == 0
             && self.dialogs.is_empty()
             && self.exchanges.is_empty()
             && self.subscriptions.is_empty()
+    }
+
+    /// As [`Self::own_uri`] for a UE: under security associations with the protected server port
+    /// (TS 24.229 §5.2.6.3, §5.2.6.4).
+    fn own_uri_for(&self, env: &Env<'_>, token: Token, flow: &Flow) -> String {
+        let uri = self.own_uri(env, token, flow.transport);
+        if flow.sa.is_none() {
+            return uri;
+        }
+        let protected = self.config.protected_uri();
+        uri.replacen(&self.config.uri, &protected, 1)
     }
 
     /// The text of one of our tokens as a URI in angle brackets, loose routing. `transport` is
@@ -172,6 +193,7 @@ impl Pcscf {
     /// What remains to be done when a UE's record has gone.
     fn after_removal(&mut self, env: &Env<'_>, id: UeId, out: &mut Actions<Timer>) {
         out.push(Action::ClearTimer { timer: Timer::Ue(id) });
+        self.close_all(env, id, out);
         for dialog in self.dialogs.all_of(id) {
             let Some(record) = self.dialogs.get_mut(dialog) else { continue };
             record.expires_at = record.expires_at.min(env.now + DIALOG_LINGER);
@@ -232,6 +254,13 @@ impl Role for Pcscf {
 
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<Timer>) {
         let trusted = self.config.trusts(incoming.flow.remote);
+        self.came_by(env, &incoming.flow, out);
+        if !trusted
+            && incoming.request.method != Method::Register
+            && !self.admits(env, &incoming, out)
+        {
+            return;
+        }
         match (trusted, incoming.request.method == Method::Register) {
             (false, true) => self.register_from_ue(env, incoming, out),
             (false, false) => self.request_from_ue(env, incoming, out),
@@ -244,6 +273,9 @@ impl Role for Pcscf {
     }
 
     fn on_response(&mut self, env: &mut Env<'_>, answered: Answered, out: &mut Actions<Timer>) {
+        if let Some(flow) = answered.flow.filter(|_| answered.cause == Cause::Received) {
+            self.came_by(env, &flow, out);
+        }
         match self.exchanges.get(&answered.context) {
             Some(Exchange::Register(_)) => self.register_response(env, answered, out),
             Some(Exchange::Call(call)) => {
@@ -271,6 +303,7 @@ impl Role for Pcscf {
 
     fn on_timer(&mut self, env: &mut Env<'_>, timer: Timer, out: &mut Actions<Timer>) {
         match timer {
+            Timer::Association(id) => self.on_association_timer(env, id, out),
             Timer::Dialog(id) => self.on_dialog_timer(env, id, out),
             Timer::Subscription(id) => self.on_subscription_timer(env, id, out),
             Timer::Ue(id) => self.on_ue_timer(env, id, out),
@@ -283,6 +316,10 @@ impl Role for Pcscf {
         let FlowEvent::Closed { flow, cause } = event else { return };
         for id in self.bindings.on_flow(&flow) {
             let Some(ue) = self.bindings.get_mut(id) else { continue };
+            // A UE with security associations can be reached by a new connection.
+            if flow.sa.is_some() {
+                continue;
+            }
             ue.flow_lost = true;
             env.note(ts24229("5.2.8.1"), || format!("the connection of {flow} ended: {cause}"));
         }
@@ -308,6 +345,9 @@ impl Role for Pcscf {
     fn side(&self, flow: &Flow) -> Side {
         if self.config.trusts(flow.remote) {
             return Side::Core;
+        }
+        if let Some(record) = flow.sa.and_then(|sa| self.associations.get(sa)) {
+            return self.bindings.get(record.ue).map_or(Side::Air, |ue| ue.side);
         }
         // Of an unknown UE nothing is known; see `await_registration`.
         self.bindings.any_at(flow.remote).map_or(Side::Air, |ue| ue.side)

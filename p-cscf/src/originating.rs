@@ -48,7 +48,10 @@ impl Pcscf {
     /// The registered UE a request comes from, by flow; its newest connection is noted.
     fn source_ue(&mut self, incoming: &Incoming) -> Option<UeId> {
         let flow = incoming.flow;
-        let id = self.bindings.registered_at(flow.remote, &sent_by(&incoming.request))?;
+        let id = match flow.sa {
+            Some(sa) => self.associations.get(sa).map(|record| record.ue)?,
+            None => self.bindings.registered_at(flow.remote, &sent_by(&incoming.request))?,
+        };
         let ue = self.bindings.get_mut(id)?;
         if ue.flow.transport == flow.transport && ue.flow.sa == flow.sa {
             (ue.flow, ue.flow_lost) = (flow, false);
@@ -118,7 +121,7 @@ impl Pcscf {
         let Incoming { context, mut request, flow, .. } = incoming;
         let icid = charging::new_icid(&self.config, env.ids);
         let mut call = Call::new(ue, Direction::FromUe, icid);
-        call.unanswered = true;
+        (call.unanswered, call.sa) = (true, flow.sa);
         if let Some(usage) = usage {
             self.begin_dialog(env, usage, &request, &mut call);
         }
@@ -209,7 +212,8 @@ impl Pcscf {
             env.note(clause, || "Route differs from the route set, which takes its place".into());
             edit::set_routes(&mut incoming.request.headers, routes);
         }
-        let call = in_dialog(id, dialog, Direction::FromUe, &incoming.request);
+        let mut call = in_dialog(id, dialog, Direction::FromUe, &incoming.request);
+        call.sa = incoming.flow.sa;
         let Incoming { context, mut request, kind, .. } = incoming;
         let headers = &mut request.headers;
         edit::strip_from_ue(headers);
@@ -236,13 +240,14 @@ impl Pcscf {
             return Self::refuse(env, out, &incoming, 481, (rfc3261("12.2.2"), why));
         }
         env.note(rfc3261("12.2.2"), || "a dialog not known here goes along its Route".to_owned());
-        let Incoming { context, mut request, kind, .. } = incoming;
+        let Incoming { context, mut request, kind, flow, .. } = incoming;
         edit::strip_from_ue(&mut request.headers);
         // The dialog, if there is one, has its icid elsewhere (the ACK of a 2xx repeated after BYE,
         // a BYE that crossed another): a new one here would be a second for the same dialog.
         if kind != RequestKind::Ack {
             let icid = charging::new_icid(&self.config, env.ids);
-            let call = Call::new(ue, Direction::FromUe, icid);
+            let mut call = Call::new(ue, Direction::FromUe, icid);
+            call.sa = flow.sa;
             self.exchanges.insert(context, Exchange::Call(call));
         }
         out.push(forward_in_dialog(context, request));

@@ -1,12 +1,14 @@
 //! REGISTER both ways (TS 24.229 §5.2.2): Path, visited network and charging towards the home
-//! network; keys and charging off the way back; what a 200 makes of the UE. There is no security
-//! agreement here yet: an offer of one is taken off and answered by none.
+//! network; keys and charging off the way back; what a 200 makes of the UE. The security agreement is
+//! in `security`, what becomes of its associations in `renewal`.
 
 use cscf_core::auth::{Challenge, Credentials, IntegrityProtected, is_digest};
 use cscf_core::clause::{own, rfc3261, ts24229, ts33203};
 use cscf_core::dialog::field;
 use cscf_core::role::{Action, Actions, Answered, Cause, ContextId, Env, Incoming, NextHop, Side};
-use cscf_core::sip::{Contacts, HeaderName, Headers, Request, Response, Uri, quote, reason_phrase};
+use cscf_core::sip::{
+    Contacts, HeaderName, Headers, Request, Response, SecurityMechanism, Uri, quote, reason_phrase,
+};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::Diagnosis;
 use cscf_core::transaction::timers::is_air_access;
@@ -15,8 +17,9 @@ use cscf_core::transport::{Flow, Transport};
 use crate::bindings::{Association, Registration, Ue};
 use crate::exchange::{Exchange, Register, Wish};
 use crate::identity::Identity;
+use crate::security::Passage;
 use crate::tokens::{self, Token, UeId};
-use crate::{Pcscf, Timer, charging, edit, sent_by};
+use crate::{Pcscf, Timer, charging, edit, renewal, sent_by};
 
 /// The longest identity, contact or route that is kept, in bytes.
 const KEPT_MAX: usize = 1024;
@@ -24,15 +27,21 @@ const KEPT_MAX: usize = 1024;
 const LIST_MAX: usize = 32;
 
 /// What a REGISTER says of its sender.
-struct Facts {
-    association: Association,
+pub(crate) struct Facts {
+    /// What the sender is recognised by.
+    pub(crate) association: Association,
     aor: Box<str>,
     wish: Wish,
     removes: bool,
     outbound: bool,
     emergency: bool,
     sec_agree: bool,
-    answers: bool,
+    /// Whether there is a response in Authorization.
+    pub(crate) answers: bool,
+    /// Whether Authorization tells that the USIM is out of step.
+    pub(crate) auts: bool,
+    /// The nonce in Authorization.
+    pub(crate) nonce: Option<Box<str>>,
     side: Side,
     /// Whether P-Access-Network-Info was there.
     access_told: bool,
@@ -49,13 +58,21 @@ impl Pcscf {
         incoming: Incoming,
         out: &mut Actions<Timer>,
     ) {
-        let facts = match self.register_facts(&incoming) {
+        let mut facts = match self.register_facts(&incoming) {
             Ok(facts) => facts,
             Err((status, section, why)) => {
                 return Self::refuse(env, out, &incoming, status, (ts24229(section), why));
             }
         };
-        let known = self.bindings.of_association(&facts.association);
+        let passage = match self.passage(env, &incoming, &facts, out) {
+            Ok(passage) => passage,
+            Err(stop) => return self.stop(env, &incoming, *stop, out),
+        };
+        if let Some(association) = passage.association.clone() {
+            facts.association = association;
+        }
+        let known = passage.ue.filter(|id| self.bindings.get(*id).is_some());
+        let known = known.or_else(|| self.bindings.of_association(&facts.association));
         let registered = known.filter(|id| self.bindings.get(*id).is_some_and(Ue::is_registered));
         if self.refused_by_load(env, &incoming, &facts, registered.is_some(), out) {
             return;
@@ -65,7 +82,7 @@ impl Pcscf {
             let until = env.now + self.config.reg_await_auth;
             self.await_registration(until, ue, &incoming.flow, &facts, out);
         }
-        let flag = self.integrity(env, &incoming.flow, &facts, registered.is_some());
+        let flag = self.integrity(env, &incoming.flow, &facts, (registered.is_some(), &passage));
         let context = incoming.context;
         let request = self.towards_home(env, incoming.request, ue, &facts, flag);
         let exchange = Register {
@@ -77,6 +94,8 @@ impl Pcscf {
             outbound: facts.outbound,
             request: (self.config.core_entries.len() > 1).then(|| Box::new(request.clone())),
             next_entry: 1,
+            agreement: passage.agreement,
+            answers: passage.answers,
         };
         self.exchanges.insert(context, Exchange::Register(exchange));
         let entry = self.config.core_entries.first().cloned().unwrap_or_default();
@@ -112,7 +131,7 @@ impl Pcscf {
         let to = request.headers.get(HeaderName::To).unwrap_or_default();
         let aor = Identity::read(to).ok_or_else(|| bad("To has no SIP or tel URI"))?.key;
         let mut impi = None;
-        let mut answers = false;
+        let (mut answers, mut auts, mut nonce) = (false, false, None);
         let lines = request.headers.fields(HeaderName::Authorization);
         // Credentials of a scheme that nobody here knows are none (RFC 4475 §3.3.7).
         for field in lines.filter(|field| is_digest(field.value())) {
@@ -121,6 +140,8 @@ impl Pcscf {
                 .parse()
                 .map_err(|fault| (400, "5.2.2.1", format!("Authorization: {fault}")))?;
             answers |= credentials.response().is_some();
+            auts |= credentials.auts().is_some();
+            nonce = nonce.or_else(|| credentials.nonce().map(Into::into));
             impi = impi.or_else(|| credentials.username().map(|name| name.into_owned()));
         }
         // Without credentials the private identity is the public one without scheme
@@ -154,6 +175,8 @@ impl Pcscf {
             emergency: first.is_some_and(|contact| contact.uri.param("sos").is_some()),
             sec_agree: request.headers.contains(HeaderName::SecurityClient),
             answers,
+            auts,
+            nonce,
             side: if on_air { Side::Air } else { Side::Core },
             access_told: access.is_some(),
             wish,
@@ -247,10 +270,11 @@ impl Pcscf {
         env: &mut Env<'_>,
         flow: &Flow,
         facts: &Facts,
-        registered: bool,
+        (registered, passage): (bool, &Passage),
     ) -> Option<IntegrityProtected> {
         use IntegrityProtected as Flag;
         let flag = match flow.transport {
+            _ if passage.flag.is_some() => passage.flag,
             _ if facts.sec_agree => Some(Flag::No),
             Transport::Tls | Transport::Wss => {
                 let same = self.bindings.on_flow(flow).into_iter().any(|id| {
@@ -270,6 +294,9 @@ impl Pcscf {
             });
             let fact = match flag {
                 None => "first REGISTER without security agreement",
+                Some(Flag::No) if flow.sa.is_some() => {
+                    "not by the associations of its challenge, nor by the latest ones"
+                }
                 Some(Flag::No) => "clear-text REGISTER that offers a security agreement",
                 Some(Flag::IpAssocPending) => "a response, and no IP association yet",
                 Some(Flag::IpAssocYes) => "from the address of the registration",
@@ -279,9 +306,10 @@ impl Pcscf {
             };
             format!("{said}: {fact}")
         });
-        if facts.sec_agree {
+        if facts.sec_agree && !self.secures() {
             env.note(own("ipsec: off"), || {
-                "the offered security agreement is not taken up: no ESP here".to_owned()
+                let why = if self.config.security.esp { "sec_agree: off" } else { "no ESP here" };
+                format!("the offered security agreement is not taken up: {why}")
             });
         }
         flag
@@ -357,13 +385,22 @@ impl Pcscf {
             }
         }
         let exchange = exchange.clone();
+        let mut server = Vec::new();
         match response.status {
             100..200 => {}
-            200..300 => self.registered(env, &exchange, &response, out),
-            401 | 407 => self.challenged(env, &exchange, &mut response),
-            _ => self.registration_failed(env, exchange.ue, response.status, out),
+            200..300 => {
+                self.registered(env, &exchange, &response, out);
+                self.authenticated(env, &exchange, out);
+            }
+            401 | 407 => server = self.challenged(env, &exchange, &mut response, out),
+            _ => {
+                self.not_authenticated(env, context, &exchange, out);
+                self.registration_failed(env, exchange.ue, response.status, out);
+            }
         }
         edit::strip_to_ue(&mut response.headers);
+        let media = exchange.agreement.as_ref().is_some_and(|it| it.mediasec);
+        renewal::add_server(&mut response.headers, &server, media && response.status < 402);
         let success = response.is_success();
         out.push(Action::PassUp { context, branch, response: Box::new(response) });
         if success {
@@ -372,7 +409,13 @@ impl Pcscf {
     }
 
     /// Takes the keys off the challenge (TS 24.229 §5.2.2.1).
-    fn challenged(&mut self, env: &mut Env<'_>, exchange: &Register, response: &mut Response) {
+    fn challenged(
+        &mut self,
+        env: &mut Env<'_>,
+        exchange: &Register,
+        response: &mut Response,
+        out: &mut Actions<Timer>,
+    ) -> Vec<SecurityMechanism> {
         let until = env.now + self.config.reg_await_auth;
         self.bindings.prolong(exchange.ue, until);
         if let Some(ue) = self.bindings.get_mut(exchange.ue) {
@@ -385,16 +428,28 @@ impl Pcscf {
         if unreadable > 0 {
             env.note(ts24229("5.2.2.1"), || "a challenge that cannot be read is dropped".into());
         }
+        let taken = headers.values(HeaderName::WwwAuthenticate).find_map(|value| {
+            let mut challenge: Challenge = value.parse().ok()?;
+            let nonce = challenge.nonce().unwrap_or_default().to_owned();
+            Some((challenge.take_keys()?, nonce))
+        });
         headers.map_values(HeaderName::WwwAuthenticate, |value| {
             let mut challenge: Challenge = value.parse().ok()?;
             let keys = ["ck", "ik"].iter().any(|name| challenge.params.raw(name).is_some());
             keys.then(|| {
-                // Without a security agreement there is nobody to use them.
                 let _ = challenge.take_keys();
                 challenge.to_string()
             })
         });
         env.note(ts33203("6.1.1"), || "the challenge goes to the UE without CK and IK".into());
+        let Some(agreement) = exchange.agreement.as_deref().filter(|_| self.secures()) else {
+            return Vec::new();
+        };
+        let Some(((ck, ik), nonce)) = taken.filter(|(_, nonce)| nonce.len() <= KEPT_MAX) else {
+            env.note(ts33203("7.1"), || "the challenge brings no keys: no associations".into());
+            return Vec::new();
+        };
+        self.install(env, exchange, agreement, (ck, ik, &nonce), out)
     }
 
     /// A first registration that failed leaves nothing behind; a refresh that failed leaves the
@@ -440,12 +495,14 @@ impl Pcscf {
         for old in self.bindings.superseded_by(exchange.ue, contact) {
             self.supersede(env, old, exchange, out);
         }
+        let known = self.bindings.get(exchange.ue).map_or(exchange.flow, |ue| ue.flow);
+        let flow = self.flow_after(known, exchange);
         let Some(ue) = self.bindings.get_mut(exchange.ue) else {
             return env.refuse(own("limits"), || {
                 format!("registration of {contact} is lost: too many UEs were pending")
             });
         };
-        (ue.flow, ue.flow_lost) = (exchange.flow, false);
+        (ue.flow, ue.flow_lost) = (flow, false);
         (ue.side, ue.outbound) = (exchange.side, exchange.outbound);
         let headers = &response.headers;
         let registration = Registration {
@@ -480,6 +537,7 @@ impl Pcscf {
             self.dialogs.move_to(old, exchange.ue, exchange.flow, exchange.side);
         }
         env.note(ts33203("N.2.1.1"), || "the new registration replaces this one".to_owned());
+        self.drop_all(old, out);
         self.remove_ue(env, old, "another registration took its place", out);
     }
 
@@ -502,7 +560,7 @@ const RETRY_AFTER_FULL: u32 = 60;
 
 /// Whether what comes by this flow cannot have been sent by anybody else.
 const fn is_protected(flow: &Flow) -> bool {
-    flow.sa.is_some() || matches!(flow.transport, Transport::Tls | Transport::Wss)
+    matches!(flow.transport, Transport::Tls | Transport::Wss)
 }
 
 /// What the contacts ask for, and for how many seconds if they say so.

@@ -103,7 +103,8 @@ impl Pcscf {
         }
         let Some(id) = dialog else { return };
         let Some(dialog) = self.dialogs.get(id) else { return };
-        self.rewrite_record_route(env, headers, id, dialog.flow.transport);
+        let ours = self.own_uri_for(env, Token::Dialog(id), &dialog.flow);
+        rewrite_record_route(headers, id, &ours);
     }
 
     /// What comes from the UE: nothing it may not say, the called identity instead of what it says,
@@ -121,23 +122,9 @@ impl Pcscf {
         let vector = charging::of_response(&self.config, &call.icid, call.orig_ioi.as_deref());
         headers.push(HeaderName::PChargingVector, &vector);
         if let Some(id) = call.dialog {
-            self.rewrite_record_route(env, headers, id, Transport::Udp);
+            let ours = self.own_uri(env, Token::Dialog(id), Transport::Udp);
+            rewrite_record_route(headers, id, &ours);
         }
-    }
-
-    /// Our own Record-Route entry says how we are reached by whoever reads the response
-    /// (RFC 3261 §16.7 step 8).
-    fn rewrite_record_route(
-        &self,
-        env: &Env<'_>,
-        headers: &mut Headers,
-        id: DialogId,
-        transport: Transport,
-    ) {
-        let ours = self.own_uri(env, Token::Dialog(id), transport);
-        headers.map_values(HeaderName::RecordRoute, |value| {
-            (token_of(value) == Some(Token::Dialog(id)) && value != ours).then(|| ours.clone())
-        });
     }
 
     /// The S-CSCF does not answer: the UE registers anew (TS 24.229 §5.2.6.3.1).
@@ -161,7 +148,8 @@ impl Pcscf {
     fn flow_failed(&mut self, env: &mut Env<'_>, call: &Call, response: &mut Response) {
         let mut outbound = false;
         if let Some(ue) = self.bindings.get_mut(call.ue) {
-            ue.flow_lost = ue.flow.transport.is_reliable();
+            // A UE with security associations can be reached by a new connection.
+            ue.flow_lost = ue.flow.transport.is_reliable() && ue.flow.sa.is_none();
             outbound = ue.outbound;
         }
         response.status = if outbound { 430 } else { 480 };
@@ -261,6 +249,14 @@ impl Pcscf {
             self.dialogs.remove(id);
         }
     }
+}
+
+/// Our own Record-Route entry says how we are reached by whoever reads the response
+/// (RFC 3261 §16.7 step 8).
+fn rewrite_record_route(headers: &mut Headers, id: DialogId, ours: &str) {
+    headers.map_values(HeaderName::RecordRoute, |value| {
+        (token_of(value) == Some(Token::Dialog(id)) && value != ours).then(|| ours.to_owned())
+    });
 }
 
 /// The route set of a calling UE behind our own entry: Record-Route read backwards from it

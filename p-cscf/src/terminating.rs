@@ -95,6 +95,7 @@ impl Pcscf {
         let icid = charging::param(&request.headers, "icid-value")
             .unwrap_or_else(|| charging::new_icid(&self.config, env.ids));
         let mut call = Call::new(id, Direction::ToUe, icid);
+        call.sa = flow.sa;
         call.orig_ioi = charging::param(&request.headers, "orig-ioi");
         call.called_party = called_party(&request);
         if let Some(usage) = usage {
@@ -102,7 +103,7 @@ impl Pcscf {
         }
         env.note(ts24229("5.2.6.4"), || format!("to {impi} by its flow {flow}"));
         let token = call.dialog.map(Token::Dialog);
-        let record_route = token.map(|token| self.own_uri(env, token, flow.transport));
+        let record_route = token.map(|token| self.own_uri_for(env, token, &flow));
         edit::strip_to_ue(&mut request.headers);
         if kind != RequestKind::Ack {
             self.exchanges.insert(context, Exchange::Call(call));
@@ -125,7 +126,8 @@ impl Pcscf {
             let why = "the flow of the UE is gone".to_owned();
             return Self::refuse(env, out, &incoming, 480, (ts24229("5.2.6.4"), why));
         }
-        let call = in_dialog(id, dialog, Direction::ToUe, &incoming.request);
+        let mut call = in_dialog(id, dialog, Direction::ToUe, &incoming.request);
+        call.sa = flow.sa;
         let Incoming { context, mut request, kind, .. } = incoming;
         edit::strip_to_ue(&mut request.headers);
         if kind != RequestKind::Ack {

@@ -212,8 +212,8 @@ fn not_protected() {
     for forged in ["", ",integrity-protected=\"yes\"", ",integrity-protected=\"no\""] {
         let mut hand = edge();
         let first = hand.unchallenged(None).replace('\n', &format!("{forged}\n"));
-        let offer = "Security-Client: ipsec-3gpp;alg=hmac-sha-1-96;spi-c=1;spi-s=2;port-c=5061;\
-                     port-s=5062\nRequire: sec-agree\nProxy-Require: sec-agree\n";
+        let offer = "Security-Client: ipsec-3gpp;alg=hmac-sha-1-96;spi-c=1001;spi-s=1002;port-c=6501;\
+                     port-s=6500\nRequire: sec-agree\nProxy-Require: sec-agree\n";
         let came = forwarded(&mut hand, &(first + offer));
         let sent = credentials_of(&format!("Authorization: {}", header(&came, "Authorization")));
         assert_eq!(sent.integrity_protected(), Some(IntegrityProtected::No));
@@ -418,11 +418,11 @@ fn aka_in_the_clear() {
         let wrong = hand.wrong(&challenged, None);
         assert_eq!(label(&hand.register(&wrong)), "403 REGISTER");
         // With integrity-protected="no" the right one is challenged anew.
-        let offer = "Security-Client: ipsec-3gpp;alg=hmac-sha-1-96;spi-c=1;spi-s=2;port-c=5061;\
-                     port-s=5062\n";
+        let offer = "Security-Client: ipsec-3gpp;alg=hmac-sha-1-96;spi-c=1001;spi-s=1002;\
+                     port-c=6501;port-s=6500\n";
         let first = hand.unchallenged(None) + offer;
         let challenged = hand.register(&first);
-        let proof = hand.proof(&challenged, None) + offer;
+        let proof = hand.proof(&challenged, None) + &offer.replace("6501", "6502");
         assert_eq!(label(&hand.register(&proof)), "401 REGISTER");
     }
 }

@@ -166,6 +166,7 @@ impl<R: Role> Engine<R> {
                 Action::AnswerDemand { demand, result } => {
                     self.core.outlet.push(Output::DemandAnswer(demand, result));
                 }
+                Action::AnswerBy { context, flow } => self.core.answer_by(now, context, flow),
                 Action::Discard { context } => self.core.discard(now, context),
                 Action::Security(command) => self.core.secure(now, command),
                 Action::State(text) => self.core.outlet.trace(now, || TraceKind::State(text)),

@@ -60,6 +60,17 @@ impl Core {
         set.map_or(flow.local, |set| set.local.server())
     }
 
+    /// Lets the answers to a request leave by another flow.
+    pub(super) fn answer_by(&mut self, now: Instant, id: ContextId, flow: Flow) {
+        let Some(server) = self.contexts.get(&id).map(|context| context.server) else { return };
+        let Ok(mut flow) = self.protected_flow(flow) else { return };
+        if flow.transport.is_reliable() && flow.conn.is_none() {
+            let Ok((connected, _)) = self.connect(now, flow) else { return };
+            flow = connected;
+        }
+        self.layer.answer_by(server, flow);
+    }
+
     /// Leaves a request without any answer.
     pub(super) fn discard(&mut self, now: Instant, id: ContextId) {
         let Some(context) = self.contexts.get(&id) else { return };

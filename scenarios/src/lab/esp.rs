@@ -154,18 +154,20 @@ impl Database {
         if esp.keys != entry.set.keys {
             return Err(format!("ESP: ICV wrong: SPI {spi} with other keys"));
         }
+        let Some(it) = entry.set.inbound(spi) else {
+            return Err(format!("ESP: no association with SPI {spi}"));
+        };
+        if (it.local, it.remote) != (local, remote) {
+            let (theirs, ours) = (it.remote, it.local);
+            return Err(format!(
+                "ESP: SPI {spi} is for {theirs} to {ours}, not {remote} to {local}"
+            ));
+        }
         if !entry.windows.entry(spi).or_default().take(esp.sequence) {
             let sequence = esp.sequence;
             return Err(format!("ESP: SPI {spi}, sequence number {sequence} was here before"));
         }
-        match entry.set.inbound(spi) {
-            Some(it) if (it.local, it.remote) == (local, remote) => Ok(Some(id)),
-            Some(it) => Err(format!(
-                "ESP: SPI {spi} is for {} to {}, not {remote} to {local}",
-                it.remote, it.local
-            )),
-            None => Err(format!("ESP: no association with SPI {spi}")),
-        }
+        Ok(Some(id))
     }
 }
 

@@ -174,6 +174,15 @@ impl TransactionLayer {
         });
     }
 
+    /// The answers of this server transaction leave by another flow from now on.
+    pub fn answer_by(&mut self, id: ServerId, flow: Flow) {
+        if self.table.checked(id.0).is_some()
+            && let Some(path) = self.table.record(id.0.index).and_then(|it| it.path.as_mut())
+        {
+            path.flow = flow;
+        }
+    }
+
     /// The TU leaves this request without any answer. The transaction absorbs retransmissions as if
     /// it had answered.
     pub fn discard(&mut self, now: Instant, id: ServerId, out: &mut Outbox) {

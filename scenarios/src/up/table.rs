@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cscf_core::config::{Auth, Lab, NodeRole, SubscriberConfig};
+use cscf_core::config::{Auth, Lab, NodeRole, SecAgree, SubscriberConfig};
 
 /// The table that `cscf up` prints.
 #[must_use]
@@ -12,6 +12,10 @@ pub(super) fn table(lab: &Lab) -> String {
         let _ = writeln!(out, "\nP-CSCF       {}, UDP and TCP", pcscf.advertised());
     }
     let _ = writeln!(out, "home domain  {}", lab.domain);
+    if !lab.esp && lab.gm.sec_agree != SecAgree::Off {
+        let wish = lab.gm.sec_agree.as_str();
+        let _ = writeln!(out, "Gm           no ESP here: no security agreement (sec_agree: {wish})");
+    }
     for subscriber in &lab.subscribers {
         out.push('\n');
         one(&mut out, subscriber);

@@ -14,7 +14,8 @@ pub(super) fn table(lab: &Lab) -> String {
     let _ = writeln!(out, "home domain  {}", lab.domain);
     if !lab.esp && lab.gm.sec_agree != SecAgree::Off {
         let wish = lab.gm.sec_agree.as_str();
-        let _ = writeln!(out, "Gm           no ESP here: no security agreement (sec_agree: {wish})");
+        let _ =
+            writeln!(out, "Gm           no ESP here: no security agreement (sec_agree: {wish})");
     }
     for subscriber in &lab.subscribers {
         out.push('\n');

@@ -53,7 +53,7 @@ struct Refusal {
     status: u16,
     clause: Clause,
     why: String,
-    cause: Option<Diagnosis>,
+    cause: Option<Box<Diagnosis>>,
 }
 
 impl Refusal {
@@ -63,7 +63,7 @@ impl Refusal {
 
     /// Says what whoever is refused has to know.
     fn because(mut self, cause: Diagnosis) -> Self {
-        self.cause = Some(cause);
+        self.cause = Some(Box::new(cause));
         self
     }
 }
@@ -119,7 +119,7 @@ fn refuse(
     match cause {
         Some(mut cause) => {
             cause.about = who(request);
-            env.diagnose(clause, text, cause);
+            env.diagnose(clause, text, *cause);
         }
         None => env.refuse(clause, || text),
     }

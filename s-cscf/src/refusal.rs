@@ -17,7 +17,7 @@ pub(crate) struct Refusal {
     pub(crate) clause: Clause,
     pub(crate) why: String,
     pub(crate) headers: Vec<(HeaderName, String)>,
-    pub(crate) cause: Option<Diagnosis>,
+    pub(crate) cause: Option<Box<Diagnosis>>,
 }
 
 impl Refusal {
@@ -39,7 +39,7 @@ impl Refusal {
 
     /// Says what whoever is refused has to know.
     pub(crate) fn because(mut self, cause: Diagnosis) -> Self {
-        self.cause = Some(cause);
+        self.cause = Some(Box::new(cause));
         self
     }
 
@@ -54,7 +54,7 @@ impl Refusal {
         let Self { status, clause, why, headers, cause } = self;
         let text = format!("{} answered {status}: {why}", request.method);
         match cause {
-            Some(cause) => env.diagnose(clause, text, cause),
+            Some(cause) => env.diagnose(clause, text, *cause),
             None => env.refuse(clause, || text),
         }
         let mut response = request.reply(status);

@@ -29,7 +29,7 @@ pub struct AkaArgs {
     /// The operator's value OP (TUAK: TOP)
     #[arg(long, value_name = "HEX", conflicts_with = "opc")]
     op: Option<String>,
-    /// The value derived of OP and K (TUAK: TOPc)
+    /// The value derived of OP and K (TUAK: `TOPc`)
     #[arg(long, value_name = "HEX")]
     opc: Option<String>,
     /// The challenge

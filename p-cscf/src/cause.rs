@@ -4,8 +4,8 @@ use cscf_core::trace::Diagnosis;
 
 use crate::bindings::Ue;
 
-/// Nothing came after the 401. Where the UE writes another address into Via than it sends from, that
-/// is the likely cause: between them is an address translation.
+/// Nothing came after the 401. Where the UE writes another address into Via than it sends from,
+/// that is the likely cause: between them is an address translation.
 pub(crate) fn no_packet(ue: &Ue, seconds: u64) -> Diagnosis {
     let source = ue.association.source;
     let written = &*ue.association.sent_by;

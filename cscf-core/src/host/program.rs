@@ -106,7 +106,7 @@ fn usage(role: NodeRole) -> String {
            --node NAME          the node of the lab (default: its first {name})\n  \
            --epoch-unix-ns N    where trace times count from (default: now)\n  \
            --trace-json         write trace events to standard output, one JSON object a line\n  \
-           --child              end when standard input does; a line `order N TEXT` there is obeyed\n  \
+           --child              obey orders on standard input, end when it does\n  \
            --quiet              write no trace and no log\n  \
            --help, --version\n\n\
          CSCF_LOG=debug logs every message and decision to standard error.\n"

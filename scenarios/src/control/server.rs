@@ -55,7 +55,8 @@ pub async fn bind(addr: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(addr).await.map_err(|fault| {
         let taken = fault.kind() == std::io::ErrorKind::AddrInUse;
         let why = if taken {
-            "another lab uses it (`cscf ctl show registrations` asks it)".to_owned()
+            "the address is in use, by another lab? (`cscf ctl show registrations` asks it)"
+                .to_owned()
         } else {
             fault.to_string()
         };

@@ -519,7 +519,7 @@ fn emergency() {
     let barred = ImplicitSet::of(vec![PublicIdentity::barred(&impu)]);
     let changes: [&dyn Fn(&mut Subscriber); 3] =
         [&|it| it.barred = true, &|it| it.visited_networks = vec!["elsewhere".to_owned()], &|it| {
-            it.implicit_sets = vec![barred.clone()]
+            it.implicit_sets = vec![barred.clone()];
         }];
     for (change, refused) in changes.iter().zip(["base 5003", "experimental 5004", "base 5003"]) {
         let mut hss = Hss::new();

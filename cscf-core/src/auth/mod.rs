@@ -1,11 +1,12 @@
 //! Authentication: digest AKA of IMS and SIP digest, from the algorithm set in the SIM to the
-//! header fields of SIP (TS 33.102, TS 33.203, TS 35.206, TS 35.231, RFC 3310, RFC 4169, RFC 7616, RFC 8760).
+//! header fields of SIP (TS 33.102, TS 33.203, TS 35.206, TS 35.231, RFC 3310, RFC 4169, RFC 7616,
+//! RFC 8760).
 //!
 //! Nothing here has a clock, chance, a socket or a message: time, RAND and nonces are arguments,
 //! header field values are text. Who uses what:
 //!
-//! - **HSS**: one [`SequenceGenerator`] and one [`AkaFunctions`] ([`Milenage`], [`Tuak`], [`XorTest`]) for
-//!   each private identity. For an MAR [`SequenceGenerator::next_sqn`] and
+//! - **HSS**: one [`SequenceGenerator`] and one [`AkaSet`] of its [`AkaKeys`] ([`Milenage`],
+//!   [`Tuak`], [`XorTest`]) for each private identity. For an MAR [`SequenceGenerator::next_sqn`] and
 //!   [`AuthVector::generate`] for each vector; with SIP-Authorization first
 //!   [`Auts::from_sip_authorization`], [`Auts::verify`] and [`SequenceGenerator::resynchronise`].
 //!   For digest users [`Ha1::new`] and [`Ha1::as_hex`].

@@ -93,8 +93,10 @@ pub(super) fn msisdn_of(text: &str) -> Result<u64, String> {
 mod tests {
     use crate::config::read_lab;
 
-    const NODES: &str = "domain: ims.example\nnodes:\n  p1: {role: p-cscf, listen: 127.0.0.1:5060}\n  \
-         i1: {role: i-cscf, listen: 127.0.0.1:4060}\n  s1: {role: s-cscf, listen: 127.0.0.1:6060}\n  \
+    const NODES: &str = "domain: ims.example\nnodes:\n  \
+         p1: {role: p-cscf, listen: 127.0.0.1:5060}\n  \
+         i1: {role: i-cscf, listen: 127.0.0.1:4060}\n  \
+         s1: {role: s-cscf, listen: 127.0.0.1:6060}\n  \
          hss: {role: hss, listen: 127.0.0.1:3868}\n";
 
     #[test]

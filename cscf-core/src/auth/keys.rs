@@ -127,9 +127,8 @@ mod tests {
             for (other, keys) in all.iter().enumerate() {
                 let mut usim = Usim::new(keys.functions(), FreshnessCheck::default());
                 let answer = usim.authenticate(&vector.rand, &vector.autn);
-                // The length of RES is no part of the MAC.
-                let same = number == other || (1..3).contains(&number) && (1..3).contains(&other);
-                assert_eq!(answer.is_ok(), same, "{number} {other}");
+                // With TUAK the length of RES changes AK, and so what SQN is read.
+                assert_eq!(answer.is_ok(), number == other, "{number} {other}");
             }
         }
         assert_eq!(format!("{:?}", all[0]), "Milenage(..)");

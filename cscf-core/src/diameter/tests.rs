@@ -165,7 +165,7 @@ fn every_result_arrives_as_it_was_given() {
         CxResult::TooBusy,
         CxResult::UnableToComply,
         CxResult::Other(3002),
-        CxResult::OtherExperimental(5009),
+        CxResult::OtherExperimental(5999),
         CxResult::SubsequentRegistration,
     ];
     fn nth(request: &CxRequest) -> CxAnswer {

@@ -164,7 +164,13 @@ impl Ue {
             return self.registration_gone("deregistered", out);
         }
         let Some(granted) = self.granted(response).filter(|seconds| *seconds > 0) else {
-            env.refuse(ts24229("5.1.1.2.1"), || "the 200 does not hold our Contact".to_owned());
+            let bound: Vec<&str> = response.headers.values(HeaderName::Contact).collect();
+            let cause = Diagnosis::new(&*self.config.impi, "the 200 holds our Contact")
+                .ours(format!("Contact at {}", self.config.address))
+                .theirs(format!("Contact: {}", bound.join(", ")))
+                .change("the Contact of each REGISTER: the one that was challenged is to be kept");
+            let text = "the 200 does not hold our Contact".to_owned();
+            env.diagnose(ts24229("5.1.1.2.1"), text, cause);
             return self.on_register_failed(env, response.status, None, out);
         };
         self.keep_answer(response);

@@ -177,7 +177,7 @@ impl RegistrationOwner {
         });
         let old = set.published.take();
         let was = old.iter().flat_map(|old| old.bindings.iter()).map(|binding| &binding.token);
-        let is = |token: &Box<str>| bindings.list().iter().any(|its| its.token == *token);
+        let is = |token: &str| bindings.list().iter().any(|its| *its.token == *token);
         self.gone.extend(was.filter(|token| !is(token)).cloned());
         let timer = Timer::Expiry(id);
         if set.bindings.is_empty() {

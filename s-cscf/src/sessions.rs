@@ -78,19 +78,22 @@ pub(crate) struct Call {
     /// Contacts to try when all of those under way have failed, best first.
     pub(crate) later: VecDeque<Vec<Target>>,
     /// Further flows of the instance that a branch goes to, by branch.
-    flows: Vec<VecDeque<(Request, Box<str>)>>,
+    flows: Vec<VecDeque<FlowRequest>>,
     pub(crate) record_route: Option<String>,
     /// Branches without a final response.
     pub(crate) open: usize,
     finished: BTreeSet<BranchId>,
 }
 
+/// The request for a flow with the Service-Route token of its contact.
+pub(crate) type FlowRequest = (Request, Box<str>);
+
 /// An instance of the called user: one flow at a time, the others only when it fails
 /// (RFC 5626 §5.3).
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// The request for each flow with the Service-Route token of its contact, best first.
-    pub(crate) flows: VecDeque<(Request, Box<str>)>,
+    /// Its flows, best first.
+    pub(crate) flows: VecDeque<FlowRequest>,
 }
 
 impl Call {
@@ -409,8 +412,8 @@ impl Sessions {
         let Some(call) = self.calls.get_mut(&context) else { return };
         let Some(group) = call.later.pop_front() else { return };
         for mut target in group {
-            if let Some((request, token)) = target.flows.pop_front() {
-                Self::branch_to(env, context, call, (request, token, target.flows), out);
+            if let Some(first) = target.flows.pop_front() {
+                Self::branch_to(env, context, call, (first, target.flows), out);
             }
         }
     }
@@ -420,7 +423,7 @@ impl Sessions {
         env: &mut Env<'_>,
         context: ContextId,
         call: &mut Call,
-        (request, token, others): (Request, Box<str>, VecDeque<(Request, Box<str>)>),
+        ((request, token), others): (FlowRequest, VecDeque<FlowRequest>),
         out: &mut ScscfActions,
     ) {
         env.note(ts24229("5.4.3.3"), || format!("goes to {}", request.request_uri));
@@ -456,9 +459,9 @@ impl Sessions {
         let Some(call) = self.calls.get_mut(&context) else { return false };
         let flows = call.flows.get_mut(branch.0 as usize).map(std::mem::take);
         let mut flows = flows.filter(|_| !call.confirmed).unwrap_or_default();
-        let Some((request, token)) = flows.pop_front() else { return false };
+        let Some(next) = flows.pop_front() else { return false };
         env.note(rfc5626("5.3"), || "the flow failed: another one of the instance".to_owned());
-        Self::branch_to(env, context, call, (request, token, flows), out);
+        Self::branch_to(env, context, call, (next, flows), out);
         true
     }
 

@@ -206,7 +206,7 @@ impl Pcscf {
             bindings::Association { source, sent_by: "".into(), impi }
         });
         let ue = association.as_ref().and_then(|it| self.bindings.of_association(it));
-        Ok(Passage { association, ue, agreement, ..Passage::default() })
+        Ok(Passage { ue, association, agreement, ..Passage::default() })
     }
 
     /// The agreement is between neighbours: nobody stands between UE and P-CSCF (RFC 3329 §2.3.1).

@@ -317,6 +317,7 @@ impl Bench {
 
 fn timer_name(timer: Timer) -> String {
     match timer {
+        Timer::Association(id) => format!("set {}", id.0),
         Timer::Dialog(id) => Token::Dialog(id).text(ShardId(0)),
         Timer::Subscription(id) => Token::Subscription(id).text(ShardId(0)),
         Timer::Ue(id) => Token::Ue(id).text(ShardId(0)),

@@ -1,0 +1,282 @@
+//! The registration scenarios once more under worse conditions: each with 10 % loss, and each with
+//! one node that starts anew at a random step. What must hold then is what the network may not
+//! break: the invariants of every run, and that each phone ends as the scenario says, or with a
+//! diagnosis.
+//!
+//! `CSCF_SEED=17 cargo test -p cscf-tests --test flows` replays one seed.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
+use std::net::SocketAddr;
+
+use cscf_core::config::{Lab, NodeRole};
+use cscf_core::ids::{Ids, Seed, ShardId};
+use cscf_core::operator;
+use cscf_core::time::{Duration, Instant};
+use cscf_core::trace::{TraceEvent, TraceKind};
+use scenarios::builtin;
+use scenarios::lab::checks::{self, Cast};
+use scenarios::run::{Instance, SimulatedStage};
+use scenarios::script::{Expectation, Order, Scenario, Seen, Stage, Step, StepKind, read_scenario};
+
+/// Seeds of each scenario.
+const SEEDS: u64 = 4;
+/// Longer than any transaction, back-off or wait for a challenge.
+const PATIENCE: Duration = Duration::from_secs(900);
+/// Of a hundred runs with loss so many at least must end as without.
+const AS_WITHOUT_LOSS: usize = 90;
+
+/// How a run came out.
+struct Run {
+    what: String,
+    /// Events until the last step was done.
+    advances: u64,
+    events: Vec<TraceEvent>,
+    /// The first state that was not reached.
+    missed: Option<String>,
+    violations: Vec<String>,
+}
+
+fn seeds() -> Vec<u64> {
+    match std::env::var("CSCF_SEED").ok().and_then(|text| text.parse().ok()) {
+        Some(seed) => vec![seed],
+        None => (1..=SEEDS).collect(),
+    }
+}
+
+fn registration_scenarios() -> Vec<(&'static str, Scenario)> {
+    let domain = Lab::default_lab().domain;
+    let files = builtin::ALL.iter().filter(|it| it.file.starts_with("scenarios/register/"));
+    let read = |it: &builtin::Builtin| read_scenario(it.source, &domain).expect("reads");
+    let all: Vec<_> = files.map(|it| (it.name, read(it))).collect();
+    assert!(all.len() >= 20, "{}", all.len());
+    all
+}
+
+/// The lab of a scenario, in which one node may start anew in the middle of anything.
+struct Shaken {
+    stage: SimulatedStage,
+    advances: u64,
+    /// Which node, at which event, for how long.
+    fault: Option<(String, u64, Duration)>,
+    down_until: Option<Instant>,
+}
+
+impl Shaken {
+    fn shake(&mut self) -> Result<(), String> {
+        self.advances += 1;
+        let now = self.stage.now();
+        let Some((node, at, down)) = self.fault.clone() else { return Ok(()) };
+        if self.advances == at {
+            self.down_until = Some(now + down);
+            self.stage.crash(&node)
+        } else if self.down_until.is_some_and(|until| until <= now) {
+            (self.down_until, self.fault) = (None, None);
+            self.stage.restart(&node)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Stage for Shaken {
+    fn now(&self) -> Instant {
+        self.stage.now()
+    }
+
+    fn events(&self) -> &[TraceEvent] {
+        self.stage.events()
+    }
+
+    fn advance(&mut self, until: Instant) -> Result<bool, String> {
+        self.shake()?;
+        let until = self.down_until.map_or(until, |at| at.min(until));
+        let more = self.stage.advance(until)?;
+        Ok(more || self.down_until.is_some_and(|at| at <= self.stage.now()))
+    }
+
+    fn command(&mut self, ue: &str, order: &Order) -> Result<(), String> {
+        self.stage.command(ue, order)
+    }
+
+    fn operate(&mut self, order: &operator::Order) -> Result<(), String> {
+        // A node that is down takes no orders.
+        if self.down_until.is_some() { Ok(()) } else { self.stage.operate(order) }
+    }
+
+    fn crash(&mut self, node: &str) -> Result<(), String> {
+        self.stage.crash(node)
+    }
+
+    fn restart(&mut self, node: &str) -> Result<(), String> {
+        self.stage.restart(node)
+    }
+
+    fn name_of(&self, addr: &SocketAddr) -> Option<&str> {
+        self.stage.name_of(addr)
+    }
+}
+
+/// Which node starts anew, at which of so many events, and for how long it is down.
+fn fault(name: &str, seed: u64, events: u64) -> (String, u64, Duration) {
+    let mut chance = Ids::new(Seed::derive(seed, name), ShardId(0));
+    let node = ["p1", "i1", "s1", "hss"][usize::try_from(chance.below(4)).expect("few")];
+    let at = 1 + chance.below(events);
+    (node.to_owned(), at, Duration::from_millis(chance.below(5_000)))
+}
+
+/// Does what the steps order and waits for the states they name, in any order of messages; gives
+/// the first state that did not come. Whatever status a failure has, it is one.
+fn walk(scenario: &Scenario, stage: &mut Shaken) -> Result<Option<String>, String> {
+    let mut mark = 0;
+    for step in &scenario.steps {
+        match &step.kind {
+            StepKind::Expect(Expectation { node, what: Seen::State(state), .. }) => {
+                let failed = "registration failed";
+                let state = if state.starts_with(failed) { failed } else { state.as_str() };
+                let end = stage.now() + PATIENCE;
+                let there = |event: &TraceEvent| match &event.kind {
+                    TraceKind::State(is) => *event.node == **node && is.starts_with(state),
+                    _ => false,
+                };
+                let mut next = mark;
+                loop {
+                    let events = &stage.events()[next..];
+                    if events.iter().any(there) {
+                        break;
+                    }
+                    next += events.len();
+                    if !stage.advance(end)? && stage.events().len() == next {
+                        return Ok(Some(step.text.clone()));
+                    }
+                }
+            }
+            StepKind::Expect(_) | StepKind::Never(_) => {}
+            StepKind::Command { ue, order } => {
+                mark = stage.events().len();
+                stage.command(ue, order)?;
+            }
+            StepKind::Operate(order) => {
+                mark = stage.events().len();
+                stage.operate(order)?;
+            }
+            StepKind::Crash { node } => stage.crash(node)?,
+            StepKind::Restart { node } => stage.restart(node)?,
+            StepKind::Wait(time) => {
+                mark = stage.events().len();
+                let end = stage.now() + *time;
+                while stage.advance(end)? {}
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn cast(instance: &Instance, scenario: &Scenario, crashed: Option<&str>) -> Cast {
+    let edges = instance.lab.nodes.iter().filter(|node| node.role == NodeRole::Pcscf);
+    let stopped = scenario.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Crash { node } => Some(node.clone()),
+        _ => None,
+    });
+    let impostors = instance.ues.iter().filter(|ue| ue.mistakes.wrong_key || ue.mistakes.wrong_res);
+    Cast {
+        ues: instance.ues.iter().map(|ue| ue.name.clone()).collect(),
+        impostors: impostors.map(|ue| ue.name.clone()).collect(),
+        crashed: stopped.chain(crashed.map(str::to_owned)).collect(),
+        edges: edges.map(|node| node.name.clone()).collect(),
+        ue_addresses: instance.ues.iter().map(|ue| ue.address).collect(),
+    }
+}
+
+fn play(
+    what: String,
+    scenario: &Scenario,
+    fault: Option<(String, u64, Duration)>,
+    seed: u64,
+) -> Run {
+    let instance = Instance::new(&Lab::default_lab(), scenario, 1, 0).expect("instance");
+    let cast = cast(&instance, scenario, fault.as_ref().map(|(node, ..)| node.as_str()));
+    let network = scenario.network.clone();
+    let stage = SimulatedStage::new(instance, network, seed).expect("stage");
+    let mut stage = Shaken { stage, advances: 0, fault, down_until: None };
+    let missed = walk(scenario, &mut stage).unwrap_or_else(|fault| panic!("{what}: {fault}"));
+    let advances = stage.advances;
+    // Whatever is under way comes to its end.
+    let end = stage.now() + PATIENCE;
+    while stage.advance(end).expect("goes on") {}
+    let events = stage.events().to_vec();
+    let violations = checks::all(&events, &cast);
+    Run { what, advances, events, missed, violations }
+}
+
+/// Whether any node said why something failed: a refusal, or a packet that was not taken (one of a
+/// security association that a node has lost is answered by nothing).
+fn diagnosed(events: &[TraceEvent]) -> bool {
+    events.iter().any(|event| match &event.kind {
+        TraceKind::Note(note) => note.refusal,
+        TraceKind::Dropped { .. } => true,
+        _ => false,
+    })
+}
+
+fn judge(runs: &[Run]) -> usize {
+    let mut faults = Vec::new();
+    for run in runs {
+        faults.extend(run.violations.iter().map(|text| format!("{}: {text}", run.what)));
+        if let Some(missed) = run.missed.as_ref().filter(|_| !diagnosed(&run.events)) {
+            faults.push(format!("{}: {missed}, and nobody says why", run.what));
+            if std::env::var_os("CSCF_TRACE").is_some() {
+                run.events.iter().for_each(|event| println!("{event:?}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    runs.iter().filter(|run| run.missed.is_none()).count()
+}
+
+#[test]
+fn with_a_tenth_of_the_packets_lost_phones_end_as_the_scenario_says() {
+    let mut runs = Vec::new();
+    for (name, mut scenario) in registration_scenarios() {
+        scenario.network.loss = 100;
+        for seed in seeds() {
+            runs.push(play(format!("{name}, seed {seed}"), &scenario, None, seed));
+        }
+    }
+    let lost = runs.iter().flat_map(|run| &run.events);
+    let lost = lost.filter(|event| matches!(event.kind, TraceKind::Fault { .. })).count();
+    assert!(lost > runs.len(), "{lost} packets lost in {} runs", runs.len());
+    let reached = judge(&runs);
+    let missed = runs.iter().filter_map(|run| Some((&run.what, run.missed.as_ref()?)));
+    let missed: Vec<String> = missed.map(|(what, text)| format!("{what}: {text}")).collect();
+    println!("{reached} of {} runs as without loss\n{}", runs.len(), missed.join("\n"));
+    assert!(reached * 100 >= runs.len() * AS_WITHOUT_LOSS, "{}", missed.join("\n"));
+}
+
+#[test]
+fn when_a_node_starts_anew_phones_end_registered_or_with_a_diagnosis() {
+    let mut runs = Vec::new();
+    for (name, scenario) in registration_scenarios() {
+        let stops = |step: &Step| matches!(step.kind, StepKind::Crash { .. });
+        if scenario.steps.iter().any(stops) {
+            continue;
+        }
+        let calm = play(name.to_owned(), &scenario, None, 1);
+        assert_eq!(calm.missed, None, "{name}");
+        for seed in seeds() {
+            let fault = fault(name, seed, calm.advances);
+            let what = format!("{name}, seed {seed}, {} starts anew at {}", fault.0, fault.1);
+            runs.push(play(what, &scenario, Some(fault), seed));
+        }
+    }
+    let reached = judge(&runs);
+    println!("{reached} of {} runs as without", runs.len());
+}

@@ -48,7 +48,7 @@ mod tests {
             id: format!("X-{number:03}"),
             tier: 1,
             role: "p-cscf".into(),
-            covered: number % 3 != 0,
+            covered: !number.is_multiple_of(3),
             by: vec![format!("case {number}")],
             open_cases: Vec::new(),
             area: "x".into(),

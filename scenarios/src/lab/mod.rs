@@ -330,7 +330,7 @@ impl Lab {
             Output::Datagram(packet) => {
                 let name = self.slots.get(index).map_or("", |slot| slot.name.as_str()).to_owned();
                 if let Some(esp) = self.protected(index, &packet.flow) {
-                    self.datagram(&packet, &name, esp);
+                    self.datagram(&packet, &name, esp.as_ref());
                 }
             }
             Output::Security(command) => self.secure(index, command),
@@ -393,7 +393,7 @@ impl Lab {
         owned.or_else(|| self.slots.iter().position(|slot| slot.esp.owns(addr)))
     }
 
-    fn datagram(&mut self, packet: &Packet, sender: &str, esp: Option<Esp>) {
+    fn datagram(&mut self, packet: &Packet, sender: &str, esp: Option<&Esp>) {
         let Flow { local, remote, .. } = packet.flow;
         let sending = self.network.datagram(&mut self.chance, packet.bytes.len());
         let wire = || Wire {
@@ -417,7 +417,7 @@ impl Lab {
                     self.post(at, Event::Inbox { addr: remote, packet: arrived });
                 }
                 Some(slot) if self.is_up(slot) => {
-                    self.post(at, Event::Datagram { slot, packet: arrived, esp: esp.clone() });
+                    self.post(at, Event::Datagram { slot, packet: arrived, esp: esp.cloned() });
                 }
                 // Nobody listens there: an ICMP port unreachable comes back.
                 Some(_) | None => {

@@ -1,6 +1,6 @@
 //! REGISTER both ways (TS 24.229 §5.2.2): Path, visited network and charging towards the home
-//! network; keys and charging off the way back; what a 200 makes of the UE. The security agreement is
-//! in `security`, what becomes of its associations in `renewal`.
+//! network; keys and charging off the way back; what a 200 makes of the UE. The security agreement
+//! is in `security`, what becomes of its associations in `renewal`.
 
 use cscf_core::auth::{Challenge, Credentials, IntegrityProtected, is_digest};
 use cscf_core::clause::{own, rfc3261, ts24229, ts33203};

@@ -12,6 +12,7 @@ mod hss_faults;
 mod icscf_failures;
 mod icscf_register;
 mod icscf_session;
+mod outbound;
 mod parser;
 mod pcscf_associations;
 mod pcscf_edge;
@@ -75,6 +76,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(hss_faults::cases());
     all.extend(icscf_failures::cases());
     all.extend(icscf_register::cases());
+    all.extend(outbound::cases());
     all.extend(parser::cases());
     all.extend(pcscf_edge::cases());
     all.extend(pcscf_associations::cases());

@@ -14,15 +14,15 @@ use super::{Case, case};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        case("pcscf_edge::a_200_says_routes_and_identities", &["P-REG-310"], stored),
+        case("pcscf_edge::a_200_says_routes_and_identities", &[], stored),
         case("pcscf_edge::a_registration_ends_in_time", &["P-REG-350"], expiry),
-        case("pcscf_edge::what_the_registrar_says_is_done", &["P-REG-340"], told),
+        case("pcscf_edge::what_the_registrar_says_is_done", &[], told),
         case("pcscf_edge::a_draining_node_sends_away", &["P-REG-410", "RC-305"], drained),
         case("pcscf_edge::no_emergency_registration_by_policy", &["P-REG-420"], no_emergency),
         case("pcscf_edge::overload_has_new_users_wait", &["RC-503a"], overloaded),
         case("pcscf_edge::a_503_of_the_core_is_no_503_of_ours", &["RC-503d", "RC-500d"], core_503),
         case("pcscf_edge::who_is_no_party_is_refused", &["RC-403b"], no_party),
-        case("pcscf_edge::what_is_malformed_gets_400_or_nothing", &["RC-400"], malformed),
+        case("pcscf_edge::what_is_malformed_gets_400_or_nothing", &[], malformed),
     ]
 }
 

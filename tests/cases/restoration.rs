@@ -16,7 +16,7 @@ const YES: Option<IntegrityProtected> = Some(IntegrityProtected::Yes);
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        case("restoration::a_lost_user_is_fetched_or_refused", &["S-REG-220"], lost_user),
+        case("restoration::a_lost_user_is_fetched_or_refused", &[], lost_user),
         case("restoration::the_hss_keeps_contacts_and_paths", &["S-REG-370"], kept),
         case("gruu::an_instance_gets_its_gruus", &["S-REG-300"], gruus),
         case("gruu::the_document_tells_gruus_and_features", &["S-NOT-050"], told),

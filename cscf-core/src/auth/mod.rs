@@ -6,8 +6,8 @@
 //! header field values are text. Who uses what:
 //!
 //! - **HSS**: one [`SequenceGenerator`] and one [`AkaSet`] of its [`AkaKeys`] ([`Milenage`],
-//!   [`Tuak`], [`XorTest`]) for each private identity. For an MAR [`SequenceGenerator::next_sqn`] and
-//!   [`AuthVector::generate`] for each vector; with SIP-Authorization first
+//!   [`Tuak`], [`XorTest`]) for each private identity. For an MAR [`SequenceGenerator::next_sqn`]
+//!   and [`AuthVector::generate`] for each vector; with SIP-Authorization first
 //!   [`Auts::from_sip_authorization`], [`Auts::verify`] and [`SequenceGenerator::resynchronise`].
 //!   For digest users [`Ha1::new`] and [`Ha1::as_hex`].
 //! - **S-CSCF**: [`AkaNonce::from_sip_authenticate`], [`Challenge::new`] and

@@ -13,7 +13,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("ue::a_dialog_begins_with_notify_or_2xx", &["N-SUB-010"], either_first),
         case("ue::a_notify_must_tell_the_state", &["N-SUB-010"], state_is_mandatory),
         case("ue::a_subscription_is_refreshed_in_its_dialog", &["N-SUB-010"], refreshed),
-        case("ue::without_notify_there_is_no_subscription", &["N-SUB-020", "T-TRN-070"], timer_n),
+        case("ue::without_notify_there_is_no_subscription", &["N-SUB-020"], timer_n),
         case("ue::the_reason_says_whether_to_subscribe_again", &["N-SUB-030"], reasons),
         case("ue::a_second_notifier_is_refused", &[], second_notifier),
         case("ue::notifiers_are_accepted_as_the_package_has_it", &["N-SUB-040"], packages),

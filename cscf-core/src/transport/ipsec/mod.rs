@@ -1,8 +1,8 @@
 //! Security associations of Gm as values (TS 33.203 §7.1): what two ends agree on, which packets an
 //! association is for, and the orders to whoever carries packets. No packet is touched here.
 //!
-//! Two ends hold one [`SaSet`] each, every one seen from its own side: four associations, two in and
-//! two out, between the client port of one end and the server port of the other.
+//! Two ends hold one [`SaSet`] each, every one seen from its own side: four associations, two in
+//! and two out, between the client port of one end and the server port of the other.
 
 mod algorithms;
 mod negotiation;

@@ -90,11 +90,11 @@ pub fn offers(list: &[SecurityMechanism]) -> Vec<Offer> {
     usable.into_iter().map(|(_, offer)| offer).collect()
 }
 
-/// The offer of the peer that fits the first of the P-CSCF's preferences it can fit: what both ends
-/// choose, the P-CSCF from its own list and Security-Client, the UE from Security-Server and its own
-/// list (TS 33.203 §7.2). `ours` is that of whoever chooses: `preferred(own, client)` at the P-CSCF;
-/// at the UE the roles of the lists are the other way round: see [`offers`] of Security-Server, the
-/// first of which that the UE supports.
+/// The offer of the peer that fits the first of the P-CSCF's preferences it can fit: what both
+/// ends choose, the P-CSCF from its own list and Security-Client, the UE from Security-Server and
+/// its own list (TS 33.203 §7.2). `ours` is that of whoever chooses: `preferred(own, client)` at
+/// the P-CSCF; at the UE the roles of the lists are the other way round: see [`offers`] of
+/// Security-Server, the first of which that the UE supports.
 #[must_use]
 pub fn preferred(ours: &[(Algorithms, Mode)], theirs: &[Offer]) -> Option<Offer> {
     ours.iter().find_map(|(algorithms, mode)| {

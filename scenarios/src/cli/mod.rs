@@ -25,6 +25,7 @@ pub use ctl::{At, CtlArgs, WhyArgs};
 pub use init::InitArgs;
 pub use subscribers::{ProfileArgs, SubscribersArgs};
 
+use crate::conformance::Draw;
 use crate::run::Options;
 use crate::up::robots::With;
 
@@ -114,6 +115,9 @@ enum Command {
         /// What the draw depends on, e.g. a commit: the same words draw the same entries
         #[arg(long, value_name = "TEXT", default_value = "1", requires = "sample")]
         seed: String,
+        /// Draw only entries whose id begins with one of these, e.g. `P-REG,S-AUT,RC-`
+        #[arg(long, value_name = "PREFIX", value_delimiter = ',', requires = "sample")]
+        of: Vec<String>,
     },
 }
 
@@ -218,8 +222,9 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Check { file } => term::exit(check::check(&file)),
         Command::Parse { files, json } => parse::parse(&files, json),
         Command::Aka(args) => aka::aka(&args),
-        Command::Conformance { json, sample, seed } => {
-            term::exit(conformance::conformance(json, sample.map(|count| (count, seed.as_str()))))
+        Command::Conformance { json, sample, seed, of } => {
+            let draw = sample.map(|count| Draw { count, seed, of });
+            term::exit(conformance::conformance(json, draw.as_ref()))
         }
         Command::Profile(args) => term::exit(subscribers::profile(&args)),
         Command::Subscribers(args) => term::exit(subscribers::subscribers(&args)),

@@ -10,7 +10,7 @@ mod sample;
 
 pub use catalogue::{Behaviour, catalogue, read_catalogue};
 pub use report::{Coverage, Row, json, markdown, rows, text};
-pub use sample::{list, sample};
+pub use sample::{Draw, list, sample};
 
 /// The coverage that the last test run wrote, compiled in.
 pub const COVERAGE: &str = include_str!("../../../tests/coverage.json");

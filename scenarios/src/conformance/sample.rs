@@ -7,14 +7,32 @@ use cscf_core::ids::{Ids, Seed, ShardId};
 
 use super::report::Row;
 
-/// Draws `count` covered rows without repetition, in the order of the catalogue.
+/// What is drawn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Draw {
+    /// How many entries at most.
+    pub count: usize,
+    /// The words that the draw depends on.
+    pub seed: String,
+    /// Beginnings of the ids that may be drawn; empty for all.
+    pub of: Vec<String>,
+}
+
+impl Draw {
+    fn may_be(&self, row: &Row) -> bool {
+        let begins = |prefix: &String| row.id.starts_with(prefix.as_str());
+        row.covered && (self.of.is_empty() || self.of.iter().any(begins))
+    }
+}
+
+/// Draws covered rows without repetition, in the order of the catalogue.
 #[must_use]
-pub fn sample(rows: &[Row], count: usize, seed: &str) -> Vec<Row> {
-    let mut chance = Ids::new(Seed::derive(0, seed), ShardId(0));
+pub fn sample(rows: &[Row], draw: &Draw) -> Vec<Row> {
+    let mut chance = Ids::new(Seed::derive(0, &draw.seed), ShardId(0));
     let mut left: Vec<usize> =
-        rows.iter().enumerate().filter(|(_, row)| row.covered).map(|(at, _)| at).collect();
+        rows.iter().enumerate().filter(|(_, row)| draw.may_be(row)).map(|(at, _)| at).collect();
     let mut drawn = Vec::new();
-    while drawn.len() < count && !left.is_empty() {
+    while drawn.len() < draw.count && !left.is_empty() {
         let bound = u64::try_from(left.len()).unwrap_or(u64::MAX);
         let at = usize::try_from(chance.below(bound)).unwrap_or_default();
         drawn.push(left.swap_remove(at));
@@ -59,8 +77,12 @@ mod tests {
         (0..90).map(row).collect()
     }
 
+    fn of(count: usize, seed: &str) -> Draw {
+        Draw { count, seed: seed.into(), of: Vec::new() }
+    }
+
     fn ids(count: usize, seed: &str) -> Vec<String> {
-        sample(&rows(), count, seed).into_iter().map(|row| row.id).collect()
+        sample(&rows(), &of(count, seed)).into_iter().map(|row| row.id).collect()
     }
 
     #[test]
@@ -80,7 +102,15 @@ mod tests {
     #[test]
     fn more_than_there_is_draws_all() {
         assert_eq!(ids(1_000, "x").len(), 60);
-        assert!(list(&sample(&rows(), 1, "x")).contains("case "));
+        assert!(list(&sample(&rows(), &of(1, "x"))).contains("case "));
         assert_eq!(list(&[]), "nothing is covered\n");
+    }
+
+    #[test]
+    fn only_entries_with_a_named_beginning_are_drawn() {
+        let draw = Draw { of: vec!["X-01".into(), "X-02".into()], ..of(90, "x") };
+        let drawn: Vec<String> = sample(&rows(), &draw).into_iter().map(|row| row.id).collect();
+        assert_eq!(drawn.len(), 13, "{drawn:?}");
+        assert!(drawn.iter().all(|id| id.starts_with("X-01") || id.starts_with("X-02")));
     }
 }

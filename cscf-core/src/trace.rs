@@ -1,6 +1,7 @@
 //! What a node tells about itself: one stream, from which ladder, pcapng, log, verdicts and the
 //! answer to "why?" are made.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -97,6 +98,21 @@ impl Note {
     pub fn diagnosed(clause: Clause, text: String, diagnosis: Diagnosis) -> Self {
         Self { clause, text, refusal: true, diagnosis: Some(Box::new(diagnosis)) }
     }
+
+    /// A copy in which no text is longer than so many bytes.
+    fn cut(&self, max: usize) -> Self {
+        let diagnosis = self.diagnosis.as_deref().map(|it| {
+            Box::new(Diagnosis {
+                about: cut(&it.about, max),
+                check: cut(&it.check, max),
+                ours: cut(&it.ours, max),
+                theirs: cut(&it.theirs, max),
+                change: cut(&it.change, max),
+            })
+        });
+        let text = cut(&self.text, max);
+        Self { clause: self.clause, text, refusal: self.refusal, diagnosis }
+    }
 }
 
 /// The cause of a refusal, taken from the very values that decided it: which check, what each side
@@ -161,6 +177,55 @@ impl std::fmt::Display for Diagnosis {
     }
 }
 
+/// Refusals kept at most; the oldest gives way.
+const REFUSALS_MAX: usize = 1_000;
+/// The longest text of a kept refusal, in bytes.
+const TEXT_MAX: usize = 1_024;
+
+/// The last refusals of a node, also while nobody reads the trace: the answer to "why?". Bounded in
+/// number and size.
+#[derive(Debug, Default)]
+pub struct Refusals(VecDeque<Refused>);
+
+/// A refusal that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// When it was.
+    pub at: Instant,
+    /// Whom it concerns as far as the message tells; empty where it does not. A diagnosis may know
+    /// it better.
+    pub about: String,
+    /// What was decided.
+    pub note: Note,
+}
+
+impl Refusals {
+    /// Keeps a note if it is a refusal.
+    pub fn keep(&mut self, at: Instant, about: &str, note: &Note) {
+        if !note.refusal {
+            return;
+        }
+        if self.0.len() == REFUSALS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(Refused { at, about: cut(about, TEXT_MAX), note: note.cut(TEXT_MAX) });
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Refused> {
+        self.0.iter()
+    }
+}
+
+/// The beginning of a text, with an ellipsis where something is missing.
+fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    format!("{}…", text.get(..end).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,5 +239,24 @@ mod tests {
             "no HSS: here 127.0.0.1"
         );
         assert_eq!(Diagnosis::new("alice", "no HSS").to_string(), "no HSS");
+    }
+
+    #[test]
+    fn refusals_are_kept_in_bounds_of_number_and_size() {
+        let mut kept = Refusals::default();
+        let clause = crate::clause::rfc3261("1");
+        kept.keep(Instant::EPOCH, "x", &Note::new(clause, "no refusal".into(), false));
+        assert_eq!(kept.iter().count(), 0);
+        let long = Diagnosis::new("a", "b").theirs("ä".repeat(5_000)).ours("short");
+        let note = Note::diagnosed(clause, "t".repeat(5_000), long);
+        for _ in 0..2_000 {
+            kept.keep(Instant::EPOCH, "x", &note);
+        }
+        assert_eq!(kept.iter().count(), REFUSALS_MAX);
+        let last = kept.iter().last().expect("kept");
+        assert_eq!(last.note.text.len(), TEXT_MAX + "…".len());
+        let cause = last.note.diagnosis.as_ref().expect("kept");
+        assert_eq!(cause.theirs, format!("{}…", "ä".repeat(TEXT_MAX / 2)));
+        assert_eq!(cause.ours, "short");
     }
 }

@@ -10,8 +10,9 @@ use super::{Input, Node, Output};
 use crate::ids::Seed;
 use crate::operator::{Order, OrderAnswer, OrderResult, Show};
 use crate::role::{Action, Actions, ContextId, Role};
+use crate::sip::Response;
 use crate::time::{Deadlines, Instant};
-use crate::trace::{Note, TraceKind};
+use crate::trace::{Refused, TraceKind};
 
 /// One node: a role, and everything RFC 3261 asks of any element around it.
 #[derive(Debug)]
@@ -56,8 +57,8 @@ impl<R: Role> Engine<R> {
     }
 
     /// The last refusals (at most 1,000), oldest first: the answer to "why?".
-    pub fn recent_refusals(&self) -> impl Iterator<Item = &(Instant, Note)> {
-        self.core.outlet.refusals()
+    pub fn recent_refusals(&self) -> impl Iterator<Item = &Refused> {
+        self.core.outlet.refusals().iter()
     }
 
     /// How much is held now.
@@ -125,7 +126,8 @@ impl<R: Role> Engine<R> {
 
     /// Performs what the role wants, in order, after telling its notes.
     fn perform(&mut self, now: Instant, opened: Option<ContextId>) {
-        self.core.tell_notes(now);
+        let refused = self.actions.iter().find_map(refusal);
+        self.core.tell_notes(now, refused);
         // 100 stands before what is forwarded; a request that is answered at once needs none.
         let answers = |action: &Action<R::Timer>| match action {
             Action::Reply { context, .. } | Action::Discard { context } => Some(*context) == opened,
@@ -235,6 +237,16 @@ impl<R: Role> Node for Engine<R> {
 
     fn poll_timeout(&self) -> Option<Instant> {
         [self.timers.next(), self.core.poll_timeout()].into_iter().flatten().min()
+    }
+}
+
+/// The final answer by which a role refuses something, if this action is one.
+fn refusal<T>(action: &Action<T>) -> Option<&Response> {
+    match action {
+        Action::Reply { response, .. } | Action::PassUp { response, .. } => {
+            Some(&**response).filter(|response| response.status >= 300)
+        }
+        _ => None,
     }
 }
 

@@ -63,7 +63,7 @@ impl Node for HssNode {
                 return Ok(OrderAnswer::Done(format!("PPR for {who}")));
             }
             Order::Show { what: Show::Refusals, of } => {
-                let table = super::orders::refusals(self.recent_refusals());
+                let table = super::orders::refusals(self.refusals());
                 return Ok(OrderAnswer::Table(table.only(of)));
             }
             Order::Show { what: Show::Subscribers, of } => {

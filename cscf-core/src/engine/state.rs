@@ -11,13 +11,14 @@ use super::settings::Settings;
 use super::wire::{Outlet, SendFault};
 use crate::clause::{Clause, rfc3261};
 use crate::cx::{AskId, CxAnswer, CxDemand, DemandId};
+use crate::dialog::field::uri_of;
 use crate::ids::{Ids, Seed};
 use crate::map::{Map, map};
 use crate::proxy::{ContextAction, LoopGuard};
 use crate::role::{
     Answer, Answered, ContextId, Env, Incoming, OwnAnswered, OwnTag, Question, Side,
 };
-use crate::sip::{Message, Request};
+use crate::sip::{HeaderName, Message, Request, Response};
 use crate::time::{DeadlineId, Instant, Wheel};
 use crate::trace::Note;
 use crate::transaction::{
@@ -154,10 +155,16 @@ impl Core {
         }
     }
 
-    /// Tells what the role has noted, before what it did.
-    pub(super) fn tell_notes(&mut self, now: Instant) {
+    /// Tells what the role has noted, before what it did; refusals with the sender of what was
+    /// refused, if this is the answer it gets.
+    pub(super) fn tell_notes(&mut self, now: Instant, refused: Option<&Response>) {
+        if self.notes.is_empty() {
+            return;
+        }
+        let from = refused.and_then(|answer| answer.headers.get(HeaderName::From));
+        let about = from.map(uri_of).unwrap_or_default();
         for note in self.notes.drain(..) {
-            self.outlet.note(now, note);
+            self.outlet.note_about(now, about, note);
         }
     }
 

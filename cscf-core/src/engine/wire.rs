@@ -11,11 +11,8 @@ use super::Output;
 use super::settings::{Counters, EngineLimits};
 use crate::sip::Framer;
 use crate::time::Instant;
-use crate::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
+use crate::trace::{Note, Protocol, Refusals, TraceEvent, TraceKind, Wire};
 use crate::transport::{ConnId, Flow, Packet, SaId, Transport};
-
-/// Refusals kept for "why?".
-const REFUSALS_KEPT: usize = 1_000;
 
 /// Why a message did not leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +52,7 @@ pub(super) struct Outlet {
     name: Arc<str>,
     pub(super) tracing: bool,
     outputs: VecDeque<Output>,
-    refusals: VecDeque<(Instant, Note)>,
+    refusals: Refusals,
     connections: BTreeMap<ConnId, Connection>,
     /// The connection to use towards a peer, by transport, own and peer's address, and protection.
     by_peer: BTreeMap<PeerKey, ConnId>,
@@ -72,7 +69,7 @@ impl Outlet {
             name: name.into(),
             tracing,
             outputs: VecDeque::new(),
-            refusals: VecDeque::new(),
+            refusals: Refusals::default(),
             connections: BTreeMap::new(),
             by_peer: BTreeMap::new(),
             shed: Vec::new(),
@@ -103,17 +100,17 @@ impl Outlet {
 
     /// Tells a decision; refusals are kept whether or not anybody reads the trace.
     pub(super) fn note(&mut self, at: Instant, note: Note) {
-        if note.refusal {
-            if self.refusals.len() == REFUSALS_KEPT {
-                self.refusals.pop_front();
-            }
-            self.refusals.push_back((at, note.clone()));
-        }
+        self.note_about(at, "", note);
+    }
+
+    /// As [`Self::note`], about whoever sent what was refused.
+    pub(super) fn note_about(&mut self, at: Instant, about: &str, note: Note) {
+        self.refusals.keep(at, about, &note);
         self.trace(at, || TraceKind::Note(note));
     }
 
-    pub(super) fn refusals(&self) -> impl Iterator<Item = &(Instant, Note)> {
-        self.refusals.iter()
+    pub(super) const fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     pub(super) fn dropped(&mut self, at: Instant, remote: SocketAddr, reason: &str) {

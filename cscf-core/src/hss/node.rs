@@ -19,7 +19,7 @@ use crate::hss::store::{Store, StoreError, Subscriber};
 use crate::ids::{Ids, Seed, ShardId};
 use crate::ifc::ServiceProfile;
 use crate::time::{Instant, UnixTime};
-use crate::trace::{Note, TraceEvent, TraceKind};
+use crate::trace::{Note, Refusals, TraceEvent, TraceKind};
 use crate::transport::{ConnId, Flow};
 
 /// What an [`HssNode`] must know.
@@ -143,12 +143,9 @@ pub struct HssNode {
     orders: Orders,
     /// Answers that are late on purpose; bounded by the questions that wait.
     late: BTreeMap<(Instant, RequestId), CxAnswer>,
-    refusals: VecDeque<(Instant, Note)>,
+    refusals: Refusals,
     outputs: VecDeque<HssOutput>,
 }
-
-/// Refusals kept for the question "why?".
-const REFUSALS_KEPT: usize = 1_000;
 
 impl HssNode {
     /// A node with these subscriptions.
@@ -173,7 +170,7 @@ impl HssNode {
             demand_count: 0,
             orders: Orders::default(),
             late: BTreeMap::new(),
-            refusals: VecDeque::new(),
+            refusals: Refusals::default(),
             outputs: VecDeque::new(),
             config,
         })
@@ -191,9 +188,9 @@ impl HssNode {
         &self.store
     }
 
-    /// The last refusals, oldest first: the answer to "why?".
-    pub fn recent_refusals(&self) -> impl Iterator<Item = &(Instant, Note)> {
-        self.refusals.iter()
+    /// The last refusals: the answer to "why?".
+    pub const fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Origin-Host of every peer that is connected.
@@ -343,13 +340,8 @@ impl HssNode {
     }
 
     fn trace(&mut self, now: Instant, kind: TraceKind) {
-        if let TraceKind::Note(note) = &kind
-            && note.refusal
-        {
-            if self.refusals.len() == REFUSALS_KEPT {
-                self.refusals.pop_front();
-            }
-            self.refusals.push_back((now, note.clone()));
+        if let TraceKind::Note(note) = &kind {
+            self.refusals.keep(now, "", note);
         }
         let event = TraceEvent { at: now, node: Arc::clone(&self.name), kind };
         self.outputs.push_back(HssOutput::Trace(event));

@@ -314,7 +314,7 @@ fn a_name_nobody_knows_is_a_transport_failure() {
     let mut a = agent(1, Agent::default());
     a.command(START, order("MESSAGE", "sip:bob@nowhere.example", "", NextHop::AsRouted));
     assert_eq!(a.role().own, [(7, 503, Cause::Transport)]);
-    let why: Vec<_> = a.recent_refusals().map(|(_, note)| note.text.clone()).collect();
+    let why: Vec<_> = a.recent_refusals().map(|it| it.note.text.clone()).collect();
     assert_eq!(why, ["request did not get through: nowhere.example resolves to no address"]);
 }
 

@@ -206,7 +206,7 @@ fn without_a_reader_no_trace_is_built_but_refusals_are_kept() {
     assert!(net.trace.is_empty());
     drop(net);
     let why: Vec<String> =
-        p.recent_refusals().map(|(_, note)| format!("{}: {}", note.clause, note.text)).collect();
+        p.recent_refusals().map(|it| format!("{}: {}", it.note.clause, it.note.text)).collect();
     assert_eq!(why, ["RFC 3261 §16.3: 483: Too Many Hops"]);
 }
 

@@ -48,6 +48,11 @@ fn yes_and_no() {
     );
     let clear = phone.at_home("REGISTER").expect("it goes home");
     assert_eq!(flag(&clear), Some(IntegrityProtected::No), "a response in clear");
+    let nothing = phone.hand.unchallenged(None);
+    let lines = phone.answer(0, &unauthorized).replace(&proof, &nothing);
+    phone.send(&lines, Some(0));
+    let silent = phone.at_home("REGISTER").expect("it goes home");
+    assert_eq!(flag(&silent), Some(IntegrityProtected::No), "no response, by waiting ones");
     let lines = phone.answer(0, &unauthorized);
     phone.send(&lines, Some(0));
     let answer = phone.at_home("REGISTER").expect("it goes home");
@@ -66,6 +71,16 @@ fn yes_and_no() {
     phone.send(&lines, Some(0));
     let old = phone.at_home("REGISTER").expect("it goes home");
     assert_eq!(flag(&old), Some(IntegrityProtected::No));
+    // By those of before, once there are newer ones.
+    let lines = phone.answer(1, &unauthorized);
+    phone.send(&lines, Some(1));
+    let right = phone.at_home("REGISTER").expect("it goes home");
+    assert_eq!(flag(&right), Some(IntegrityProtected::Yes));
+    phone.ok(&right);
+    let lines = phone.offer(&ask(4).client());
+    phone.send(&lines, Some(0));
+    let superseded = phone.at_home("REGISTER").expect("it goes home");
+    assert_eq!(flag(&superseded), Some(IntegrityProtected::No));
     // What the UE says of it does not count.
     let forged = phone.offer(&ask(3).client()).replace('\n', ",integrity-protected=\"yes\"\n");
     let forged = forged.replacen(",integrity-protected=\"yes\"", "", 4);

@@ -337,7 +337,7 @@ fn expiry() {
 
 fn too_brief() {
     for (min, wish, told) in
-        [(60, 10, Some("60")), (60, 60, None), (800_000, 600_000, Some("800000"))]
+        [(60, 10, Some("60")), (60, 60, None), (60, 0, None), (800_000, 600_000, Some("800000"))]
     {
         let bench = Bench::with_lab("scenario: none\nsteps: []\n", 1, |lab| {
             lab.registration.expires_min = Duration::from_secs(min);
@@ -355,7 +355,18 @@ fn too_brief() {
             }
         }
     }
-    // An hour is never too brief for a minimum of the RFC; no binding changes by a 423.
+    // An hour is never too brief, unless the operator insists (RFC 3261 §10.3).
+    for (insists, status) in [(false, "401 REGISTER"), (true, "423 REGISTER")] {
+        let mut hand = alice();
+        restart_s1(&mut hand.bench, |config| {
+            config.expiry.min = Duration::from_secs(7200);
+            config.expiry.min_override = insists;
+        });
+        hand.contact = format!("Contact: <sip:alice@{}>;expires=3600\n", hand.at);
+        let lines = hand.unchallenged(NO);
+        assert_eq!(label(&hand.register(&lines)), status);
+    }
+    // No binding changes by a 423.
     let mut hand = alice();
     hand.registered(NO, YES);
     let brief = format!("Contact: <sip:alice@{}>;expires=10\n", hand.at);
@@ -524,8 +535,15 @@ fn digest() {
     ] {
         assert!(info.contains(&part), "{part} in {info}");
     }
-    // The count must rise: the same credentials again are not taken, the next count is.
+    // The count must rise: the same credentials again are not taken.
     assert_eq!(label(&hand.register(&line(mine, None))), "401 REGISTER");
+
+    // Another password is none.
+    let mut hand = carol();
+    let first = hand.unchallenged(None);
+    let challenged = hand.register(&first);
+    let wrong = hand.wrong(&challenged, None);
+    assert_eq!(label(&hand.register(&wrong)), "403 REGISTER");
 }
 
 /// Another client of carol that has just been challenged.

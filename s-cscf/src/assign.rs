@@ -112,7 +112,7 @@ impl RegistrationOwner {
         let refusal = match answer {
             CxAnswer::Saa(saa) if saa.result.is_success() => match self.profile(register, &saa) {
                 Ok(profile) => {
-                    let profile = profile.map(|profile| (profile, saa.charging_ccf));
+                    let profile = profile.map(|profile| (profile, saa));
                     return self.commit(env, register, proof, profile, out);
                 }
                 Err((refusal, why)) => {
@@ -167,7 +167,7 @@ impl RegistrationOwner {
         env: &mut Env<'_>,
         register: &Register,
         mut proof: Proof,
-        profile: Option<(Profile, Option<String>)>,
+        profile: Option<(Profile, Saa)>,
         out: &mut ScscfActions,
     ) {
         let id = match &profile {
@@ -179,9 +179,8 @@ impl RegistrationOwner {
             let refusal = Refusal::new(500, "5.4.1.2.2", "the registration has just ended");
             return refusal.send(env, register.context, &register.request, out);
         };
-        if let Some((profile, ccf)) = profile {
-            set.charging_ccf = ccf.map(Into::into);
-            set.servers = profile.servers;
+        if let Some((profile, saa)) = profile {
+            set.keep(profile.servers, &saa);
             set.services = self.third_parties.services(env, &profile.services);
         }
         let Wish::Update(wishes) = &register.wish else { return };
@@ -207,7 +206,7 @@ impl RegistrationOwner {
             token: &format!("orig-{}", env.ids.token(8)),
             replaces,
         };
-        let first = set.bindings.is_empty();
+        let first = !set.bindings.has_normal();
         let change = set.bindings.update(env.now, wishes, &source);
         set.assign_gruus(env, &self.config, register);
         env.note(ts24229("5.4.1.2.2"), || {

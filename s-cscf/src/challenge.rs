@@ -66,6 +66,11 @@ impl Pending {
         self.list.iter()
     }
 
+    /// What proves the user, of each challenge.
+    pub(crate) fn secrets(&mut self) -> impl Iterator<Item = &mut Secret> {
+        self.list.iter_mut().map(|challenge| &mut challenge.secret)
+    }
+
     fn answered_by(&mut self, register: &Register) -> Option<&mut Challenge> {
         self.list.iter_mut().find(|challenge| challenge.is_answered_by(register))
     }

@@ -12,7 +12,7 @@ use crate::register::Register;
 /// What became of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Became {
-    /// It has its first contact.
+    /// It has its first contact that is not for emergency calls alone.
     Registered,
     /// Contacts came, were refreshed or went; at least one is left.
     Reregistered,
@@ -20,7 +20,7 @@ pub(crate) enum Became {
     Shortened,
     /// The HSS sent another profile; the contacts are the same.
     Profiled,
-    /// Its last contact is gone.
+    /// Its last contact that is not for emergency calls alone is gone.
     Deregistered,
 }
 
@@ -47,6 +47,19 @@ pub(crate) struct SetChange<'a> {
     pub(crate) by: ChangedBy<'a>,
     /// The contacts that went, the reason in their `event`.
     pub(crate) removed: &'a [Binding],
+}
+
+impl SetChange<'_> {
+    /// Whether only contacts for emergency calls came or went: application servers do not hear of
+    /// them (TS 24.229 §5.4.8, TS 23.167 §6.2.4).
+    pub(crate) fn is_emergency(&self) -> bool {
+        match self.by {
+            ChangedBy::User(register) if !register.wish.deregisters() => {
+                register.wish.is_emergency()
+            }
+            _ => !self.removed.is_empty() && self.removed.iter().all(Binding::is_emergency),
+        }
+    }
 }
 
 impl RegistrationOwner {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use cscf_core::auth::Algorithm;
+use cscf_core::config::HssFailure;
 use cscf_core::ifc::PROFILE_MAX;
 use cscf_core::registrar::ExpiryLimits;
 use cscf_core::time::Duration;
@@ -93,15 +94,6 @@ pub enum AkaWithoutSecAgree {
     Allow,
     /// 403.
     Deny,
-}
-
-/// What a REGISTER is answered when the HSS cannot be asked (TS 24.229 §5.4.1.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HssFailure {
-    /// 500 with Retry-After of this time.
-    RetryAfter(Duration),
-    /// 504.
-    TimedOut,
 }
 
 impl Config {

@@ -1,7 +1,7 @@
 //! The end of a registration: by the user, by time, by the HSS or by the operator
 //! (TS 24.229 §5.4.1.4, §5.4.1.5, §5.4.1.6).
 
-use cscf_core::clause::{own, ts24229, ts29228};
+use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{
     AssignmentType, CxDemand, CxRequest, CxResult, DemandId, DeregistrationReason,
 };
@@ -10,9 +10,9 @@ use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::Uri;
 use cscf_core::time::Duration;
 
-use crate::assign::read_profile;
 use crate::changes::{Became, ChangedBy, SetChange};
 use crate::owner::{Job, RegistrationOwner, SetId};
+use crate::push::Pushed;
 use crate::refusal::Refusal;
 use crate::register::Register;
 use crate::secret::Proof;
@@ -92,7 +92,7 @@ impl RegistrationOwner {
         (by, removed): (ChangedBy<'_>, &[Binding]),
         out: &mut ScscfActions,
     ) -> Vec<Box<str>> {
-        let over = self.sets.get(&id).is_none_or(|set| set.bindings.is_empty());
+        let over = self.sets.get(&id).is_none_or(|set| !set.bindings.has_normal());
         let became = if over { Became::Deregistered } else { Became::Reregistered };
         self.set_changed(env, &SetChange { set: id, became, by, removed }, out);
         let left = self.publish(id, out);
@@ -114,8 +114,9 @@ impl RegistrationOwner {
             CxDemand::Rtr { impi, impus, reason, .. } => {
                 self.terminated(env, &impi, &impus, reason, out)
             }
-            CxDemand::Ppr { impi, user_data, .. } => {
-                self.profile_pushed(env, &impi, user_data.as_deref(), out)
+            CxDemand::Ppr { impi, user_data, charging_ccf, digest } => {
+                let pushed = Pushed { user_data, charging_ccf, digest };
+                self.pushed(env, &impi, &pushed, out)
             }
         };
         out.push(Action::AnswerDemand { demand, result });
@@ -172,43 +173,10 @@ impl RegistrationOwner {
         if emergency { CxResult::UnableToComply } else { CxResult::Success }
     }
 
-    fn sets_of(&self, impi: &str) -> Vec<SetId> {
+    /// The sets in which a private identity has a contact.
+    pub(crate) fn sets_of(&self, impi: &str) -> Vec<SetId> {
         let has = |(_, set): &(&SetId, &crate::owner::ImplicitSet)| set.users.contains_key(impi);
         self.sets.iter().filter(has).map(|(id, _)| *id).collect()
-    }
-
-    /// The HSS sends a new profile (TS 29.228 §6.2).
-    fn profile_pushed(
-        &mut self,
-        env: &mut Env<'_>,
-        impi: &str,
-        user_data: Option<&str>,
-        out: &mut ScscfActions,
-    ) -> CxResult {
-        let Some(text) = user_data else { return CxResult::Success };
-        let profile = match read_profile(text) {
-            Ok(profile) if !profile.identities.is_empty() => profile,
-            Ok(_) => return CxResult::UnableToComply,
-            Err(why) => {
-                env.refuse(ts29228("6.2.2.1"), || why);
-                return CxResult::NotSupportedUserData;
-            }
-        };
-        let known = profile.identities.iter().any(|identity| self.set_id(&identity.key).is_some());
-        if !known || self.sets_of(impi).is_empty() {
-            env.refuse(ts29228("6.2.2.1"), || format!("{impi} is not registered here"));
-            return CxResult::UserUnknown;
-        }
-        env.note(ts29228("6.2.2.1"), || format!("the HSS sends a new profile of {impi}"));
-        let id = self.open_set(&profile.identities);
-        if let Some(set) = self.sets.get_mut(&id) {
-            set.servers = profile.servers;
-            set.services = self.third_parties.services(env, &profile.services);
-        }
-        self.publish(id, out);
-        let (became, by) = (Became::Profiled, ChangedBy::Hss);
-        self.set_changed(env, &SetChange { set: id, became, by, removed: &[] }, out);
-        CxResult::Success
     }
 
     /// Acts on an order of the operator (TS 24.229 §5.4.1.5, §5.4.1.6).

@@ -1,6 +1,6 @@
 //! An S-CSCF of a lab.
 
-use cscf_core::config::{Lab, NodeConfig, NodeRole, Start};
+use cscf_core::config::{Lab, NodeConfig, NodeRole, ServingConfig, Start};
 use cscf_core::engine::{CxNode, Engine};
 use cscf_core::registrar::ExpiryLimits;
 use cscf_core::time::Duration;
@@ -26,7 +26,37 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
     } else {
         AkaWithoutSecAgree::Deny
     };
-    config
+    let ServingConfig {
+        vectors_per_request,
+        reauthenticate_every,
+        reauthenticate_after,
+        aka_algorithms,
+        aka_algorithms_of,
+        hss_failure,
+        flows_max,
+        strict_path,
+        feature_caps,
+        profile_max,
+        restoration,
+        proxy_authentication,
+    } = node.serving.clone();
+    let by_user = aka_algorithms_of.into_iter();
+    let impi = |who: String| lab.user_named(&who).map_or_else(|| who.clone(), str::to_owned);
+    config.aka_algorithms_by_user = by_user.map(|(who, list)| (impi(who), list)).collect();
+    config.flows_max = usize::try_from(flows_max).unwrap_or(usize::MAX);
+    config.profile_max = usize::try_from(profile_max).unwrap_or(usize::MAX);
+    Config {
+        vectors_per_request,
+        reauthenticate_every,
+        reauthenticate_after,
+        aka_algorithms,
+        hss_failure,
+        strict_path,
+        feature_caps,
+        restoration,
+        proxy_authentication,
+        ..config
+    }
 }
 
 /// An S-CSCF of the lab.

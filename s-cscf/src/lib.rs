@@ -20,6 +20,7 @@ mod originating;
 mod outbound;
 mod owner;
 mod proxy_auth;
+mod push;
 mod refusal;
 mod reg_event;
 mod register;
@@ -45,7 +46,9 @@ use cscf_core::role::{
 use cscf_core::sip::{Method, Request, Uri};
 use cscf_core::time::Duration;
 
-pub use crate::config::{AkaWithoutSecAgree, Config, HssFailure};
+pub use cscf_core::config::HssFailure;
+
+pub use crate::config::{AkaWithoutSecAgree, Config};
 use crate::owner::{Job, RegistrationOwner};
 use crate::reg_event::bad_event;
 use crate::restoration::Waiting;

@@ -58,8 +58,16 @@ impl RegistrationOwner {
     }
 
     fn registration_table(&self, now: Instant) -> Table {
-        let mut table =
-            Table::new(&["impi", "impu", "contact", "expires_s", "event", "path", "identities"]);
+        let mut table = Table::new(&[
+            "impi",
+            "impu",
+            "contact",
+            "expires_s",
+            "event",
+            "path",
+            "identities",
+            "associated_impis",
+        ]);
         for set in self.sets.values() {
             let identities: Vec<String> = set
                 .identities
@@ -75,6 +83,7 @@ impl RegistrationOwner {
                     binding.event.as_str().to_owned(),
                     binding.path.join(", "),
                     identities.join(", "),
+                    set.associated.join(", "),
                 ]);
             }
         }

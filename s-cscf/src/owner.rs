@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use cscf_core::cx::{AskId, AssignmentType, AuthItem, CxRequest, Sar};
+use cscf_core::cx::{AskId, AssignmentType, AuthItem, CxRequest, Saa, Sar};
 use cscf_core::registrar::{Binding, Bindings, PublicIdentity, Registration, Registrations};
 use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::Uri;
@@ -18,6 +18,9 @@ use crate::restoration::Waiting;
 use crate::secret::{Accepted, Proof};
 use crate::third_party::{Service, ThirdParties};
 use crate::{Config, ScscfActions, Timer};
+
+/// Private identities that are kept of a subscription.
+const ASSOCIATED_MAX: usize = 64;
 
 /// The number of an implicit registration set; never used again.
 pub(crate) type SetId = u64;
@@ -68,6 +71,8 @@ pub(crate) struct ImplicitSet {
     pub(crate) identities: Box<[PublicIdentity]>,
     pub(crate) bindings: Bindings,
     pub(crate) charging_ccf: Option<Box<str>>,
+    /// The private identities that may register the set (Associated-Identities).
+    pub(crate) associated: Box<[Box<str>]>,
     /// The application servers of the profile.
     pub(crate) servers: Vec<Uri>,
     /// The services of the profile.
@@ -240,6 +245,7 @@ impl ImplicitSet {
             identities: Box::new([]),
             bindings: Bindings::new(),
             charging_ccf: None,
+            associated: Box::new([]),
             servers: Vec::new(),
             services: Box::new([]),
             users: BTreeMap::new(),
@@ -258,6 +264,14 @@ impl ImplicitSet {
             proxy_nonces: ProxyNonces::default(),
             kept: Vec::new(),
         })
+    }
+
+    /// Keeps what an SAA tells besides identities and services (TS 29.228 §6.1.2.1).
+    pub(crate) fn keep(&mut self, servers: Vec<Uri>, saa: &Saa) {
+        self.servers = servers;
+        self.charging_ccf = saa.charging_ccf.as_deref().map(Into::into);
+        let associated = saa.associated_impis.iter().take(ASSOCIATED_MAX);
+        self.associated = associated.map(|impi| impi.as_str().into()).collect();
     }
 
     /// Contacts and Paths of a user, as the HSS keeps them.

@@ -7,8 +7,8 @@ use cscf_core::sip::{HeaderName, Request};
 use cscf_core::trace::Diagnosis;
 
 use crate::ScscfActions;
-use crate::config::HssFailure;
 use crate::owner::RegistrationOwner;
+use cscf_core::config::HssFailure;
 
 /// A refusal: status, additional headers, and the reason for the trace.
 #[derive(Clone, Debug, PartialEq, Eq)]

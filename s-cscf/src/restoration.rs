@@ -110,8 +110,8 @@ impl RegistrationOwner {
         let granted = self.config.expiry.default.min(self.config.expiry.max);
         let mut subscriptions = Vec::new();
         let set = self.sets.get_mut(&id).ok_or("the set is gone")?;
-        set.charging_ccf = saa.charging_ccf.as_deref().map(Into::into);
-        set.servers = profile.servers;
+        set.keep(profile.servers, saa);
+        set.services = self.third_parties.services(env, &profile.services);
         for kept in saa.restoration.iter().filter(|kept| !kept.impi.is_empty()) {
             set.user(env.now, &kept.impi);
             for contact in &kept.contacts {

@@ -179,22 +179,29 @@ impl Offer {
                 let secret = Secret::Aka { vector: Box::new(vector), offered };
                 Some(Self { nonce, secret, challenges })
             }
-            AuthItem::Digest { realm, algorithm, ha1, ha1_sha256 } => {
+            AuthItem::Digest { realm, .. } => {
                 let nonce = env.ids.token(16);
-                let algorithm: Algorithm = algorithm.parse().ok()?;
-                let mut list = Vec::new();
-                if let Some(text) = ha1_sha256 {
-                    list.extend(Ha1::from_hex(Hash::Sha256, text));
-                }
-                if list.is_empty() || algorithm.hash != Hash::Sha256 {
-                    list.extend(Ha1::from_hex(algorithm.hash, ha1));
-                }
+                let list = hashes(item);
                 let challenges = challenges_of(realm, &nonce, &list);
                 let secret = Secret::Digest(list);
                 (!challenges.is_empty()).then_some(Self { nonce, secret, challenges })
             }
         }
     }
+}
+
+/// The hashes of a password, most preferred first; empty if there is none that can be used.
+pub(crate) fn hashes(item: &AuthItem) -> Vec<Ha1> {
+    let AuthItem::Digest { algorithm, ha1, ha1_sha256, .. } = item else { return Vec::new() };
+    let Ok(algorithm) = algorithm.parse::<Algorithm>() else { return Vec::new() };
+    let mut list = Vec::new();
+    if let Some(text) = ha1_sha256 {
+        list.extend(Ha1::from_hex(Hash::Sha256, text));
+    }
+    if list.is_empty() || algorithm.hash != Hash::Sha256 {
+        list.extend(Ha1::from_hex(algorithm.hash, ha1));
+    }
+    list
 }
 
 /// A challenge for each hash of the password.

@@ -415,9 +415,12 @@ impl RegistrationOwner {
     }
 }
 
-/// What an application server hears of a change, if anything: not of a profile or of a contact that
-/// went while others stay.
+/// What an application server hears of a change, if anything: not of a profile, of a contact that
+/// went while others stay, or of emergencies.
 fn registration_type(change: &SetChange<'_>) -> Option<RegistrationType> {
+    if change.is_emergency() {
+        return None;
+    }
     match (change.became, change.by) {
         (Became::Registered, _) => Some(RegistrationType::Initial),
         (Became::Reregistered, ChangedBy::User(register)) if !register.wish.deregisters() => {
@@ -433,7 +436,8 @@ fn granted(set: &ImplicitSet, does: RegistrationType, now: Instant) -> Duration 
     if does == RegistrationType::Deregistration {
         return Duration::ZERO;
     }
-    let longest = set.bindings.list().iter().map(|binding: &Binding| binding.expires_at).max();
+    let normal = set.bindings.list().iter().filter(|binding| !binding.is_emergency());
+    let longest = normal.map(|binding: &Binding| binding.expires_at).max();
     Duration::from_secs(longest.map_or(0, |at| at.since(now).as_secs()))
 }
 

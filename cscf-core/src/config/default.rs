@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues};
 use super::security::GmSecurity;
 use super::server::ServerConfig;
+use super::serving::ServingConfig;
 use super::subscriber::{Auth, HssData, Impu, SubscriberConfig, SubscriberTransport};
 use crate::time::Duration;
 
@@ -72,6 +73,7 @@ fn node((name, role, ip, port): (&str, NodeRole, IpAddr, u16)) -> NodeConfig {
         advertise: (ip.to_string(), port),
         capabilities: Vec::new(),
         server: ServerConfig::default(),
+        serving: ServingConfig::default(),
     }
 }
 

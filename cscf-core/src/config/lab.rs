@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::problem::{Problems, nearest};
 use super::security::GmSecurity;
 use super::server::ServerConfig;
+use super::serving::{ServingConfig, unknown_users};
 use super::subscriber::{SubscriberConfig, subscribers};
 use super::tree::{Node, Position, Reader, Value, read_tree, scalar};
 use crate::time::Duration;
@@ -129,6 +130,8 @@ pub struct NodeConfig {
     pub capabilities: Vec<u32>,
     /// AS: what it does.
     pub server: ServerConfig,
+    /// S-CSCF: its choices.
+    pub serving: ServingConfig,
 }
 
 impl NodeConfig {
@@ -167,6 +170,13 @@ impl Lab {
     #[must_use]
     pub fn subscriber(&self, name: &str) -> Option<&SubscriberConfig> {
         self.subscribers.iter().find(|subscriber| subscriber.name == name)
+    }
+
+    /// The private identity of a user: of the subscriber with this name, or itself.
+    #[must_use]
+    pub fn user_named(&self, who: &str) -> Option<&str> {
+        let mut users = self.subscribers.iter().map(|its| (its.name.as_str(), its.impi.as_str()));
+        users.find(|(name, impi)| *name == who || *impi == who).map(|(_, impi)| impi)
     }
 
     /// The protected ports of a P-CSCF, `port_ps` and all `port_pc`, with its address.
@@ -227,7 +237,8 @@ fn lab(tree: &Node, problems: &mut Problems) -> Lab {
         .required("domain", problems)
         .and_then(|node| scalar(node, problems, domain_name))
         .unwrap_or_default();
-    let nodes = reader.required("nodes", problems).map(|node| nodes(node, problems));
+    let listed = reader.required("nodes", problems);
+    let nodes = listed.map(|node| nodes(node, problems));
     let subscribers = reader
         .optional("subscribers")
         .map(|node| subscribers(node, &domain, problems))
@@ -267,6 +278,11 @@ fn lab(tree: &Node, problems: &mut Problems) -> Lab {
     reader.finish(problems);
     for fault in lab.unknown_servers() {
         problems.push(tree.at, fault, None);
+    }
+    if let Some(nodes) = listed {
+        let known = |who: &str| lab.user_named(who).is_some();
+        let names = lab.subscribers.iter().map(|its| its.name.as_str());
+        unknown_users(nodes, known, names, problems);
     }
     lab
 }
@@ -419,10 +435,15 @@ pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<Nod
         Some(NodeRole::As) => ServerConfig::read(&mut reader, problems),
         _ => ServerConfig::default(),
     };
+    let serving = match role {
+        Some(NodeRole::Scscf) => ServingConfig::read(&mut reader, problems),
+        _ => ServingConfig::default(),
+    };
     reader.finish(problems);
     let (role, listen) = (role?, listen?);
     let advertise = advertise.unwrap_or_else(|| (listen.ip().to_string(), listen.port()));
-    Some(NodeConfig { name: name.to_owned(), role, listen, advertise, capabilities, server })
+    let name = name.to_owned();
+    Some(NodeConfig { name, role, listen, advertise, capabilities, server, serving })
 }
 
 fn nodes(node: &Node, problems: &mut Problems) -> Vec<NodeConfig> {

@@ -32,6 +32,7 @@ impl Lab {
              # Home network domain name and realm (TS 23.003 13.2).\ndomain: {}\n\n\
              # One entry a node. CSCFs listen on UDP and TCP, the HSS on TCP (Diameter).\n\
              # `advertise: host:port` is what others are told, where it differs from `listen`.\n\
+             # What an S-CSCF may have besides: docs/lab-file.md.\n\
              nodes:\n",
             self.domain
         );
@@ -49,6 +50,9 @@ impl Lab {
             }
             if node.role == NodeRole::As {
                 out.push_str(&node.server.written());
+            }
+            if node.role == NodeRole::Scscf {
+                out.push_str(&node.serving.written());
             }
             out.push_str("}\n");
         }
@@ -132,7 +136,7 @@ fn timers(values: &TimerValues) -> String {
     format!("{{t1: {}, t2: {}, t4: {}}}", span(values.t1), span(values.t2), span(values.t4))
 }
 
-fn span(value: Duration) -> String {
+pub(super) fn span(value: Duration) -> String {
     let millis = value.as_millis();
     if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
 }

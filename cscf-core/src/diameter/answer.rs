@@ -206,6 +206,12 @@ fn decode_capabilities(group: &Avp) -> Result<ServerCapabilities, Fault> {
     })
 }
 
+/// A document as it came; octets that are no text make it one that nobody can read, which is the
+/// S-CSCF's to say (TS 29.228 §6.1.2.1, §6.2.2.1).
+pub(super) fn document(user_data: &Avp) -> String {
+    String::from_utf8_lossy(&user_data.data).into_owned()
+}
+
 fn decode_saa(result: CxResult, fields: &Fields<'_>) -> Result<Saa, Fault> {
     let user_data = fields.optional(&avp::USER_DATA)?;
     let charging = fields.optional(&avp::CHARGING_INFORMATION)?;
@@ -218,7 +224,7 @@ fn decode_saa(result: CxResult, fields: &Fields<'_>) -> Result<Saa, Fault> {
     }
     Ok(Saa {
         result,
-        user_data: user_data.map(Avp::as_text).transpose()?.map(str::to_owned),
+        user_data: user_data.map(document),
         charging_ccf: charging.map(decode_charging).transpose()?.flatten(),
         associated_impis,
         restoration: fields

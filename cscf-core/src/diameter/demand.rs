@@ -53,8 +53,7 @@ pub(super) fn decode(message: &Message) -> Result<CxDemand, Fault> {
     fields.base()?;
     let impi = fields.text(&avp::USER_NAME)?;
     if message.header.command == avp::PUSH_PROFILE {
-        let user_data = fields.optional(&avp::USER_DATA)?;
-        let user_data = user_data.map(Avp::as_text).transpose()?.map(str::to_owned);
+        let user_data = fields.optional(&avp::USER_DATA)?.map(answer::document);
         let charging = fields.optional(&avp::CHARGING_INFORMATION)?;
         let charging_ccf = charging.map(answer::decode_charging).transpose()?.flatten();
         let digest = fields.optional(&avp::SIP_AUTH_DATA_ITEM)?;

@@ -84,6 +84,12 @@ impl Bindings {
         self.list.is_empty()
     }
 
+    /// Whether there is one that was not registered for emergency calls alone (TS 24.229 §5.4.8).
+    #[must_use]
+    pub fn has_normal(&self) -> bool {
+        self.list.iter().any(|binding| !binding.is_emergency())
+    }
+
     /// Whether this private identity has a contact here.
     #[must_use]
     pub fn has_user(&self, impi: &str) -> bool {

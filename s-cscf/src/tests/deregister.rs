@@ -133,3 +133,21 @@ fn two_users_share_an_identity_with_a_contact_each() {
     let set = bench.scscf.registrations().by_key("sip:alice@ims.example").expect("one is left");
     assert_eq!(set.bindings.len(), 1);
 }
+
+/// X-CX-060b
+#[test]
+fn what_the_hss_pushes_and_nobody_can_read_is_given_back() {
+    let nobody = "<IMSSubscription><PrivateID>x</PrivateID></IMSSubscription>";
+    for document in ["\u{fffd}\u{fffd}", "<Other/>", nobody] {
+        let mut bench = Bench::new();
+        bench.registered();
+        let (impi, user_data) = (IMPI.to_owned(), Some(document.to_owned()));
+        let what = CxDemand::Ppr { impi, user_data, charging_ccf: None, digest: None };
+        let out = bench.act(|scscf, env, out| scscf.on_demand(env, DemandId(1), what, out));
+        assert!(out.iter().any(|action| matches!(
+            action,
+            Action::AnswerDemand { demand: DemandId(1), result: CxResult::NotSupportedUserData }
+        )));
+        assert_eq!(out.len(), 1, "nothing changes");
+    }
+}

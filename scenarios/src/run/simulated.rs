@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use cscf_core::config::{Lab as LabConfig, NodeConfig, NodeRole, ServerConfig, Start};
+use cscf_core::config::{
+    Lab as LabConfig, NodeConfig, NodeRole, ServerConfig, ServingConfig, Start,
+};
 use cscf_core::engine::{CxNode, Engine};
 use cscf_core::hss::HssNode;
 use cscf_core::operator;
@@ -114,6 +116,7 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
         advertise: (config.via_host(), address.port()),
         capabilities: Vec::new(),
         server: ServerConfig::default(),
+        serving: ServingConfig::default(),
     };
     let mut settings = lab.settings(&node, start)?;
     settings.rport = true;

@@ -6,7 +6,7 @@ use cscf_core::sip::{HeaderName, Message};
 use cscf_core::time::Duration;
 use cscf_tests::{Bench, DOMAIN, header, label};
 
-use super::hand::{Hand, asked, challenge, line, rand, result_of, values};
+use super::hand::{Hand, asked, challenge, line, rand, restart_s1, result_of, values};
 use super::reg_event::{Watcher, watch};
 use super::scscf_register::{assignments, bindings};
 use super::{Case, case};
@@ -23,7 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("authentication::a_wrong_res_gets_403", &["S-AUT-010"], wrong_res),
         case("authentication::a_wrong_mac_gets_another_challenge", &["S-AUT-020"], wrong_mac),
-        case("authentication::auts_brings_the_hss_into_step", &[], resync),
+        case("authentication::auts_brings_the_hss_into_step", &["S-AUT-030"], resync),
         case("authentication::silence_ends_a_challenge", &["S-AUT-040"], silence),
         case("authentication::a_wrong_password_is_told_from_an_old_nonce", &["S-AUT-050"], digest),
         case("authentication::an_unprotected_response_is_challenged", &["S-AUT-060"], unprotected),
@@ -134,6 +134,15 @@ fn resync() {
     let proof = hand.proof(&second, YES);
     assert_eq!(label(&hand.register(&proof)), "200 REGISTER");
 
+    // A response that is right beside AUTS is not looked at.
+    let mut hand = alice();
+    let asked = challenged(&mut hand, NO);
+    let auts = super::hand::credentials_of(&hand.out_of_step(&asked, 1 << 30));
+    let auts = cscf_core::auth::Auts::decode(auts.auts().expect("auts")).expect("an AUTS");
+    let both = line(hand.credentials(&asked).with_auts(&auts), YES);
+    assert_eq!(label(&hand.register(&both)), "401 REGISTER");
+    batch_is_discarded();
+
     // Twice is repaired, no third time.
     let mut hand = alice();
     let mut asked = challenged(&mut hand, NO);
@@ -142,6 +151,30 @@ fn resync() {
         asked = hand.register(&auts);
         assert_eq!(label(&asked), expected);
     }
+}
+
+/// Vectors that were fetched together with one that is out of step are not used.
+fn batch_is_discarded() {
+    let mut hand = alice();
+    restart_s1(&mut hand.bench, |config| {
+        config.vectors_per_request = 3;
+        config.reauthenticate_every = 1;
+    });
+    hand.bench.mark();
+    let first = challenged(&mut hand, NO);
+    let auts = hand.out_of_step(&first, 1 << 30);
+    let mut asked = hand.register(&auts);
+    let mut last = 0;
+    for _ in 0..3 {
+        let sqn = super::registrar::sqn(&hand, &asked);
+        assert!(sqn >> 5 > 1 << 30 && sqn > last, "{sqn:x}");
+        last = sqn;
+        let proof = hand.proof(&asked, YES);
+        assert_eq!(label(&hand.register(&proof)), "200 REGISTER");
+        asked = challenged(&mut hand, YES);
+    }
+    // One for the first batch, one for the repair, one when that was used up.
+    assert_eq!(hand.asked("s1", "MAR").len(), 3);
 }
 
 fn silence() {

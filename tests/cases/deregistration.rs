@@ -20,7 +20,7 @@ const YES: Option<IntegrityProtected> = Some(IntegrityProtected::Yes);
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        case("deregistration::an_unknown_binding_gets_481", &["S-DRG-020"], unknown),
+        case("deregistration::an_unknown_binding_gets_481", &["S-DRG-020", "RC-481c"], unknown),
         case("deregistration::in_the_clear_it_is_challenged", &["S-DRG-030"], unprotected),
         case("deregistration::a_server_change_brings_the_ue_back", &["S-DRG-050"], server_change),
         case("deregistration::a_new_server_is_silent", &["S-DRG-060"], new_server),

@@ -28,7 +28,11 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case("reg_event::the_full_state_is_told_at_once", &["S-NOT-030"], full_state),
         case("reg_event::each_change_is_told", &["S-NOT-040"], changes),
-        case("reg_event::other_events_and_short_times_are_refused", &["S-NOT-060"], refused),
+        case(
+            "reg_event::other_events_and_short_times_are_refused",
+            &["S-NOT-060", "RC-423b", "RC-489a"],
+            refused,
+        ),
         case("reg_event::zero_ends_it_with_a_last_word", &["S-NOT-070"], unsubscribe),
         case("reg_event::a_refused_notify_ends_it", &["S-NOT-080"], failed_notify),
         case("reg_event::who_is_not_registered_cannot_be_watched", &["S-NOT-090"], not_registered),

@@ -366,7 +366,6 @@ fn too_brief() {
         let lines = hand.unchallenged(NO);
         assert_eq!(label(&hand.register(&lines)), status);
     }
-    // No binding changes by a 423.
     let mut hand = alice();
     hand.registered(NO, YES);
     let brief = format!("Contact: <sip:alice@{}>;expires=10\n", hand.at);
@@ -537,7 +536,6 @@ fn digest() {
     }
     // The count must rise: the same credentials again are not taken.
     assert_eq!(label(&hand.register(&line(mine, None))), "401 REGISTER");
-
     // Another password is none.
     let mut hand = carol();
     let first = hand.unchallenged(None);

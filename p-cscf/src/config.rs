@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use cscf_core::config::{GmSecurity, SecAgree};
 use cscf_core::time::Duration;
+use cscf_core::transaction::Timers;
 use cscf_core::transaction::timers::AIR_ACCESS_TYPES;
 
 /// The configuration of one P-CSCF.
@@ -46,6 +47,8 @@ pub struct Config {
     pub reason_to_ue: bool,
     /// Whether it subscribes to the reg event of its users (TS 24.229 §5.2.3).
     pub reg_event_subscription: bool,
+    /// How long a NOTIFY of its own subscriptions is awaited: timer N (RFC 6665 §4.1.2.4).
+    pub notify_awaited: Duration,
     /// Retry-After in seconds while overloaded; `None` while healthy.
     pub overload: Option<u32>,
     /// Whether emergency registrations are let through (TS 24.229 §5.2.2.1); else 403.
@@ -150,6 +153,7 @@ impl Config {
             restoration: true,
             reason_to_ue: true,
             reg_event_subscription: true,
+            notify_awaited: Timers::CORE.n(),
             overload: None,
             emergency_registration: true,
             draining: false,

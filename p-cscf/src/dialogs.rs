@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cscf_core::dialog::Between;
 use cscf_core::role::Side;
-use cscf_core::sip::Method;
+use cscf_core::sip::{Method, Request};
 use cscf_core::time::Instant;
 use cscf_core::transport::Flow;
 
@@ -86,6 +87,8 @@ pub(crate) struct Dialog {
     pub(crate) called_party: Option<Box<str>>,
     /// The route set of a called UE, behind our own entry; known from the request.
     pub(crate) called_routes: Vec<Box<str>>,
+    /// Both ends of a session, for the case that it has to be ended from here.
+    pub(crate) between: Option<Box<Between>>,
     /// When it is forgotten unless something happens.
     pub(crate) expires_at: Instant,
 }
@@ -186,6 +189,14 @@ impl Dialogs {
     /// A record, to change what no index holds (UE and Call-ID stay).
     pub(crate) fn get_mut(&mut self, id: DialogId) -> Option<&mut Dialog> {
         self.dialogs.get_mut(&id)
+    }
+
+    /// Notes what a request inside a session says of its ends.
+    pub(crate) fn heard(&mut self, id: DialogId, request: &Request) {
+        let between = self.dialogs.get_mut(&id).and_then(|it| it.between.as_mut());
+        if let Some(between) = between {
+            between.on_request(request);
+        }
     }
 
     /// Adds a dialog.

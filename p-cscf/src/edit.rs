@@ -47,6 +47,15 @@ const INSIDE_ONLY: &[HeaderName] = &[
 /// The same for headers without a name of their own in the core.
 const INSIDE_ONLY_NAMED: &[&str] = &["Relayed-Charge", "Response-Source", "Restoration-Info"];
 
+/// Headers whose URIs may tell which networks a message passes (RFC 7549).
+const ROUTING: &[HeaderName] = &[
+    HeaderName::Contact,
+    HeaderName::Path,
+    HeaderName::RecordRoute,
+    HeaderName::Route,
+    HeaderName::ServiceRoute,
+];
+
 /// Removes what a UE must not say, from its requests and responses. P-Preferred-Identity goes too:
 /// whoever needs it reads it before.
 pub(crate) fn strip_from_ue(headers: &mut Headers) {
@@ -75,6 +84,20 @@ pub(crate) fn strip_to_ue(headers: &mut Headers) {
     if wants_id_privacy(headers) {
         headers.remove(HeaderName::PAssertedIdentity);
     }
+    for name in ROUTING {
+        headers.map_values(*name, without_iotl);
+    }
+}
+
+/// A URI or address without `iotl`, which is for the networks on the way (TS 24.229 §4.4);
+/// `None` where there is none.
+pub(crate) fn without_iotl(text: &str) -> Option<String> {
+    const NAME: &str = ";iotl=";
+    let at = text.to_ascii_lowercase().find(NAME)?;
+    let (before, rest) = text.split_at_checked(at)?;
+    let value = rest.get(NAME.len()..)?;
+    let end = value.find([';', '>', '?', ',', '"', ' ']).unwrap_or(value.len());
+    Some(format!("{before}{}", value.get(end..)?))
 }
 
 /// Whether Privacy asks for the identity to be withheld; `user` and `header` do not
@@ -202,6 +225,18 @@ mod tests {
         it.push_named("restoration-info", "x");
         strip_to_ue(&mut it);
         assert_eq!(text(&it), "Subject: kept\r\n");
+    }
+
+    #[test]
+    fn what_networks_are_on_the_way_is_not_told() {
+        for (text, expected) in [
+            ("<sip:s;lr;IOTL=homea-visiteda>;x=1", Some("<sip:s;lr>;x=1")),
+            ("sip:s;iotl=homea-homeb;lr", Some("sip:s;lr")),
+            ("sip:s;iotl=", Some("sip:s")),
+            ("<sip:s;lr>", None),
+        ] {
+            assert_eq!(without_iotl(text).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

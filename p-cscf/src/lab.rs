@@ -2,6 +2,7 @@
 
 use cscf_core::config::{Lab, NodeConfig, NodeRole, Start};
 use cscf_core::engine::Engine;
+use cscf_core::ua::timer_n;
 
 use crate::{Config, Pcscf, Security};
 
@@ -24,6 +25,7 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Result<Config, String> {
     config.core_entries = entries;
     config.trusted_peers = lab.trusted_peers();
     config.security = Security { gm: lab.gm.clone(), esp: lab.esp };
+    config.notify_awaited = timer_n(lab.core_timers.t1);
     config.reg_await_auth = lab.reg_await_auth;
     config.reg_event_subscription = lab.reg_event_subscription;
     Ok(config)

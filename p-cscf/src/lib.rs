@@ -17,11 +17,13 @@ mod edit;
 mod exchange;
 mod identity;
 pub mod lab;
+mod mechanism;
 mod operator;
 mod originating;
 mod reg_event;
 mod reginfo;
 mod register;
+mod release;
 mod renewal;
 mod responses;
 mod security;
@@ -73,6 +75,10 @@ pub enum Timer {
     Association(SaId),
     /// A dialog may have come to its end.
     Dialog(DialogId),
+    /// No NOTIFY has followed a SUBSCRIBE of our own in time.
+    Notify(SubscriptionId),
+    /// A dialog that the network has not ended is released.
+    Release(DialogId),
     /// A subscription of our own is to be refreshed, or over.
     Subscription(SubscriptionId),
     /// A registration, or the wait for one, may have come to its end.
@@ -162,7 +168,10 @@ impl Pcscf {
             return;
         }
         env.refuse(clause, || format!("{method} from {remote} gets {status}: {text}"));
-        let response = incoming.request.response(status, reason_phrase(status));
+        let mut response = incoming.request.response(status, reason_phrase(status));
+        if status == 400 && is_phrase(&text) {
+            response.reason = format!("Bad Request - {text}");
+        }
         out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
     }
 
@@ -305,6 +314,8 @@ impl Role for Pcscf {
         match timer {
             Timer::Association(id) => self.on_association_timer(env, id, out),
             Timer::Dialog(id) => self.on_dialog_timer(env, id, out),
+            Timer::Notify(id) => self.on_notify_timer(env, id, out),
+            Timer::Release(id) => self.on_release_timer(env, id, out),
             Timer::Subscription(id) => self.on_subscription_timer(env, id, out),
             Timer::Ue(id) => self.on_ue_timer(env, id, out),
         }
@@ -356,6 +367,11 @@ impl Role for Pcscf {
     fn proxy_extensions(&self) -> &[&str] {
         &["sec-agree"]
     }
+}
+
+/// Whether a text can stand in a status line.
+fn is_phrase(text: &str) -> bool {
+    text.len() <= 100 && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Our token in the Route that named us.

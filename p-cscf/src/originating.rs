@@ -2,6 +2,7 @@
 //! may say.
 
 use cscf_core::clause::{own, rfc3261, rfc3325, ts24229};
+use cscf_core::dialog::Between;
 use cscf_core::role::{Action, Actions, ContextId, Env, Incoming, NextHop, RequestKind, Side};
 use cscf_core::sip::{HeaderName, Method, Request, quote};
 use cscf_core::transport::Transport;
@@ -214,6 +215,7 @@ impl Pcscf {
         }
         let mut call = in_dialog(id, dialog, Direction::FromUe, &incoming.request);
         call.sa = incoming.flow.sa;
+        self.dialogs.heard(id, &incoming.request);
         let Incoming { context, mut request, kind, .. } = incoming;
         let headers = &mut request.headers;
         edit::strip_from_ue(headers);
@@ -297,6 +299,7 @@ impl Pcscf {
             orig_ioi: call.orig_ioi.clone(),
             called_party: call.called_party.clone(),
             called_routes: if called { routes.map(Into::into).collect() } else { Vec::new() },
+            between: (usage == Usage::Session).then(|| Box::new(Between::of_invite(request))),
             expires_at: env.now + self.config.dialog_idle_max,
         };
         let id = DialogId(tokens::number(env.ids));

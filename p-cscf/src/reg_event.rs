@@ -123,6 +123,7 @@ impl Pcscf {
         self.subscriptions.list.insert(id, subscription);
         self.subscriptions.by_subject.insert(subject, id);
         let entry = self.config.core_entries.first().cloned().unwrap_or_default();
+        self.await_notify(env, id, out);
         out.push(originate(id, request, NextHop::Uri(entry)));
     }
 
@@ -173,8 +174,7 @@ impl Pcscf {
         }
         let status = response.status;
         env.refuse(ts24229("5.2.3"), || format!("the subscription to reg event got {status}"));
-        let Some(ended) = self.subscriptions.remove(id) else { return };
-        out.push(Action::ClearTimer { timer: Timer::Subscription(id) });
+        let Some(ended) = self.forget_subscription(id, out) else { return };
         if status == 481 && ended.dialog.is_some() {
             self.subscribe_again(env, ended.subject, out);
         }
@@ -210,7 +210,7 @@ impl Pcscf {
         let end = subscription.expires_at + LINGER;
         if end <= env.now {
             env.note(rfc6665("4.1.2.2"), || "the subscription to reg event is over".to_owned());
-            self.subscriptions.remove(id);
+            self.forget_subscription(id, out);
             return;
         }
         let until = self.still_registered(&subscription.subject).map(|(_, until)| until);
@@ -227,8 +227,41 @@ impl Pcscf {
             let lasts = until.since(env.now) + LONGER;
             self.dress(env, &mut request.headers, (id, &icid), lasts);
             env.note(ts24229("5.2.3"), || "refreshes its subscription to reg event".to_owned());
+            self.await_notify(env, id, out);
             out.push(originate(id, request, NextHop::AsRouted));
         }
+    }
+
+    /// A SUBSCRIBE goes out: a NOTIFY must follow (RFC 6665 §4.1.2.4).
+    fn await_notify(&self, env: &Env<'_>, id: SubscriptionId, out: &mut Actions<Timer>) {
+        let at = env.now + self.config.notify_awaited;
+        out.push(Action::SetTimer { timer: Timer::Notify(id), at });
+    }
+
+    /// No NOTIFY came in time: there is no subscription. The next REGISTER of the user makes
+    /// another one.
+    pub(crate) fn on_notify_timer(
+        &mut self,
+        env: &mut Env<'_>,
+        id: SubscriptionId,
+        out: &mut Actions<Timer>,
+    ) {
+        let Some(failed) = self.forget_subscription(id, out) else { return };
+        env.refuse(rfc6665("4.1.2.4"), || {
+            let (impi, _) = &failed.subject;
+            format!("timer N: no NOTIFY followed the SUBSCRIBE for {impi}, which has failed")
+        });
+    }
+
+    fn forget_subscription(
+        &mut self,
+        id: SubscriptionId,
+        out: &mut Actions<Timer>,
+    ) -> Option<Subscription> {
+        let ended = self.subscriptions.remove(id)?;
+        out.push(Action::ClearTimer { timer: Timer::Subscription(id) });
+        out.push(Action::ClearTimer { timer: Timer::Notify(id) });
+        Some(ended)
     }
 
     /// A request to the Contact of a subscription of ours.
@@ -272,6 +305,7 @@ impl Pcscf {
         };
         let response = request.response(200, reason_phrase(200));
         out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
+        out.push(Action::ClearTimer { timer: Timer::Notify(id) });
         let fresh = document.filter(|it| subscription.version.is_none_or(|last| last < it.version));
         let impi = subscription.subject.0.clone();
         if let Some(document) = fresh {
@@ -294,8 +328,7 @@ impl Pcscf {
         if !state.token.eq_ignore_ascii_case("terminated") {
             return;
         }
-        let Some(ended) = self.subscriptions.remove(id) else { return };
-        out.push(Action::ClearTimer { timer: Timer::Subscription(id) });
+        let Some(ended) = self.forget_subscription(id, out) else { return };
         let reason = state.reason().unwrap_or_default().to_ascii_lowercase();
         env.note(rfc6665("4.1.3"), || format!("the subscription to reg event ends: {reason}"));
         // These two say: subscribe again at once; the others say wait, or never.
@@ -320,6 +353,7 @@ impl Pcscf {
                 env.note(ts24229("5.2.5.2"), || {
                     format!("the network has ended the registration of {impi}")
                 });
+                self.release_soon(env, id, out);
                 self.after_removal(env, id, out);
             } else if shortened {
                 env.note(ts24229("5.2.5.2"), || {
@@ -337,7 +371,8 @@ fn about<'a>(
     document: &'a Reginfo,
 ) -> impl Iterator<Item = &'a RegistrationInfo> {
     document.registrations.iter().filter(|info| {
-        Identity::read(&info.aor).is_some_and(|identity| {
+        // In brackets, or what follows a semicolon would be taken for a parameter of the header.
+        Identity::read(&format!("<{}>", info.aor)).is_some_and(|identity| {
             registration.aor == identity.key
                 || registration.associated.iter().any(|known| known.key == identity.key)
         })

@@ -192,6 +192,15 @@ impl Pcscf {
         if !(200..300).contains(&status) {
             return;
         }
+        if let Some(between) = &mut dialog.between {
+            let by_caller = call.direction == dialog.direction;
+            match call.makes_dialog {
+                true => {
+                    between.confirm(response, |value| token_of(value) == Some(Token::Dialog(id)))
+                }
+                false => between.on_success(by_caller, response),
+            }
+        }
         let Some(mut lasts) = self.lasts(id, response) else { return };
         if self.bindings.get(call.ue).is_none() {
             // Nothing of a UE that is gone stays for long, whatever its peer wishes.

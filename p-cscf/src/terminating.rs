@@ -104,7 +104,7 @@ impl Pcscf {
         env.note(ts24229("5.2.6.4"), || format!("to {impi} by its flow {flow}"));
         let token = call.dialog.map(Token::Dialog);
         let record_route = token.map(|token| self.own_uri_for(env, token, &flow));
-        edit::strip_to_ue(&mut request.headers);
+        strip_to_ue(&mut request);
         if kind != RequestKind::Ack {
             self.exchanges.insert(context, Exchange::Call(call));
         }
@@ -128,12 +128,21 @@ impl Pcscf {
         }
         let mut call = in_dialog(id, dialog, Direction::ToUe, &incoming.request);
         call.sa = flow.sa;
+        self.dialogs.heard(id, &incoming.request);
         let Incoming { context, mut request, kind, .. } = incoming;
-        edit::strip_to_ue(&mut request.headers);
+        strip_to_ue(&mut request);
         if kind != RequestKind::Ack {
             self.exchanges.insert(context, Exchange::Call(call));
         }
         out.push(forward_to_ue(context, request, flow, side, None));
+    }
+}
+
+/// What a UE must not see, in the headers and in the Request-URI.
+fn strip_to_ue(request: &mut Request) {
+    edit::strip_to_ue(&mut request.headers);
+    if let Some(uri) = edit::without_iotl(&request.request_uri) {
+        request.request_uri = uri;
     }
 }
 

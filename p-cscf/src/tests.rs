@@ -319,6 +319,8 @@ fn timer_name(timer: Timer) -> String {
     match timer {
         Timer::Association(id) => format!("set {}", id.0),
         Timer::Dialog(id) => Token::Dialog(id).text(ShardId(0)),
+        Timer::Notify(id) => format!("N of {}", Token::Subscription(id).text(ShardId(0))),
+        Timer::Release(id) => format!("release of {}", Token::Dialog(id).text(ShardId(0))),
         Timer::Subscription(id) => Token::Subscription(id).text(ShardId(0)),
         Timer::Ue(id) => Token::Ue(id).text(ShardId(0)),
     }

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use cscf_core::engine::Engine;
+use cscf_core::engine::{Engine, Node as _};
+use cscf_core::operator::{Order, OrderAnswer, Show};
 use cscf_core::sip::{HeaderName, Message, Request, Response};
 use cscf_core::time::Duration;
 use cscf_tests::{Bench, Told, label};
@@ -270,4 +271,50 @@ pub(crate) fn call() -> (Bench, Hand, Hand, Response, Request) {
     assert_eq!(bob.heard(&mut bench, "ACK").len(), 1);
     bench.mark();
     (bench, alice, bob, answer, invite)
+}
+
+/// What p1 shows the operator: the rows, each as `column=value` in order.
+pub(crate) fn shown(bench: &mut Bench, what: Show) -> Vec<Vec<String>> {
+    let order = Order::Show { what, of: Vec::new() };
+    let lab = &mut bench.stage.lab;
+    let answer = lab.with("p1", |node: &mut Engine<Pcscf>, now| node.order(now, &order));
+    let Some(Ok(OrderAnswer::Table(table))) = answer else { panic!("a table") };
+    let named = |row: &Vec<String>| {
+        table.columns.iter().zip(row).map(|(name, cell)| format!("{name}={cell}")).collect()
+    };
+    table.rows.iter().map(named).collect()
+}
+
+/// A NOTIFY of `home` in the dialog of a SUBSCRIBE that it has answered with the tag `raw`, about
+/// one identity; `state` is that of its registration and of the subscription.
+pub(crate) fn reg_notify(
+    home: SocketAddr,
+    subscribe: &Message,
+    (cseq, aor, state): (u32, &str, &str),
+) -> String {
+    let get = |name| cscf_tests::header(subscribe, name);
+    let body = format!(
+        "<?xml version=\"1.0\"?><reginfo xmlns=\"urn:ietf:params:xml:ns:reginfo\" \
+         version=\"{cseq}\" state=\"full\"><registration aor=\"{aor}\" id=\"a\" \
+         state=\"{state}\"/></reginfo>"
+    );
+    format!(
+        "NOTIFY {} SIP/2.0\n\
+         Via: SIP/2.0/UDP {home};branch=z9hG4bK-notify-{cseq}\n\
+         Max-Forwards: 70\n\
+         From: {};tag=raw\n\
+         To: {}\n\
+         Call-ID: {}\n\
+         CSeq: {cseq} NOTIFY\n\
+         Contact: <sip:s@{home}>\n\
+         Event: reg\n\
+         Subscription-State: {state}\n\
+         Content-Type: application/reginfo+xml\n\
+         Content-Length: {}\n\n{body}",
+        uri_of(&get("Contact")),
+        get("To"),
+        get("From"),
+        get("Call-ID"),
+        body.len(),
+    )
 }

@@ -1,6 +1,7 @@
 //! What the P-CSCF remembers of a registration and when it forgets, whom it sends away, and what
 //! passes the edge of the trust domain (TS 24.229 §4.4, §5.2.2, §5.2.5).
 
+use cscf_core::operator::Show;
 use cscf_core::sip::{HeaderName, Message};
 use cscf_core::time::Duration;
 use cscf_tests::{Bench, DOMAIN, header, label};
@@ -14,15 +15,15 @@ use super::{Case, case};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        case("pcscf_edge::a_200_says_routes_and_identities", &[], stored),
+        case("pcscf_edge::a_200_says_routes_and_identities", &["P-REG-310"], stored),
         case("pcscf_edge::a_registration_ends_in_time", &["P-REG-350"], expiry),
-        case("pcscf_edge::what_the_registrar_says_is_done", &[], told),
+        case("pcscf_edge::what_the_registrar_says_is_done", &["P-REG-340"], told),
         case("pcscf_edge::a_draining_node_sends_away", &["P-REG-410", "RC-305"], drained),
         case("pcscf_edge::no_emergency_registration_by_policy", &["P-REG-420"], no_emergency),
         case("pcscf_edge::overload_has_new_users_wait", &["RC-503a"], overloaded),
         case("pcscf_edge::a_503_of_the_core_is_no_503_of_ours", &["RC-503d", "RC-500d"], core_503),
         case("pcscf_edge::who_is_no_party_is_refused", &["RC-403b"], no_party),
-        case("pcscf_edge::what_is_malformed_gets_400_or_nothing", &[], malformed),
+        case("pcscf_edge::what_is_malformed_gets_400_or_nothing", &["RC-400"], malformed),
     ]
 }
 
@@ -48,6 +49,13 @@ fn stored() {
     let came = sends(&mut hand, "MESSAGE", &wish);
     assert!(header(&came, "P-Asserted-Identity").contains(&third));
     home_says(&mut hand, &came, "200 OK", "");
+    // Expiry and the home network's name are kept as well.
+    let kept = |hand: &mut Hand| by_hand::shown(&mut hand.bench, Show::Registrations);
+    let rows = kept(&mut hand);
+    assert_eq!(rows.len(), 1);
+    let has = |rows: &[Vec<String>], cell: &str| rows[0].iter().any(|it| it == cell);
+    let lasts = |rows: &[Vec<String>], start| rows[0].iter().any(|it| it.starts_with(start));
+    assert!(has(&rows, "term_ioi=Type 1y") && lasts(&rows, "expires_s=359"), "{rows:?}");
     // Another 200 says otherwise.
     let lines = hand.unchallenged(None);
     let came = forwarded(&mut hand, &lines);
@@ -57,10 +65,14 @@ fn stored() {
         .lines()
         .map(|line| if line.starts_with("P-Ass") { only.into() } else { format!("{line}\n") })
         .collect();
+    let ok = ok.replace("Type 1y", "Type 1z").replace("=3600", "=600");
     home_says(&mut hand, &came, "200 OK", &ok).expect("a 200");
     let came = sends(&mut hand, "MESSAGE", &wish);
     assert_eq!(values(&came, HeaderName::Route), both[..1]);
     assert_eq!(header(&came, "P-Asserted-Identity"), "<tel:+15550100009>");
+    let rows = kept(&mut hand);
+    assert!(has(&rows, "term_ioi=Type 1z") && rows.len() == 1, "{rows:?}");
+    assert!(lasts(&rows, "expires_s=59"), "{rows:?}");
 }
 
 fn expiry() {
@@ -194,12 +206,21 @@ fn no_party() {
     assert_eq!(bob.heard(&mut bench, "BYE").len(), 0);
 }
 
+/// It is this refusal, and its reason phrase names the fault.
+fn named(answer: &Message, expected: &str) {
+    assert_eq!(label(answer), expected);
+    let Message::Response(response) = answer else { panic!("a response") };
+    assert_ne!(response.reason, "Bad Request");
+}
+
 fn malformed() {
     let mut hand = edge();
     let home = to_home(&hand);
     register(&mut hand, &[&home]);
+    let two = "Refer-To: <sip:a@x>\nRefer-To: <sip:b@x>\nContent-Length";
     for (from, to, method, expected) in [
         (";tag=r", ";x=r", "MESSAGE", 400),
+        ("Content-Length", two, "REFER", 400),
         ("CSeq: 1 MESSAGE", "CSeq: 1 INVITE", "MESSAGE", 400),
         ("CSeq: 1 ACK", "CSeq: one ACK", "ACK", 0),
         ("Via: SIP/2.0/UDP", "Via: SIP2.0;UDP;;", "MESSAGE", 0),
@@ -218,12 +239,12 @@ fn malformed() {
     let mut hand = edge();
     reconfigure(&mut hand.bench, |config| config.route_mismatch = p_cscf::RouteMismatch::Reject);
     register(&mut hand, &["sip:other@h.example"]);
-    assert_eq!(label(&asks(&mut hand, "MESSAGE", "")), "400 MESSAGE");
+    named(&asks(&mut hand, "MESSAGE", ""), "400 MESSAGE");
     // The registrar, and the registration stays.
     let mut hand = Hand::ue(Bench::new(&[]), "carol");
     hand.registered(None, None);
     let lines = hand.unchallenged(None) + "Contact: *\nExpires: 60\n";
-    assert_eq!(label(&hand.register(&lines)), "400 REGISTER");
+    named(&hand.register(&lines), "400 REGISTER");
     let fetch = hand.unchallenged(None);
     hand.contact = String::new();
     let mut answer = hand.register(&fetch);

@@ -308,6 +308,9 @@ fn subscribes() {
     let granted = format!("Expires: {expires}\nContact: {}\n", to_home(&hand));
     let to = hand.bench.addr("p1");
     hand.bench.send("home", to, &response(&subscribe, "200 OK", &granted));
+    let home = hand.bench.config.node_named("i1").expect("i1").listen;
+    let notify = super::by_hand::reg_notify(home, &subscribe, (1, &default, "active"));
+    hand.bench.send("home", to, &notify);
     // Nobody subscribes twice for the same registration; it is refreshed in time.
     let again = hand.unchallenged(None);
     let wait = Duration::from_secs(u64::from(expires) - 620);

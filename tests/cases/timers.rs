@@ -1,16 +1,17 @@
 //! The timer profiles of TS 24.229 table 7.7.1: between CSCFs, and on the air interface.
 
 use cscf_core::transaction::Timers;
-use cscf_tests::Bench;
+use cscf_tests::{Bench, header, label};
 
+use super::by_hand::{reg_notify, uri_of};
+use super::pcscf_register::{edge, forwarded, home_says, last, ok_lines, register, to_home};
 use super::transaction::{DOUBLED, UP_TO_T2};
 use super::wire::{Access, Serving, answer_to, count, dropped, ms, sent_to, times};
 use super::{Case, case};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        // T-TRN-070 is not marked: nothing runs timer N yet.
-        case("timers::cscfs_use_the_timers_of_the_core", &[], core_timers),
+        case("timers::cscfs_use_the_timers_of_the_core", &["T-TRN-070"], core_timers),
         case(
             "timers::ues_on_radio_get_the_long_timers_and_others_the_short",
             &["T-TRN-080"],
@@ -48,6 +49,38 @@ fn core_timers() {
     lab.wait(31_970);
     lab.answer(&response);
     assert_eq!(count(&lab.down(), "ACK"), 2, "D is 32 s at least");
+    timer_n();
+}
+
+/// Timer N: a SUBSCRIBE of the P-CSCF that no NOTIFY follows within 32 s has failed; the next
+/// REGISTER has it subscribe anew.
+fn timer_n() {
+    for (notified, waited, subscribes) in
+        [(false, 31_000, 0), (false, 33_000, 1), (true, 33_000, 0)]
+    {
+        let mut hand = edge();
+        let route = to_home(&hand);
+        register(&mut hand, &[&route]);
+        let subscribe = last(&mut hand, "SUBSCRIBE");
+        let home = hand.bench.config.node_named("i1").expect("i1").listen;
+        let lines = format!("Expires: 4000\nContact: <sip:s@{home}>\n");
+        home_says(&mut hand, &subscribe, "200 OK", &lines);
+        if notified {
+            let aor = header(&subscribe, "To");
+            let text = reg_notify(home, &subscribe, (1, uri_of(&aor), "active"));
+            let p1 = hand.to;
+            hand.bench.send("home", p1, &text);
+        }
+        ms(&mut hand.bench, waited);
+        hand.bench.heard("home");
+        let lines = hand.unchallenged(None);
+        let came = forwarded(&mut hand, &lines);
+        let ok = ok_lines(&hand, &[&route]);
+        home_says(&mut hand, &came, "200 OK", &ok);
+        let heard = hand.bench.heard("home");
+        let count = heard.iter().filter(|it| label(it) == "SUBSCRIBE").count();
+        assert_eq!(count.min(1), subscribes, "after {waited} ms, notified {notified}");
+    }
 }
 
 const AIR_DOUBLED: [u128; 7] = [0, 2_000, 6_000, 14_000, 30_000, 62_000, 126_000];

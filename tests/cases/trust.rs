@@ -19,6 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("trust::an_asserted_identity_is_its_own", &["G-TRUST-010"], asserted),
         case("trust::privacy_hides_the_identity_at_the_edge", &["G-TRUST-020"], privacy),
+        case("trust::what_is_of_the_domain_stays_inside", &["G-TRUST-030"], stays_inside),
         case("trust::trust_is_by_peer", &["G-TRUST-040"], trust),
         case("trust::a_peer_can_be_said_to_be_a_stranger", &["G-TRUST-040"], flipped),
         case("trust::no_stranger_gets_into_a_dialog", &["G-TRUST-040"], dialogs),
@@ -89,6 +90,63 @@ fn privacy() {
         let answer = home_says(&mut hand, &request, "200 OK", &asserted).expect("a 200");
         assert_eq!(header(&answer, "P-Asserted-Identity").is_empty(), !shown, "{lines}");
     }
+}
+
+/// Headers that no UE may see, one a line.
+const INSIDE: &str = "P-Charging-Vector: icid-value=1;orig-ioi=x
+P-Charging-Function-Addresses: ccf=192.0.2.1
+P-Served-User: <sip:alice@x>;sescase=term;regstate=reg
+P-Profile-Key: <sip:a@x>
+P-User-Database: <aaa://hss.x>
+P-Asserted-Service: urn:urn-7:3gpp-service.ims.icsi.mmtel
+Restoration-Info: noresponse
+Relayed-Charge: transit;x=1
+Response-Source: type=\"s-cscf\"
+Subject: seen
+";
+
+fn stays_inside() {
+    let mut hand = edge();
+    by_hand::reconfigure(&mut hand.bench, |config| config.reason_to_ue = false);
+    hand.contact = hand.contact.replace(">;", ";x=1>;");
+    let path = with_path(&mut hand);
+    let hidden = |came: &Message| {
+        for line in INSIDE.lines() {
+            let (name, value) = line.split_once(": ").expect("a header");
+            let expected = if name == "Subject" { value } else { "" };
+            assert_eq!(header(came, name), expected, "{name} in {}", label(came));
+        }
+        let text = String::from_utf8_lossy(&match came {
+            Message::Request(request) => request.to_bytes(),
+            Message::Response(response) => response.to_bytes(),
+        })
+        .into_owned();
+        assert!(!text.contains("iotl"), "{text}");
+    };
+    let lines = format!("{INSIDE}Record-Route: <sip:s@192.0.2.1;lr;iotl=visitedb-homeb>\n");
+    hand.contact = hand.contact.replace(";x=1>", ";x=1;iotl=homea-homeb>");
+    let came = core_sends(&mut hand, &path, &lines);
+    hidden(&came);
+    assert_eq!(header(&came, "Record-Route"), "<sip:s@192.0.2.1;lr>");
+    let Message::Request(request) = &came else { panic!("a request") };
+    assert!(request.request_uri.ends_with(";x=1"), "{}", request.request_uri);
+    // The same in responses, with the reason that the operator keeps for himself.
+    let request = sends(&mut hand, "MESSAGE", "");
+    let lines = format!("{lines}Reason: Q.850;cause=1\n");
+    let answer = home_says(&mut hand, &request, "404 Not Found", &lines).expect("an answer");
+    hidden(&answer);
+    assert_eq!(header(&answer, "Reason"), "");
+    // It did come to p1.
+    let came = hand.bench.received("p1").into_iter().rev();
+    let came = came.map(|told| told.message).find(|it| label(it) == "404 MESSAGE");
+    assert_eq!(header(&came.expect("it came"), "Restoration-Info"), "noresponse");
+    let service_route = to_home(&hand) + ";iotl=homea-visiteda";
+    let lines = hand.unchallenged(None);
+    let came = forwarded(&mut hand, &lines);
+    hand.contact = hand.contact.replace(";iotl=homea-homeb", "");
+    let ok = ok_lines(&hand, &[&service_route]) + INSIDE.split_once('\n').expect("lines").1;
+    let ok = ok.replacen("P-Charging-Function-Addresses: ccf=\"aaa://ccf\"\n", "", 1);
+    hidden(&home_says(&mut hand, &came, "200 OK", &ok).expect("a 200"));
 }
 
 fn trust() {

@@ -2,10 +2,12 @@
 //! numbers, and requests inside a dialog. What happens in a dialog (sessions, subscriptions) is the
 //! user agent's, in [`crate::ua`].
 
+mod between;
 pub mod field;
 mod route_set;
 mod session_timer;
 
+pub use between::Between;
 pub use route_set::{ROUTES_MAX, RouteSet};
 pub use session_timer::{IntervalTooSmall, MIN_SE, Refresher, SessionTimer, TimerPolicy, due};
 

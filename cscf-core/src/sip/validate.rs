@@ -237,7 +237,7 @@ struct Seen {
 }
 
 /// The headers that may stand only once; the first four are mandatory.
-const SINGLE: [HeaderName; 7] = [
+const SINGLE: [HeaderName; 8] = [
     HeaderName::From,
     HeaderName::To,
     HeaderName::CallId,
@@ -245,6 +245,8 @@ const SINGLE: [HeaderName; 7] = [
     HeaderName::MaxForwards,
     HeaderName::ContentLength,
     HeaderName::Expires,
+    // RFC 3515 §2.4.2.
+    HeaderName::ReferTo,
 ];
 
 impl Seen {

@@ -19,4 +19,4 @@ pub use reliable::{Received, ReliableReceiver, ReliableSender, Resend, Unmatched
 pub use session::{
     Effect, RequestId, ResourcePolicy, Session, SessionEvent, SessionPhase, SessionSettings, Turn,
 };
-pub use subscriber::Resubscribe;
+pub use subscriber::{Resubscribe, timer_n};

@@ -1,7 +1,18 @@
 //! The subscriber's side of event notification: what the end of a subscription means
-//! (RFC 6665 §4.1.3). Dialogs and timers are with whoever subscribes.
+//! (RFC 6665 §4.1.3), and how long its NOTIFY is awaited. Dialogs and timers are with whoever
+//! subscribes.
 
 use crate::time::Duration;
+
+/// Timer N: how long after each SUBSCRIBE, refreshes included, a NOTIFY is awaited, in times of T1.
+/// Without one the subscription has failed (RFC 6665 §4.1.2.4).
+const N: u32 = 64;
+
+/// Timer N of a subscriber with this T1 (TS 24.229 table 7.7.1).
+#[must_use]
+pub fn timer_n(t1: Duration) -> Duration {
+    t1 * N
+}
 
 /// Whether a subscription that the notifier ended is made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

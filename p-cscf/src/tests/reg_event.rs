@@ -150,7 +150,7 @@ fn the_subscription_is_refreshed_while_the_user_is_registered() {
     bench.wait(seconds(1000));
     check(&bench.timer(Timer::Subscription(id)), "set {R1} in 632s");
     bench.wait(seconds(632));
-    check(&bench.timer(Timer::Subscription(id)), "");
+    check(&bench.timer(Timer::Subscription(id)), "clear {R1}\nclear N of {R1}");
     assert!(bench.pcscf.is_idle());
 }
 
@@ -161,7 +161,7 @@ fn a_terminated_contact_takes_the_binding_away() {
     let gone = document(1, "terminated", "state=\"terminated\" event=\"deactivated\"");
     let text = names.notify(1, "terminated;reason=rejected");
     let (_, found) = bench.request_with_body(CORE, &text, &gone);
-    check(&found, "reply 200\nclear {U1}\nclear {R1}");
+    check(&found, "reply 200\nclear N of {R1}\nclear {U1}\nclear {R1}\nclear N of {R1}");
     assert!(bench.pcscf.is_idle());
     check(&bench.request_with_body(CORE, &names.notify(2, "active"), &gone).1, "reply 481");
 }
@@ -173,9 +173,10 @@ fn an_active_contact_stays_and_an_old_document_changes_nothing() {
     let active = document(5, "active", "state=\"active\" event=\"registered\" expires=\"600000\"");
     let (_, found) =
         bench.request_with_body(CORE, &names.notify(1, "active;expires=600000"), &active);
-    check(&found, "reply 200");
+    check(&found, "reply 200\nclear N of {R1}");
     let old = document(4, "terminated", "state=\"terminated\" event=\"rejected\"");
-    check(&bench.request_with_body(CORE, &names.notify(2, "active"), &old).1, "reply 200");
+    let (_, found) = bench.request_with_body(CORE, &names.notify(2, "active"), &old);
+    check(&found, "reply 200\nclear N of {R1}");
     assert_eq!(bench.pcscf.registered_count(), 1);
     check(&bench.request_with_body(CORE, &names.notify(2, "active"), &old).1, "reply 500");
     check(&bench.request_with_body(CORE, &names.notify(3, "active"), "<no").1, "reply 400");
@@ -183,7 +184,7 @@ fn an_active_contact_stays_and_an_old_document_changes_nothing() {
     // One contact of several: the registration is active, ours is not.
     let ours = document(6, "active", "state=\"terminated\" event=\"unregistered\"");
     let (_, found) = bench.request_with_body(CORE, &names.notify(4, "active"), &ours);
-    check(&found, "reply 200\nclear {U1}");
+    check(&found, "reply 200\nclear N of {R1}\nclear {U1}");
 }
 
 /// P-REG-340, flow 6: the network shortens the registration.
@@ -193,7 +194,7 @@ fn a_shortened_registration_ends_earlier() {
     let short = document(1, "active", "state=\"active\" event=\"shortened\" expires=\"60\"");
     let (_, found) =
         bench.request_with_body(CORE, &names.notify(1, "active;expires=600000"), &short);
-    check(&found, "reply 200\nset {U1} in 90s");
+    check(&found, "reply 200\nclear N of {R1}\nset {U1} in 90s");
 }
 
 /// N-SUB-030: only `deactivated` and `timeout` ask for a new subscription at once.
@@ -227,7 +228,7 @@ fn only_the_notifier_of_the_dialog_is_heard() {
 fn a_subscription_that_fails_is_tried_again_with_the_next_registration() {
     let (mut bench, _) = registered();
     let failed = "SIP/2.0 403 Forbidden\nCSeq: 1 SUBSCRIBE";
-    check(&bench.own_response("{R1}", Cause::Received, failed), "clear {R1}");
+    check(&bench.own_response("{R1}", Cause::Received, failed), "clear {R1}\nclear N of {R1}");
     let (context, _) = bench.request(ALICE, &register_text(ALICE, "alice", "600000"));
     let answer = ok_to_register(ALICE, "alice", "+15550100", "600000");
     assert!(bench.response(context, CORE, &answer).contains("originate"));

@@ -5,7 +5,8 @@
 //! States told to the trace, for scenarios to wait for (`WHO` the subscriber's name in the lab,
 //! else the identity; `N` a status): `registered WHO`, `re-registered WHO`, `deregistered WHO`,
 //! `expired WHO`, `refused WHO N`, `silent WHO`; of its reg event `subscribed WHO`,
-//! `subscription failed WHO N`, `notified WHO active`, `notified WHO terminated`.
+//! `subscription failed WHO N`, `subscription failed WHO without NOTIFY`, `notified WHO active`,
+//! `notified WHO terminated`.
 
 mod subscription;
 
@@ -47,6 +48,8 @@ pub struct AppServer {
     domain: String,
     config: ServerConfig,
     trusted: Vec<SocketAddr>,
+    /// T1 between network elements.
+    t1: Duration,
     /// The names of subscribers, by the keys of their identities.
     people: BTreeMap<String, String>,
     /// Who is registered, by the key of the identity in To.
@@ -71,6 +74,8 @@ struct User {
 pub enum ServerTimer {
     /// A registration ends.
     Expiry(String),
+    /// No NOTIFY has followed a SUBSCRIBE in time.
+    Notify(String),
     /// A subscription has to be refreshed.
     Subscription(String),
 }
@@ -102,6 +107,7 @@ impl AppServer {
             domain: lab.domain.clone(),
             config: node.server,
             trusted: lab.trusted_peers(),
+            t1: lab.core_timers.t1,
             people,
             users: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -202,6 +208,7 @@ impl AppServer {
     fn forget(&mut self, key: &str, out: &mut Actions<ServerTimer>) {
         self.users.remove(key);
         out.push(Action::ClearTimer { timer: ServerTimer::Expiry(key.to_owned()) });
+        out.push(Action::ClearTimer { timer: ServerTimer::Notify(key.to_owned()) });
         out.push(Action::ClearTimer { timer: ServerTimer::Subscription(key.to_owned()) });
     }
 
@@ -293,6 +300,7 @@ impl Role for AppServer {
                 self.forget(&key, out);
                 out.push(Action::State(format!("expired {name}")));
             }
+            ServerTimer::Notify(key) => self.on_notify_timer(env, &key, out),
             ServerTimer::Subscription(key) => self.refresh(env, &key, out),
         }
     }

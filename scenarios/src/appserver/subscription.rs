@@ -8,6 +8,7 @@ use cscf_core::role::{
 };
 use cscf_core::sip::{ChargingVector, Event, HeaderName, Ioi, Method, Request, SubscriptionState};
 use cscf_core::time::Duration;
+use cscf_core::ua::timer_n;
 use roxmltree::Document;
 
 use super::{AppServer, ServerTimer, key_of};
@@ -61,10 +62,11 @@ impl AppServer {
             version: None,
         });
         env.note(ts24229("5.7.1.1"), || format!("follows the registration of {key}"));
-        self.send_subscribe(key, out);
+        self.send_subscribe(env, key, out);
     }
 
-    fn send_subscribe(&mut self, key: &str, out: &mut Actions<ServerTimer>) {
+    /// Sends the SUBSCRIBE; from now on a NOTIFY is awaited (RFC 6665 §4.1.2.4).
+    fn send_subscribe(&mut self, env: &Env<'_>, key: &str, out: &mut Actions<ServerTimer>) {
         let Some(user) = self.users.get_mut(key) else { return };
         let Some(subscription) = &mut user.subscription else { return };
         let us = &self.uri;
@@ -82,6 +84,8 @@ impl AppServer {
         self.sent += 1;
         let tag = OwnTag(self.sent);
         self.pending.insert(tag, key.to_owned());
+        let timer = ServerTimer::Notify(key.to_owned());
+        out.push(Action::SetTimer { timer, at: env.now + timer_n(self.t1) });
         out.push(Action::Originate {
             tag,
             request,
@@ -103,7 +107,26 @@ impl AppServer {
         if let Some(subscription) = &mut user.subscription {
             subscription.request = request;
         }
-        self.send_subscribe(key, out);
+        self.send_subscribe(env, key, out);
+    }
+
+    /// No NOTIFY came in time: there is no subscription (RFC 6665 §4.1.2.4). The next third-party
+    /// REGISTER makes another one.
+    pub(super) fn on_notify_timer(
+        &mut self,
+        env: &mut Env<'_>,
+        key: &str,
+        out: &mut Actions<ServerTimer>,
+    ) {
+        let user = self.users.get_mut(key);
+        if user.and_then(|user| user.subscription.take()).is_none() {
+            return;
+        }
+        env.refuse(rfc6665("4.1.2.4"), || {
+            format!("timer N: no NOTIFY followed the SUBSCRIBE for {key}, which has failed")
+        });
+        out.push(Action::ClearTimer { timer: ServerTimer::Subscription(key.to_owned()) });
+        out.push(Action::State(format!("subscription failed {} without NOTIFY", self.name(key))));
     }
 
     pub(super) fn on_subscribe_response(
@@ -128,6 +151,7 @@ impl AppServer {
             let lost = subscription.dialog.is_some() && status == 481;
             let expires = subscription.expires;
             user.subscription = None;
+            out.push(Action::ClearTimer { timer: ServerTimer::Notify(key.clone()) });
             env.refuse(ts24229("5.7.1.1"), || {
                 format!("the registration of {key} cannot be followed: {status}")
             });
@@ -188,6 +212,7 @@ impl AppServer {
             }
             dialog.refresh_target(&request.headers);
         }
+        out.push(Action::ClearTimer { timer: ServerTimer::Notify(key.clone()) });
         let told = told(&request.body, &key);
         let news = match &told {
             Ok((version, _)) => subscription.version.is_none_or(|last| *version > last),

@@ -6,15 +6,13 @@ use cscf_core::dialog::Dialog;
 use cscf_core::role::{Action, Actions, Env, Incoming, OwnAnswered};
 use cscf_core::sip::{Event, HeaderName, Method, Request, Response, SubscriptionState};
 use cscf_core::time::Duration;
-use cscf_core::ua::{Resubscribe, media_type};
+use cscf_core::ua::{Resubscribe, media_type, timer_n};
 
 use super::reginfo::{ContactChange, Reginfo};
 use super::registration::Phase;
 use super::requests::retry_after;
 use super::{Own, Ue, UeTimer};
 
-/// Timer N in units of T1: how long a NOTIFY is awaited (RFC 6665 §4.1.2.4).
-const NOTIFY_AWAITED: u32 = 64;
 /// When to subscribe again where the notifier wants a delay and gives none.
 const SUBSCRIBE_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
@@ -67,7 +65,7 @@ impl Ue {
     /// Sends the SUBSCRIBE; from now on a NOTIFY is awaited (RFC 6665 §4.1.2.4).
     fn originate_subscribe(&self, env: &Env<'_>, out: &mut Actions<UeTimer>) {
         let Some(subscription) = &self.subscription else { return };
-        let at = env.now + self.config.timers.t1 * NOTIFY_AWAITED;
+        let at = env.now + timer_n(self.config.timers.t1);
         out.push(Action::SetTimer { timer: UeTimer::Notify, at });
         out.push(Action::Originate {
             tag: Own::Subscribe(subscription.serial).tag(),

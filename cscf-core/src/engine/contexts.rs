@@ -50,6 +50,9 @@ impl Core {
     ) {
         self.outlet.counters.requests_in += 1;
         route::stamp(&mut request, &flow);
+        if self.settings.keep_alives {
+            route::take_keep(&mut request, &flow);
+        }
         let back = self.return_flow(&request, &flow);
         let timers = self.timers(side);
         let event = self.layer.receive_request(now, &request, back, &timers, &mut self.outbox);

@@ -13,6 +13,7 @@ use crate::clause::rfc3261;
 use crate::sip::{self, HeaderName, Rejected, Request};
 use crate::sip::{FrameError, PONG};
 use crate::time::Instant;
+use crate::transport::stun;
 use crate::transport::via::ViaView;
 use crate::transport::{ConnId, Flow, FlowEvent, Packet, Transport};
 
@@ -20,12 +21,25 @@ impl Core {
     /// A datagram: one message, or a keep-alive.
     pub(super) fn on_datagram(&mut self, now: Instant, packet: Packet) {
         let Packet { flow, bytes, .. } = packet;
-        // Keep-alives of clients behind NATs: nobody wants an answer (RFC 5626 §3.5 has STUN for
-        // those who do).
+        // Keep-alives of clients behind NATs: nobody wants an answer; those who do use STUN.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;
         }
+        if self.settings.keep_alives && stun::is_stun(&bytes) {
+            return self.on_stun(now, &flow, &bytes);
+        }
         self.on_whole(now, flow, &bytes);
+    }
+
+    /// A keep-alive that asks for its own address (RFC 5626 §4.4.2): the answer goes back as it
+    /// came, by the associations it came by.
+    fn on_stun(&mut self, now: Instant, flow: &Flow, bytes: &[u8]) {
+        let Some(answer) = stun::answer(bytes, flow.remote) else {
+            return self.outlet.dropped(now, flow.remote, "STUN that is no binding request");
+        };
+        let Ok(flow) = self.protected_flow(*flow) else { return };
+        let packet = Packet { flow, bytes: answer, received_at: Instant::EPOCH };
+        self.outlet.push(super::Output::Datagram(packet));
     }
 
     /// One whole message.

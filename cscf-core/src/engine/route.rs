@@ -169,6 +169,25 @@ pub(super) fn stamp(request: &mut Request, flow: &Flow) {
     }
 }
 
+/// How often a UE shall send keep-alives by datagram: translations forget after 30 s
+/// (RFC 5626 §4.4.2).
+const KEEP_DATAGRAM_SECS: u32 = 29;
+/// The same by stream (RFC 5626 §4.4.1).
+const KEEP_STREAM_SECS: u32 = 120;
+
+/// Takes up the offer of keep-alives in a request that registers or begins a dialog
+/// (RFC 6223 §4.3, §4.4): every response will tell it.
+pub(super) fn take_keep(request: &mut Request, flow: &Flow) {
+    if request.to_tag().is_some() {
+        return;
+    }
+    let secs = if flow.conn.is_some() { KEEP_STREAM_SECS } else { KEEP_DATAGRAM_SECS };
+    let top = request.headers.first_value(HeaderName::Via);
+    if let Some(value) = top.and_then(|top| via::with_keep(top, secs)) {
+        request.headers.replace_front_value(HeaderName::Via, &value);
+    }
+}
+
 /// The To tags of answers made without a transaction: a hash of what an ACK has in common with its
 /// INVITE, so that such an ACK can be told from that of a 2xx.
 #[derive(Clone, Copy, Debug)]

@@ -119,6 +119,9 @@ pub struct Settings {
     /// Whether datagrams ask for their answer at the port they come from (RFC 3581 §3): a UE that
     /// may be behind a translation. Under security associations the ports are agreed.
     pub rport: bool,
+    /// Whether keep-alives of UEs are welcome: they are told how often (RFC 6223), and their STUN
+    /// is answered (RFC 5626 §4.4.2). Pings on streams are answered in any case.
+    pub keep_alives: bool,
     /// Timer values towards the network.
     pub core: Timers,
     /// Timer values towards UEs on a 3GPP radio access (TS 24.229 §7.7).
@@ -145,6 +148,7 @@ impl Settings {
             own_hosts: Vec::new(),
             hosts: Hosts::new(),
             rport: false,
+            keep_alives: false,
             core: Timers::CORE,
             air: Timers::AIR,
             tracing: false,

@@ -2,6 +2,7 @@
 
 pub mod ipsec;
 pub mod size;
+pub mod stun;
 pub mod target;
 pub mod via;
 

@@ -136,6 +136,21 @@ pub fn stamped(value: &str, source: SocketAddr) -> Option<String> {
     Some(out)
 }
 
+/// The top Via value with `keep=` this many seconds, where the sender offers keep-alives by `keep`
+/// without a value (RFC 6223 §4.3); `None` where it does not.
+#[must_use]
+pub fn with_keep(value: &str, seconds: u32) -> Option<String> {
+    let offers = |part: &str| part.trim().eq_ignore_ascii_case("keep");
+    if !value.split(';').skip(1).any(offers) {
+        return None;
+    }
+    let kept = |(at, part): (usize, &str)| match at > 0 && offers(part) {
+        true => format!("keep={seconds}"),
+        false => part.to_owned(),
+    };
+    Some(value.split(';').enumerate().map(kept).collect::<Vec<_>>().join(";"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +189,16 @@ mod tests {
             Some("SIP/2.0/UDP 192.0.2.7;branch=b;rport=40000;received=192.0.2.7"),
         );
         check("SIP/2.0/UDP 192.0.2.7;received=203.0.113.9", Some("SIP/2.0/UDP 192.0.2.7"));
+    }
+
+    #[test]
+    fn an_offer_of_keep_alives_gets_its_interval() {
+        let check = |value: &str, expected: Option<&str>| {
+            assert_eq!(with_keep(value, 30).as_deref(), expected, "{value}");
+        };
+        check("SIP/2.0/UDP h;branch=b; Keep;rport", Some("SIP/2.0/UDP h;branch=b;keep=30;rport"));
+        check("SIP/2.0/UDP h;keep=9", None);
+        check("SIP/2.0/UDP keep;branch=keep", None);
     }
 
     #[test]

@@ -325,6 +325,17 @@ impl Bench {
         packets.map(|packet| (packet.flow, sip::parse(&packet.bytes).expect("SIP"))).collect()
     }
 
+    /// Takes the datagrams a raw peer has got, whatever they are.
+    ///
+    /// # Panics
+    ///
+    /// When there is no raw peer of that name.
+    pub fn heard_bytes(&mut self, raw: &str) -> Vec<Bytes> {
+        let packets =
+            self.stage.lab.with(raw, |peer: &mut RawPeer, _| std::mem::take(&mut peer.packets));
+        packets.expect("a raw peer of that name").into_iter().map(|it| it.bytes).collect()
+    }
+
     /// Takes the bytes a raw peer has got on its connections, joined per connection, and the
     /// connections that were closed.
     ///

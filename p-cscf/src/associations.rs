@@ -71,6 +71,11 @@ impl Associations {
         self.records.len()
     }
 
+    /// All sets in the order they were made.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
     /// A set.
     #[must_use]
     pub(crate) fn get(&self, id: SaId) -> Option<&Record> {

@@ -12,6 +12,7 @@ use cscf_core::transport::Flow;
 
 use crate::config::Limits;
 use crate::identity::Identity;
+use crate::mechanism::Mechanism;
 use crate::tokens::UeId;
 
 /// Public identities a UE may register explicitly over one flow.
@@ -65,6 +66,8 @@ pub(crate) struct Ue {
     pub(crate) pending_until: Instant,
     /// A challenge went to it.
     pub(crate) challenged: bool,
+    /// How its registration is protected.
+    pub(crate) mechanism: Mechanism,
 }
 
 impl Ue {

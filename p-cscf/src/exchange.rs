@@ -38,6 +38,8 @@ pub(crate) struct Register {
     pub(crate) next_entry: usize,
     /// What to agree on when the challenge comes.
     pub(crate) agreement: Option<Box<Agreement>>,
+    /// Whether TLS is agreed on: the challenge says so.
+    pub(crate) tls: bool,
     /// The security associations it confirms.
     pub(crate) answers: Option<SaId>,
 }

@@ -38,7 +38,8 @@ impl Pcscf {
         let table = match what {
             Show::Registrations => self.registration_table(now),
             Show::Dialogs => self.dialog_table(now),
-            Show::Challenges | Show::Refusals | Show::Sas | Show::Subscribers => {
+            Show::Sas => self.association_table(now),
+            Show::Challenges | Show::Refusals | Show::Subscribers => {
                 return Err(OrderError::NotHere);
             }
         };
@@ -46,19 +47,59 @@ impl Pcscf {
     }
 
     fn registration_table(&self, now: Instant) -> Table {
-        let mut table = Table::new(&["impi", "impu", "contact", "expires_s", "flow"]);
+        let mut table =
+            Table::new(&["impi", "impu", "contact", "expires_s", "flow", "mechanism", "term_ioi"]);
         for ue in self.bindings.iter() {
             let flow = ue.flow.to_string();
             if !ue.is_registered() {
                 let left = ue.pending_until.since(now).as_secs().to_string();
                 let (impu, contact) = (String::new(), "(no answer yet)".to_owned());
-                table.push([ue.impi().to_owned(), impu, contact, left, flow.clone()]);
+                let (by, home) = (ue.mechanism.as_str().to_owned(), String::new());
+                table.push([ue.impi().to_owned(), impu, contact, left, flow.clone(), by, home]);
             }
             for one in &ue.registrations {
                 let left = one.expires_at.since(now).as_secs().to_string();
                 let (impu, contact) = (one.aor.to_string(), one.contact.to_string());
-                table.push([ue.impi().to_owned(), impu, contact, left, flow.clone()]);
+                let by = ue.mechanism.as_str().to_owned();
+                let home = one.term_ioi.as_deref().unwrap_or_default().to_owned();
+                table.push([ue.impi().to_owned(), impu, contact, left, flow.clone(), by, home]);
             }
+        }
+        table
+    }
+
+    /// The sets of security associations; their keys never leave this node.
+    fn association_table(&self, now: Instant) -> Table {
+        let mut table = Table::new(&[
+            "impi",
+            "set",
+            "state",
+            "algorithms",
+            "mode",
+            "ue",
+            "ue_ports",
+            "ue_spis",
+            "p_ports",
+            "p_spis",
+            "expires_s",
+        ]);
+        let both = |client: u32, server: u32| format!("{client}|{server}");
+        for record in self.associations.iter() {
+            let set = &record.set;
+            let (ours, theirs) = (set.local.ports, set.remote.ports);
+            table.push([
+                record.impi.to_string(),
+                set.id.0.to_string(),
+                format!("{:?}", record.state).to_lowercase(),
+                set.algorithms.to_string(),
+                set.mode.as_str().to_owned(),
+                set.remote.addr.to_string(),
+                both(theirs.client.into(), theirs.server.into()),
+                both(theirs.spi_client, theirs.spi_server),
+                both(ours.client.into(), ours.server.into()),
+                both(ours.spi_client, ours.spi_server),
+                record.expires_at.since(now).as_secs().to_string(),
+            ]);
         }
         table
     }

@@ -12,12 +12,12 @@ use cscf_core::sip::{
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::Diagnosis;
 use cscf_core::transaction::timers::is_air_access;
-use cscf_core::transport::{Flow, Transport};
+use cscf_core::transport::Flow;
 
 use crate::bindings::{Association, Registration, Ue};
 use crate::exchange::{Exchange, Register, Wish};
 use crate::identity::Identity;
-use crate::security::Passage;
+use crate::mechanism::{Mechanism, is_tls_mechanism, tls_server};
 use crate::tokens::{self, Token, UeId};
 use crate::{Pcscf, Timer, charging, edit, renewal, sent_by};
 
@@ -35,7 +35,14 @@ pub(crate) struct Facts {
     removes: bool,
     outbound: bool,
     emergency: bool,
-    sec_agree: bool,
+    /// Whether it offers associations (or something that cannot be told from them).
+    pub(crate) ipsec: bool,
+    /// Whether it offers TLS.
+    pub(crate) tls: bool,
+    /// Whether there are credentials, with or without response.
+    pub(crate) authorized: bool,
+    /// How the registration is protected; known when [`Pcscf::mechanism`] has decided.
+    pub(crate) mechanism: Mechanism,
     /// Whether there is a response in Authorization.
     pub(crate) answers: bool,
     /// Whether Authorization tells that the USIM is out of step.
@@ -45,6 +52,13 @@ pub(crate) struct Facts {
     side: Side,
     /// Whether P-Access-Network-Info was there.
     access_told: bool,
+}
+
+impl Facts {
+    /// Whether the UE is on a 3GPP access, or does not say where it is.
+    pub(crate) const fn may_be_on_radio(&self) -> bool {
+        !self.access_told || matches!(self.side, Side::Air)
+    }
 }
 
 /// Status, clause and reason of a refusal.
@@ -74,6 +88,10 @@ impl Pcscf {
         let known = passage.ue.filter(|id| self.bindings.get(*id).is_some());
         let known = known.or_else(|| self.bindings.of_association(&facts.association));
         let registered = known.filter(|id| self.bindings.get(*id).is_some_and(Ue::is_registered));
+        facts.mechanism = match self.mechanism(env, &incoming, &facts, &passage, known) {
+            Ok(mechanism) => mechanism,
+            Err(stop) => return self.stop(env, &incoming, *stop, out),
+        };
         if self.refused_by_load(env, &incoming, &facts, registered.is_some(), out) {
             return;
         }
@@ -84,6 +102,7 @@ impl Pcscf {
         }
         let flag = self.integrity(env, &incoming.flow, &facts, (registered.is_some(), &passage));
         let context = incoming.context;
+        let tls = facts.mechanism == Mechanism::DigestTls && self.agrees_on_tls(&facts);
         let request = self.towards_home(env, incoming.request, ue, &facts, flag);
         let exchange = Register {
             ue,
@@ -95,6 +114,7 @@ impl Pcscf {
             request: (self.config.core_entries.len() > 1).then(|| Box::new(request.clone())),
             next_entry: 1,
             agreement: passage.agreement,
+            tls,
             answers: passage.answers,
         };
         self.exchanges.insert(context, Exchange::Register(exchange));
@@ -131,7 +151,7 @@ impl Pcscf {
         let to = request.headers.get(HeaderName::To).unwrap_or_default();
         let aor = Identity::read(to).ok_or_else(|| bad("To has no SIP or tel URI"))?.key;
         let mut impi = None;
-        let (mut answers, mut auts, mut nonce) = (false, false, None);
+        let (mut answers, mut auts, mut nonce, mut authorized) = (false, false, None, false);
         let lines = request.headers.fields(HeaderName::Authorization);
         // Credentials of a scheme that nobody here knows are none (RFC 4475 §3.3.7).
         for field in lines.filter(|field| is_digest(field.value())) {
@@ -139,6 +159,7 @@ impl Pcscf {
                 .unfolded()
                 .parse()
                 .map_err(|fault| (400, "5.2.2.1", format!("Authorization: {fault}")))?;
+            authorized = true;
             answers |= credentials.response().is_some();
             auts |= credentials.auts().is_some();
             nonce = nonce.or_else(|| credentials.nonce().map(Into::into));
@@ -161,6 +182,7 @@ impl Pcscf {
         }
         let first = contacts.first();
         let has = |name: &str| first.is_some_and(|contact| contact.params.has(name));
+        let client = request.headers.security(HeaderName::SecurityClient).unwrap_or_default();
         let access = request.headers.first_value(HeaderName::PAccessNetworkInfo);
         let on_air = access.is_some_and(|it| is_air_access(it, &self.config.air_access_types));
         Ok(Facts {
@@ -173,7 +195,10 @@ impl Pcscf {
             removes: expires == Some(0),
             outbound: has("reg-id") && has("+sip.instance"),
             emergency: first.is_some_and(|contact| contact.uri.param("sos").is_some()),
-            sec_agree: request.headers.contains(HeaderName::SecurityClient),
+            ipsec: !client.is_empty() && client.iter().any(|it| !is_tls_mechanism(it)),
+            tls: client.iter().any(is_tls_mechanism),
+            authorized,
+            mechanism: Mechanism::default(),
             answers,
             auts,
             nonce,
@@ -181,23 +206,6 @@ impl Pcscf {
             access_told: access.is_some(),
             wish,
         })
-    }
-
-    /// On a flow that protects what it carries, the private identity is the one it was made for
-    /// (TS 24.229 §5.2.2.2).
-    fn same_user(&self, flow: &Flow, impi: &str) -> Result<(), Refusal> {
-        if !is_protected(flow) {
-            return Ok(());
-        }
-        let ids = self.bindings.on_flow(flow);
-        let mut owners = ids.iter().filter_map(|id| self.bindings.get(*id));
-        match owners.find(|ue| ue.is_registered() && ue.impi() != impi) {
-            None => Ok(()),
-            Some(owner) => {
-                let owner = owner.impi();
-                Err((403, "5.2.2.2", format!("{impi} on the protected flow of {owner}")))
-            }
-        }
     }
 
     /// Overload, draining and full tables. Who is registered already, who leaves and who is in an
@@ -245,6 +253,9 @@ impl Pcscf {
     ) {
         if self.bindings.get(id).is_some() {
             self.bindings.prolong(id, until);
+            if let Some(ue) = self.bindings.get_mut(id) {
+                ue.mechanism = facts.mechanism;
+            }
             // The timer in place finds the new end when it fires.
             return;
         }
@@ -259,60 +270,10 @@ impl Pcscf {
             registrations: Vec::new(),
             pending_until: until,
             challenged: false,
+            mechanism: facts.mechanism,
         };
         self.bindings.insert(id, ue, self.config.limits);
         self.arm_ue(id, out);
-    }
-
-    /// The value of `integrity-protected` (TS 24.229 §7.2A.2).
-    fn integrity(
-        &self,
-        env: &mut Env<'_>,
-        flow: &Flow,
-        facts: &Facts,
-        (registered, passage): (bool, &Passage),
-    ) -> Option<IntegrityProtected> {
-        use IntegrityProtected as Flag;
-        let flag = match flow.transport {
-            _ if passage.flag.is_some() => passage.flag,
-            _ if facts.sec_agree => Some(Flag::No),
-            Transport::Tls | Transport::Wss => {
-                let same = self.bindings.on_flow(flow).into_iter().any(|id| {
-                    self.bindings
-                        .get(id)
-                        .is_some_and(|ue| ue.is_registered() && ue.association == facts.association)
-                });
-                Some(if same { Flag::TlsYes } else { Flag::TlsPending })
-            }
-            _ if registered => Some(Flag::IpAssocYes),
-            _ if facts.answers => Some(Flag::IpAssocPending),
-            _ => None,
-        };
-        env.note(ts24229("7.2A.2"), || {
-            let said = flag.map_or("no integrity-protected".to_owned(), |flag| {
-                format!("integrity-protected=\"{}\"", flag.as_str())
-            });
-            let fact = match flag {
-                None => "first REGISTER without security agreement",
-                Some(Flag::No) if flow.sa.is_some() => {
-                    "not by the associations of its challenge, nor by the latest ones"
-                }
-                Some(Flag::No) => "clear-text REGISTER that offers a security agreement",
-                Some(Flag::IpAssocPending) => "a response, and no IP association yet",
-                Some(Flag::IpAssocYes) => "from the address of the registration",
-                Some(Flag::TlsPending) => "over TLS, not yet bound to this user",
-                Some(Flag::TlsYes) => "over the TLS connection of this user",
-                Some(Flag::Yes) => "over the security association of this user",
-            };
-            format!("{said}: {fact}")
-        });
-        if facts.sec_agree && !self.secures() {
-            env.note(own("ipsec: off"), || {
-                let why = if self.config.security.esp { "sec_agree: off" } else { "no ESP here" };
-                format!("the offered security agreement is not taken up: {why}")
-            });
-        }
-        flag
     }
 
     /// The REGISTER as it goes to the home network.
@@ -392,7 +353,12 @@ impl Pcscf {
                 self.registered(env, &exchange, &response, out);
                 self.authenticated(env, &exchange, out);
             }
-            401 | 407 => server = self.challenged(env, &exchange, &mut response, out),
+            401 | 407 => {
+                server = self.challenged(env, &exchange, &mut response, out);
+                if exchange.tls && server.is_empty() {
+                    server = tls_server();
+                }
+            }
             _ => {
                 self.not_authenticated(env, context, &exchange, out);
                 self.registration_failed(env, exchange.ue, response.status, out);
@@ -557,11 +523,6 @@ impl Pcscf {
 
 /// Retry-After when the table of registrations is full, in seconds.
 const RETRY_AFTER_FULL: u32 = 60;
-
-/// Whether what comes by this flow cannot have been sent by anybody else.
-const fn is_protected(flow: &Flow) -> bool {
-    matches!(flow.transport, Transport::Tls | Transport::Wss)
-}
 
 /// What the contacts ask for, and for how many seconds if they say so.
 fn wish(contacts: &Contacts, request: &Request) -> (Wish, Option<u32>) {

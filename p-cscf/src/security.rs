@@ -64,7 +64,7 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    fn new(status: u16, clause: Clause, diagnosis: Diagnosis) -> Box<Self> {
+    pub(crate) fn new(status: u16, clause: Clause, diagnosis: Diagnosis) -> Box<Self> {
         let text = diagnosis.to_string();
         let (server, ends) = (Vec::new(), None);
         Box::new(Self { status: Some(status), clause, text, diagnosis, server, ends })
@@ -74,7 +74,7 @@ impl Stop {
         Box::new(Self { status: None, ..*Self::new(0, clause, diagnosis) })
     }
 
-    fn with_server(mut self: Box<Self>, server: Vec<SecurityMechanism>) -> Box<Self> {
+    pub(crate) fn with_server(mut self: Box<Self>, server: Vec<SecurityMechanism>) -> Box<Self> {
         self.server = server;
         self
     }
@@ -196,7 +196,7 @@ impl Pcscf {
             self.end_pending(env, pending, out);
         }
         let agreement = self.agree(env, incoming, facts)?;
-        if agreement.is_none() {
+        if agreement.is_none() && !self.by_tls(incoming, facts) {
             self.agreement_missing(&incoming.request, facts)?;
         }
         let association = agreement.as_ref().map(|agreement| {
@@ -275,6 +275,9 @@ impl Pcscf {
         let behind = via_address(&incoming.request).is_some_and(|said| said != source);
         let pairs = pairs(&gm.offered(), gm.nat_traversal, behind);
         let Some(chosen) = preferred(&pairs, &offers(&client)) else {
+            if self.agrees_on_tls(facts) {
+                return Ok(None);
+            }
             if !client.iter().any(SecurityMechanism::is_ipsec_3gpp) {
                 let names: Vec<&str> = client.iter().map(|it| it.name.as_str()).collect();
                 let names = names.join(", ");
@@ -443,7 +446,7 @@ pub(crate) fn mechanism(index: usize, pair: Algorithms, mode: Mode) -> SecurityM
 }
 
 /// The mechanisms of a header without those of media, and whether there are such.
-fn read(
+pub(crate) fn read(
     request: &Request,
     name: HeaderName,
     impi: &str,

@@ -32,6 +32,9 @@ pub struct Config {
     /// Whether a right AKA answer that came without security agreement registers (this emulator's
     /// choice; IMS AKA proper always has one).
     pub aka_without_sec_agree: AkaWithoutSecAgree,
+    /// Whether a REGISTER without Authorization from a 3GPP access is judged by the address of the
+    /// UE (GIBA, TS 33.203 Annex T).
+    pub giba: bool,
     /// How many challenges in a row may fail before 403; at least 1.
     pub failures_max: u8,
     /// How many synchronisation failures in a row are repaired before 403.
@@ -124,6 +127,7 @@ impl Config {
             },
             await_auth_for: Duration::from_secs(240),
             aka_without_sec_agree: AkaWithoutSecAgree::Allow,
+            giba: false,
             failures_max: 2,
             resyncs_max: 2,
             retry_after_wrong_response: false,

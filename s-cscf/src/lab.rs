@@ -20,6 +20,7 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
         // RFC 3261 §10.3 lets nobody refuse an hour; an operator who writes more wants it so.
         min_override: lab.registration.expires_min > Duration::from_secs(3600),
     };
+    config.giba = lab.gm.giba;
     config.await_auth_for = lab.reg_await_auth;
     config.aka_without_sec_agree = if lab.aka_without_sec_agree {
         AkaWithoutSecAgree::Allow

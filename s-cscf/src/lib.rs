@@ -13,6 +13,7 @@ mod charging;
 mod config;
 mod deregister;
 mod dialogs;
+mod giba;
 mod gruu;
 pub mod lab;
 mod operator;
@@ -267,6 +268,9 @@ impl Role for Scscf {
         let Some(job) = self.owner.jobs.remove(&ask) else { return };
         let Answer::Cx(answer) = answer;
         match job {
+            Job::Address(register) => {
+                self.owner.address_told(env, *register, answer, out);
+            }
             Job::Authenticate(register, rounds) => {
                 self.owner.vectors(env, *register, rounds, answer, out);
             }

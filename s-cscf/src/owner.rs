@@ -47,6 +47,8 @@ pub(crate) struct RegistrationOwner {
 /// A REGISTER that waits for the HSS.
 #[derive(Debug)]
 pub(crate) enum Job {
+    /// For the address of the UE.
+    Address(Box<Register>),
     /// For authentication data.
     Authenticate(Box<Register>, Rounds),
     /// For the user profile.

@@ -226,6 +226,7 @@ impl RegistrationOwner {
             }
             Protection::Associated => self.protected(env, register, pending, out),
             Protection::None => self.challenge(env, register, Rounds::default(), None, out),
+            Protection::Unknown if self.is_giba(&register) => self.ask_address(env, register, out),
             Protection::Unknown => self.unprotected(env, register, out),
         }
     }

@@ -167,6 +167,8 @@ impl Offer {
         item: &AuthItem,
     ) -> Option<Self> {
         match item {
+            // An address challenges nobody.
+            AuthItem::Address(_) => None,
             AuthItem::Aka { rand, autn, xres, ck, ik } => {
                 let autn = Autn::from_bytes(*autn);
                 let nonce = AkaNonce { rand: *rand, autn, server_data: Vec::new() }.encode();

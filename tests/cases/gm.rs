@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use cscf_core::auth::{Challenge, Credentials, IntegrityProtected, from_hex};
-use cscf_core::config::GmSecurity;
+use cscf_core::config::{GmSecurity, Lab};
 use cscf_core::sip::{HeaderName, Message, SecurityMechanism};
 use cscf_core::time::Duration;
 use cscf_core::transport::ipsec::{
@@ -67,11 +67,15 @@ impl Phone {
 
     /// With these choices of the lab.
     pub(crate) fn with(change: impl FnOnce(&mut GmSecurity)) -> Self {
-        let source = "scenario: none\nsteps: []\n";
-        let mut bench = Bench::with_lab(source, 1, |lab| {
+        Self::in_lab(|lab| {
             change(&mut lab.gm);
             lab.reg_event_subscription = false;
-        });
+        })
+    }
+
+    /// In a lab like this.
+    pub(crate) fn in_lab(change: impl FnOnce(&mut Lab)) -> Self {
+        let mut bench = Bench::with_lab("scenario: none\nsteps: []\n", 1, change);
         bench.replace("i1", "home");
         let mut hand = Hand::ue(bench, "alice");
         hand.impu = format!("sip:alice@{DOMAIN}");

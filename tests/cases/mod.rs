@@ -17,6 +17,7 @@ mod outbound;
 mod parser;
 mod pcscf_associations;
 mod pcscf_edge;
+mod pcscf_mechanism;
 mod pcscf_register;
 mod pcscf_security;
 mod pcscf_session;
@@ -86,6 +87,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(parser::cases());
     all.extend(pcscf_edge::cases());
     all.extend(pcscf_associations::cases());
+    all.extend(pcscf_mechanism::cases());
     all.extend(pcscf_register::cases());
     all.extend(pcscf_security::cases());
     all.extend(pcscf_session::cases());

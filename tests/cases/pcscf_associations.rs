@@ -2,12 +2,13 @@
 //! what, how newer ones take over, when they end.
 
 use cscf_core::auth::IntegrityProtected;
+use cscf_core::operator::Show;
 use cscf_core::sip::{HeaderName, Message, Request};
-use cscf_core::time::Duration;
 use cscf_core::transport::ipsec::{End, IPSEC_LIFETIME, SaCommand};
 use cscf_core::transport::{Flow, SaId, Transport};
-use cscf_tests::{header, label};
+use cscf_tests::{DOMAIN, header, label};
 
+use super::by_hand;
 use super::gm::{PORT_US, Phone, ask, bytes, flag, mechanisms};
 use super::hand::{response, status};
 use super::pcscf_security::path_of;
@@ -26,7 +27,13 @@ pub(crate) fn cases() -> Vec<Case> {
         case("pcscf_associations::nothing_passes_beside_them", &["P-REG-260"], beside),
         case("pcscf_associations::newer_ones_take_over_when_used", &["P-REG-270"], take_over),
         case("pcscf_associations::a_new_beginning_ends_them", &["P-REG-280"], new_beginning),
-        case("pcscf_associations::they_end_with_the_registration", &[], deregistered),
+        case("pcscf_associations::they_end_with_the_registration", &["P-REG-290"], deregistered),
+        case(
+            "pcscf_associations::they_end_when_the_network_ends_it",
+            &["P-REG-290", "P-REG-340"],
+            ended_by_network,
+        ),
+        case("pcscf_associations::the_operator_sees_them", &[], shown),
         case("pcscf_associations::a_failure_at_the_phone_ends_them", &["P-REG-300"], failure),
     ]
 }
@@ -375,13 +382,136 @@ fn deregistered() {
     let mut phone = Phone::new();
     phone.hand.contact = phone.hand.contact.replace("3600", "600");
     phone.registered(0, None);
-    phone.hand.bench.run_for(Duration::from_secs(640));
-    ended_at_once(&mut phone);
+    phone.wait(640);
+    ended(&mut phone, 0);
 }
 
-fn ended_at_once(phone: &mut Phone) {
+/// The registration ends by the NOTIFY to p1: what is on its way to the phone still gets there, its
+/// session ends, and then nothing is left of it.
+fn ended_by_network() {
+    let mut phone = Phone::in_lab(|_| {});
+    phone.registered(0, None);
+    let own = phone.at_home("SUBSCRIBE").expect("p1 subscribes");
+    let home = phone.home();
+    let lines = format!("Expires: 4000\nContact: <sip:s@{home}>\n");
+    phone.home_says(&own, "200 OK", &lines);
+    let p1 = phone.hand.bench.addr("p1");
+    let aor = format!("sip:+15550100001@{DOMAIN};user=phone");
+    let tell = |phone: &mut Phone, cseq, state| {
+        let text = by_hand::reg_notify(home, &own, (cseq, &aor, state));
+        phone.hand.bench.send("home", p1, &text);
+        phone.hand.bench.run_for(super::hand::A_MOMENT);
+        phone.at_home("200 NOTIFY").expect("answered")
+    };
+    tell(&mut phone, 1, "active");
+    let subscribe = in_dialog_of(&mut phone, "SUBSCRIBE");
+    let invite = in_dialog_of(&mut phone, "INVITE");
+    tell(&mut phone, 2, "terminated");
     assert!(phone.says("MESSAGE", 0).is_none());
-    assert!(phone.heard().is_empty());
+    // The last NOTIFY of the phone's own subscription, and the answer to it.
+    let notify = to_phone(&phone, &subscribe, "NOTIFY");
+    phone.hand.bench.send("home", p1, &notify);
+    phone.wait(1);
+    let heard = phone.heard();
+    assert_eq!((label(&heard[0].1).as_str(), heard[0].0.sa), ("NOTIFY", Some(SaId(100))));
+    let set = phone.set(0);
+    phone.hand.bench.send_by("ue", set.datagram_flow(), &response(&heard[0].1, "200 OK", ""));
+    phone.wait(1);
+    assert!(phone.at_home("200 NOTIFY").is_some());
+    released(&mut phone, &invite);
+    ended(&mut phone, 0);
+}
+
+/// Nobody else has ended the session: p1 does, on both sides.
+fn released(phone: &mut Phone, invite: &Message) {
+    assert!(phone.at_home("BYE").is_none());
+    phone.wait(32);
+    let bye = phone.at_home("BYE").expect("a BYE");
+    let Message::Request(request) = &bye else { panic!("a request") };
+    assert_eq!(request.request_uri, format!("sip:s@{}", phone.home()));
+    for name in ["From", "Call-ID"] {
+        assert_eq!(header(&bye, name), header(invite, name));
+    }
+    assert!(header(&bye, "To").ends_with(";tag=raw"));
+    assert_eq!(header(&bye, "CSeq"), "2 BYE");
+    assert!(header(&bye, "Reason").starts_with("SIP;cause="));
+    assert!(phone.home_says(&bye, "200 OK", "").iter().any(|(_, it)| label(it) == "BYE"));
+    let told = phone.hand.bench.sent("p1").into_iter();
+    let to_phone: Vec<_> =
+        told.filter(|it| it.label() == "BYE" && it.wire.remote.port() == PORT_US).collect();
+    assert_eq!(to_phone[0].wire.local.port(), phone.set(0).remote.ports.client);
+    assert_eq!(to_phone[0].header("To"), header(invite, "From"));
+    assert_eq!(to_phone[0].header("From"), header(&bye, "To"));
+    let text = response(&to_phone[0].message, "200 OK", "");
+    let flow = phone.flow(0);
+    phone.hand.bench.send_by("ue", flow, &text);
+    phone.wait(1);
+    phone.heard();
+}
+
+/// A dialog that the phone begins and home accepts.
+fn in_dialog_of(phone: &mut Phone, method: &str) -> Message {
+    let request = phone.says(method, 0).expect("it goes home");
+    let routes = header(&request, "Record-Route");
+    let home = phone.home();
+    let lines = format!("Record-Route: {routes}\nExpires: 600\nContact: <sip:s@{home}>\n");
+    let heard = home_answers_with(phone, &request, &lines);
+    assert!(heard.iter().any(|(_, it)| status(it) == 200), "{heard:?}");
+    request
+}
+
+fn home_answers_with(phone: &mut Phone, request: &Message, lines: &str) -> Vec<(Flow, Message)> {
+    phone.home_says(request, "200 OK", lines)
+}
+
+/// A request of home in a dialog of the phone.
+fn to_phone(phone: &Phone, began: &Message, method: &str) -> String {
+    let (ip, home) = (phone.hand.at.ip(), phone.home());
+    format!(
+        "{method} sip:alice@{ip}:{PORT_US} SIP/2.0\n\
+         Via: SIP/2.0/UDP {home};branch=z9hG4bK-to-{method}\n\
+         Max-Forwards: 70\n\
+         Route: {}\n\
+         From: {};tag=raw\n\
+         To: {}\n\
+         Call-ID: {}\n\
+         CSeq: 1 {method}\n\
+         Contact: <sip:s@{home}>\n\
+         Event: reg\n\
+         Subscription-State: terminated;reason=deactivated\n\
+         Content-Length: 0\n",
+        header(began, "Record-Route"),
+        header(began, "To"),
+        header(began, "From"),
+        header(began, "Call-ID"),
+    )
+}
+
+fn shown() {
+    let mut phone = Phone::new();
+    phone.challenged(0, None);
+    let rows = by_hand::shown(&mut phone.hand.bench, Show::Sas);
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0].contains(&"state=temporary".to_owned()), "{rows:?}");
+    assert!(rows[0].contains(&"expires_s=239".to_owned()), "{rows:?}");
+    let mut phone = Phone::new();
+    phone.registered(0, None);
+    let rows = by_hand::shown(&mut phone.hand.bench, Show::Sas);
+    let ports = phone.set(0).remote.ports;
+    for cell in [
+        format!("impi={}", phone.hand.who.impi),
+        "state=established".to_owned(),
+        "algorithms=hmac-sha-1-96/null".to_owned(),
+        "mode=trans".to_owned(),
+        "ue_ports=6501|6500".to_owned(),
+        "ue_spis=10000|10001".to_owned(),
+        format!("p_ports={}|{}", ports.client, ports.server),
+        format!("p_spis={}|{}", ports.spi_client, ports.spi_server),
+    ] {
+        assert!(rows[0].contains(&cell), "{cell}: {rows:?}");
+    }
+    let text = format!("{rows:?}").to_lowercase();
+    assert!(!text.contains(&super::gm::IK[..16]) && !text.contains(&super::gm::CK[..16]));
 }
 
 fn failure() {
@@ -393,7 +523,7 @@ fn failure() {
             }
             let (_, unauthorized) = phone.challenged(1, by);
             let challenge = super::gm::challenge(&unauthorized);
-            let uri = format!("sip:{}", cscf_tests::DOMAIN);
+            let uri = format!("sip:{DOMAIN}");
             let impi = &phone.hand.who.impi;
             let credentials = cscf_core::auth::Credentials::refusal(&challenge, impi, &uri);
             let mut line = super::hand::line(credentials.expect("credentials"), None);

@@ -16,7 +16,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("pcscf_security::yes_only_by_the_right_associations", yes, yes_and_no),
         case("pcscf_security::the_agreement_stays_on_gm", &["P-REG-070"], stays_on_gm),
-        case("pcscf_security::associations_are_of_one_user", &["P-REG-100"], other_user),
+        case("pcscf_security::associations_are_of_one_user", &["P-REG-100", "RC-403a"], other_user),
         case("pcscf_security::via_names_the_source", &["P-REG-110"], via_source),
         case("pcscf_security::ports_are_used_once", &["P-REG-120"], ports_once),
         case("pcscf_security::nothing_in_common_is_refused", &["P-REG-130"], nothing_common),
@@ -122,6 +122,7 @@ fn other_user() {
     phone.send(&lines, Some(0));
     let (by, forbidden) = phone.answered();
     assert_eq!((label(&forbidden).as_str(), by.sa), ("403 REGISTER", flow.sa));
+    assert_eq!(header(&forbidden, "WWW-Authenticate"), "");
     assert!(phone.at_home("REGISTER").is_none());
     assert!(phone.noted(&mine), "both identities are told");
     // The registration is as it was.

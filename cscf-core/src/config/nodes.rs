@@ -51,6 +51,7 @@ impl Lab {
                 ..EngineLimits::default()
             },
             path_mtu: self.path_mtus(),
+            keep_alives: node.role == NodeRole::Pcscf,
             ..Settings::new(listen)
         })
     }
@@ -218,6 +219,7 @@ impl Lab {
             barred: subscriber.hss.barred,
             capabilities: subscriber.hss.capabilities.clone(),
             visited_networks: subscriber.hss.visited_networks.clone(),
+            framed_ip: subscriber.hss.framed_ip,
             ..Subscriber::default()
         }
     }

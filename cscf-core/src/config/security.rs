@@ -63,6 +63,13 @@ pub struct GmSecurity {
     pub nat_traversal: bool,
     /// Whether media plane security is offered as well (TS 24.229 §4.2B).
     pub mediasec: bool,
+    /// Whether a UE that offers TLS gets SIP digest over TLS (TS 33.203 Annex O).
+    pub tls: bool,
+    /// Whether a UE on a 3GPP access may register by its address alone (GIBA, TS 33.203 Annex T).
+    pub giba: bool,
+    /// Whether a UE on a 3GPP access may register without security agreement (TS 33.203 §N.1 has
+    /// SIP digest for other accesses only).
+    pub digest_on_radio: bool,
     /// The codes of refusals.
     pub reject: SaReject,
 }
@@ -89,6 +96,9 @@ impl Default for GmSecurity {
             discard_unprotected: false,
             nat_traversal: true,
             mediasec: false,
+            tls: false,
+            giba: false,
+            digest_on_radio: true,
             reject: SaReject { via: 403, ports: 403, algorithms: 403 },
         }
     }
@@ -135,6 +145,11 @@ pub(super) fn gm_security(lab: &mut Reader<'_>, problems: &mut Problems) -> GmSe
     });
     gm.nat_traversal = reader.or("nat_traversal", gm.nat_traversal, problems, on_off);
     gm.mediasec = reader.or("mediasec", gm.mediasec, problems, on_off);
+    gm.tls = reader.or("tls", gm.tls, problems, on_off);
+    gm.giba = reader.or("giba", gm.giba, problems, on_off);
+    gm.digest_on_radio = reader.or("digest_on_radio", gm.digest_on_radio, problems, |text| {
+        choice(text, &[("allow", true), ("refuse", false)])
+    });
     if let Some(node) = reader.optional("reject") {
         let mut codes = Reader::new(node, "reject", problems);
         gm.reject.via = codes.or("via", gm.reject.via, problems, code);
@@ -255,7 +270,7 @@ mod tests {
         let lab = read_lab(&format!(
             "{LAB}sec_agree: required\ngm_security:\n  algorithms: [hmac-md5-96/null, \
              hmac-sha-1-96/aes-cbc]\n  confidentiality: required\n  port_ps: 6000\n  port_pc: \
-             7000, 7002-7004\n  unprotected: discard\n  reject: {{algorithms: 494}}\n"
+             7000, 7002-7004\n  unprotected: discard\n  giba: on\n  digest_on_radio: refuse\n  reject: {{algorithms: 494}}\n"
         ))
         .expect("right");
         let gm = &lab.gm;
@@ -264,7 +279,7 @@ mod tests {
         assert_eq!(pool_text(&gm.port_pc), "7000, 7002-7004");
         assert_eq!(gm.offered().len(), 1);
         assert_eq!((gm.reject.algorithms, gm.reject.via), (494, 403));
-        assert!(gm.discard_unprotected);
+        assert!(gm.discard_unprotected && gm.giba && !gm.tls && !gm.digest_on_radio);
         let ports = lab.protected_ports(&lab.nodes[0]);
         assert_eq!((ports.len(), ports[0].to_string()), (5, "127.0.0.1:6000".to_owned()));
     }

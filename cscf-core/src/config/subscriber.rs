@@ -1,5 +1,7 @@
 //! The subscribers of a lab: identities and credentials.
 
+use std::net::IpAddr;
+
 use super::criteria::filter_criteria;
 use super::lab::{choice, named_entries, numbers};
 use super::problem::Problems;
@@ -93,6 +95,9 @@ pub struct HssData {
     pub profile_xml: Option<String>,
     /// Visited networks it may register from; empty means any.
     pub visited_networks: Vec<String>,
+    /// The address that the access network gave its UE, for GIBA (TS 29.228 §6.3); of an IPv6
+    /// address the first 64 bits count.
+    pub framed_ip: Option<IpAddr>,
 }
 
 impl SubscriberConfig {
@@ -220,6 +225,10 @@ fn hss_data(reader: &mut Reader<'_>, problems: &mut Problems) -> HssData {
             })
         }),
         visited_networks: visited.map(|node| texts(node, problems)).unwrap_or_default(),
+        framed_ip: reader.or("framed_ip", None, problems, |text| {
+            let addr = text.parse().map(Some);
+            addr.map_err(|_| format!("`{text}` is no IPv4 or IPv6 address"))
+        }),
     }
 }
 

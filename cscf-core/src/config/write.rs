@@ -116,7 +116,8 @@ impl Lab {
              requests (refuse,\n# discard), and the codes of refusals the standard leaves open.\n\
              gm_security:\n  algorithms: [{}]\n  confidentiality: {}\n  port_ps: {}\n  \
              port_pc: \"{}\"\n  unprotected: {}\n  nat_traversal: {}\n  mediasec: {}\n  \
-             reject: {{via: {}, ports: {}, algorithms: {}}}\n",
+             # Other mechanisms (TS 33.203 Annex P): TLS, GIBA, SIP digest on a 3GPP access.\n  \
+             tls: {}\n  giba: {}\n  digest_on_radio: {}\n  reject: {{via: {}, ports: {}, algorithms: {}}}\n",
             gm.sec_agree.as_str(),
             algorithms.join(", "),
             gm.confidentiality.as_str(),
@@ -125,6 +126,9 @@ impl Lab {
             if gm.discard_unprotected { "discard" } else { "refuse" },
             on_off(gm.nat_traversal),
             on_off(gm.mediasec),
+            on_off(gm.tls),
+            on_off(gm.giba),
+            if gm.digest_on_radio { "allow" } else { "refuse" },
             gm.reject.via,
             gm.reject.ports,
             gm.reject.algorithms,
@@ -200,6 +204,9 @@ fn write_hss_data(out: &mut String, data: &HssData) {
     if !data.visited_networks.is_empty() {
         let names: Vec<String> = data.visited_networks.iter().map(|it| quoted(it)).collect();
         let _ = writeln!(out, "    visited_networks: [{}]", names.join(", "));
+    }
+    if let Some(addr) = data.framed_ip {
+        let _ = writeln!(out, "    framed_ip: \"{addr}\"");
     }
 }
 

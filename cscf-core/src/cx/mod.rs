@@ -4,6 +4,7 @@
 mod restoration;
 
 use std::fmt;
+use std::net::IpAddr;
 
 pub use restoration::{Restoration, RestoredContact, RestoredSubscription};
 
@@ -157,6 +158,8 @@ pub struct Mar {
 pub enum AuthScheme {
     /// `Digest-AKAv1-MD5`, for AKAv1 and AKAv2 alike.
     Aka,
+    /// `Early-IMS-Security`: the address of the UE, for GIBA.
+    EarlyIms,
     /// A scheme we have no name for; the HSS does not support it.
     Other,
     /// `SIP Digest`.
@@ -177,6 +180,9 @@ pub struct Maa {
 /// One SIP-Auth-Data-Item.
 #[derive(Clone, PartialEq, Eq)]
 pub enum AuthItem {
+    /// The address that the access network gave the UE: Framed-IP-Address, or of an IPv6 address
+    /// the first 64 bits, Framed-IPv6-Prefix.
+    Address(IpAddr),
     /// An AKA vector.
     Aka {
         /// Random challenge.
@@ -207,6 +213,7 @@ pub enum AuthItem {
 impl fmt::Debug for AuthItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Address(addr) => write!(f, "Address({addr})"),
             Self::Aka { .. } => f.write_str("Aka(..)"),
             Self::Digest { algorithm, .. } => write!(f, "Digest({algorithm})"),
         }

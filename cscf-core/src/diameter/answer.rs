@@ -1,16 +1,20 @@
 //! The answers of Cx as AVPs and back: UAA, SAA, LIA, MAA (TS 29.229 §6.1.2 to §6.1.8). The result
 //! stands in Result-Code or, for the codes of 3GPP, in Experimental-Result (TS 29.229 §6.2).
 
+use std::net::IpAddr;
+
 use crate::cx::{
     AuthItem, CxAnswer, CxRequest, CxResult, Maa, ResultCode, Saa, ServerAnswer, ServerCapabilities,
 };
 use crate::diameter::codec::{Avp, Fault, FaultKind, Message};
 use crate::diameter::dictionary::{self as avp, VENDOR_3GPP};
-use crate::diameter::request::{Fields, SCHEME_AKA, SCHEME_DIGEST};
+use crate::diameter::request::{Fields, SCHEME_AKA, SCHEME_DIGEST, SCHEME_EARLY_IMS};
 use crate::diameter::restoration;
 
 /// The only qop of IMS, and what the HSS sets (TS 29.228 table 6.3.7).
 const QOP: &str = "auth";
+/// The length of a UE's IPv6 prefix, in bits.
+const PREFIX_BITS: u8 = 64;
 /// The algorithm of Digest-HA1 (TS 29.228 table 6.3.7).
 const MD5: &str = "MD5";
 /// The alternate algorithm that IMS knows (TS 29.228 table 6.3.7).
@@ -101,6 +105,11 @@ fn encode_maa(maa: &Maa, request: &CxRequest, out: &mut Vec<Avp>) {
 /// Writes a SIP-Auth-Data-Item of an MAA or a PPR.
 pub(super) fn encode_item(number: u32, item: &AuthItem) -> Avp {
     let inside = match item {
+        AuthItem::Address(addr) => vec![
+            Avp::number(&avp::SIP_ITEM_NUMBER, number),
+            Avp::text(&avp::SIP_AUTHENTICATION_SCHEME, SCHEME_EARLY_IMS),
+            encode_address(*addr),
+        ],
         AuthItem::Aka { rand, autn, xres, ck, ik } => {
             let challenge: Vec<u8> = rand.iter().chain(autn).copied().collect();
             vec![
@@ -130,6 +139,41 @@ pub(super) fn encode_item(number: u32, item: &AuthItem) -> Avp {
         }
     };
     Avp::group(&avp::SIP_AUTH_DATA_ITEM, &inside)
+}
+
+/// The address of a UE: whole, or its prefix of 64 bits behind a reserved byte and its length
+/// (RFC 7155 §4.4.10.5, RFC 3162 §2.3).
+fn encode_address(addr: IpAddr) -> Avp {
+    match addr {
+        IpAddr::V4(addr) => Avp::octets(&avp::FRAMED_IP_ADDRESS, addr.octets().to_vec()),
+        IpAddr::V6(addr) => {
+            let prefix = addr.octets();
+            let bytes = [0, PREFIX_BITS].into_iter().chain(prefix.into_iter().take(8));
+            let bytes: Vec<u8> = bytes.collect();
+            Avp::octets(&avp::FRAMED_IPV6_PREFIX, bytes)
+        }
+    }
+}
+
+fn decode_address(group: &Avp, inside: &Fields<'_>) -> Result<AuthItem, Fault> {
+    if let Some(found) = inside.optional(&avp::FRAMED_IP_ADDRESS)? {
+        let octets: Result<[u8; 4], _> = found.data.as_ref().try_into();
+        let octets = octets.map_err(|_| found.fault(FaultKind::AvpValue("not 4 bytes")))?;
+        return Ok(AuthItem::Address(octets.into()));
+    }
+    let Some(found) = inside.optional(&avp::FRAMED_IPV6_PREFIX)? else {
+        return Err(group.fault(FaultKind::AvpValue("Early-IMS-Security without an address")));
+    };
+    let wrong = || found.fault(FaultKind::AvpValue("no prefix of 64 bits"));
+    let (head, prefix) = found.data.split_at_checked(2).ok_or_else(wrong)?;
+    if head.last() != Some(&PREFIX_BITS) || !(8..=16).contains(&prefix.len()) {
+        return Err(wrong());
+    }
+    let mut octets = [0; 16];
+    for (to, from) in octets.iter_mut().zip(prefix.iter().take(8)) {
+        *to = *from;
+    }
+    Ok(AuthItem::Address(octets.into()))
 }
 
 /// Writes Charging-Information of an SAA or a PPR.
@@ -258,6 +302,7 @@ pub(super) fn decode_item(group: &Avp) -> Result<AuthItem, Fault> {
     match inside.text(&avp::SIP_AUTHENTICATION_SCHEME)?.as_str() {
         SCHEME_AKA => decode_vector(&inside),
         SCHEME_DIGEST => decode_digest(&inside),
+        SCHEME_EARLY_IMS => decode_address(group, &inside),
         _ => Err(group.fault(FaultKind::AvpValue("no SIP-Authentication-Scheme we know"))),
     }
 }

@@ -139,10 +139,12 @@ macro_rules! avps {
 }
 
 avps! {
-    // RFC 6733 §4.5, and the AVPs of RFC 4740 that TS 29.229 reuses.
+    // RFC 6733 §4.5, and the AVPs of RFC 4740 and RFC 7155 that TS 29.229 reuses.
     USER_NAME = 1 0, "User-Name" Text true;
+    FRAMED_IP_ADDRESS = 8 0, "Framed-IP-Address" Octets true;
     PROXY_STATE = 33 0, "Proxy-State" Octets true;
     EVENT_TIMESTAMP = 55 0, "Event-Timestamp" Octets true;
+    FRAMED_IPV6_PREFIX = 97 0, "Framed-IPv6-Prefix" Octets true;
     DIGEST_REALM = 104 0, "Digest-Realm" Text true;
     DIGEST_QOP = 110 0, "Digest-QoP" Text true;
     DIGEST_ALGORITHM = 111 0, "Digest-Algorithm" Text true;

@@ -9,6 +9,8 @@ use crate::diameter::restoration;
 
 /// The scheme name of IMS AKA, version 1 and 2 alike (TS 29.229 §6.3.9).
 pub(super) const SCHEME_AKA: &str = "Digest-AKAv1-MD5";
+/// The scheme name of GIBA (TS 29.229 §6.3.9).
+pub(super) const SCHEME_EARLY_IMS: &str = "Early-IMS-Security";
 /// The scheme name of SIP digest (TS 29.229 §6.3.9).
 pub(super) const SCHEME_DIGEST: &str = "SIP Digest";
 /// The scheme name by which the HSS is asked which one the subscriber has (TS 29.229 §6.3.9).
@@ -69,6 +71,7 @@ pub(super) fn encode(request: &CxRequest, out: &mut Vec<Avp>) {
             out.push(Avp::text(&avp::PUBLIC_IDENTITY, &mar.impu));
             let scheme = match mar.scheme {
                 AuthScheme::Aka => SCHEME_AKA,
+                AuthScheme::EarlyIms => SCHEME_EARLY_IMS,
                 AuthScheme::Other => "Other",
                 AuthScheme::SipDigest => SCHEME_DIGEST,
                 AuthScheme::Unknown => SCHEME_UNKNOWN,
@@ -168,6 +171,7 @@ fn decode_mar(fields: &Fields<'_>) -> Result<Mar, Fault> {
     let scheme = match inside.text(&avp::SIP_AUTHENTICATION_SCHEME)?.as_str() {
         SCHEME_AKA => Some(AuthScheme::Aka),
         SCHEME_DIGEST => Some(AuthScheme::SipDigest),
+        SCHEME_EARLY_IMS => Some(AuthScheme::EarlyIms),
         SCHEME_UNKNOWN => Some(AuthScheme::Unknown),
         _ => None,
     };

@@ -25,6 +25,7 @@ impl Store {
         match self.authenticate(env, found, origin_host, mar) {
             Ok(items) => {
                 let what = match items.as_slice() {
+                    [AuthItem::Address(addr)] => format!("address {addr}"),
                     [AuthItem::Digest { .. }] => "digest credentials".to_owned(),
                     vectors => format!("{} AKA vectors", vectors.len()),
                 };
@@ -51,6 +52,15 @@ impl Store {
         let number = subscription.impi_index(&mar.impi).ok_or_else(lost)?;
         let secret = subscription.secrets.get_mut(number).ok_or_else(lost)?;
         let state = subscription.states.get_mut(found.set).ok_or_else(lost)?;
+        if mar.scheme == AuthScheme::EarlyIms {
+            // The address is the access network's, whatever else the user has.
+            let Some(addr) = subscription.provisioned.framed_ip else {
+                let text = format!("GIBA is asked for, {} has no address", mar.impi);
+                return Err((CxResult::AuthSchemeNotSupported, text));
+            };
+            assign(env, state, number, origin_host, mar);
+            return Ok(vec![AuthItem::Address(addr)]);
+        }
         check_scheme(env, secret, mar)?;
         assign(env, state, number, origin_host, mar);
         match secret {
@@ -134,6 +144,7 @@ fn check_scheme(
             let asked = match asked {
                 AuthScheme::Aka => "IMS AKA",
                 AuthScheme::SipDigest => "SIP digest",
+                AuthScheme::EarlyIms => "GIBA",
                 AuthScheme::Other | AuthScheme::Unknown => "a scheme we do not know",
             };
             let text = format!("{asked} is asked for, {} has {has}", mar.impi);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 
 use thiserror::Error;
 
@@ -26,6 +27,8 @@ pub struct Subscriber {
     pub visited_networks: Vec<String>,
     /// What its S-CSCF must have.
     pub capabilities: Option<ServerCapabilities>,
+    /// The address that the access network gave its UE, for GIBA (TS 29.228 §6.3).
+    pub framed_ip: Option<IpAddr>,
     /// Primary charging collection function, an `aaa:` URI.
     pub charging_ccf: Option<String>,
     /// The application server that hosts it: the identities are public service identities, to

@@ -1,0 +1,264 @@
+//! Which mechanism protects a registration (TS 33.203 Annex P.3; TS 24.229 §5.2.2): IMS AKA with
+//! security associations, SIP digest over TLS, SIP digest alone, or the address that the access
+//! network gave the UE (GIBA). What the first REGISTER chose holds for those that refresh it. And
+//! the flag that tells the home network of it (TS 24.229 §7.2A.2).
+//!
+//! Whether a flow is TLS is told by its transport; the handshake is the host's.
+
+use cscf_core::auth::IntegrityProtected;
+use cscf_core::clause::{own, rfc3329, ts24229, ts33203};
+use cscf_core::role::{Env, Incoming};
+use cscf_core::sip::{HeaderName, SecurityMechanism};
+use cscf_core::trace::Diagnosis;
+use cscf_core::transport::ipsec::{Mode, difference};
+use cscf_core::transport::{Flow, Transport};
+
+use crate::Pcscf;
+use crate::bindings::Ue;
+use crate::register::Facts;
+use crate::security::{Passage, Stop, read};
+use crate::tokens::UeId;
+
+/// The name of TLS in Security-Client and Security-Server (RFC 3329 §2.2).
+const TLS: &str = "tls";
+
+/// How a registration is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mechanism {
+    /// IMS AKA with associations in transport mode.
+    Aka,
+    /// IMS AKA with associations in UDP, for a UE behind a translation (TS 33.203 Annex M).
+    AkaInUdp,
+    /// SIP digest without TLS; also what a UE without any agreement gets.
+    #[default]
+    Digest,
+    /// SIP digest over TLS (TS 33.203 Annex O).
+    DigestTls,
+    /// The UE's address against that of the access network (TS 33.203 Annex T).
+    Giba,
+}
+
+impl Mechanism {
+    /// Its name in tables and notes.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aka => "aka",
+            Self::AkaInUdp => "aka-udp-enc-tun",
+            Self::Digest => "digest",
+            Self::DigestTls => "digest-tls",
+            Self::Giba => "giba",
+        }
+    }
+
+    const fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Transport => Self::Aka,
+            Mode::UdpEncapsulatedTunnel => Self::AkaInUdp,
+        }
+    }
+}
+
+impl Pcscf {
+    /// Chooses the mechanism of a REGISTER, or takes that of the registration it refreshes.
+    pub(crate) fn mechanism(
+        &self,
+        env: &mut Env<'_>,
+        incoming: &Incoming,
+        facts: &Facts,
+        passage: &Passage,
+        known: Option<UeId>,
+    ) -> Result<Mechanism, Box<Stop>> {
+        let set = incoming.flow.sa.and_then(|sa| self.associations.get(sa)).map(|it| it.set.mode);
+        let agreed = passage.agreement.as_ref().map(|it| it.chosen.mode);
+        if let Some(mode) = set.or(agreed) {
+            return Ok(Mechanism::of(mode));
+        }
+        let ue = known.and_then(|id| self.bindings.get(id)).filter(|ue| ue.is_registered());
+        if let Some(kept) = ue.map(|ue| ue.mechanism) {
+            env.note(ts33203("P.3"), || format!("the mechanism stays {}", kept.as_str()));
+            self.tls_kept(incoming, facts, kept)?;
+            return Ok(kept);
+        }
+        let chosen = if is_tls(&incoming.flow) || self.agrees_on_tls(facts) {
+            self.tls_kept(incoming, facts, Mechanism::DigestTls)?;
+            Mechanism::DigestTls
+        } else if !facts.authorized && self.config.security.gm.giba && facts.may_be_on_radio() {
+            first_hop_only(incoming, facts)?;
+            Mechanism::Giba
+        } else {
+            self.digest_allowed(facts)?;
+            Mechanism::Digest
+        };
+        env.note(ts33203("P.3"), || {
+            let client =
+                if facts.tls { "Security-Client: tls" } else { "no Security-Client of use" };
+            let by = incoming.flow.transport;
+            let with = if facts.authorized { "with" } else { "without" };
+            format!("{}: {client}, {with} Authorization, over {by}", chosen.as_str())
+        });
+        Ok(chosen)
+    }
+
+    /// Whether TLS is what we and the UE agree on.
+    pub(crate) const fn agrees_on_tls(&self, facts: &Facts) -> bool {
+        facts.tls && self.config.security.gm.tls
+    }
+
+    /// Whether a REGISTER has, or is about to get, the protection of TLS.
+    pub(crate) const fn by_tls(&self, incoming: &Incoming, facts: &Facts) -> bool {
+        is_tls(&incoming.flow) || self.agrees_on_tls(facts)
+    }
+
+    /// What was agreed on TLS is kept: the answer to the challenge comes over it, and mirrors our
+    /// Security-Server (RFC 3329 §2.3.1, TS 33.203 §O.2.1).
+    fn tls_kept(
+        &self,
+        incoming: &Incoming,
+        facts: &Facts,
+        mechanism: Mechanism,
+    ) -> Result<(), Box<Stop>> {
+        if mechanism != Mechanism::DigestTls || !self.agrees_on_tls(facts) {
+            return Ok(());
+        }
+        let impi = &*facts.association.impi;
+        let server = tls_server();
+        if facts.answers && !is_tls(&incoming.flow) {
+            let diagnosis = Diagnosis::new(impi, "TLS for the answer to the challenge")
+                .ours("Security-Server: tls")
+                .theirs(format!("a REGISTER over {}", incoming.flow.transport))
+                .change("a TLS connection before the challenge is answered");
+            return Err(Stop::new(494, rfc3329("2.3.1"), diagnosis).with_server(server));
+        }
+        let (verify, _) = read(&incoming.request, HeaderName::SecurityVerify, impi)?;
+        if verify.is_empty() {
+            return Ok(());
+        }
+        let Some(differs) = difference(&server, &verify) else { return Ok(()) };
+        let diagnosis = Diagnosis::new(impi, "Security-Verify against the Security-Server sent")
+            .ours("tls")
+            .theirs(differs)
+            .change("copy the list unchanged");
+        Err(Stop::new(494, rfc3329("2.3.1"), diagnosis).with_server(server))
+    }
+
+    /// Whether the access may use SIP digest (TS 33.203 §N.1: not a 3GPP one, if the operator
+    /// keeps to it).
+    fn digest_allowed(&self, facts: &Facts) -> Result<(), Box<Stop>> {
+        if self.config.security.gm.digest_on_radio || !facts.may_be_on_radio() {
+            return Ok(());
+        }
+        let diagnosis = Diagnosis::new(&*facts.association.impi, "SIP digest by access")
+            .ours("digest_on_radio: refuse")
+            .theirs("a 3GPP access, and no security agreement")
+            .change("sec-agree with ipsec-3gpp, or the lab's choice");
+        Err(Stop::new(403, ts33203("N.1"), diagnosis))
+    }
+
+    /// The value of `integrity-protected` (TS 24.229 §7.2A.2).
+    pub(crate) fn integrity(
+        &self,
+        env: &mut Env<'_>,
+        flow: &Flow,
+        facts: &Facts,
+        (registered, passage): (bool, &Passage),
+    ) -> Option<IntegrityProtected> {
+        use IntegrityProtected as Flag;
+        let flag = match facts.mechanism {
+            _ if passage.flag.is_some() => passage.flag,
+            Mechanism::Aka | Mechanism::AkaInUdp => Some(Flag::No),
+            _ if facts.ipsec => Some(Flag::No),
+            Mechanism::Giba => None,
+            _ if is_tls(flow) => {
+                let bound = self.bindings.on_flow(flow).into_iter().any(|id| {
+                    let ue = self.bindings.get(id).filter(|ue| ue.is_registered());
+                    ue.is_some_and(|ue| *ue.association.impi == *facts.association.impi)
+                });
+                Some(if bound { Flag::TlsYes } else { Flag::TlsPending })
+            }
+            _ if registered => Some(Flag::IpAssocYes),
+            _ if facts.answers => Some(Flag::IpAssocPending),
+            _ => None,
+        };
+        env.note(ts24229("7.2A.2"), || {
+            let said = flag.map_or("no integrity-protected".to_owned(), |flag| {
+                format!("integrity-protected=\"{}\"", flag.as_str())
+            });
+            format!("{said}: {}", why(flag, flow, facts.mechanism))
+        });
+        if facts.ipsec && !self.secures() {
+            env.note(own("ipsec: off"), || {
+                let why = if self.config.security.esp { "sec_agree: off" } else { "no ESP here" };
+                format!("the offered security agreement is not taken up: {why}")
+            });
+        }
+        flag
+    }
+
+    /// On a flow that protects what it carries, the private identity is the one it was made for
+    /// (TS 24.229 §5.2.2.2).
+    pub(crate) fn same_user(
+        &self,
+        flow: &Flow,
+        impi: &str,
+    ) -> Result<(), (u16, &'static str, String)> {
+        if !is_tls(flow) {
+            return Ok(());
+        }
+        let ids = self.bindings.on_flow(flow);
+        let mut owners = ids.iter().filter_map(|id| self.bindings.get(*id));
+        match owners.find(|ue: &&Ue| ue.is_registered() && ue.impi() != impi) {
+            None => Ok(()),
+            Some(owner) => {
+                let owner = owner.impi();
+                Err((403, "5.2.2.2", format!("{impi} on the protected flow of {owner}")))
+            }
+        }
+    }
+}
+
+fn why(flag: Option<IntegrityProtected>, flow: &Flow, mechanism: Mechanism) -> &'static str {
+    use IntegrityProtected as Flag;
+    match flag {
+        None if mechanism == Mechanism::Giba => "the address stands for the user",
+        None => "first REGISTER without security agreement",
+        Some(Flag::No) if flow.sa.is_some() => {
+            "not by the associations of its challenge, nor by the latest ones"
+        }
+        Some(Flag::No) => "clear-text REGISTER that offers a security agreement",
+        Some(Flag::IpAssocPending) => "a response, and no IP association yet",
+        Some(Flag::IpAssocYes) => "from the address of the registration",
+        Some(Flag::TlsPending) => "over TLS, not yet bound to this user",
+        Some(Flag::TlsYes) => "over the TLS connection of this user",
+        Some(Flag::Yes) => "over the security association of this user",
+    }
+}
+
+/// Whether what comes by this flow cannot have been sent by anybody else.
+const fn is_tls(flow: &Flow) -> bool {
+    matches!(flow.transport, Transport::Tls | Transport::Wss)
+}
+
+/// Nobody stands between the UE and us: the Via whose address will stand for the user is the one
+/// we have checked (TS 33.203 Annex T).
+fn first_hop_only(incoming: &Incoming, facts: &Facts) -> Result<(), Box<Stop>> {
+    if incoming.request.headers.values(HeaderName::Via).take(2).count() < 2 {
+        return Ok(());
+    }
+    let diagnosis = Diagnosis::new(&*facts.association.impi, "the address of the UE, first hop")
+        .ours("one Via")
+        .theirs("more than one Via")
+        .change("send the REGISTER to the P-CSCF directly");
+    Err(Stop::new(403, ts33203("T.7"), diagnosis))
+}
+
+/// Our Security-Server where TLS is agreed on.
+pub(crate) fn tls_server() -> Vec<SecurityMechanism> {
+    let mut it = SecurityMechanism::new(TLS);
+    it.params.set("q", "0.10");
+    vec![it]
+}
+
+/// Whether a mechanism of Security-Client is TLS.
+pub(crate) fn is_tls_mechanism(mechanism: &SecurityMechanism) -> bool {
+    mechanism.name.eq_ignore_ascii_case(TLS)
+}

@@ -25,8 +25,9 @@ use cscf_core::ids::{Ids, Seed, ShardId};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::{Protocol, TraceEvent, TraceKind};
 use cscf_core::transport::Transport;
+use cscf_tests::{cast_of, seed_to_replay};
 use scenarios::lab::NetworkOptions;
-use scenarios::lab::checks::{self, Cast};
+use scenarios::lab::checks;
 use scenarios::run::{Instance, SimulatedStage};
 use scenarios::script::{Stage as _, read_scenario};
 use scenarios::ue::{CallOptions, Resources, Robot, Ue, UeCommand};
@@ -131,7 +132,7 @@ fn lab(ue_count: u64) -> LabConfig {
     lab
 }
 
-fn instance(chance: &mut Chance, cast: &mut Cast) -> Instance {
+fn instance(chance: &mut Chance) -> Instance {
     let ue_count = 2 + chance.below(19);
     let lab = lab(ue_count);
     let names: Vec<&str> = lab.subscribers.iter().map(|it| it.name.as_str()).collect();
@@ -156,14 +157,10 @@ fn instance(chance: &mut Chance, cast: &mut Cast) -> Instance {
         };
         if chance.percent(8) {
             ue.mistakes.wrong_res = true;
-            cast.impostors.insert(ue.name.clone());
         } else if chance.percent(5) {
             ue.mistakes.old_sqn = true;
         }
-        cast.ues.insert(ue.name.clone());
-        cast.ue_addresses.insert(ue.address);
     }
-    cast.edges.insert("p1".to_owned());
     instance
 }
 
@@ -239,8 +236,8 @@ fn storm(chance: &mut Chance) -> NetworkOptions {
 /// Runs one seed; gives the trace and what was violated.
 fn run(seed: u64) -> (Vec<TraceEvent>, Vec<String>) {
     let mut chance = Chance::new(seed);
-    let mut cast = Cast::default();
-    let instance = instance(&mut chance, &mut cast);
+    let instance = instance(&mut chance);
+    let cast = cast_of(&instance);
     let plan = plan(&mut chance, &instance);
     let impis: Vec<String> = instance.ues.iter().map(|ue| ue.impi.clone()).collect();
     let network = storm(&mut chance);
@@ -351,8 +348,8 @@ const LISTED: &[&str] = &[
 #[test]
 fn every_invariant_holds_in_random_runs() {
     let mut total = Tally::default();
-    if let Ok(seed) = std::env::var("CSCF_SEED") {
-        let failed = run_seeds([seed.parse().expect("a number")], &mut total);
+    if let Some(seed) = seed_to_replay() {
+        let failed = run_seeds([seed], &mut total);
         print_summary(&total);
         return assert_none(&failed);
     }
@@ -405,10 +402,10 @@ fn a_seed_gives_the_same_bytes_twice() {
 /// Writes the trace of `CSCF_SEED` to `CSCF_TRACE`, to look into a seed that failed.
 #[test]
 fn a_trace_is_written_on_demand() {
-    let (Ok(seed), Ok(path)) = (std::env::var("CSCF_SEED"), std::env::var("CSCF_TRACE")) else {
+    let (Some(seed), Ok(path)) = (seed_to_replay(), std::env::var("CSCF_TRACE")) else {
         return;
     };
-    let (events, faults) = run(seed.parse().expect("a number"));
+    let (events, faults) = run(seed);
     let lines: Vec<String> = events.iter().map(to_json).collect();
     std::fs::write(path, lines.join("\n")).expect("written");
     println!("{}", faults.join("\n"));

@@ -9,7 +9,7 @@ use crate::clause::Clause;
 use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId};
 use crate::ids::Ids;
 use crate::operator::{Order, OrderError, OrderResult};
-use crate::sip::{Request, Response};
+use crate::sip::{Message, Request, Response};
 use crate::time::{Duration, Instant, UnixTime};
 use crate::trace::{Diagnosis, Note};
 use crate::transport::ipsec::SaCommand;
@@ -316,6 +316,17 @@ pub trait Role {
     type Command;
     /// The role's timers; equal values are the same timer.
     type Timer: Clone + Ord + std::fmt::Debug;
+
+    /// Whether a message that came by this flow is taken at all; else why it is dropped, unanswered
+    /// and before any transaction hears of it (TS 33.203 §7.1: what may come without protection).
+    ///
+    /// # Errors
+    ///
+    /// Why not, for the trace.
+    fn admits(&self, flow: &Flow, message: &Message) -> Result<(), &'static str> {
+        let _ = (flow, message);
+        Ok(())
+    }
 
     /// A new request, or the ACK of a 2xx. CANCEL and retransmissions never arrive here.
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<Self::Timer>);

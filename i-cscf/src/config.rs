@@ -24,6 +24,8 @@ pub struct Config {
     /// Whether a request outside REGISTER goes to another S-CSCF when the assigned one is silent
     /// (S-CSCF restoration, TS 23.380 §4.3).
     pub restoration: bool,
+    /// Retry-After in seconds while overloaded; `None` while healthy.
+    pub overload: Option<u32>,
 }
 
 /// An S-CSCF that can be chosen.
@@ -47,6 +49,7 @@ impl Config {
             candidate_for: Duration::from_secs(6),
             candidates_for: Duration::from_secs(24),
             restoration: false,
+            overload: None,
         }
     }
 

@@ -18,6 +18,7 @@ use std::convert::Infallible;
 use cscf_core::auth::Credentials;
 use cscf_core::clause::{Clause, ts24229};
 use cscf_core::cx::{AskId, CxRequest};
+use cscf_core::operator::{Order, OrderAnswer, OrderError, OrderResult};
 use cscf_core::role::{
     Action, Actions, Answer, Answered, BranchId, ContextId, Env, Incoming, Question, RequestKind,
     Role,
@@ -127,6 +128,26 @@ fn refuse(
     out.push(Action::Reply { context, response });
 }
 
+/// Answers 503 with Retry-After: this node has too much to do (TS 24.229 §4.12).
+fn refuse_overloaded(
+    env: &mut Env<'_>,
+    context: ContextId,
+    request: &Request,
+    retry_after: u32,
+    out: &mut IcscfActions,
+) {
+    let method = &request.method;
+    let cause = Diagnosis::new(who(request), "the load of this I-CSCF")
+        .ours(format!("overloaded, Retry-After {retry_after} s"))
+        .theirs(format!("a new {method}"))
+        .change("nothing at the phone: it comes again; or end the order `overload`");
+    let text = format!("{method} gets 503: this I-CSCF is overloaded");
+    env.diagnose(ts24229("4.12"), text, cause);
+    let mut response = request.reply(503);
+    response.headers.push(HeaderName::RetryAfter, &retry_after.to_string());
+    out.push(Action::Reply { context, response: Box::new(response) });
+}
+
 impl Role for Icscf {
     type Command = Infallible;
     type Timer = Infallible;
@@ -168,6 +189,15 @@ impl Role for Icscf {
 
     fn on_command(&mut self, _: &mut Env<'_>, command: Infallible, _: &mut IcscfActions) {
         match command {}
+    }
+
+    fn on_order(&mut self, _: &mut Env<'_>, order: &Order, _: &mut IcscfActions) -> OrderResult {
+        let Order::Overload { retry_after, .. } = order else { return Err(OrderError::NotHere) };
+        self.config.overload = *retry_after;
+        Ok(OrderAnswer::Done(match retry_after {
+            Some(time) => format!("new work gets 503, Retry-After {time} s"),
+            None => "new work is taken".to_owned(),
+        }))
     }
 }
 

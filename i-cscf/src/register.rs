@@ -13,7 +13,7 @@ use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::Diagnosis;
 
 use crate::select::{candidates, same_server};
-use crate::{Config, Icscf, IcscfActions, Pending, Refusal, pass_up, refuse};
+use crate::{Config, Icscf, IcscfActions, Pending, Refusal, pass_up, refuse, refuse_overloaded};
 
 /// A REGISTER on its way to an S-CSCF.
 #[derive(Debug)]
@@ -48,6 +48,11 @@ impl Icscf {
             Ok(checked) => checked,
             Err(refusal) => return refuse(env, context, &request, refusal, out),
         };
+        // Who has a registration, who leaves and who is in an emergency is let through.
+        let new = uar.authorization_type == AuthorizationType::Registration && !uar.emergency;
+        if let Some(retry_after) = self.config.overload.filter(|_| new && !protected) {
+            return refuse_overloaded(env, context, &request, retry_after, out);
+        }
         env.note(ts24229("5.3.1.2"), || {
             let Uar { impi, impu, .. } = &uar;
             format!("asks the HSS whether {impi} may register {impu}")

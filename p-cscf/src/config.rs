@@ -53,6 +53,8 @@ pub struct Config {
     pub overload: Option<u32>,
     /// Whether emergency registrations are let through (TS 24.229 §5.2.2.1); else 403.
     pub emergency_registration: bool,
+    /// Whether it knows flows (RFC 5626): its Path says `ob` to UEs that register them.
+    pub outbound: bool,
     /// Whether it sends new UEs elsewhere (305).
     pub draining: bool,
     /// The security agreement with UEs.
@@ -155,6 +157,7 @@ impl Config {
             reg_event_subscription: true,
             notify_awaited: Timers::CORE.n(),
             overload: None,
+            outbound: true,
             emergency_registration: true,
             draining: false,
             security: Security::default(),

@@ -28,6 +28,7 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Result<Config, String> {
     config.notify_awaited = timer_n(lab.core_timers.t1);
     config.reg_await_auth = lab.reg_await_auth;
     config.reg_event_subscription = lab.reg_event_subscription;
+    config.outbound = lab.outbound;
     Ok(config)
 }
 

@@ -193,7 +193,7 @@ impl Pcscf {
             },
             aor,
             removes: expires == Some(0),
-            outbound: has("reg-id") && has("+sip.instance"),
+            outbound: self.config.outbound && has("reg-id") && has("+sip.instance"),
             emergency: first.is_some_and(|contact| contact.uri.param("sos").is_some()),
             ipsec: !client.is_empty() && client.iter().any(|it| !is_tls_mechanism(it)),
             tls: client.iter().any(is_tls_mechanism),

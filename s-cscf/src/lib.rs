@@ -19,6 +19,7 @@ pub mod lab;
 mod operator;
 mod originating;
 mod outbound;
+mod overload;
 mod owner;
 mod proxy_auth;
 mod push;
@@ -60,6 +61,8 @@ use crate::sessions::Sessions;
 pub struct Scscf {
     owner: RegistrationOwner,
     sessions: Sessions,
+    /// Retry-After in seconds while overloaded.
+    overload: Option<u32>,
 }
 
 /// The actions of an S-CSCF.
@@ -116,6 +119,7 @@ impl Scscf {
         Self {
             owner: RegistrationOwner::new(Arc::clone(&config), published.clone()),
             sessions: Sessions::new(config, published),
+            overload: None,
         }
     }
 
@@ -214,7 +218,9 @@ impl Role for Scscf {
 
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut ScscfActions) {
         let start = out.len();
-        if incoming.request.method == Method::Register {
+        if self.refuses_by_load(env, &incoming, out) {
+            // Nothing of it goes on.
+        } else if incoming.request.method == Method::Register {
             self.owner.register(env, incoming, out);
         } else if incoming.kind == RequestKind::Initial {
             self.initial(env, incoming, out);

@@ -44,6 +44,7 @@ impl Lab {
             gm: GmSecurity::default(),
             esp: false,
             reg_event_subscription: true,
+            outbound: true,
             registration: RegistrationLimits {
                 expires_min: secs(60),
                 expires_max: secs(600_000),

@@ -30,6 +30,8 @@ pub struct Lab {
     pub esp: bool,
     /// Whether the P-CSCF subscribes to the reg event of its users (TS 24.229 §5.2.3).
     pub reg_event_subscription: bool,
+    /// Whether the P-CSCF knows flows (RFC 5626).
+    pub outbound: bool,
     /// How long registrations may last.
     pub registration: RegistrationLimits,
     /// Timer values between network elements (RFC 3261).
@@ -258,6 +260,7 @@ fn lab(tree: &Node, problems: &mut Problems) -> Lab {
         gm: super::security::gm_security(&mut reader, problems),
         esp: false,
         reg_event_subscription: reader.or("reg_event_subscription", true, problems, on_off),
+        outbound: reader.or("outbound", true, problems, on_off),
         registration: registration(reader.optional("registration"), problems),
         core_timers: timers(
             reader.optional("core_timers"),

@@ -81,6 +81,8 @@ impl Lab {
              aka_without_sec_agree: {}\n\n\
              # Whether the P-CSCF subscribes to the reg event of its users (TS 24.229 5.2.3).\n\
              reg_event_subscription: {}\n\n\
+             # Whether the P-CSCF knows flows (RFC 5626); without, a reg-id gets 439.\n\
+             outbound: {}\n\n\
              # Limits of the registration interval: shorter gets 423, longer is cut down.\n\
              registration: {{expires_min: {}, expires_max: {}, expires_default: {}}}\n\n\
              # Timers between network elements (RFC 3261), and towards UEs on a 3GPP radio \
@@ -91,6 +93,7 @@ impl Lab {
              TCP).\npath_mtu: {mtu}\n",
             if self.aka_without_sec_agree { "allow" } else { "refuse" },
             on_off(self.reg_event_subscription),
+            on_off(self.outbound),
             span(self.registration.expires_min),
             span(self.registration.expires_max),
             span(self.registration.expires_default),

@@ -53,6 +53,9 @@ impl Core {
         if self.settings.keep_alives {
             route::take_keep(&mut request, &flow);
         }
+        if self.gives_injected(now, &flow, &request) {
+            return;
+        }
         let back = self.return_flow(&request, &flow);
         let timers = self.timers(side);
         let event = self.layer.receive_request(now, &request, back, &timers, &mut self.outbox);

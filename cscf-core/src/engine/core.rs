@@ -4,6 +4,7 @@
 //! role, and [`Engine`] hands them over one by one and performs what the role wants. So no call of
 //! a role is ever inside another one.
 
+use super::injected::Injected;
 use super::settings::{Counters, Settings};
 use super::state::{Core, Event};
 use super::{Input, Node, Output};
@@ -83,7 +84,10 @@ impl<R: Role> Engine<R> {
         self.hand_over(now);
         while let Some((flow, message)) = self.core.next_message() {
             let side = self.role.side(&flow);
-            self.core.on_message(now, flow, message, side);
+            match self.role.admits(&flow, &message) {
+                Ok(()) => self.core.on_message(now, flow, message, side),
+                Err(why) => self.core.outlet.dropped(now, flow.remote, why),
+            }
             self.hand_over(now);
         }
     }
@@ -227,6 +231,14 @@ impl<R: Role> Node for Engine<R> {
         if let Order::Show { what: Show::Refusals, of } = order {
             let table = super::orders::refusals(self.core.outlet.refusals());
             return Ok(OrderAnswer::Table(table.only(of)));
+        }
+        if let Order::Inject { status, method, times, .. } = order {
+            self.core.injected = Injected::new(*status, method.as_deref(), *times);
+            let text = match status {
+                Some(status) => format!("{status} is answered"),
+                None => "requests are answered as they should be".to_owned(),
+            };
+            return Ok(OrderAnswer::Done(text));
         }
         let Self { role, core, actions, .. } = self;
         let answer = role.on_order(&mut core.env(now), order, actions);

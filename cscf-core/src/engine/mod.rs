@@ -10,6 +10,7 @@ mod contexts;
 mod core;
 mod cx_node;
 mod hss;
+mod injected;
 mod orders;
 mod outgoing;
 mod perform;

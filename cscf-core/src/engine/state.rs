@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::contexts::Context;
 use super::core::Sizes;
+use super::injected::Injected;
 use super::outgoing::{Attempt, AttemptId};
 use super::route::{Addresses, StatelessTags};
 use super::settings::Settings;
@@ -69,6 +70,8 @@ pub(super) struct Core {
     pub(super) addresses: Addresses,
     /// The security associations of the role; how many is the role's to limit.
     pub(super) associations: BTreeMap<SaId, SaSet>,
+    /// Answers that the operator ordered.
+    pub(super) injected: Option<Injected>,
     pub(super) extensions: Vec<String>,
     pub(super) proxy: bool,
     pub(super) ids: Ids,
@@ -116,6 +119,7 @@ impl Core {
             outlet: Outlet::new(name, settings.tracing, settings.limits),
             addresses: Addresses::new(&settings),
             associations: BTreeMap::new(),
+            injected: None,
             extensions,
             proxy,
             ids: Ids::new(seed, settings.shard),

@@ -50,6 +50,17 @@ pub enum Order {
         /// With how many of them; none: until told otherwise.
         times: Option<u32>,
     },
+    /// Gives requests an answer that the node would not give by itself.
+    Inject {
+        /// The node.
+        node: String,
+        /// The status, 300 to 699; none: no longer.
+        status: Option<u16>,
+        /// Only to requests of this method; none: to all.
+        method: Option<String>,
+        /// To how many of them; none: until told otherwise.
+        times: Option<u32>,
+    },
     /// Refuses new work with 503, or no longer.
     Overload {
         /// The node.
@@ -180,7 +191,9 @@ impl Order {
             | Self::Ppr { who, .. }
             | Self::Reauthenticate { who, .. }
             | Self::Rtr { who, .. } => Subject::User(who),
-            Self::Drain { node, .. } | Self::Overload { node, .. } => Subject::Node(node),
+            Self::Drain { node, .. } | Self::Inject { node, .. } | Self::Overload { node, .. } => {
+                Subject::Node(node)
+            }
             Self::Hss { .. } => Subject::Nobody,
             Self::Show { of, .. } => Subject::Users(of),
         }

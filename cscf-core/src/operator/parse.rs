@@ -9,8 +9,8 @@ use crate::registrar::ContactEvent;
 use crate::time::Duration;
 
 /// The first words of orders.
-pub const VERBS: [&str; 9] =
-    ["dereg", "drain", "forget", "hss", "overload", "ppr", "reauth", "rtr", "show"];
+pub const VERBS: [&str; 10] =
+    ["dereg", "drain", "forget", "hss", "inject", "overload", "ppr", "reauth", "rtr", "show"];
 
 /// Every order in a line.
 pub const USAGE: &str = "\
@@ -20,7 +20,8 @@ rtr USER [--reason permanent|new-server|server-change|remove] [--impu URI]…
 ppr USER [--bar URI]… [--unbar URI]… [--charging AAA-URI] [--password TEXT]
 forget USER
 drain P-CSCF [--off]
-overload P-CSCF [--retry-after SECONDS | --off]
+overload CSCF [--retry-after SECONDS | --off]
+inject STATUS CSCF [--to METHOD] [--times N] | inject CSCF --off
 hss silent|old-sqn|bad-mac|garbled|garbage|late TIME|answers CODE [--to UAR|MAR|SAR|LIR] [--times N]
 hss normal
 show registrations|challenges|sas|dialogs|subscribers|refusals [USER]
@@ -122,6 +123,24 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(number.into()))
 }
 
+/// `inject STATUS NODE …` or `inject NODE --off`.
+fn inject(mut words: Words<'_>) -> Result<Order, String> {
+    if words.take("off").is_some() {
+        let node = words.subject("inject", "node")?;
+        return Ok(Order::Inject { node, status: None, method: None, times: None });
+    }
+    let method = words.take("to").map(str::to_owned);
+    let times = words.take("times").map(number).transpose()?;
+    if words.plain.is_empty() {
+        return Err("say which status: `inject STATUS NODE`".to_owned());
+    }
+    let status = words.plain.remove(0);
+    let known = status.parse().ok().filter(|status| (300..700).contains(status));
+    let status = known.ok_or_else(|| format!("`{status}` is no status from 300 to 699"))?;
+    let node = words.subject("inject STATUS", "node")?;
+    Ok(Order::Inject { node, status: Some(status), method, times })
+}
+
 impl FromStr for Order {
     type Err = String;
 
@@ -148,6 +167,7 @@ impl FromStr for Order {
                 let (to, times) = (to.transpose()?, times.transpose()?);
                 Self::Hss { mood: mood(&words)?, to, times }
             }
+            "inject" => inject(words)?,
             "overload" => {
                 let off = words.take("off").is_some();
                 let after = words.take("retry-after").map_or(Ok(RETRY_AFTER), number)?;
@@ -264,6 +284,12 @@ impl fmt::Display for Order {
                 to.iter().try_for_each(|to| write!(f, " --to {}", word_of(&CxCommand::ALL, to)))?;
                 times.iter().try_for_each(|times| write!(f, " --times {times}"))
             }
+            Self::Inject { node, status: None, .. } => write!(f, "inject {node} --off"),
+            Self::Inject { node, status: Some(status), method, times } => {
+                write!(f, "inject {status} {node}")?;
+                method.iter().try_for_each(|method| write!(f, " --to {method}"))?;
+                times.iter().try_for_each(|times| write!(f, " --times {times}"))
+            }
             Self::Overload { node, retry_after: Some(time) } => {
                 write!(f, "overload {node} --retry-after {time}")
             }
@@ -311,6 +337,9 @@ mod tests {
             "hss bad-mac --times 2",
             "hss normal",
             "hss silent",
+            "inject 408 p1",
+            "inject 408 p1 --to REGISTER --times 2",
+            "inject p1 --off",
             "overload p1 --retry-after 7",
             "overload p1 --off",
             "ppr alice --bar sip:a@b --unbar tel:+1 --charging aaa://c --password x",
@@ -341,6 +370,9 @@ mod tests {
             fault("dereg alice --reason tired"),
             "`tired` is no reason; known: deactivated, probation, rejected"
         );
+        assert_eq!(fault("inject 200 p1"), "`200` is no status from 300 to 699");
+        assert_eq!(fault("inject 408"), "say which node: `inject STATUS NODE`");
+        assert_eq!(fault("inject"), "say which status: `inject STATUS NODE`");
         assert_eq!(fault("reauth alice --within soon"), "`soon` is no time, e.g. 60s");
         assert_eq!(fault("forget alice --now 1"), "there is no option --now here");
         assert_eq!(fault("forget alice bob"), "`bob` is not understood here");

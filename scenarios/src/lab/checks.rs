@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use cscf_core::clause::own;
 use cscf_core::sip::{self, HeaderName, Message, Method, Request, Response};
 use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
 
@@ -21,7 +22,7 @@ pub struct Cast {
     pub crashed: BTreeSet<String>,
     /// Names of P-CSCFs.
     pub edges: BTreeSet<String>,
-    /// Addresses of UEs.
+    /// Addresses of UEs; their protected ports count as well.
     pub ue_addresses: BTreeSet<std::net::SocketAddr>,
 }
 
@@ -31,7 +32,7 @@ pub fn all(events: &[TraceEvent], cast: &Cast) -> Violations {
     let seen = Seen::of(events);
     let mut out = Vec::new();
     every_invite_gets_one_final_and_the_others_at_most_one(&seen, cast, &mut out);
-    no_408_answers_anything_but_invite(&seen, &mut out);
+    no_408_answers_anything_but_invite(&seen, &injectors(events), &mut out);
     no_key_passes_the_edge(&seen, cast, &mut out);
     no_charging_vector_passes_the_edge(&seen, cast, &mut out);
     the_icid_is_constant_along_a_dialog(&seen, cast, &mut out);
@@ -133,10 +134,23 @@ fn every_invite_gets_one_final_and_the_others_at_most_one(
     }
 }
 
-/// RFC 4320 §4.2.
-fn no_408_answers_anything_but_invite(seen: &Seen<'_>, out: &mut Violations) {
+/// Nodes that the operator ordered to give an answer not their own.
+fn injectors(events: &[TraceEvent]) -> BTreeSet<&str> {
+    let ordered = events.iter().filter(|event| match &event.kind {
+        TraceKind::Note(note) => note.clause == own("injected"),
+        _ => false,
+    });
+    ordered.map(|event| &*event.node).collect()
+}
+
+/// RFC 4320 §4.2; whoever was ordered to do otherwise, and who relays that, is left out.
+fn no_408_answers_anything_but_invite(
+    seen: &Seen<'_>,
+    injectors: &BTreeSet<&str>,
+    out: &mut Violations,
+) {
     for (item, response) in seen.sent_responses() {
-        if response.status == 408 && method_of(&item.cseq) != "INVITE" {
+        if injectors.is_empty() && response.status == 408 && method_of(&item.cseq) != "INVITE" {
             out.push(format!("{} {} sends 408 for {}", item.event.at, item.event.node, item.cseq));
         }
     }
@@ -175,7 +189,7 @@ fn at_the_edge<'s, 'a>(seen: &'s Seen<'a>, cast: &'s Cast) -> impl Iterator<Item
     seen.0.iter().filter(|item| {
         item.sent
             && cast.edges.contains(&*item.event.node)
-            && cast.ue_addresses.contains(&item.wire.remote)
+            && cast.ue_addresses.iter().any(|ue| ue.ip() == item.wire.remote.ip())
     })
 }
 

@@ -9,7 +9,7 @@ use cscf_core::time::Instant;
 use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 
 use super::diagnosis;
-use super::pcapng::Names;
+use super::pcapng::{Names, name_at};
 use super::summary::label;
 
 /// How a ladder is drawn.
@@ -178,7 +178,7 @@ impl Ladder {
     }
 
     fn name(&mut self, addr: &SocketAddr) -> String {
-        let name = self.names.get(addr).cloned().unwrap_or_else(|| addr.to_string());
+        let name = name_at(&self.names, addr).map_or_else(|| addr.to_string(), str::to_owned);
         if !self.columns.contains(&name) {
             self.columns.push(name.clone());
         }

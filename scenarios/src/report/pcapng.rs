@@ -17,6 +17,18 @@ const SEGMENT_BYTES_MAX: usize = 60_000;
 /// Names of the addresses, for the interfaces.
 pub type Names = BTreeMap<SocketAddr, String>;
 
+/// The name at an address: that of its port, else (protected ports come and go) that of its host,
+/// if all of the host is one node's.
+#[must_use]
+pub fn name_at<'a>(names: &'a Names, addr: &SocketAddr) -> Option<&'a str> {
+    if let Some(name) = names.get(addr) {
+        return Some(name);
+    }
+    let mut of_host = names.iter().filter(|(known, _)| known.ip() == addr.ip());
+    let (_, name) = of_host.next()?;
+    of_host.all(|(_, other)| other == name).then_some(name)
+}
+
 /// The whole file.
 #[must_use]
 pub fn write(events: &[TraceEvent], names: &Names) -> Vec<u8> {
@@ -170,7 +182,8 @@ fn udp(wire: &Wire) -> Option<Vec<u8>> {
 
 /// `Gm alice-p1`, `Mw p1-i1`, `Cx i1-hss`; both directions are one link.
 fn link_name(wire: &Wire, names: &Names) -> String {
-    let name = |addr: &SocketAddr| names.get(addr).cloned().unwrap_or_else(|| addr.to_string());
+    let name =
+        |addr: &SocketAddr| name_at(names, addr).map_or_else(|| addr.to_string(), str::to_owned);
     let mut ends = [name(&wire.local), name(&wire.remote)];
     ends.sort();
     // Nodes of the core are named by a letter and a number: p1, i1, s1.

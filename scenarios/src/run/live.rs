@@ -17,7 +17,7 @@ use super::parties::Instance;
 use super::simulated::ue_node;
 use super::{Outcome, play};
 use crate::operate;
-use crate::report::pcapng::Names;
+use crate::report::pcapng::{Names, name_at};
 use crate::script::{Order, Scenario, Stage};
 use crate::ue::Ue;
 use crate::up::{NodeEvent, NodeProcesses};
@@ -224,6 +224,6 @@ impl Stage for LiveStage {
     }
 
     fn name_of(&self, addr: &SocketAddr) -> Option<&str> {
-        self.names.get(addr).map(String::as_str)
+        name_at(&self.names, addr)
     }
 }

@@ -165,6 +165,7 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
     let LabChanges {
         aka_without_sec_agree,
         reg_event_subscription,
+        outbound,
         expires_min,
         expires_max,
         nodes,
@@ -194,6 +195,9 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
     }
     if let Some(on) = *reg_event_subscription {
         lab.reg_event_subscription = on;
+    }
+    if let Some(on) = *outbound {
+        lab.outbound = on;
     }
     if let Some(time) = *expires_min {
         lab.registration.expires_min = time;

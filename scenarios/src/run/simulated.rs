@@ -20,7 +20,7 @@ use super::{Outcome, play};
 use crate::appserver::AppServer;
 use crate::lab::{Lab, LabNode};
 use crate::operate;
-use crate::report::pcapng::Names;
+use crate::report::pcapng::{Names, name_at};
 use crate::script::{Order, Scenario, Stage};
 use crate::ue::{Ue, UeConfig};
 
@@ -242,6 +242,6 @@ impl Stage for SimulatedStage {
     }
 
     fn name_of(&self, addr: &SocketAddr) -> Option<&str> {
-        self.names.get(addr).map(String::as_str)
+        name_at(&self.names, addr)
     }
 }

@@ -2,6 +2,7 @@
 //! it for users; this module reads it, with the place of every mistake.
 
 mod matcher;
+mod parameter;
 mod parse;
 mod runner;
 mod sentence;
@@ -41,6 +42,8 @@ pub struct LabChanges {
     pub aka_without_sec_agree: Option<bool>,
     /// Whether the P-CSCF subscribes to the reg event.
     pub reg_event_subscription: Option<bool>,
+    /// Whether the P-CSCF knows flows (RFC 5626).
+    pub outbound: Option<bool>,
     /// Shortest registration interval.
     pub expires_min: Option<Duration>,
     /// Longest registration interval.
@@ -244,6 +247,8 @@ pub struct FieldExpectation {
     pub value_at: Position,
     /// Header name, or `request_uri`, `reason`, `body`.
     pub name: String,
+    /// The parameter of the header that is looked at, where it is not the whole value.
+    pub parameter: Option<String>,
     /// What it must be.
     pub matcher: Matcher,
 }

@@ -8,12 +8,18 @@ use cscf_core::config::{
 };
 use cscf_core::ifc::InitialFilterCriteria;
 
-use super::sentence;
 use super::{
     Expectation, FieldExpectation, LabChanges, Matcher, Party, Scenario, Seen, Step, StepKind,
 };
+use super::{parameter, sentence};
 use crate::lab::NetworkOptions;
 use crate::ue::{Gruu, Mistakes};
+
+/// The Diameter messages that an expectation may name.
+const DIAMETER: [&str; 18] = [
+    "CEA", "CER", "DPA", "DPR", "DWA", "DWR", "LIA", "LIR", "MAA", "MAR", "PPA", "PPR", "RTA",
+    "RTR", "SAA", "SAR", "UAA", "UAR",
+];
 
 /// Reads a scenario.
 ///
@@ -156,6 +162,7 @@ fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
     let changes = LabChanges {
         aka_without_sec_agree: reader.or("aka_without_sec_agree", None, problems, some_switch),
         reg_event_subscription: reader.or("reg_event_subscription", None, problems, some_switch),
+        outbound: reader.or("outbound", None, problems, some_switch),
         expires_min: reader.or("expires_min", None, problems, some_time),
         expires_max: reader.or("expires_max", None, problems, some_time),
         nodes,
@@ -320,11 +327,19 @@ fn details(node: &Node, kind: &mut StepKind, proves: &mut Proves, problems: &mut
             problems.push(entry.node.at, "an expectation is one value", None);
             continue;
         };
+        let (name, parameter) = match parameter_of(&expectation.what, &entry.key) {
+            Ok(name) => name,
+            Err(fault) => {
+                problems.push(entry.at, fault, None);
+                continue;
+            }
+        };
         match Matcher::read(text) {
             Ok(matcher) => expectation.fields.push(FieldExpectation {
                 at: entry.at,
                 value_at: entry.node.at,
-                name: entry.key.clone(),
+                name,
+                parameter,
                 matcher,
             }),
             Err(fault) => problems.push(entry.node.at, fault, None),
@@ -337,6 +352,19 @@ fn details(node: &Node, kind: &mut StepKind, proves: &mut Proves, problems: &mut
     }
 }
 
+/// The header and parameter a condition looks at; only headers of SIP have parameters.
+fn parameter_of(what: &Seen, key: &str) -> Result<(String, Option<String>), String> {
+    let (name, parameter) = parameter::read_name(key)?;
+    let is_sip = match what {
+        Seen::Message { label, .. } => !DIAMETER.contains(&label.as_str()),
+        Seen::Diagnosis | Seen::Note { .. } | Seen::State(_) => false,
+    };
+    match parameter {
+        Some(_) if !is_sip => Err(format!("`{key}`: only headers of SIP have parameters")),
+        parameter => Ok((name, parameter)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,6 +372,28 @@ mod tests {
     fn only_virtual(lines: &str) -> Option<String> {
         let source = format!("scenario: x\n{lines}\n");
         read_scenario(&source, "ims.example").expect("reads").only_virtual()
+    }
+
+    #[test]
+    fn a_condition_may_name_a_parameter_of_a_sip_header() {
+        let read = |step: &str, key: &str| {
+            let source = format!("scenario: x\nsteps:\n  - {step}:\n      {key}: absent\n");
+            read_scenario(&source, "ims.example")
+        };
+        let scenario = read("alice receives 401", "WWW-Authenticate;ck").expect("reads");
+        let StepKind::Expect(expectation) = &scenario.steps[0].kind else { panic!("expectation") };
+        assert_eq!(expectation.fields[0].name, "WWW-Authenticate");
+        assert_eq!(expectation.fields[0].parameter.as_deref(), Some("ck"));
+        for (step, key) in [
+            ("alice receives 401", "WWW-Authenticate;"),
+            ("alice receives 401", "WWW-Authenticate;ck;ik"),
+            ("alice receives 401", "body;ck"),
+            ("hss sends MAA", "SIP-Auth-Data-Item;ck"),
+            ("s1 decides TS 24.229 5.4.1.2.2", "Contact;q"),
+        ] {
+            let problems = read(step, key).expect_err(key);
+            assert_eq!(problems.0[0].at.line, 4, "{key}");
+        }
     }
 
     #[test]

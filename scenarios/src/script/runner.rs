@@ -9,7 +9,7 @@ use cscf_core::sip::{self, HeaderName, Message};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 
-use super::{Expectation, FieldExpectation, Order, Scenario, Seen, Step, StepKind};
+use super::{Expectation, FieldExpectation, Order, Scenario, Seen, Step, StepKind, parameter};
 use crate::report::diagnosis;
 use crate::report::summary::diameter_label;
 
@@ -261,7 +261,10 @@ fn failing_field<'a>(
     event: &TraceEvent,
 ) -> Option<(&'a FieldExpectation, Vec<String>)> {
     expectation.fields.iter().find_map(|field| {
-        let values = values(event, &field.name);
+        let mut values = values(event, &field.name);
+        if let Some(name) = &field.parameter {
+            values = parameter::values(&values, name);
+        }
         (!field.matcher.accepts(&values)).then_some((field, values))
     })
 }
@@ -271,7 +274,8 @@ fn check_fields(expectation: &Expectation, index: usize, stage: &dyn Stage) -> R
     let Some(event) = events.get(index) else { return Ok(()) };
     let Some((field, values)) = failing_field(expectation, event) else { return Ok(()) };
     let actual = if values.is_empty() { "absent".to_owned() } else { values.join(" | ") };
-    let text = format!("{} is not as expected; actual: {actual}", field.name);
+    let parameter = field.parameter.iter().map(|name| format!(";{name}")).collect::<String>();
+    let text = format!("{}{parameter} is not as expected; actual: {actual}", field.name);
     let at = Position { start: field.value_at.start, end: field.value_at.end, ..field.value_at };
     let help = Some(chain(events, event).join("\n"));
     Err(Failure::Expectation(Problem { at, text, help }))

@@ -255,6 +255,8 @@ impl Ue {
     ) {
         let before = self.registration.phase;
         let wait = response.and_then(retry_after);
+        // A 408 is made here when nobody answers.
+        let unanswered = status == 408 && self.is_authenticating();
         self.drop_temporary(out);
         if self.registration.asks == Asks::Fetch {
             self.registration.asks = Asks::Bind;
@@ -281,7 +283,10 @@ impl Ue {
             return out.push(Action::SetTimer { timer: UeTimer::Register, at });
         }
         let off_when_on = self.registration.off_when_on;
-        if !off_when_on && self.try_elsewhere(env, status, response, out) {
+        if !off_when_on
+            && (self.try_elsewhere(env, status, response, out)
+                || (unanswered && self.start_over(env, out)))
+        {
             return;
         }
         self.registration.phase = Phase::Off;

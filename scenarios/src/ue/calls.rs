@@ -400,6 +400,14 @@ impl Ue {
         self.drive(env, number, out, |session, turn| session.answer(turn));
     }
 
+    /// Forgets every call: nothing that we send reaches the peers any more.
+    pub(super) fn lose_all_calls(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
+        let numbers: Vec<u16> = self.calls.keys().copied().collect();
+        for number in numbers {
+            self.drive(env, number, out, |session, turn| session.lose(turn));
+        }
+    }
+
     /// Ends every call.
     pub(super) fn hang_up_all(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
         let numbers: Vec<u16> = self.calls.keys().copied().collect();

@@ -70,7 +70,7 @@ impl Ue {
         if let Some(instance) = &self.config.instance {
             contact.push_str(&format!(";+sip.instance=\"<{instance}>\""));
         }
-        if let Some(reg_id) = self.config.reg_id {
+        if let Some(reg_id) = self.flow_number() {
             contact.push_str(&format!(";reg-id={reg_id}"));
         }
         contact.push_str(&format!(";{ICSI_TAG};+g.3gpp.smsip;audio"));

@@ -10,6 +10,8 @@ pub struct Mistakes {
     pub another_impu: bool,
     /// Answers the challenge with another address in Contact than it was challenged with.
     pub contact_changed: bool,
+    /// Refreshes its registration with another address in Contact.
+    pub new_contact: bool,
     /// Does not acknowledge a 2xx.
     pub no_ack: bool,
     /// Does not answer challenges.
@@ -32,6 +34,8 @@ pub struct Mistakes {
     pub short_expiry: bool,
     /// Has a card that allows no jumps: every challenge is too far ahead.
     pub sqn_ahead: bool,
+    /// Ends all registrations with an Expires that is not 0.
+    pub star_with_expires: bool,
     /// Requires an extension of the registrar that does not exist.
     pub unknown_require: bool,
     /// Writes an address into Via that it does not send from.
@@ -49,10 +53,11 @@ type Named = (&'static str, fn(&mut Mistakes) -> &mut bool);
 
 impl Mistakes {
     /// All mistakes by their words.
-    pub const NAMED: [Named; 19] = [
+    pub const NAMED: [Named; 21] = [
         ("another impi", |it| &mut it.another_impi),
         ("another impu", |it| &mut it.another_impu),
         ("contact changed", |it| &mut it.contact_changed),
+        ("new contact", |it| &mut it.new_contact),
         ("no ack", |it| &mut it.no_ack),
         ("no answer", |it| &mut it.no_answer),
         ("no common algorithm", |it| &mut it.no_common_algorithm),
@@ -64,6 +69,7 @@ impl Mistakes {
         ("security-verify differs", |it| &mut it.security_verify_differs),
         ("short expiry", |it| &mut it.short_expiry),
         ("sqn ahead", |it| &mut it.sqn_ahead),
+        ("star with expires", |it| &mut it.star_with_expires),
         ("unknown require", |it| &mut it.unknown_require),
         ("via differs", |it| &mut it.via_differs),
         ("wrong key", |it| &mut it.wrong_key),

@@ -44,9 +44,9 @@ pub use registration::Phase;
 use std::collections::BTreeMap;
 
 use cscf_core::role::{
-    Actions, ContextId, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role, Side,
+    Actions, Cause, ContextId, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role, Side,
 };
-use cscf_core::sip::{Request, Uri};
+use cscf_core::sip::{Message, Request, Uri};
 use cscf_core::transport::Flow;
 use cscf_core::ua::{RequestId, SessionPhase};
 
@@ -177,8 +177,13 @@ impl Role for Ue {
     type Command = UeCommand;
     type Timer = UeTimer;
 
+    fn admits(&self, flow: &Flow, message: &Message) -> Result<(), &'static str> {
+        if flow.sa.is_some() { Ok(()) } else { self.admits_clear(message) }
+    }
+
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<UeTimer>) {
         let start = out.len();
+        self.heed_path(env, Some(&incoming.flow), out);
         match incoming.kind {
             RequestKind::Ack => self.on_call_request(env, &incoming, out),
             RequestKind::InDialog if self.is_own_notify(&incoming.request) => {
@@ -200,6 +205,10 @@ impl Role for Ue {
         out: &mut Actions<UeTimer>,
     ) {
         let start = out.len();
+        self.tell_silence(env, &answered);
+        if answered.cause == Cause::Received {
+            self.heed_path(env, answered.flow.as_ref(), out);
+        }
         match Own::of(answered.tag) {
             Some(Own::Call(call, id)) => self.on_call_response(env, call, id, &answered, out),
             Some(Own::Plain(number)) => self.on_plain_response(env, number, &answered, out),

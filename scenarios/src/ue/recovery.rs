@@ -24,6 +24,10 @@ pub(super) struct Recovery {
     pub(super) wish: Duration,
     /// After a 420: registers without security agreement and without Authorization.
     pub(super) early: bool,
+    /// After a 439: registers without a number of a flow.
+    plain: bool,
+    /// A protected REGISTER without answer was followed by a registration from the start.
+    started_over: bool,
     /// Before when a P-CSCF is not asked again by itself (Retry-After).
     not_before: BTreeMap<usize, Instant>,
     /// The P-CSCFs that failed in this round.
@@ -37,6 +41,8 @@ impl Recovery {
     pub(super) fn forget(&mut self, wish: Duration) {
         self.wish = wish;
         self.early = false;
+        self.plain = false;
+        self.started_over = false;
         self.failures = 0;
         self.failed.clear();
     }
@@ -50,6 +56,7 @@ impl Recovery {
     /// The registration stands.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
+        self.started_over = false;
         self.failed.clear();
         self.not_before.clear();
     }
@@ -96,6 +103,14 @@ impl Ue {
             self.register_initially(env, out);
             return true;
         }
+        if status == 439 && self.flow_number().is_some() {
+            env.note(rfc5626("11.6"), || {
+                "439: the first hop does not know flows: registers without reg-id".to_owned()
+            });
+            self.recovery.plain = true;
+            self.register_initially(env, out);
+            return true;
+        }
         self.recovery.failed.insert(self.recovery.pcscf);
         if !matches!(status, 305 | 408 | 500 | 503 | 504) {
             return false;
@@ -115,6 +130,25 @@ impl Ue {
         env.note(ts24229("5.1.1.2.1"), || {
             // The Contact of a 305 is not used: who redirects may not be who it says.
             format!("{status} from {from}: registers by {to}")
+        });
+        self.register_initially(env, out);
+        true
+    }
+
+    /// The number of the flow to register, unless the network does not know flows (RFC 5626 §4.2).
+    pub(super) fn flow_number(&self) -> Option<u32> {
+        self.config.reg_id.filter(|_| !self.recovery.plain)
+    }
+
+    /// After a protected REGISTER that nobody answered: the associations that were made for it may
+    /// be gone at the other end, so registers once more from the start (TS 24.229 §5.1.1.5.1).
+    /// Says whether it does.
+    pub(super) fn start_over(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) -> bool {
+        if std::mem::replace(&mut self.recovery.started_over, true) {
+            return false;
+        }
+        env.note(ts24229("5.1.1.5.1"), || {
+            "no answer to the protected REGISTER: registers once more from the start".to_owned()
         });
         self.register_initially(env, out);
         true

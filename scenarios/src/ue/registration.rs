@@ -237,7 +237,7 @@ impl Ue {
         if let Some(credentials) = credentials {
             headers.push(HeaderName::Authorization, credentials);
         }
-        let outbound = self.config.reg_id.is_some();
+        let outbound = self.flow_number().is_some();
         let supported = if outbound { "path,gruu,outbound" } else { "path,gruu" };
         headers.push(HeaderName::Supported, supported);
         if mistakes.unknown_require {
@@ -267,11 +267,14 @@ impl Ue {
             Asks::Leave => self.contact_with_features(Some(0)),
             Asks::LeaveAll => {
                 headers.push(HeaderName::Contact, "*");
-                return headers.push(HeaderName::Expires, "0");
+                let wrong = self.config.mistakes.star_with_expires;
+                return headers.push(HeaderName::Expires, if wrong { "60" } else { "0" });
             }
             Asks::Fetch => return,
         };
-        let moved = self.config.mistakes.contact_changed && self.registration.rounds > 0;
+        let mistakes = self.config.mistakes;
+        let moved = (mistakes.contact_changed && self.registration.rounds > 0)
+            || (mistakes.new_contact && self.registration.expires_at.is_some());
         if moved {
             let own = self.config.address.ip().to_string();
             headers.push(HeaderName::Contact, &contact.replace(&own, ELSEWHERE));

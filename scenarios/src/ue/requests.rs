@@ -94,13 +94,14 @@ impl Ue {
         }
         self.next_pending = self.next_pending.wrapping_add(1);
         let pending = Pending { what, request, challenged: false };
-        self.originate_plain(self.next_pending, &pending.request, out);
+        self.originate(Own::Plain(self.next_pending), &pending.request, out);
         self.pending.insert(self.next_pending, pending);
     }
 
-    fn originate_plain(&self, number: u32, request: &Request, out: &mut Actions<UeTimer>) {
+    /// Sends a request towards the P-CSCF in a transaction of our own.
+    pub(super) fn originate(&self, own: Own, request: &Request, out: &mut Actions<UeTimer>) {
         out.push(Action::Originate {
-            tag: Own::Plain(number).tag(),
+            tag: own.tag(),
             request: Box::new(request.clone()),
             to: self.to_pcscf(),
             within: None,
@@ -123,7 +124,7 @@ impl Ue {
         if matches!(response.status, 401 | 407) && !pending.challenged {
             pending.challenged = true;
             if self.authorise(env, &mut pending.request, response) {
-                self.originate_plain(number, &pending.request, out);
+                self.originate(Own::Plain(number), &pending.request, out);
                 self.pending.insert(number, pending);
                 return;
             }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use cscf_core::clause::{ts24229, ts33203};
 use cscf_core::role::{Action, Actions, Cause, Env, NextHop, OwnAnswered};
-use cscf_core::sip::{HeaderName, Headers, Method, Response, SecurityMechanism, Uri};
+use cscf_core::sip::{HeaderName, Headers, Message, Method, Response, SecurityMechanism, Uri};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::Diagnosis;
 use cscf_core::transport::ipsec::{
@@ -46,6 +46,7 @@ pub(super) struct Security {
     offered: Option<Ports>,
     active: Option<Association>,
     temporary: Option<Association>,
+    /// The set before, and its end: its own, until the network has used the new set.
     retired: Option<(SaId, Instant)>,
     /// Sets made so far.
     count: u32,
@@ -280,17 +281,37 @@ impl Ue {
                 if initial {
                     out.push(Action::Security(SaCommand::Remove(old.set.id)));
                 } else {
-                    let at = env.now + self.config.timers.t1 * 64;
                     env.note(ts33203("7.4.1a"), || {
-                        format!("set {} stays for its transactions until {at}", old.set.id.0)
+                        format!("set {} stays until the network uses the new one", old.set.id.0)
                     });
-                    self.security.retired = Some((old.set.id, at));
+                    self.security.retired = Some((old.set.id, old.until));
                 }
             }
         } else if let (Some(active), Some(before)) = (&mut self.security.active, before) {
             active.until = lasts.max(before);
         }
         self.watch_associations(out);
+    }
+
+    /// A further message came by the new set: the one before only stays for its transactions
+    /// (TS 33.203 §7.4.1a).
+    pub(super) fn heed_path(
+        &mut self,
+        env: &mut Env<'_>,
+        flow: Option<&Flow>,
+        out: &mut Actions<UeTimer>,
+    ) {
+        let Some(by) = flow.and_then(|flow| flow.sa) else { return };
+        let active = self.security.active.as_ref().map(|active| active.set.id);
+        let Some((id, end)) = self.security.retired.filter(|_| active == Some(by)) else { return };
+        let at = env.now + self.config.timers.t1 * 64;
+        if at < end {
+            env.note(ts33203("7.4.1a"), || {
+                format!("set {} stays for its transactions until {at}", id.0)
+            });
+            self.security.retired = Some((id, at));
+            self.watch_associations(out);
+        }
     }
 
     fn watch_associations(&self, out: &mut Actions<UeTimer>) {
@@ -373,6 +394,56 @@ impl Ue {
         }
     }
 
+    /// Whether a set waits for the answer that proves it.
+    pub(super) const fn is_authenticating(&self) -> bool {
+        self.security.temporary.is_some()
+    }
+
+    /// Whether a message that came in the clear is for us: with a security agreement only the
+    /// answer to a REGISTER that left in the clear is (TS 33.203 §7.1).
+    pub(super) fn admits_clear(&self, message: &Message) -> Result<(), &'static str> {
+        if !self.secures() {
+            return Ok(());
+        }
+        let Message::Response(response) = message else {
+            return Err("clear text: requests come to this UE over its associations only");
+        };
+        let of_register = method_of(response) == "REGISTER";
+        match of_register && !self.register_is_protected() {
+            true => Ok(()),
+            false => Err("clear text: an answer to a request that left protected"),
+        }
+    }
+
+    /// Says of a request that stayed without answer by which set it left.
+    pub(super) fn tell_silence(&self, env: &mut Env<'_>, answered: &OwnAnswered) {
+        if !matches!(answered.cause, Cause::Timeout | Cause::Transport) {
+            return;
+        }
+        let by = answered.flow.and_then(|flow| flow.sa);
+        let is_it = |it: &&Association| Some(it.set.id) == by;
+        let Security { active, temporary, .. } = &self.security;
+        let method = method_of(&answered.response);
+        let (clause, set) = match temporary.as_ref().filter(is_it) {
+            Some(it) => (ts24229("5.1.1.5.1"), &it.set),
+            None => match active.as_ref().filter(is_it) {
+                Some(it) if method == "REGISTER" => (ts24229("5.1.1.4.1"), &it.set),
+                Some(it) => (ts24229("5.1.1.2.1"), &it.set),
+                None => return,
+            },
+        };
+        let waited = (self.config.timers.t1 * 64).as_secs();
+        let diagnosis = Diagnosis::new(&*self.config.impi, "an answer over the association")
+            .theirs(format!("nothing from {} within {waited} s", set.remote.addr))
+            .ours(set.to_string())
+            .change(
+                "see at the P-CSCF whether it still has this set (one that started anew has none) \
+                 and what it drops; else whether ESP passes between these addresses",
+            );
+        let text = format!("{method}: no answer over the association");
+        env.diagnose(clause, text, diagnosis);
+    }
+
     /// Counts protected requests without an answer; after several the associations are not believed
     /// in any more: everything under them is over, and the UE registers from the beginning
     /// (TS 24.229 §5.1.1.2.1, §5.1.2A.1.1).
@@ -398,7 +469,7 @@ impl Ue {
         env.refuse(ts24229("5.1.1.2.1"), || {
             format!("{UNANSWERED_MAX} protected requests without answer: registers from the start")
         });
-        self.hang_up_all(env, out);
+        self.lose_all_calls(env, out);
         self.registration_gone("registration lost", out);
         self.recovery.forget(self.config.expires);
         self.register_initially(env, out);
@@ -413,6 +484,12 @@ impl Ue {
 /// What a response tells of the path it came by, or of the lack of one.
 pub(super) fn path_of(answered: &OwnAnswered) -> (Option<Flow>, Cause) {
     (answered.flow, answered.cause)
+}
+
+/// The method that a response answers.
+fn method_of(response: &Response) -> &str {
+    let cseq = response.headers.get(HeaderName::CSeq).unwrap_or_default();
+    cseq.split_whitespace().nth(1).unwrap_or_default()
 }
 
 fn list(mechanisms: &[SecurityMechanism]) -> String {

@@ -67,13 +67,7 @@ impl Ue {
         let Some(subscription) = &self.subscription else { return };
         let at = env.now + timer_n(self.config.timers.t1);
         out.push(Action::SetTimer { timer: UeTimer::Notify, at });
-        out.push(Action::Originate {
-            tag: Own::Subscribe(subscription.serial).tag(),
-            request: Box::new(subscription.request.clone()),
-            to: self.to_pcscf(),
-            within: None,
-            side: self.own_side(),
-        });
+        self.originate(Own::Subscribe(subscription.serial), &subscription.request, out);
     }
 
     /// Refreshes the subscription, or makes a new one.

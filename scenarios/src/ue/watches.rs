@@ -65,13 +65,7 @@ impl Ue {
         }
         self.next_pending = self.next_pending.wrapping_add(1);
         let number = self.next_pending;
-        out.push(Action::Originate {
-            tag: Own::Watch(number).tag(),
-            request: Box::new(request.clone()),
-            to: self.to_pcscf(),
-            within: None,
-            side: self.own_side(),
-        });
+        self.originate(Own::Watch(number), &request, out);
         let until = env.now + self.config.timers.t1 * NOTIFY_AWAITED;
         self.watches.insert(number, Watch { request, dialogs: Vec::new(), until });
     }

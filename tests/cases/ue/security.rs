@@ -5,6 +5,7 @@ use cscf_core::sip::{HeaderName, Method, Request, SecurityMechanism};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::transport::ipsec::{EspKeys, Mode, Offer, SaCommand, SaSet};
 use cscf_core::transport::{Flow, SaId, Transport};
+use cscf_tests::Bench;
 use scenarios::ue::{Phase, UeCommand, UeTimer};
 
 use super::phone::{Did, Phone, aka_challenge, answer_to, vector};
@@ -29,6 +30,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("ue::deregistered_it_has_no_associations", &["U-REG-150"], left),
         case("ue::the_notify_of_the_end_is_answered_first", &["U-REG-160a"], ended_by_network),
         case("ue::silence_makes_it_doubt_its_associations", &["U-REG-200"], silence),
+        case("ue::an_unheard_answer_makes_it_start_over_once", &[], unheard),
+        case("ue::clear_text_at_its_open_port_is_dropped", &[], clear_text),
         case("ue::mistakes_of_the_agreement_are_made", &[], mistakes),
     ]
 }
@@ -308,8 +311,15 @@ fn switched() {
     assert!(did.security.is_empty(), "the old set stays for its transactions");
     let other = phone.command(UeCommand::SendOptions { target });
     assert_eq!(other.to, [under_2]);
+    // The network may go on with the old one until it has seen the new one in use.
+    let end = Instant::from_secs(600_030);
+    assert!(did.timers.contains(&(UeTimer::Associations, end)), "{:?}", did.timers);
+    let (tag, request) = other.request();
+    let (response, cause) = (answer_to(request, 200, ""), Cause::Received);
+    let flow = Some(Flow { sa: Some(SaId(2)), ..under_1() });
+    let did = phone.answered(OwnAnswered { tag, response, cause, flow });
     let at = phone.now + Duration::from_secs(128);
-    assert!(did.timers.contains(&(UeTimer::Associations, at)), "{:?}", did.timers);
+    assert_eq!(did.timers, [(UeTimer::Associations, at)]);
     let did = phone.timer(UeTimer::Associations, at);
     assert_eq!(removed(&did), [1]);
 }
@@ -369,21 +379,77 @@ fn ended_by_network() {
     assert_eq!(phone.ue.phase(), Phase::Off);
 }
 
-fn silence() {
-    let (mut phone, _) = registered();
-    let under = Flow {
+/// The path of the first set.
+fn under_1() -> Flow {
+    Flow {
         transport: Transport::Udp,
         local: "10.0.0.1:40003".parse().expect("an address"),
         remote: "10.0.0.10:5062".parse().expect("an address"),
         conn: None,
         sa: Some(SaId(1)),
-    };
+    }
+}
+
+/// The challenge is answered, and nobody answers that: once more from the start, then no more.
+fn unheard() {
+    let mut phone = secure();
+    let mut did = phone.register();
+    for (turn, set) in [(1, SaId(1)), (2, SaId(2))] {
+        assert_eq!(did.to, ["sip:10.0.0.10:5060"]);
+        assert_eq!(credentials(did.request().1).response(), None);
+        let lines = challenge(&phone, turn, SERVER);
+        did = phone.answer(did.request(), 401, &lines);
+        let (tag, register) = did.request();
+        let response = answer_to(register, 408, "");
+        let flow = Some(Flow { sa: Some(set), ..under_1() });
+        did = phone.answered(OwnAnswered { tag, response, cause: Cause::Timeout, flow });
+        let cause = did.notes.iter().find_map(|note| note.diagnosis.as_deref());
+        let cause = cause.expect("it says why");
+        assert_eq!(cause.check, "an answer over the association");
+        assert!(cause.ours.contains("SPIs"), "{}", cause.ours);
+    }
+    assert_eq!(did.states, ["registration failed 408"]);
+    assert_eq!(removed(&did), [2]);
+}
+
+/// What comes in the clear to a phone with a security agreement is dropped before anybody hears of
+/// it, but for the answer to a REGISTER that left so (TS 33.203 §7.1).
+fn clear_text() {
+    for (security, taken) in [("on", false), ("off", true)] {
+        let source =
+            format!("scenario: none\nparties: {{alice: {{security: {security}}}}}\nsteps: []\n");
+        let mut bench = Bench::of(&source);
+        bench.register(&["alice"]);
+        let (stranger, alice) = (bench.raw("stranger"), bench.addr("alice"));
+        bench.mark();
+        let message = format!(
+            "MESSAGE sip:{alice} SIP/2.0\nVia: SIP/2.0/UDP {stranger};branch=z9hG4bKm\n\
+             Max-Forwards: 9\nFrom: <sip:x@y>;tag=1\nTo: <sip:{alice}>\nCall-ID: m\n\
+             CSeq: 1 MESSAGE\nContent-Length: 0\n\n"
+        );
+        bench.send("stranger", alice, &message);
+        let answer = format!(
+            "SIP/2.0 403 Forbidden\nVia: SIP/2.0/UDP {alice};branch=z9hG4bKq\n\
+             From: <sip:x@y>;tag=1\nTo: <sip:x@y>;tag=2\nCall-ID: q\nCSeq: 7 SUBSCRIBE\n\
+             Content-Length: 0\n\n"
+        );
+        bench.send("stranger", alice, &answer);
+        bench.run_for(Duration::from_secs(1));
+        assert_eq!(!bench.heard("stranger").is_empty(), taken);
+        let clear = bench.dropped("alice");
+        let clear = clear.iter().filter(|why| why.starts_with("clear text")).count();
+        assert_eq!(clear, if taken { 0 } else { 2 });
+    }
+}
+
+fn silence() {
+    let (mut phone, _) = registered();
     let mut silent = |cause: Cause| {
         let target = "bob".to_owned();
         let did = phone.command(UeCommand::SendOptions { target });
         let (tag, request) = did.request();
         let response = answer_to(request, if cause == Cause::Received { 404 } else { 408 }, "");
-        phone.answered(OwnAnswered { tag, response, cause, flow: Some(under) })
+        phone.answered(OwnAnswered { tag, response, cause, flow: Some(under_1()) })
     };
     assert!(silent(Cause::Timeout).requests.is_empty());
     // An answer, whatever it says, shows that they work.

@@ -331,6 +331,13 @@ impl<C: Copy> Session<C> {
         }
     }
 
+    /// Forgets the call without a word to the peer: the path to it is gone. Only the INVITE of a
+    /// caller gets its answer, should it still arrive.
+    pub fn lose(&mut self, turn: &mut Turn<'_, C>) {
+        self.reject(turn, 480);
+        self.end(turn, Some(SessionEvent::Ended("the path to the peer is lost")));
+    }
+
     pub(super) fn bye(&mut self, turn: &mut Turn<'_, C>, why: &'static str) {
         let Some(id) = self.talking().map(|leg| leg.dialog.id.clone()) else {
             return self.end(turn, Some(SessionEvent::Ended(why)));

@@ -1,0 +1,60 @@
+//! An S-CSCF with too much to do (TS 24.229 §4.12): new work gets 503 with Retry-After. Who has a
+//! registration, who leaves, who is in an emergency and what is in a dialog goes on.
+
+use cscf_core::auth::{Credentials, IntegrityProtected};
+use cscf_core::clause::ts24229;
+use cscf_core::role::{Env, Incoming, RequestKind};
+use cscf_core::sip::{Contacts, HeaderName, Method, Request};
+use cscf_core::trace::Diagnosis;
+
+use crate::refusal::Refusal;
+use crate::{Scscf, ScscfActions};
+
+impl Scscf {
+    /// Refuses new work while the operator says that there is too much of it; says whether it did.
+    pub(crate) fn refuses_by_load(
+        &self,
+        env: &mut Env<'_>,
+        incoming: &Incoming,
+        out: &mut ScscfActions,
+    ) -> bool {
+        let request = &incoming.request;
+        let Some(retry_after) = self.overload.filter(|_| is_new_work(incoming)) else {
+            return false;
+        };
+        let about = match credentials(request).as_ref().and_then(Credentials::username) {
+            Some(impi) if !impi.is_empty() => impi.into_owned(),
+            _ => request.headers.get(HeaderName::To).unwrap_or_default().to_owned(),
+        };
+        let cause = Diagnosis::new(about, "the load of this S-CSCF")
+            .theirs(format!("a new {}", request.method))
+            .ours(format!("overloaded, Retry-After {retry_after} s"))
+            .change("nothing at the phone: it comes again; or end the order `overload`");
+        Refusal::by(503, ts24229("4.12"), "this S-CSCF is overloaded")
+            .because(cause)
+            .with(HeaderName::RetryAfter, retry_after.to_string())
+            .send(env, incoming.context, request, out);
+        true
+    }
+}
+
+fn is_new_work(incoming: &Incoming) -> bool {
+    let request = &incoming.request;
+    if incoming.kind != RequestKind::Initial {
+        return false;
+    }
+    if request.method != Method::Register {
+        return request.method == Method::Invite;
+    }
+    let flag = credentials(request).as_ref().and_then(Credentials::integrity_protected);
+    let contacts = request.contacts().ok();
+    let list = contacts.as_ref().map_or(&[][..], Contacts::list);
+    let emergency = list.iter().any(|contact| contact.uri.params().has("sos"));
+    let of_one = list.first().and_then(|contact| contact.expires());
+    let leaves = of_one.or_else(|| request.expires()) == Some(0);
+    matches!(flag, None | Some(IntegrityProtected::No)) && !emergency && !leaves
+}
+
+fn credentials(request: &Request) -> Option<Credentials> {
+    request.headers.get(HeaderName::Authorization)?.parse().ok()
+}

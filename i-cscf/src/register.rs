@@ -217,7 +217,9 @@ impl Icscf {
             registering.last = Some((branch, response));
         } else if registering.protected {
             let why = format!("{scscf} {what}, and the REGISTER is integrity protected");
-            return self.refuse_register(env, context, Refusal::new(504, "5.3.1.3", why), out);
+            let kept = "a protected REGISTER stays with its S-CSCF";
+            let refusal = Refusal::new(504, "5.3.1.3", why).because(silent_server(&scscf, kept));
+            return self.refuse_register(env, context, refusal, out);
         } else {
             registering.last = None;
         }
@@ -241,8 +243,10 @@ impl Icscf {
                 pass_up(context, branch, response, out);
             }
             None => {
-                let why = format!("no answer from {}", registering.tried.join(", "));
-                self.refuse_register(env, context, Refusal::new(504, "5.3.1.3", why), out);
+                let tried = registering.tried.join(", ");
+                let refusal = Refusal::new(504, "5.3.1.3", format!("no answer from {tried}"))
+                    .because(silent_server(&tried, "no other S-CSCF is left"));
+                self.refuse_register(env, context, refusal, out);
             }
         }
     }
@@ -282,6 +286,14 @@ fn judge(answer: CxAnswer) -> Result<ServerAnswer, Refusal> {
         CxAnswer::Maa(_) | CxAnswer::Saa(_) => (480, "the HSS answers something else".to_owned()),
     };
     Err(Refusal::new(status, "5.3.1.3", why))
+}
+
+/// The S-CSCF does not answer, and there is no other way.
+fn silent_server(scscf: &str, no_other: &str) -> Diagnosis {
+    Diagnosis::new("", "the S-CSCF answers the REGISTER")
+        .theirs(format!("nothing from {scscf}"))
+        .ours(no_other)
+        .change("whether that S-CSCF runs; the phone registers anew by itself, or when told to")
 }
 
 /// No S-CSCF of the lab can serve the user.

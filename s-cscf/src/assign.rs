@@ -29,7 +29,9 @@ impl RegistrationOwner {
         if let Some(set) = set.and_then(|id| self.sets.get(&id)) {
             let Register { impi, wish, call_id, cseq, .. } = &register;
             if let Err(fault) = set.bindings.check_order(impi, wish, call_id, *cseq) {
-                let refusal = Refusal::by(500, rfc3261("10.3"), fault.to_string());
+                let why = fault.to_string();
+                let cause = crate::cause::out_of_order(&why);
+                let refusal = Refusal::by(500, rfc3261("10.3"), why).because(cause);
                 return refusal.send(env, register.context, &register.request, out);
             }
         }

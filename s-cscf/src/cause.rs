@@ -2,6 +2,7 @@
 //! to change. Each is made where the decision is, of the values that decided it.
 
 use cscf_core::auth::Credentials;
+use cscf_core::cx::CxResult;
 use cscf_core::trace::Diagnosis;
 
 use crate::register::Register;
@@ -61,4 +62,28 @@ pub(crate) fn new_contact(register: &Register, bound: &str) -> Diagnosis {
         .theirs(came.unwrap_or_default())
         .ours(bound)
         .change("the phone: register a new address in the clear first, or use outbound (reg-id)")
+}
+
+/// The HSS does not do what was asked.
+pub(crate) fn hss_refuses(result: CxResult) -> Diagnosis {
+    Diagnosis::new("", "the HSS lets this S-CSCF serve the user")
+        .theirs(format!("the HSS says {result}"))
+        .ours("a question about the user that it served or is to serve")
+        .change("the subscriber at the HSS; after a restart of the HSS, which forgets who serves whom, the phone has to register anew")
+}
+
+/// The HSS gives no answer of use.
+pub(crate) fn hss_fails(why: &str) -> Diagnosis {
+    Diagnosis::new("", "the HSS answers")
+        .theirs(why)
+        .ours("a question without which nobody can be registered")
+        .change("whether the HSS runs and is reached (its address in the lab, `hss` in the trace)")
+}
+
+/// A REGISTER that is no newer than the last one.
+pub(crate) fn out_of_order(why: &str) -> Diagnosis {
+    Diagnosis::new("", "the CSeq is above the last one of this Call-ID")
+        .theirs(why)
+        .ours("a REGISTER that was worked on already")
+        .change("nothing if a node on the way has started anew and let a repeated REGISTER through twice; else the CSeq of the phone")
 }

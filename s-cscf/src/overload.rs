@@ -22,11 +22,7 @@ impl Scscf {
         let Some(retry_after) = self.overload.filter(|_| is_new_work(incoming)) else {
             return false;
         };
-        let about = match credentials(request).as_ref().and_then(Credentials::username) {
-            Some(impi) if !impi.is_empty() => impi.into_owned(),
-            _ => request.headers.get(HeaderName::To).unwrap_or_default().to_owned(),
-        };
-        let cause = Diagnosis::new(about, "the load of this S-CSCF")
+        let cause = Diagnosis::new("", "the load of this S-CSCF")
             .theirs(format!("a new {}", request.method))
             .ours(format!("overloaded, Retry-After {retry_after} s"))
             .change("nothing at the phone: it comes again; or end the order `overload`");

@@ -15,6 +15,8 @@ pub(super) struct Injected {
     method: Option<String>,
     /// How many still; none means until told otherwise.
     left: Option<u32>,
+    /// The branch that was answered last: each copy of that request gets the same.
+    last: String,
 }
 
 impl Injected {
@@ -24,7 +26,7 @@ impl Injected {
         left: Option<u32>,
     ) -> Option<Self> {
         let status = status.filter(|_| left != Some(0))?;
-        Some(Self { status, method: method.map(str::to_owned), left })
+        Some(Self { status, method: method.map(str::to_owned), left, last: String::new() })
     }
 
     fn fits(&self, method: &Method) -> bool {
@@ -41,11 +43,14 @@ impl Core {
             return false;
         };
         let status = injected.status;
-        if let Some(left) = &mut injected.left {
-            *left -= 1;
-        }
-        if injected.left == Some(0) {
-            self.injected = None;
+        let branch = request.top_branch().unwrap_or_default();
+        if injected.last != branch {
+            match &mut injected.left {
+                Some(0) => return false,
+                Some(left) => *left -= 1,
+                None => {}
+            }
+            injected.last = branch.to_owned();
         }
         self.refuse(now, own("injected"), || {
             format!("{} gets {status}: the operator ordered it", request.method)

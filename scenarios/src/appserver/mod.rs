@@ -40,6 +40,9 @@ const ABILITIES: Abilities<'static> = Abilities {
     answer_type: "application/sdp",
 };
 
+/// As long as a NOTIFY is repeated: 64 times T1 (RFC 3261 §17.1.2.2).
+const LAST_NOTIFY: Duration = Duration::from_secs(32);
+
 /// An emulated application server.
 #[derive(Debug)]
 pub struct AppServer {
@@ -67,6 +70,8 @@ struct User {
     /// The S-CSCF: where the third-party REGISTER says it is.
     scscf: String,
     subscription: Option<Subscription>,
+    /// It is no longer registered; only the last NOTIFY is awaited.
+    gone: bool,
 }
 
 /// The timers of an application server, each with the key of an identity.
@@ -162,18 +167,22 @@ impl AppServer {
         self.answer(incoming, response, out);
         if limit.is_zero() {
             env.note(ts24229("5.7.1.1"), || format!("{} is no longer registered", facts.key));
-            self.forget(&facts.key, out);
+            self.await_last_notify(env, &facts.key, out);
             return out.push(Action::State(format!("deregistered {name}")));
         }
         env.note(ts24229("5.7.1.1"), || {
             format!("{} is registered at {} for {secs} s", facts.identity, facts.scscf)
         });
+        if self.users.get(&facts.key).is_some_and(|user| user.gone) {
+            self.forget(&facts.key, out);
+        }
         let known = self.users.contains_key(&facts.key);
         let Facts { key, identity, scscf, .. } = facts;
         let user = self.users.entry(key.clone()).or_insert_with(|| User {
             identity,
             scscf: String::new(),
             subscription: None,
+            gone: false,
         });
         user.scscf = scscf;
         let at = env.now + limit;
@@ -203,6 +212,21 @@ impl AppServer {
         }
         let expires = Duration::from_secs(expires.into());
         Ok(Facts { key, identity, scscf: contact.uri.to_string(), expires })
+    }
+
+    /// Keeps the subscription of a user that has gone until its last NOTIFY has come, which may be
+    /// a repeated one (RFC 6665 §4.4.1), or nobody can repeat it any more.
+    fn await_last_notify(&mut self, env: &Env<'_>, key: &str, out: &mut Actions<ServerTimer>) {
+        match self.users.get_mut(key) {
+            Some(user) if user.subscription.is_some() => {
+                user.gone = true;
+                let at = env.now + LAST_NOTIFY;
+                out.push(Action::SetTimer { timer: ServerTimer::Expiry(key.to_owned()), at });
+                let timer = ServerTimer::Subscription(key.to_owned());
+                out.push(Action::ClearTimer { timer });
+            }
+            _ => self.forget(key, out),
+        }
     }
 
     fn forget(&mut self, key: &str, out: &mut Actions<ServerTimer>) {
@@ -294,6 +318,9 @@ impl Role for AppServer {
 
     fn on_timer(&mut self, env: &mut Env<'_>, timer: ServerTimer, out: &mut Actions<ServerTimer>) {
         match timer {
+            ServerTimer::Expiry(key) if self.users.get(&key).is_some_and(|user| user.gone) => {
+                self.forget(&key, out);
+            }
             ServerTimer::Expiry(key) => {
                 env.note(ts24229("5.7.1.1"), || format!("{key} was not registered again in time"));
                 let name = self.name(&key).to_owned();

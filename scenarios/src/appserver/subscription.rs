@@ -142,6 +142,7 @@ impl AppServer {
         let Some(key) = self.pending.remove(&answered.tag) else { return };
         let name = self.name(&key).to_owned();
         let Some(user) = self.users.get_mut(&key) else { return };
+        let gone = user.gone;
         let Some(subscription) = &mut user.subscription else { return };
         if response.call_id() != Some(subscription.call_id.as_str()) {
             return;
@@ -170,7 +171,7 @@ impl AppServer {
             },
         }
         let granted = Duration::from_secs(response.expires().unwrap_or(0).into());
-        if !granted.is_zero() {
+        if !granted.is_zero() && !gone {
             let at = env.now + granted / 2;
             out.push(Action::SetTimer { timer: ServerTimer::Subscription(key), at });
         }
@@ -224,8 +225,10 @@ impl AppServer {
         let state = request.headers.get(HeaderName::SubscriptionState);
         let state = state.and_then(|text| SubscriptionState::parse(text).ok());
         if state.is_some_and(|state| state.token == "terminated") {
-            if let Some(user) = self.users.get_mut(&key) {
-                user.subscription = None;
+            match self.users.get_mut(&key) {
+                Some(user) if user.gone => self.forget(&key, out),
+                Some(user) => user.subscription = None,
+                None => {}
             }
             out.push(Action::ClearTimer { timer: ServerTimer::Subscription(key.clone()) });
         }

@@ -429,6 +429,7 @@ impl Ue {
             None => match active.as_ref().filter(is_it) {
                 Some(it) if method == "REGISTER" => (ts24229("5.1.1.4.1"), &it.set),
                 Some(it) => (ts24229("5.1.1.2.1"), &it.set),
+                None if method == "REGISTER" => return self.tell_no_pcscf(env, answered.cause),
                 None => return,
             },
         };
@@ -442,6 +443,19 @@ impl Ue {
             );
         let text = format!("{method}: no answer over the association");
         env.diagnose(clause, text, diagnosis);
+    }
+
+    /// Says that the P-CSCF is not there.
+    fn tell_no_pcscf(&self, env: &mut Env<'_>, cause: Cause) {
+        let waited = (self.config.timers.t1 * 64).as_secs();
+        let silent = cause == Cause::Timeout;
+        let came = if silent { format!("nothing within {waited} s") } else { "refused".to_owned() };
+        let diagnosis = Diagnosis::new(&*self.config.impi, "the P-CSCF answers the REGISTER")
+            .theirs(came)
+            .ours(format!("a REGISTER to {}", self.pcscf()))
+            .change("whether the P-CSCF runs at this address, and what is on the way to it");
+        let text = format!("REGISTER: no answer from {}", self.pcscf());
+        env.diagnose(ts24229("5.1.1.2.1"), text, diagnosis);
     }
 
     /// Counts protected requests without an answer; after several the associations are not believed

@@ -403,7 +403,7 @@ fn unheard() {
         let response = answer_to(register, 408, "");
         let flow = Some(Flow { sa: Some(set), ..under_1() });
         did = phone.answered(OwnAnswered { tag, response, cause: Cause::Timeout, flow });
-        let cause = did.notes.iter().find_map(|note| note.diagnosis.as_deref());
+        let cause = phone.notes.iter().rev().find_map(|note| note.diagnosis.as_deref());
         let cause = cause.expect("it says why");
         assert_eq!(cause.check, "an answer over the association");
         assert!(cause.ours.contains("SPIs"), "{}", cause.ours);

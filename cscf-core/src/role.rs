@@ -6,7 +6,7 @@
 //! later.
 
 use crate::clause::Clause;
-use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId};
+use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId, DemandReply};
 use crate::ids::Ids;
 use crate::operator::{Order, OrderError, OrderResult};
 use crate::sip::{Message, Request, Response};
@@ -217,8 +217,8 @@ pub enum Action<T> {
     AnswerDemand {
         /// Which demand.
         demand: DemandId,
-        /// The result.
-        result: CxResult,
+        /// The answer.
+        reply: DemandReply,
     },
     /// Sets or moves a timer.
     SetTimer {
@@ -394,7 +394,7 @@ pub trait Role {
         out: &mut Actions<Self::Timer>,
     ) {
         let _ = (env, what);
-        out.push(Action::AnswerDemand { demand, result: CxResult::UnableToComply });
+        out.push(Action::AnswerDemand { demand, reply: CxResult::UnableToComply.into() });
     }
 
     /// A timer fired (and is no longer set).

@@ -26,6 +26,8 @@ pub struct Config {
     pub trusted_peers: Vec<SocketAddr>,
     /// What it says about charging.
     pub charging: Charging,
+    /// Whether it knows outbound: flows of UEs are marked in Path (RFC 5626 §5.1).
+    pub outbound: bool,
     /// Access types, as in P-Access-Network-Info, towards which the radio timer values hold
     /// (TS 24.229 §7.7). Compared without regard to case.
     pub air_access_types: Vec<String>,
@@ -145,6 +147,7 @@ impl Config {
             core_entries: vec![core_entry.to_owned()],
             trusted_peers: Vec::new(),
             charging: Charging { generated_at: host_of(uri).to_owned(), ioi: home_domain.into() },
+            outbound: true,
             air_access_types: AIR_ACCESS_TYPES.iter().map(|name| (*name).to_owned()).collect(),
             core_within: Duration::from_secs(28),
             reg_await_auth: Duration::from_secs(240),

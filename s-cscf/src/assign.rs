@@ -3,6 +3,7 @@
 
 use cscf_core::clause::{rfc3261, ts24229, ts29228};
 use cscf_core::cx::{AssignmentType, CxAnswer, CxRequest, Saa};
+use cscf_core::identity::Wildcard;
 use cscf_core::ifc::{ServiceProfile, UserProfile};
 use cscf_core::registrar::{Binding, ContactWish, PublicIdentity, Source, Wish};
 use cscf_core::role::{Action, Env, Question};
@@ -152,7 +153,7 @@ impl RegistrationOwner {
         }
         let profile = read_profile(text).map_err(unusable)?;
         let list = &profile.identities;
-        if !list.iter().any(|identity| *identity.key == *register.impu) {
+        if !list.iter().any(|identity| stands_for(identity, &register.impu)) {
             return Err(unusable(format!("the user profile does not hold {}", register.impu)));
         }
         // Barring does not count for emergency calls (TS 24.229 §5.4.8).
@@ -296,6 +297,13 @@ fn service_route<'a>(set: &'a ImplicitSet, register: &Register) -> Option<&'a st
     let named = |its: &&Binding| wishes.iter().any(|wish| wish.names(&its.contact));
     let mine = || set.bindings.of_user(&register.impi);
     mine().find(named).or_else(|| mine().next()).map(|binding| &*binding.token)
+}
+
+/// Whether an identity of a profile is the one with this key, or stands for it
+/// (TS 23.003 §13.4A).
+fn stands_for(identity: &PublicIdentity, key: &str) -> bool {
+    let wildcard = || Wildcard::parse(&identity.uri).is_some_and(|its| its.stands_for(key));
+    *identity.key == *key || (identity.wildcarded && wildcard())
 }
 
 /// What an `IMSSubscription` document tells that is kept.

@@ -420,10 +420,11 @@ impl RegistrationOwner {
 
     /// With its last challenge a registered user gets the vectors back that were left for it.
     fn keep_spare(&mut self, impi: &str, impu: &str) {
+        let id = self.set_id(impu);
         let Some(pending) = self.challenges.get_mut(impi) else { return };
         if pending.list.is_empty() {
             let spare = std::mem::take(&mut pending.spare);
-            let set = self.set_of.get(impu).and_then(|id| self.sets.get_mut(id));
+            let set = id.and_then(|id| self.sets.get_mut(&id));
             if let Some(user) = set.and_then(|set| set.users.get_mut(impi)) {
                 user.spare = spare;
             }

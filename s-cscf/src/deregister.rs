@@ -3,7 +3,7 @@
 
 use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{
-    AssignmentType, CxDemand, CxRequest, CxResult, DemandId, DeregistrationReason,
+    AssignmentType, CxDemand, CxRequest, CxResult, DemandId, DemandReply, DeregistrationReason,
 };
 use cscf_core::registrar::{Binding, ContactEvent, Wish, identity_key};
 use cscf_core::role::{Action, Env, Question};
@@ -110,16 +110,16 @@ impl RegistrationOwner {
         what: CxDemand,
         out: &mut ScscfActions,
     ) {
-        let result = match what {
+        let reply = match what {
             CxDemand::Rtr { impi, impus, reason, .. } => {
                 self.terminated(env, &impi, &impus, reason, out)
             }
             CxDemand::Ppr { impi, user_data, charging_ccf, digest } => {
                 let pushed = Pushed { user_data, charging_ccf, digest };
-                self.pushed(env, &impi, &pushed, out)
+                self.pushed(env, &impi, &pushed, out).into()
             }
         };
-        out.push(Action::AnswerDemand { demand, result });
+        out.push(Action::AnswerDemand { demand, reply });
     }
 
     /// The HSS ends registrations (TS 29.228 §6.1.3): of these identities, else of all of the user.
@@ -130,7 +130,7 @@ impl RegistrationOwner {
         impus: &[String],
         reason: DeregistrationReason,
         out: &mut ScscfActions,
-    ) -> CxResult {
+    ) -> DemandReply {
         let event = match reason {
             DeregistrationReason::PermanentTermination | DeregistrationReason::RemoveScscf => {
                 ContactEvent::Rejected
@@ -148,12 +148,14 @@ impl RegistrationOwner {
             ids.dedup();
             ids
         };
-        let mut emergency = false;
+        let (mut emergency, mut ended) = (Vec::new(), 0);
         for id in ids {
             let Some(set) = self.sets.get_mut(&id) else { continue };
-            emergency |= set.bindings.of_user(impi).any(Binding::is_emergency);
+            let stands = set.bindings.of_user(impi).filter(|its| its.is_emergency());
+            emergency.extend(stands.map(|its| (impi.to_owned(), its.registered_with.to_string())));
             let which = |its: &Binding| *its.impi == *impi && !its.is_emergency();
             let removed = set.bindings.remove(event, which);
+            ended += removed.len();
             env.note(ts24229("5.4.1.5"), || {
                 format!("the HSS ends {} contact(s) of {impi} ({reason:?})", removed.len())
             });
@@ -170,7 +172,12 @@ impl RegistrationOwner {
             }
         }
         // A registration for emergency calls stands until its time is over (TS 29.228 §6.1.3.1).
-        if emergency { CxResult::UnableToComply } else { CxResult::Success }
+        let result = match (emergency.is_empty(), ended) {
+            (true, _) => CxResult::Success,
+            (false, 0) => CxResult::UnableToComply,
+            (false, _) => CxResult::LimitedSuccess,
+        };
+        DemandReply { result, emergency }
     }
 
     /// The sets in which a private identity has a contact.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use cscf_core::cx::{AskId, AssignmentType, AuthItem, CxRequest, Saa, Sar};
+use cscf_core::identity::Wildcard;
 use cscf_core::registrar::{Binding, Bindings, PublicIdentity, Registration, Registrations};
 use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::Uri;
@@ -22,6 +23,10 @@ use crate::{Config, ScscfActions, Timer};
 /// Private identities that are kept of a subscription.
 const ASSOCIATED_MAX: usize = 64;
 
+/// Wildcarded identities that are matched, of all sets and of one; others stand for nobody.
+const WILDCARDS_MAX: usize = 10_000;
+const WILDCARDS_OF_SET_MAX: usize = 16;
+
 /// The number of an implicit registration set; never used again.
 pub(crate) type SetId = u64;
 
@@ -33,6 +38,8 @@ pub(crate) struct RegistrationOwner {
     pub(crate) sets: BTreeMap<SetId, ImplicitSet>,
     /// Which set an identity belongs to, by its key.
     pub(crate) set_of: BTreeMap<Box<str>, SetId>,
+    /// The same for identities that stand for many, by their texts (TS 23.003 §13.4A).
+    wildcards: BTreeMap<Box<str>, (Wildcard, SetId)>,
     /// Challenges that wait for their answer, by private identity.
     pub(crate) challenges: BTreeMap<Box<str>, Pending>,
     /// REGISTERs that wait for the HSS.
@@ -71,6 +78,8 @@ pub(crate) struct Rounds {
 #[derive(Debug)]
 pub(crate) struct ImplicitSet {
     pub(crate) identities: Box<[PublicIdentity]>,
+    /// Those of them that stand for many.
+    pub(crate) wildcards: Box<[Wildcard]>,
     pub(crate) bindings: Bindings,
     pub(crate) charging_ccf: Option<Box<str>>,
     /// The private identities that may register the set (Associated-Identities).
@@ -110,6 +119,7 @@ impl RegistrationOwner {
             published,
             sets: BTreeMap::new(),
             set_of: BTreeMap::new(),
+            wildcards: BTreeMap::new(),
             challenges: BTreeMap::new(),
             jobs: BTreeMap::new(),
             subscriptions: Subscriptions::new(),
@@ -133,7 +143,10 @@ impl RegistrationOwner {
 
     /// The set that this identity belongs to.
     pub(crate) fn set_id(&self, key: &str) -> Option<SetId> {
-        self.set_of.get(key).copied()
+        self.set_of.get(key).copied().or_else(|| {
+            let stands = |its: &&(Wildcard, SetId)| its.0.stands_for(key);
+            self.wildcards.values().find(stands).map(|(_, id)| *id)
+        })
     }
 
     /// The user's entry in the set of this identity.
@@ -143,7 +156,7 @@ impl RegistrationOwner {
 
     /// The set that holds one of these identities, or a new one, with these identities.
     pub(crate) fn open_set(&mut self, identities: &[PublicIdentity]) -> SetId {
-        let known = identities.iter().find_map(|identity| self.set_id(&identity.key));
+        let known = identities.iter().find_map(|its| self.set_of.get(&its.key).copied());
         let id = known.unwrap_or_else(|| {
             self.set_count += 1;
             self.set_count
@@ -161,6 +174,15 @@ impl RegistrationOwner {
             if !list.iter().any(|identity| identity.key == old.key) {
                 self.set_of.remove(&old.key);
             }
+        }
+        for old in &set.wildcards {
+            self.wildcards.remove(old.as_str());
+        }
+        let room = WILDCARDS_MAX.saturating_sub(self.wildcards.len()).min(WILDCARDS_OF_SET_MAX);
+        let wild = list.iter().filter(|identity| identity.wildcarded).take(room);
+        set.wildcards = wild.filter_map(|identity| Wildcard::parse(&identity.uri)).collect();
+        for wildcard in &set.wildcards {
+            self.wildcards.insert(wildcard.as_str().into(), (wildcard.clone(), id));
         }
         for identity in &list {
             self.set_of.insert(identity.key.clone(), id);
@@ -192,12 +214,16 @@ impl RegistrationOwner {
             for identity in &set.identities {
                 self.set_of.remove(&identity.key);
             }
+            for wildcard in &set.wildcards {
+                self.wildcards.remove(wildcard.as_str());
+            }
             self.sets.remove(&id);
             out.push(Action::ClearTimer { timer });
             return left;
         }
         let new = Arc::new(Registration {
             identities: set.identities.clone(),
+            wildcards: set.wildcards.clone(),
             bindings: set.bindings.list().into(),
             charging_ccf: set.charging_ccf.clone(),
         });
@@ -245,6 +271,7 @@ impl ImplicitSet {
     fn new() -> Self {
         Self {
             identities: Box::new([]),
+            wildcards: Box::new([]),
             bindings: Bindings::new(),
             charging_ccf: None,
             associated: Box::new([]),
@@ -253,6 +280,12 @@ impl ImplicitSet {
             users: BTreeMap::new(),
             published: None,
         }
+    }
+
+    /// Whether an identity with this key belongs to the set.
+    pub(crate) fn has_identity(&self, key: &str) -> bool {
+        let listed = self.identities.iter().any(|identity| *identity.key == *key);
+        listed || self.wildcards.iter().any(|wildcard| wildcard.stands_for(key))
     }
 
     /// The user, new if it has no contact yet.

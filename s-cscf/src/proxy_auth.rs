@@ -111,7 +111,7 @@ impl RegistrationOwner {
     fn proxy_nonces(&mut self, impi: &str, token: &str) -> Option<&mut ProxyNonces> {
         let published = self.published.by_token(token)?;
         let key = &published.by_token(token)?.registered_with;
-        let set = self.set_of.get(key).and_then(|id| self.sets.get_mut(id))?;
+        let set = self.set_id(key).and_then(|id| self.sets.get_mut(&id))?;
         Some(&mut set.users.get_mut(impi)?.proxy_nonces)
     }
 

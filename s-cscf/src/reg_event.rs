@@ -465,7 +465,7 @@ fn subscriber(set: &ImplicitSet, request: &Request) -> Result<String, Refusal> {
     let asserted = asserted.unwrap_or_default();
     for address in &asserted {
         let key = identity_key(&address.uri);
-        let user = set.identities.iter().any(|its| Some(&*its.key) == key.as_deref());
+        let user = key.is_some_and(|key| set.has_identity(&key));
         let path = set.bindings.list().iter().flat_map(|binding| binding.path.iter());
         let known = user
             || path.filter_map(|value| uri_of(value)).any(|uri| same_node(&uri, &address.uri))

@@ -149,7 +149,7 @@ impl Service {
     /// The identity that servers are told: the one of the REGISTER, else the first that is not
     /// barred (TS 24.229 §5.4.1.7).
     fn told(&self, registered_with: Option<&str>) -> Option<&PublicIdentity> {
-        let mut open = self.identities.iter().filter(|its| !its.barred);
+        let mut open = self.identities.iter().filter(|its| its.is_shown());
         let same = open.clone().find(|its| Some(&*its.key) == registered_with);
         same.or_else(|| open.next())
     }

@@ -50,7 +50,7 @@ impl CxPeer {
                 }
                 ClientOutput::Demand(demand, _) => {
                     if let Some(verdict) = self.verdict {
-                        let input = ClientInput::DemandAnswer(demand, verdict);
+                        let input = ClientInput::DemandAnswer(demand, verdict.into());
                         self.client.handle_input(now, input);
                     }
                 }

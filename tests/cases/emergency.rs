@@ -3,9 +3,10 @@
 
 use cscf_core::auth::IntegrityProtected;
 use cscf_core::cx::DeregistrationReason;
+use cscf_core::diameter::{self, dictionary};
 use cscf_tests::{Bench, DOMAIN, header, label};
 
-use super::hand::{A_MOMENT, Hand, restart_s1};
+use super::hand::{A_MOMENT, Hand, asked, restart_s1, result_of};
 use super::reg_event::rtr;
 use super::registrar::with_profile;
 use super::scscf_register::{assignments, bindings, message_to};
@@ -15,7 +16,10 @@ const NO: Option<IntegrityProtected> = Some(IntegrityProtected::No);
 const YES: Option<IntegrityProtected> = Some(IntegrityProtected::Yes);
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![case("emergency::it_stands_beside_all_else", &["S-REG-320"], emergency)]
+    vec![
+        case("emergency::it_stands_beside_all_else", &["S-REG-320"], emergency),
+        case("emergency::it_outlasts_the_removal_of_the_server", &["S-DRG-070"], server_removed),
+    ]
 }
 
 /// Application servers hear of the normal registration only.
@@ -103,4 +107,50 @@ fn emergency() {
     rtr(&mut hand, DeregistrationReason::PermanentTermination);
     let left = bindings(&mut hand);
     assert!(left.len() == 1 && left[0].1.contains("sos"), "{left:?}");
+}
+
+/// The private and public identities in each Identity-with-Emergency-Registration of an RTA.
+fn standing(rta: &diameter::Message) -> Vec<(String, String)> {
+    let groups = rta.all(&dictionary::IDENTITY_WITH_EMERGENCY_REGISTRATION);
+    let text = |inside: &[diameter::Avp], what| {
+        let avp = inside.iter().find(|avp| avp.is(what)).expect("is there");
+        avp.as_text().expect("text").to_owned()
+    };
+    groups
+        .map(|group| {
+            let inside = group.as_group().expect("a group");
+            (text(&inside, &dictionary::USER_NAME), text(&inside, &dictionary::PUBLIC_IDENTITY))
+        })
+        .collect()
+}
+
+fn server_removed() {
+    // Normal and emergency, emergency alone, normal alone.
+    for (normal, sos, code) in [(true, true, 2002), (false, true, 5012), (true, false, 2001)] {
+        let mut hand = Hand::at_scscf(Bench::new(&[]), "alice");
+        hand.impu = format!("sip:alice@{DOMAIN}");
+        let contact = format!("Contact: <sip:alice@{};sos>;expires=3600\n", hand.at);
+        for (wanted, contact) in [(normal, ""), (sos, contact.as_str())] {
+            if wanted {
+                let lines = hand.trusted() + contact;
+                assert_eq!(label(&hand.register(&lines)), "200 REGISTER");
+            }
+        }
+        hand.bench.mark();
+        rtr(&mut hand, DeregistrationReason::RemoveScscf);
+        hand.bench.run_for(A_MOMENT);
+        let answers = asked(&hand.bench, "s1", "RTA");
+        let [rta] = answers.as_slice() else { panic!("one RTA") };
+        assert_eq!(result_of(rta), code);
+        let expected = [(hand.who.impi.clone(), hand.impu.clone())];
+        assert_eq!(standing(rta), expected[usize::from(!sos)..]);
+        // What is kept is the emergency registration, and nothing without one.
+        if sos {
+            let left = bindings(&mut hand);
+            assert!(left.len() == 1 && left[0].1.contains("sos"), "{left:?}");
+        } else {
+            let again = hand.unchallenged(YES);
+            assert_eq!(label(&hand.register(&again)), "500 REGISTER", "nothing is kept");
+        }
+    }
 }

@@ -43,6 +43,7 @@ mod transport;
 mod trust;
 mod ue;
 mod whole_calls;
+mod wildcards;
 mod wire;
 
 use std::sync::Arc;
@@ -111,6 +112,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(trust::cases());
     all.extend(ue::cases());
     all.extend(whole_calls::cases());
+    all.extend(wildcards::cases());
     all.extend(icscf_session::cases());
     all.extend(scscf_session::cases());
     all.extend(scscf_terminating::cases());

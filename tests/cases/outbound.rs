@@ -3,7 +3,7 @@
 
 use cscf_core::auth::IntegrityProtected;
 use cscf_core::sip::Message;
-use cscf_tests::{Bench, DOMAIN, header, label};
+use cscf_tests::{Bench, DOMAIN, Told, header, label};
 
 use super::hand::{A_MOMENT, Hand, restart_s1};
 use super::scscf_register::{bindings, message_to};
@@ -15,7 +15,11 @@ const YES: Option<IntegrityProtected> = Some(IntegrityProtected::Yes);
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("outbound::an_instance_has_a_limit_of_flows", &["S-REG-190"], flows),
-        case("outbound::a_first_hop_without_outbound_gets_439", &["S-REG-200"], first_hop),
+        case(
+            "outbound::a_first_hop_without_outbound_gets_439",
+            &["S-REG-200", "RC-439"],
+            first_hop,
+        ),
         case("outbound::flows_of_an_instance_are_tried_in_turn", &[], in_turn),
     ]
 }
@@ -61,6 +65,22 @@ fn first_hop() {
         let answer = hand.register(&lines);
         assert_eq!(label(&answer), format!("{status} REGISTER"), "ob {ob}");
     }
+    // A UE whose P-CSCF knows no flows registers without one.
+    let mut bench = Bench::with_ues(
+        "scenario: none\nparties:\n  alice: {}\nsteps: []\n",
+        1,
+        |_| {},
+        |ues| ues.iter_mut().for_each(|ue| ue.reg_id = Some(1)),
+    );
+    super::by_hand::reconfigure(&mut bench, |config| config.outbound = false);
+    bench.register(&["alice"]);
+    let codes = bench.sent("s1").into_iter().map(|told| told.label());
+    let codes: Vec<String> = codes.filter(|it| it.ends_with(" REGISTER")).collect();
+    assert_eq!(codes, ["439 REGISTER", "401 REGISTER", "200 REGISTER"]);
+    let sent = bench.sent("alice");
+    let mut flows = sent.iter().filter(|told| told.label() == "REGISTER");
+    let asks = |told: &Told| told.header("Contact").contains("reg-id");
+    assert!(flows.next().is_some_and(asks) && !flows.any(asks));
     // Without outbound in Supported reg-id means nothing: a new contact over the association.
     let mut hand = alice();
     hand.registered(NO, YES);

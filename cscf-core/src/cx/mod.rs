@@ -358,6 +358,8 @@ pub enum CxResult {
     NotSupportedUserData,
     /// Experimental 5011 `DIAMETER_ERROR_FEATURE_UNSUPPORTED`.
     FeatureUnsupported,
+    /// 2002 `DIAMETER_LIMITED_SUCCESS`.
+    LimitedSuccess,
     /// 5003 `DIAMETER_AUTHORIZATION_REJECTED`.
     AuthorizationRejected,
     /// 5012 `DIAMETER_UNABLE_TO_COMPLY`.
@@ -400,6 +402,7 @@ impl CxResult {
             Self::TooMuchData => ResultCode::Experimental(5008),
             Self::NotSupportedUserData => ResultCode::Experimental(5009),
             Self::FeatureUnsupported => ResultCode::Experimental(5011),
+            Self::LimitedSuccess => ResultCode::Base(2002),
             Self::AuthorizationRejected => ResultCode::Base(5003),
             Self::UnableToComply => ResultCode::Base(5012),
             Self::TooBusy => ResultCode::Base(3004),
@@ -413,6 +416,7 @@ impl CxResult {
     pub const fn from_code(code: ResultCode) -> Self {
         match code {
             ResultCode::Base(2001) => Self::Success,
+            ResultCode::Base(2002) => Self::LimitedSuccess,
             ResultCode::Base(5003) => Self::AuthorizationRejected,
             ResultCode::Base(5012) => Self::UnableToComply,
             ResultCode::Base(3004) => Self::TooBusy,
@@ -440,6 +444,7 @@ impl CxResult {
     pub const fn is_success(self) -> bool {
         match self {
             Self::Success
+            | Self::LimitedSuccess
             | Self::FirstRegistration
             | Self::SubsequentRegistration
             | Self::UnregisteredService
@@ -469,6 +474,7 @@ impl fmt::Display for CxResult {
             Self::TooMuchData => "DIAMETER_ERROR_TOO_MUCH_DATA",
             Self::NotSupportedUserData => "DIAMETER_ERROR_NOT_SUPPORTED_USER_DATA",
             Self::FeatureUnsupported => "DIAMETER_ERROR_FEATURE_UNSUPPORTED",
+            Self::LimitedSuccess => "DIAMETER_LIMITED_SUCCESS",
             Self::AuthorizationRejected => "DIAMETER_AUTHORIZATION_REJECTED",
             Self::UnableToComply => "DIAMETER_UNABLE_TO_COMPLY",
             Self::TooBusy => "DIAMETER_TOO_BUSY",
@@ -505,6 +511,22 @@ pub enum CxDemand {
         /// New SIP digest credentials (SIP-Auth-Data-Item).
         digest: Option<AuthItem>,
     },
+}
+
+/// The answer to a demand of the HSS (RTA, PPA).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemandReply {
+    /// The result.
+    pub result: CxResult,
+    /// RTA: private identities with the public ones whose registrations for emergency calls stand
+    /// (Identity-with-Emergency-Registration, TS 29.228 §6.1.3).
+    pub emergency: Vec<(String, String)>,
+}
+
+impl From<CxResult> for DemandReply {
+    fn from(result: CxResult) -> Self {
+        Self { result, emergency: Vec::new() }
+    }
 }
 
 /// Deregistration-Reason (TS 29.229 §6.3.17).

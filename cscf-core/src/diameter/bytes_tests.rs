@@ -238,7 +238,8 @@ fn hostile_streams_leave_server_and_client_usable() {
                 }
                 ClientOutput::Close { .. } => linked = None,
                 ClientOutput::Demand(demand, _) => {
-                    let answer = ClientInput::DemandAnswer(demand, crate::cx::CxResult::Success);
+                    let answer =
+                        ClientInput::DemandAnswer(demand, crate::cx::CxResult::Success.into());
                     client.handle_input(now, answer);
                 }
                 ClientOutput::Trace(TraceKind::Note(note)) => assert!(note.text.len() < 1_000),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clause::{own, rfc6733};
-use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId};
+use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, DemandId, DemandReply};
 use crate::diameter::capabilities::{LocalPeer, Timing};
 use crate::diameter::codec::{Avp, Fault, Message};
 use crate::diameter::dictionary as avp;
@@ -58,7 +58,7 @@ pub enum ClientInput {
     /// The connection ended or could not be opened, and why.
     Closed(ConnId, String),
     /// The role answers a demand.
-    DemandAnswer(DemandId, CxResult),
+    DemandAnswer(DemandId, DemandReply),
     /// The connection asked for by [`ClientOutput::Connect`] is up; `conn` is set, and `local` is
     /// the address it really has.
     Opened(Flow),
@@ -201,7 +201,7 @@ impl DiameterClient {
                 }
             }
             ClientInput::Closed(conn, cause) => self.on_closed(now, conn, &cause),
-            ClientInput::DemandAnswer(demand, result) => self.on_demand_answer(demand, result),
+            ClientInput::DemandAnswer(demand, reply) => self.on_demand_answer(demand, &reply),
             ClientInput::Opened(flow) => self.on_opened(now, flow),
             ClientInput::Shutdown => self.on_shutdown(now),
             ClientInput::Timeout => {}
@@ -441,10 +441,10 @@ impl DiameterClient {
         }
     }
 
-    fn on_demand_answer(&mut self, demand: DemandId, result: CxResult) {
+    fn on_demand_answer(&mut self, demand: DemandId, reply: &DemandReply) {
         let Some(head) = self.demands.remove(&demand) else { return };
         if let Phase::Linked { link, .. } = &mut self.phase {
-            link.send_answer(&head, vec![answer::encode_result(result)]);
+            link.send_answer(&head, demand::encode_reply(reply));
         }
     }
 

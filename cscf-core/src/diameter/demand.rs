@@ -1,6 +1,6 @@
 //! What the HSS asks of an S-CSCF as AVPs and back: RTR, PPR (TS 29.229 §6.1.9, §6.1.11).
 
-use crate::cx::{CxDemand, DeregistrationReason};
+use crate::cx::{CxDemand, DemandReply, DeregistrationReason};
 use crate::diameter::answer;
 use crate::diameter::codec::{Avp, Fault, FaultKind, Message};
 use crate::diameter::dictionary as avp;
@@ -41,6 +41,16 @@ pub(super) fn encode(demand: &CxDemand, out: &mut Vec<Avp>) {
             out.extend(digest.as_ref().map(|item| answer::encode_item(1, item)));
         }
     }
+}
+
+/// Writes the AVPs of an answer that follow the base protocol's.
+pub(super) fn encode_reply(reply: &DemandReply) -> Vec<Avp> {
+    let mut out = vec![answer::encode_result(reply.result)];
+    out.extend(reply.emergency.iter().map(|(impi, impu)| {
+        let inside = [Avp::text(&avp::USER_NAME, impi), Avp::text(&avp::PUBLIC_IDENTITY, impu)];
+        Avp::group(&avp::IDENTITY_WITH_EMERGENCY_REGISTRATION, &inside)
+    }));
+    out
 }
 
 /// Reads a demand.

@@ -203,7 +203,7 @@ fn demands_reach_the_named_client_and_are_answered() {
         let (demand, got) = pair.demands.last().unwrap().clone();
         assert_eq!(got, what);
 
-        pair.client_input(ClientInput::DemandAnswer(demand, CxResult::TooMuchData));
+        pair.client_input(ClientInput::DemandAnswer(demand, CxResult::TooMuchData.into()));
 
         assert_eq!(
             pair.demand_answers.last(),
@@ -430,7 +430,7 @@ pub(super) fn everything() -> Vec<bytes::Bytes> {
         let destination_host = "s1.ims.example".into();
         let demand = DemandId(number);
         pair.server_input(ServerInput::Demand { demand, destination_host, what });
-        pair.client_input(ClientInput::DemandAnswer(demand, CxResult::Success));
+        pair.client_input(ClientInput::DemandAnswer(demand, CxResult::Success.into()));
     }
     pair.run(secs(40));
     pair.client_input(ClientInput::Shutdown);

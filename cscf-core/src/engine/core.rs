@@ -169,8 +169,8 @@ impl<R: Role> Engine<R> {
                 }
                 Action::SendAck { request, to } => self.core.send_ack(now, *request, &to),
                 Action::Ask { ask, question } => self.core.ask(now, ask, question),
-                Action::AnswerDemand { demand, result } => {
-                    self.core.outlet.push(Output::DemandAnswer(demand, result));
+                Action::AnswerDemand { demand, reply } => {
+                    self.core.outlet.push(Output::DemandAnswer(demand, reply));
                 }
                 Action::AnswerBy { context, flow } => self.core.answer_by(now, context, flow),
                 Action::Discard { context } => self.core.discard(now, context),

@@ -80,8 +80,8 @@ impl<R: Role> CxNode<R> {
             Output::Ask(ask, Question::Cx(request)) => {
                 self.client.handle_input(now, ClientInput::Ask(ask, request));
             }
-            Output::DemandAnswer(demand, result) => {
-                self.client.handle_input(now, ClientInput::DemandAnswer(demand, result));
+            Output::DemandAnswer(demand, reply) => {
+                self.client.handle_input(now, ClientInput::DemandAnswer(demand, reply));
             }
             other => self.outputs.push_back(other),
         }

@@ -31,7 +31,7 @@ pub use self::core::{Engine, Sizes};
 pub use cx_node::CxNode;
 pub use settings::{Counters, EngineLimits, Listen, Settings, host_text};
 
-use crate::cx::{AskId, CxDemand, CxResult, DemandId};
+use crate::cx::{AskId, CxDemand, DemandId, DemandReply};
 use crate::operator::{Order, OrderError, OrderResult};
 use crate::role::{Answer, Question};
 use crate::time::Instant;
@@ -100,7 +100,7 @@ pub enum Output {
     /// Send a datagram.
     Datagram(Packet),
     /// The answer to a demand of the HSS.
-    DemandAnswer(DemandId, CxResult),
+    DemandAnswer(DemandId, DemandReply),
     /// Install or remove security associations.
     Security(SaCommand),
     /// Something to tell.

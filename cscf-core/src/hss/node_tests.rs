@@ -154,7 +154,7 @@ impl Network {
             ClientOutput::Demand(demand, what) => {
                 let (name, client, _) = &mut self.clients[number];
                 self.demands.push((name.clone(), what));
-                client.handle_input(now, ClientInput::DemandAnswer(demand, self.verdict));
+                client.handle_input(now, ClientInput::DemandAnswer(demand, self.verdict.into()));
             }
             ClientOutput::Trace(_) => {}
             ClientOutput::Write { bytes, .. } => {

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::auth::{AkaKeys, AkaSet, Algorithm, Amf, Ha1, Hash, Scheme, SequenceGenerator, Sqn};
 use crate::cx::{Restoration, ServerCapabilities};
-use crate::identity::{Impi, Impu};
+use crate::identity::{Impi, Impu, Wildcard};
 use crate::ids::Seed;
 use crate::ifc::{Condition, PublicIdentity, ServiceProfile, SessionCase, UserProfile};
 use crate::map::{Map, map};
@@ -298,6 +298,9 @@ pub(super) struct Found {
     pub(super) set: usize,
 }
 
+/// Wildcarded identities of all subscriptions.
+const WILDCARDS_MAX: usize = 10_000;
+
 /// All subscriptions, found by identity.
 #[derive(Debug)]
 pub struct Store {
@@ -306,6 +309,8 @@ pub struct Store {
     subscriptions: Vec<Subscription>,
     by_impi: Map<String, usize>,
     by_impu: Map<String, Found>,
+    /// Identities that stand for many, in the order in which they were provisioned.
+    wildcards: Vec<(Wildcard, Found)>,
 }
 
 impl Store {
@@ -326,6 +331,7 @@ impl Store {
             subscriptions: Vec::with_capacity(subscribers.len()),
             by_impi: map(seed),
             by_impu: map(seed),
+            wildcards: Vec::new(),
         };
         for subscriber in subscribers {
             store.provision(subscriber)?;
@@ -357,7 +363,7 @@ impl Store {
             impis.push(key);
             secrets.push(secret(one, self.scheme)?);
         }
-        let mut impus = Vec::new();
+        let (mut impus, mut wildcards) = (Vec::new(), Vec::new());
         for (set, one) in subscriber.implicit_sets.iter().enumerate() {
             for identity in one.identities() {
                 let key = impu_key(&identity.identity)
@@ -365,7 +371,14 @@ impl Store {
                 if self.by_impu.contains_key(&key) || impus.iter().any(|(known, _)| *known == key) {
                     return Err(StoreError::IdentityTwice(identity.identity.clone()));
                 }
-                impus.push((key, Found { subscription, set }));
+                let found = Found { subscription, set };
+                if Wildcard::is_meant(&key) {
+                    let room = self.wildcards.len() + wildcards.len() < WILDCARDS_MAX;
+                    let wildcard = Wildcard::parse(&key).filter(|_| room);
+                    let wrong = || StoreError::IdentityWrong(identity.identity.clone());
+                    wildcards.push((wildcard.ok_or_else(wrong)?, found));
+                }
+                impus.push((key, found));
             }
             if let Some(xml) = &one.profile_xml {
                 let name = one.identities().next().map(|it| it.identity.clone());
@@ -375,6 +388,7 @@ impl Store {
         }
         self.by_impi.extend(impis.into_iter().map(|key| (key, subscription)));
         self.by_impu.extend(impus);
+        self.wildcards.extend(wildcards);
         let states = vec![SetState::default(); subscriber.implicit_sets.len()];
         self.subscriptions.push(Subscription { provisioned: subscriber, secrets, states });
         Ok(())
@@ -432,14 +446,22 @@ impl Store {
         self.by_impi.get(&impi_key(impi)).copied()
     }
 
-    /// A number is found by its tel and by its SIP form (TS 24.229 §4.2).
+    /// A number is found by its tel and by its SIP form (TS 24.229 §4.2); a distinct identity goes
+    /// before a wildcarded one (TS 23.003 §13.4A).
     pub(super) fn find_impu(&self, text: &str) -> Option<Found> {
+        if Wildcard::is_meant(text) {
+            return self.by_impu.get(text).copied();
+        }
         let impu = Impu::parse(text).ok()?;
         if let Some(found) = self.by_impu.get(impu.as_str()) {
             return Some(*found);
         }
         let mut aliases = impu.aliases(&self.home_domain);
-        aliases.find_map(|alias| self.by_impu.get(alias.as_str()).copied())
+        let found = aliases.find_map(|alias| self.by_impu.get(alias.as_str()).copied());
+        found.or_else(|| {
+            let stands = |its: &&(Wildcard, Found)| its.0.stands_for(impu.as_str());
+            self.wildcards.iter().find(stands).map(|(_, found)| *found)
+        })
     }
 
     /// The identities of a set as they were provisioned.
@@ -473,7 +495,11 @@ pub(super) fn same_impi(one: &str, other: &str) -> bool {
     one == other || impi_key(one) == impi_key(other)
 }
 
+/// The key of a public identity; a wildcarded one is its own.
 fn impu_key(text: &str) -> Option<String> {
+    if Wildcard::is_meant(text) {
+        return Some(text.to_owned());
+    }
     Impu::parse(text).ok().map(|impu| impu.as_str().to_owned())
 }
 

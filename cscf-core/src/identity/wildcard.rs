@@ -110,9 +110,15 @@ mod tests {
     #[test]
     fn what_is_none_or_too_large_is_refused() {
         let long = format!("sip:!{}!@h", "a".repeat(TEXT_MAX));
-        for text in
-            ["sip:a@h", "sip:a!b@h", "!.*!", "sip:!(!@h", "sip:!a)|(.*!@h", &long, "sip:!(a{999}){999}!@h"]
-        {
+        for text in [
+            "sip:a@h",
+            "sip:a!b@h",
+            "!.*!",
+            "sip:!(!@h",
+            "sip:!a)|(.*!@h",
+            &long,
+            "sip:!(a{999}){999}!@h",
+        ] {
             assert_eq!(Wildcard::parse(text), None, "{text}");
         }
         let hostile = Wildcard::parse("sip:!(a+)+!@h").expect("an expression");

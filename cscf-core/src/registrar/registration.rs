@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::gruu::Gruus;
-use crate::identity::Impu;
+use crate::identity::{Impu, Wildcard};
 use crate::sip::{NameAddr, Params, Uri};
 use crate::time::Instant;
 
@@ -23,11 +23,12 @@ pub struct PublicIdentity {
 }
 
 impl PublicIdentity {
-    /// An identity of the user profile; `None` if the text is no SIP or tel URI.
+    /// An identity of the user profile; `None` if the text is neither a SIP or tel URI nor a
+    /// wildcarded identity, which is its own key.
     #[must_use]
     pub fn new(uri: &str, barred: bool) -> Option<Self> {
-        let key = identity_key(&Uri::parse(uri).ok()?)?;
-        let wildcarded = uri.matches('!').count() >= 2;
+        let wildcarded = Wildcard::is_meant(uri);
+        let key = if wildcarded { uri.to_owned() } else { identity_key(&Uri::parse(uri).ok()?)? };
         Some(Self { uri: uri.into(), key: key.into(), barred, wildcarded })
     }
 
@@ -173,6 +174,8 @@ impl Binding {
 pub struct Registration {
     /// All identities in the order of the profile, barred ones too.
     pub identities: Box<[PublicIdentity]>,
+    /// Those of them that stand for many (TS 23.003 §13.4A).
+    pub wildcards: Box<[Wildcard]>,
     /// The contacts, in the order in which they came.
     pub bindings: Box<[Binding]>,
     /// Where charging data goes: the primary charging collection function.
@@ -180,10 +183,14 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// The identity looked up by this key.
+    /// The identity looked up by this key: itself, else the wildcarded one that stands for it.
     #[must_use]
     pub fn identity(&self, key: &str) -> Option<&PublicIdentity> {
-        self.identities.iter().find(|identity| *identity.key == *key)
+        let listed = |key: &str| self.identities.iter().find(|identity| *identity.key == *key);
+        listed(key).or_else(|| {
+            let wildcard = self.wildcards.iter().find(|its| its.stands_for(key))?;
+            listed(wildcard.as_str())
+        })
     }
 
     /// The identities that others may see, the default one first (TS 24.229 §5.4.1.2.2F).
@@ -266,6 +273,7 @@ mod tests {
     fn the_alias_is_the_same_number_in_the_other_form() {
         let identity = |uri: &str| PublicIdentity::new(uri, false).expect("an identity");
         let set = Registration {
+            wildcards: Box::new([]),
             identities: Box::new([
                 identity("sip:alice@home.example"),
                 identity("tel:+15550101"),

@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use super::registration::{Registration, identity_key, number_key};
+use super::registration::{PublicIdentity, Registration, identity_key, number_key};
+use crate::identity::Wildcard;
 use crate::ids::Seed;
 use crate::map::SeededState;
 use crate::sip::Uri;
 
 /// What the owner of the registration state publishes and everybody else reads. A reader takes the
-/// `Arc` and lets go of the map at once; nothing here is ever iterated.
+/// `Arc` and lets go of the map at once. Only wildcarded identities are iterated, of which there
+/// are few; of those that match the first in the order of their texts counts.
 #[derive(Clone, Debug)]
 pub struct Registrations {
     by_identity: Arc<DashMap<Box<str>, Arc<Registration>, SeededState>>,
     by_token: Arc<DashMap<Box<str>, Arc<Registration>, SeededState>>,
+    by_wildcard: Arc<DashMap<Box<str>, (Wildcard, Arc<Registration>), SeededState>>,
 }
 
 impl Registrations {
@@ -22,13 +25,25 @@ impl Registrations {
     #[must_use]
     pub fn new(seed: &Seed) -> Self {
         let map = || Arc::new(DashMap::with_hasher(SeededState::new(seed)));
-        Self { by_identity: map(), by_token: map() }
+        let by_wildcard = Arc::new(DashMap::with_hasher(SeededState::new(seed)));
+        Self { by_identity: map(), by_token: map(), by_wildcard }
     }
 
     /// The set that holds the identity with this key, see [`identity_key`].
     #[must_use]
     pub fn by_key(&self, key: &str) -> Option<Arc<Registration>> {
-        self.by_identity.get(key).map(|found| Arc::clone(&found))
+        let found = self.by_identity.get(key).map(|found| Arc::clone(&found));
+        found.or_else(|| self.by_wildcard(key))
+    }
+
+    /// The set with a wildcarded identity that stands for this key (TS 23.003 §13.4A).
+    fn by_wildcard(&self, key: &str) -> Option<Arc<Registration>> {
+        if self.by_wildcard.is_empty() {
+            return None;
+        }
+        let matching = self.by_wildcard.iter().filter(|entry| entry.value().0.stands_for(key));
+        let first = matching.min_by(|one, other| one.key().cmp(other.key()));
+        first.map(|entry| Arc::clone(&entry.value().1))
     }
 
     /// The set that holds the identity this URI means; a SIP URI with `user=phone` also means the
@@ -49,9 +64,13 @@ impl Registrations {
     pub fn replace(&self, old: Option<&Registration>, new: Option<&Arc<Registration>>) {
         if let Some(old) = old {
             for identity in &old.identities {
-                if new.is_none_or(|new| new.identity(&identity.key).is_none()) {
+                let same = |its: &PublicIdentity| its.key == identity.key;
+                if new.is_none_or(|new| !new.identities.iter().any(same)) {
                     self.by_identity.remove(&identity.key);
                 }
+            }
+            for wildcard in &old.wildcards {
+                self.by_wildcard.remove(wildcard.as_str());
             }
             for key in gruu_keys(old) {
                 self.by_identity.remove(&*key);
@@ -65,6 +84,10 @@ impl Registrations {
         let Some(new) = new else { return };
         for identity in &new.identities {
             self.by_identity.insert(identity.key.clone(), Arc::clone(new));
+        }
+        for wildcard in &new.wildcards {
+            let found = (wildcard.clone(), Arc::clone(new));
+            self.by_wildcard.insert(wildcard.as_str().into(), found);
         }
         for key in gruu_keys(new) {
             self.by_identity.insert(key.into(), Arc::clone(new));
@@ -83,7 +106,7 @@ impl Registrations {
     /// Whether nothing is published.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_identity.is_empty() && self.by_token.is_empty()
+        self.by_identity.is_empty() && self.by_token.is_empty() && self.by_wildcard.is_empty()
     }
 }
 
@@ -97,12 +120,12 @@ fn gruu_keys(set: &Registration) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registrar::PublicIdentity;
 
     fn set(uris: &[&str]) -> Arc<Registration> {
         let identity = |uri: &&str| PublicIdentity::new(uri, false).expect("an identity");
         Arc::new(Registration {
             identities: uris.iter().map(identity).collect(),
+            wildcards: uris.iter().filter_map(|uri| Wildcard::parse(uri)).collect(),
             bindings: Box::new([]),
             charging_ccf: None,
         })
@@ -120,6 +143,20 @@ mod tests {
         assert!(found("sip:+15550101@home.example;user=phone"));
         assert!(!found("sip:+15550101@home.example"));
         assert!(!found("sip:bob@home.example"));
+    }
+
+    #[test]
+    fn a_wildcarded_identity_stands_for_many_until_its_set_is_gone() {
+        let all = Registrations::new(&Seed([7; 32]));
+        let (pbx, one) = (set(&["sip:main@h", "sip:pbx!.*!@h"]), set(&["sip:pbx7@h"]));
+        all.replace(None, Some(&pbx));
+        all.replace(None, Some(&one));
+        let found = |key: &str| all.by_key(key);
+        assert_eq!(found("sip:pbx12@h"), Some(Arc::clone(&pbx)));
+        assert_eq!(found("sip:pbx7@h"), Some(one), "a distinct one goes before");
+        assert_eq!(pbx.identity("sip:pbx12@h").map(|its| &*its.uri), Some("sip:pbx!.*!@h"));
+        all.replace(Some(&pbx), None);
+        assert_eq!(all.by_key("sip:pbx12@h"), None);
     }
 
     #[test]

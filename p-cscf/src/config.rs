@@ -26,8 +26,6 @@ pub struct Config {
     pub trusted_peers: Vec<SocketAddr>,
     /// What it says about charging.
     pub charging: Charging,
-    /// Whether it knows outbound: flows of UEs are marked in Path (RFC 5626 §5.1).
-    pub outbound: bool,
     /// Access types, as in P-Access-Network-Info, towards which the radio timer values hold
     /// (TS 24.229 §7.7). Compared without regard to case.
     pub air_access_types: Vec<String>,
@@ -160,7 +158,6 @@ impl Config {
             reg_event_subscription: true,
             notify_awaited: Timers::CORE.n(),
             overload: None,
-            outbound: true,
             emergency_registration: true,
             draining: false,
             security: Security::default(),

@@ -299,7 +299,7 @@ impl Pcscf {
             credentials.set_integrity_protected(flag);
             Some(credentials.to_string())
         });
-        let ob = if facts.outbound && self.config.outbound { ";ob" } else { "" };
+        let ob = if facts.outbound { ";ob" } else { "" };
         let user = Token::Ue(ue).text(env.ids.shard());
         let path = format!("<sip:{user}@{};lr{ob}>", self.config.uri);
         headers.push_front(HeaderName::Path, &path);

@@ -10,11 +10,13 @@
     reason = "a test may fail"
 )]
 
-use std::collections::{BTreeSet, VecDeque};
+mod seeds;
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use cscf_core::config::{Lab as LabConfig, NodeRole, render};
+use cscf_core::config::{Lab as LabConfig, render};
 use cscf_core::engine::{Input, Node, Output};
 use cscf_core::sip::{self, Message, Request, Response};
 use cscf_core::time::{Duration, Instant};
@@ -22,10 +24,11 @@ use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 use cscf_core::transport::ipsec::SaCommand;
 use cscf_core::transport::{ConnId, Flow, Packet, Transport};
 use scenarios::lab::LabNode;
-use scenarios::lab::checks::Cast;
 use scenarios::run::{Instance, SimulatedStage};
 use scenarios::script::{self, Failure, Stage, read_scenario};
 use scenarios::ue::UeConfig;
+
+pub use seeds::{cast_of, seed_to_replay};
 
 /// The home domain of the built-in lab.
 pub const DOMAIN: &str = "ims.mnc001.mcc001.3gppnetwork.org";
@@ -39,31 +42,6 @@ pub struct Bench {
     pub config: LabConfig,
     mark: usize,
     raw_count: u8,
-}
-
-/// The one seed to replay, from `CSCF_SEED`.
-///
-/// # Panics
-///
-/// When it is no number.
-#[must_use]
-pub fn seed_to_replay() -> Option<u64> {
-    let text = std::env::var("CSCF_SEED").ok()?;
-    Some(text.parse().expect("CSCF_SEED is a number"))
-}
-
-/// Who is what in an instance, for the invariants of every run.
-#[must_use]
-pub fn cast_of(instance: &Instance) -> Cast {
-    let edges = instance.lab.nodes.iter().filter(|node| node.role == NodeRole::Pcscf);
-    let wrong = |ue: &&UeConfig| ue.mistakes.wrong_key || ue.mistakes.wrong_res;
-    Cast {
-        ues: instance.ues.iter().map(|ue| ue.name.clone()).collect(),
-        impostors: instance.ues.iter().filter(wrong).map(|ue| ue.name.clone()).collect(),
-        crashed: BTreeSet::new(),
-        edges: edges.map(|node| node.name.clone()).collect(),
-        ue_addresses: instance.ues.iter().map(|ue| ue.address).collect(),
-    }
 }
 
 /// A message of the trace with where it travelled.

@@ -195,7 +195,7 @@ impl Dialogs {
     pub(crate) fn heard(&mut self, id: DialogId, request: &Request) {
         let between = self.dialogs.get_mut(&id).and_then(|it| it.between.as_mut());
         if let Some(between) = between {
-            between.on_request(request);
+            let _ = between.on_request(request);
         }
     }
 

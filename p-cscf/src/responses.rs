@@ -192,12 +192,13 @@ impl Pcscf {
         if !(200..300).contains(&status) {
             return;
         }
-        if let Some(between) = &mut dialog.between {
+        let method = response.cseq().map(|cseq| cseq.method);
+        if let Some(between) = &mut dialog.between
+            && matches!(method, Ok(Method::Invite | Method::Update))
+        {
             let by_caller = call.direction == dialog.direction;
             match call.makes_dialog {
-                true => {
-                    between.confirm(response, |value| token_of(value) == Some(Token::Dialog(id)))
-                }
+                true => between.confirm(response, |it| token_of(it) == Some(Token::Dialog(id))),
                 false => between.on_success(by_caller, response),
             }
         }

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cscf_core::dialog::Between;
 use cscf_core::operator::Table;
 use cscf_core::role::OwnTag;
-use cscf_core::sip::{HeaderName, Headers, Method, NameAddr, Request, Response};
+use cscf_core::sip::{HeaderName, Method, NameAddr, Request, Response};
 
 use crate::charging;
 
@@ -27,26 +28,10 @@ pub(crate) struct Dialogs {
 #[derive(Debug)]
 pub(crate) struct Dialog {
     pub(crate) icid: Box<str>,
-    call_id: Box<str>,
     users: Vec<Box<str>>,
-    caller: Party,
-    callee: Party,
-    confirmed: bool,
+    between: Between,
     /// BYEs of our own without an answer; requests are refused meanwhile.
     byes: usize,
-}
-
-/// One end of a dialog.
-#[derive(Debug, Default)]
-struct Party {
-    /// Its From or To value, tag included.
-    address: Box<str>,
-    tag: Box<str>,
-    contact: Option<Box<str>>,
-    /// From here to it, nearest first.
-    routes: Vec<Box<str>>,
-    /// The highest number in its direction.
-    cseq: u32,
 }
 
 impl Dialogs {
@@ -55,10 +40,10 @@ impl Dialogs {
         let mut table = Table::new(&["call_id", "caller", "callee", "state"]);
         for dialog in self.list.values() {
             table.push([
-                dialog.call_id.to_string(),
-                dialog.caller.address.to_string(),
-                dialog.callee.address.to_string(),
-                (if dialog.confirmed { "confirmed" } else { "early" }).to_owned(),
+                dialog.between.call_id().to_owned(),
+                dialog.between.caller().to_owned(),
+                dialog.between.callee().to_owned(),
+                (if dialog.between.is_confirmed() { "confirmed" } else { "early" }).to_owned(),
             ]);
         }
         table
@@ -77,20 +62,10 @@ impl Dialogs {
     /// Opens a dialog for an INVITE as it was received, for the users with these tokens.
     pub(crate) fn open(&mut self, invite: &Request, icid: &str, users: Vec<Box<str>>) -> u64 {
         self.count += 1;
-        let caller = Party {
-            address: value(&invite.headers, HeaderName::From),
-            tag: invite.from_tag().unwrap_or_default().into(),
-            contact: contact(&invite.headers),
-            routes: invite.headers.values(HeaderName::RecordRoute).map(Into::into).collect(),
-            cseq: invite.cseq().map_or(0, |cseq| cseq.number),
-        };
         let dialog = Dialog {
             icid: icid.into(),
-            call_id: invite.call_id().unwrap_or_default().into(),
             users: Vec::new(),
-            caller,
-            callee: Party::default(),
-            confirmed: false,
+            between: Between::of_invite(invite),
             byes: 0,
         };
         self.list.insert(self.count, dialog);
@@ -137,48 +112,23 @@ impl Dialogs {
         user: Option<&str>,
     ) {
         let Some(dialog) = self.list.get_mut(&number) else { return };
-        if !dialog.confirmed {
-            dialog.confirmed = true;
-            let callee = &mut dialog.callee;
-            callee.address = value(&response.headers, HeaderName::To);
-            callee.tag = response.to_tag().unwrap_or_default().into();
-            let above = response.headers.values(HeaderName::RecordRoute);
-            let above: Vec<Box<str>> =
-                above.take_while(|text| !is_marked(text, marker)).map(Into::into).collect();
-            callee.routes = above.into_iter().rev().collect();
-            if let Some(user) = user {
-                self.set_users(number, vec![user.into()]);
-            }
-        }
-        if let Some(dialog) = self.list.get_mut(&number)
-            && let Some(contact) = contact(&response.headers)
-        {
-            dialog.callee.contact = Some(contact);
+        let first = !dialog.between.is_confirmed();
+        dialog.between.confirm(response, |text| is_marked(text, marker));
+        if first && let Some(user) = user {
+            self.set_users(number, vec![user.into()]);
         }
     }
 
     /// Notes numbers and targets of a request in the dialog; says whether the caller sent it.
     pub(crate) fn on_request(&mut self, number: u64, request: &Request) -> bool {
-        let Some(dialog) = self.list.get_mut(&number) else { return false };
-        let by_caller = request.from_tag() == Some(&*dialog.caller.tag);
-        let sender = if by_caller { &mut dialog.caller } else { &mut dialog.callee };
-        if let Ok(cseq) = request.cseq() {
-            sender.cseq = sender.cseq.max(cseq.number);
-        }
-        if refreshes(&request.method)
-            && let Some(contact) = contact(&request.headers)
-        {
-            sender.contact = Some(contact);
-        }
-        by_caller
+        let dialog = self.list.get_mut(&number);
+        dialog.is_some_and(|dialog| dialog.between.on_request(request))
     }
 
     /// Notes the target in the 2xx of a request in the dialog.
     pub(crate) fn on_success(&mut self, number: u64, by_caller: bool, response: &Response) {
-        let Some(dialog) = self.list.get_mut(&number) else { return };
-        let sender = if by_caller { &mut dialog.callee } else { &mut dialog.caller };
-        if let Some(contact) = contact(&response.headers) {
-            sender.contact = Some(contact);
+        if let Some(dialog) = self.list.get_mut(&number) {
+            dialog.between.on_success(by_caller, response);
         }
     }
 
@@ -199,14 +149,8 @@ impl Dialogs {
     /// The BYEs that end a confirmed dialog, to the caller and to the callee; none if it is not
     /// confirmed (TS 24.229 §5.4.5.1.2).
     pub(crate) fn byes(&mut self, number: u64, reason: &str) -> Vec<(OwnTag, Request)> {
-        let Some(dialog) = self.list.get_mut(&number).filter(|its| its.confirmed) else {
-            return Vec::new();
-        };
-        let Dialog { caller, callee, .. } = &mut *dialog;
-        caller.cseq = caller.cseq.saturating_add(1);
-        callee.cseq = callee.cseq.saturating_add(1);
-        let to_caller = bye(&dialog.call_id, &dialog.callee, &dialog.caller);
-        let to_callee = bye(&dialog.call_id, &dialog.caller, &dialog.callee);
+        let Some(dialog) = self.list.get_mut(&number) else { return Vec::new() };
+        let (to_caller, to_callee) = dialog.between.byes();
         let mut list = Vec::new();
         for mut request in to_caller.into_iter().chain(to_callee) {
             request.headers.push(HeaderName::Reason, reason);
@@ -238,28 +182,13 @@ impl Dialogs {
 impl Dialog {
     /// Whether the request names this dialog as only its parties can.
     pub(crate) fn is_of(&self, request: &Request) -> bool {
-        let caller = Some(&*self.caller.tag);
-        let same = request.call_id().is_some_and(|call_id| *call_id == *self.call_id);
-        same && (request.from_tag() == caller || request.to_tag() == caller)
+        self.between.is_of(request)
     }
 
     /// Whether this node is ending it.
     pub(crate) const fn is_released(&self) -> bool {
         self.byes > 0
     }
-}
-
-/// A BYE as if from one end to the other; `None` if there is no target.
-fn bye(call_id: &str, from: &Party, to: &Party) -> Option<Request> {
-    let mut request = Request::new(Method::Bye, to.contact.as_deref()?);
-    for route in &to.routes {
-        request.headers.push(HeaderName::Route, route);
-    }
-    request.headers.push(HeaderName::From, &from.address);
-    request.headers.push(HeaderName::To, &to.address);
-    request.headers.push(HeaderName::CallId, call_id);
-    request.headers.push(HeaderName::CSeq, &format!("{} BYE", from.cseq));
-    Some(request)
 }
 
 /// Whether a request takes a new target into the dialog (RFC 3261 §12.2, RFC 3311 §5.1).
@@ -269,13 +198,4 @@ pub(crate) const fn refreshes(method: &Method) -> bool {
 
 fn is_marked(text: &str, marker: &str) -> bool {
     NameAddr::parse(text).is_ok_and(|address| address.uri.user() == Some(marker))
-}
-
-fn value(headers: &Headers, name: HeaderName) -> Box<str> {
-    headers.get(name).unwrap_or_default().into()
-}
-
-fn contact(headers: &Headers) -> Option<Box<str>> {
-    let contacts = headers.contacts().ok()?;
-    contacts.first().map(|contact| contact.uri.to_string().into())
 }

@@ -4,8 +4,9 @@
 
 use crate::sip::{HeaderName, Headers, Method, Request, Response};
 
-/// Longest value kept, in bytes.
-const VALUE_MAX: usize = 1024;
+/// Longest address and target kept, in bytes; without them there is no BYE. Call-ID and tags are
+/// bounded by whoever keeps the dialog.
+const VALUE_MAX: usize = 4096;
 /// Routes kept.
 const ROUTES_MAX: usize = 32;
 
@@ -43,7 +44,7 @@ impl Between {
             routes: routes(headers, |_| false),
             cseq: invite.cseq().map_or(0, |cseq| cseq.number),
         };
-        let call_id = value(headers, HeaderName::CallId);
+        let call_id = invite.call_id().unwrap_or_default().into();
         Self { call_id, caller, ..Self::default() }
     }
 
@@ -64,8 +65,9 @@ impl Between {
         }
     }
 
-    /// Notes number and target of a request in the dialog (RFC 3261 §12.2.2, RFC 3311 §5.2).
-    pub fn on_request(&mut self, request: &Request) {
+    /// Notes number and target of a request in the dialog (RFC 3261 §12.2.2, RFC 3311 §5.2); says
+    /// whether the caller sent it.
+    pub fn on_request(&mut self, request: &Request) -> bool {
         let by_caller = request.from_tag() == Some(&*self.caller.tag);
         let sender = if by_caller { &mut self.caller } else { &mut self.callee };
         if let Ok(cseq) = request.cseq() {
@@ -74,15 +76,39 @@ impl Between {
         if matches!(request.method, Method::Invite | Method::Update) {
             sender.target = target(&request.headers).or(sender.target.take());
         }
+        by_caller
     }
 
-    /// Notes the target in the 2xx to such a request of the caller, or of the callee.
+    /// Notes the target in the 2xx to an INVITE or UPDATE of the caller, or of the callee.
     pub fn on_success(&mut self, by_caller: bool, response: &Response) {
-        let refreshes = |method| matches!(method, Method::Invite | Method::Update);
-        if response.cseq().is_ok_and(|cseq| refreshes(cseq.method)) {
-            let other = if by_caller { &mut self.callee } else { &mut self.caller };
-            other.target = target(&response.headers).or(other.target.take());
-        }
+        let other = if by_caller { &mut self.callee } else { &mut self.caller };
+        other.target = target(&response.headers).or(other.target.take());
+    }
+
+    /// The Call-ID.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// The caller as its From has it.
+    #[must_use]
+    pub fn caller(&self) -> &str {
+        &self.caller.address
+    }
+
+    /// The callee as the To of the first 2xx has it; empty before.
+    #[must_use]
+    pub fn callee(&self) -> &str {
+        &self.callee.address
+    }
+
+    /// Whether a request names this dialog as only its parties can.
+    #[must_use]
+    pub fn is_of(&self, request: &Request) -> bool {
+        let caller = Some(&*self.caller.tag);
+        request.call_id() == Some(&*self.call_id)
+            && (request.from_tag() == caller || request.to_tag() == caller)
     }
 
     /// Whether a 2xx has confirmed it.
@@ -103,6 +129,9 @@ impl Between {
     }
 
     fn bye(&self, from: &End, to: &End) -> Option<Request> {
+        if from.address.is_empty() || to.address.is_empty() {
+            return None;
+        }
         let mut request = Request::new(Method::Bye, to.target.as_deref()?);
         for route in &to.routes {
             request.headers.push(HeaderName::Route, route);

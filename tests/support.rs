@@ -278,9 +278,8 @@ impl Bench {
     ///
     /// When there is no raw peer of that name.
     pub fn accepted(&mut self, raw: &str) -> Vec<Flow> {
-        let flows =
-            self.stage.lab.with(raw, |peer: &mut RawPeer, _| std::mem::take(&mut peer.accepted));
-        flows.expect("a raw peer of that name")
+        let take = |peer: &mut RawPeer, _| std::mem::take(&mut peer.accepted);
+        self.stage.lab.with(raw, take).expect("a raw peer of that name")
     }
 
     /// Lets a raw peer write to a connection.
@@ -323,21 +322,14 @@ impl Bench {
     ///
     /// When there is no raw peer of that name, or it got something that is not SIP.
     pub fn heard_by(&mut self, raw: &str) -> Vec<(Flow, Message)> {
-        let packets =
-            self.stage.lab.with(raw, |peer: &mut RawPeer, _| std::mem::take(&mut peer.packets));
-        let packets = packets.expect("a raw peer of that name").into_iter();
+        let packets = self.packets(raw).into_iter();
         packets.map(|packet| (packet.flow, sip::parse(&packet.bytes).expect("SIP"))).collect()
     }
 
-    /// Takes the datagrams a raw peer has got, whatever they are.
-    ///
-    /// # Panics
-    ///
-    /// When there is no raw peer of that name.
-    pub fn heard_bytes(&mut self, raw: &str) -> Vec<Bytes> {
-        let packets =
-            self.stage.lab.with(raw, |peer: &mut RawPeer, _| std::mem::take(&mut peer.packets));
-        packets.expect("a raw peer of that name").into_iter().map(|it| it.bytes).collect()
+    /// Takes the datagrams a raw peer has got, whatever they are; none without such a peer.
+    pub fn packets(&mut self, raw: &str) -> Vec<Packet> {
+        let take = |peer: &mut RawPeer, _| std::mem::take(&mut peer.packets);
+        self.stage.lab.with(raw, take).unwrap_or_default()
     }
 
     /// Takes the bytes a raw peer has got on its connections, joined per connection, and the

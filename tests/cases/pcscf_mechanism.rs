@@ -332,12 +332,13 @@ fn keep_alives() {
     // A binding request gets the address it came from.
     hand.bench.send_bytes("ue", to, &BINDING);
     hand.bench.run_for(A_MOMENT);
-    let heard = hand.bench.heard_bytes("ue");
+    let heard = hand.bench.packets("ue");
     assert_eq!(heard.len(), 1);
-    assert_eq!(heard[0][..8], [1, 1, 0, 12, 0x21, 0x12, 0xA4, 0x42]);
-    assert_eq!(heard[0][8..20], BINDING[8..]);
-    assert_eq!(heard[0][20..26], [0, 0x20, 0, 8, 0, 1]);
-    assert_eq!(mapped(&heard[0]), hand.at);
+    let heard = &heard[0].bytes;
+    assert_eq!(heard[..8], [1, 1, 0, 12, 0x21, 0x12, 0xA4, 0x42]);
+    assert_eq!(heard[8..20], BINDING[8..]);
+    assert_eq!(heard[20..26], [0, 0x20, 0, 8, 0, 1]);
+    assert_eq!(mapped(heard), hand.at);
     // Other STUN, and what nobody has asked to keep alive, gets nothing.
     let mut other = BINDING;
     other[1] = 3;
@@ -347,9 +348,9 @@ fn keep_alives() {
     let to = at_icscf.to;
     at_icscf.bench.send_bytes("fake", to, &BINDING);
     at_icscf.bench.run_for(A_MOMENT);
-    assert!(at_icscf.bench.heard_bytes("fake").is_empty());
+    assert!(at_icscf.bench.packets("fake").is_empty());
     hand.bench.run_for(A_MOMENT);
-    assert!(hand.bench.heard_bytes("ue").is_empty());
+    assert!(hand.bench.packets("ue").is_empty());
 }
 
 /// XOR-MAPPED-ADDRESS of an answer to [`BINDING`].

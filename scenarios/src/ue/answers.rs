@@ -1,7 +1,7 @@
 //! What a UE makes of the answers to its REGISTER requests (TS 24.229 §5.1.1.2, §5.1.1.4,
 //! §5.1.1.5, §5.1.1.6).
 
-use cscf_core::clause::{rfc3261, rfc5626, rfc7616, ts24229};
+use cscf_core::clause::{rfc3261, rfc7616, ts24229};
 use cscf_core::role::{Action, Actions, Cause, Env, OwnAnswered};
 use cscf_core::sip::{Contacts, HeaderName, NameAddr, Response};
 use cscf_core::time::Duration;
@@ -265,10 +265,6 @@ impl Ue {
         if before == Phase::Ending {
             // The network may know no more of us than we want it to (TS 24.229 §5.1.1.6).
             return self.registration_gone("deregistered", out);
-        }
-        if status == 439 && self.config.reg_id.take().is_some() {
-            env.note(rfc5626("6"), || "439: the first hop knows no flows, goes without".to_owned());
-            return self.register_initially(env, out);
         }
         let at = wait.map(|wait| self.heed_retry_after(env, status, wait));
         if before == Phase::Refreshing && matches!(status, 403 | 408 | 500 | 504) && at.is_none() {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::auth::Credentials;
 use crate::clause::Clause;
+use crate::sip::{HeaderName, Request};
 use crate::time::Instant;
 use crate::transport::Transport;
 
@@ -135,6 +137,20 @@ impl Diagnosis {
     /// A diagnosis of `about` by this check, values and advice still to be added.
     pub fn new(about: impl Into<String>, check: impl Into<String>) -> Self {
         Self { about: about.into(), check: check.into(), ..Self::default() }
+    }
+
+    /// Says whom it concerns by the request it is about, unless that is said already: the private
+    /// identity of the credentials, else the identity in To.
+    #[must_use]
+    pub fn of_request(mut self, request: &Request) -> Self {
+        if self.about.is_empty() {
+            let header = |name| request.headers.get(name).unwrap_or_default();
+            let credentials = header(HeaderName::Authorization).parse::<Credentials>().ok();
+            let impi = credentials.as_ref().and_then(Credentials::username);
+            let impi = impi.filter(|impi| !impi.is_empty());
+            self.about = impi.map_or_else(|| header(HeaderName::To).to_owned(), Into::into);
+        }
+        self
     }
 
     /// The value this node has or expects.

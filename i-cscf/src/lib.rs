@@ -4,6 +4,7 @@
 //! It keeps nothing but the requests in its hands, adds no Record-Route, and lets in no REGISTER
 //! from outside the trust domain. It does no topology hiding and no transit routing.
 
+mod cause;
 mod config;
 pub mod lab;
 mod register;
@@ -15,7 +16,6 @@ mod tests;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use cscf_core::auth::Credentials;
 use cscf_core::clause::{Clause, ts24229};
 use cscf_core::cx::{AskId, CxRequest};
 use cscf_core::operator::{Order, OrderAnswer, OrderError, OrderResult};
@@ -23,7 +23,7 @@ use cscf_core::role::{
     Action, Actions, Answer, Answered, BranchId, ContextId, Env, Incoming, Question, RequestKind,
     Role,
 };
-use cscf_core::sip::{HeaderName, Method, Request, Response};
+use cscf_core::sip::{Method, Request, Response};
 use cscf_core::trace::Diagnosis;
 
 pub use crate::config::{Config, ScscfConfig};
@@ -95,18 +95,6 @@ impl Icscf {
     }
 }
 
-/// The user of a request: the private identity where there is one, else the public one.
-fn who(request: &Request) -> String {
-    let header = |name| request.headers.get(name);
-    let credentials: Option<Credentials> =
-        header(HeaderName::Authorization).and_then(|text| text.parse().ok());
-    let impi = credentials.as_ref().and_then(Credentials::username);
-    match impi.filter(|impi| !impi.is_empty()) {
-        Some(impi) => impi.into_owned(),
-        None => header(HeaderName::To).unwrap_or_default().to_owned(),
-    }
-}
-
 /// Answers a request with a final response of our own and says why.
 fn refuse(
     env: &mut Env<'_>,
@@ -118,10 +106,7 @@ fn refuse(
     let Refusal { status, clause, why, cause } = refusal;
     let text = format!("{} answered {status}: {why}", request.method);
     match cause {
-        Some(mut cause) => {
-            cause.about = who(request);
-            env.diagnose(clause, text, *cause);
-        }
+        Some(cause) => env.diagnose(clause, text, cause.of_request(request)),
         None => env.refuse(clause, || text),
     }
     let response = Box::new(request.reply(status));
@@ -137,10 +122,11 @@ fn refuse_overloaded(
     out: &mut IcscfActions,
 ) {
     let method = &request.method;
-    let cause = Diagnosis::new(who(request), "the load of this I-CSCF")
+    let cause = Diagnosis::new("", "the load of this I-CSCF")
         .ours(format!("overloaded, Retry-After {retry_after} s"))
         .theirs(format!("a new {method}"))
-        .change("nothing at the phone: it comes again; or end the order `overload`");
+        .change("nothing at the phone: it comes again; or end the order `overload`")
+        .of_request(request);
     let text = format!("{method} gets 503: this I-CSCF is overloaded");
     env.diagnose(ts24229("4.12"), text, cause);
     let mut response = request.reply(503);

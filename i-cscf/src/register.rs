@@ -10,10 +10,9 @@ use cscf_core::registrar::identity_key;
 use cscf_core::role::{Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, Side};
 use cscf_core::sip::{Contacts, HeaderName, Headers, NameAddr, Request, Response, Uri};
 use cscf_core::time::{Duration, Instant};
-use cscf_core::trace::Diagnosis;
 
 use crate::select::{candidates, same_server};
-use crate::{Config, Icscf, IcscfActions, Pending, Refusal, pass_up, refuse, refuse_overloaded};
+use crate::{Icscf, IcscfActions, Pending, Refusal, cause, pass_up, refuse, refuse_overloaded};
 
 /// A REGISTER on its way to an S-CSCF.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ impl Icscf {
             self.authorization_request(&request)
         } else {
             let why = format!("{} is no trusted peer", flow.remote);
-            Err(Refusal::new(403, "5.3.1.2", why))
+            Err(Refusal::new(403, "5.3.1.2", why).because(cause::stranger(flow.remote)))
         };
         let (uar, protected) = match checked {
             Ok(checked) => checked,
@@ -81,12 +80,14 @@ impl Icscf {
             .is_some_and(|host| self.config.is_home(host) || same_host(host, &self.config.uri));
         if !home {
             let why = format!("Request-URI {} is not of this network", request.request_uri);
-            return Err(refused(403, why));
+            let cause = cause::foreign(&request.request_uri, &self.config);
+            return Err(refused(403, why).because(cause));
         }
         let to = request.to_addr().ok().map(|address| address.uri);
         let impu = to.as_ref().and_then(identity_key);
         let (Some(to), Some(impu)) = (to, impu) else {
-            return Err(refused(400, "To holds no public user identity".into()));
+            let cause = cause::no_identity(request.headers.get(HeaderName::To).unwrap_or_default());
+            return Err(refused(400, "To holds no public user identity".into()).because(cause));
         };
         let credentials: Option<Credentials> =
             request.headers.get(HeaderName::Authorization).and_then(|text| text.parse().ok());
@@ -94,10 +95,7 @@ impl Icscf {
         if let Some(realm) = realm
             && !self.config.is_home(&realm)
         {
-            let cause = Diagnosis::new("", "the realm is this network's")
-                .theirs(format!("realm {realm}"))
-                .ours(format!("realm {}", self.config.home_domains.join(" or ")))
-                .change("the realm (home network domain) in the phone");
+            let cause = cause::wrong_realm(&realm, &self.config);
             let why = format!("realm {realm} is not of this network");
             return Err(refused(403, why).because(cause));
         }
@@ -136,9 +134,13 @@ impl Icscf {
     ) {
         let Some(Pending::Register(registering)) = self.pending.get_mut(&context) else { return };
         let mut wanted = ServerCapabilities::default();
-        let chosen = match judge(answer) {
+        let chosen = match judge(answer, &registering.uar) {
             Err(refusal) => Err(refusal),
-            Ok(ServerAnswer { server_name: Some(name), .. }) => Ok(Some(name)),
+            // Whom the HSS names again has failed already.
+            Ok(ServerAnswer { server_name: Some(name), .. }) => {
+                let failed = registering.tried.iter().any(|tried| same_server(tried, &name));
+                Ok(Some(name).filter(|_| !failed))
+            }
             Ok(ServerAnswer { capabilities, .. }) => {
                 wanted = capabilities.unwrap_or_default();
                 let mut list = candidates(&self.config, &wanted, &registering.tried);
@@ -149,7 +151,7 @@ impl Icscf {
             Ok(Some(name)) => self.try_scscf(env, context, name, out),
             Ok(None) if registering.tried.is_empty() => {
                 let why = "no S-CSCF has the mandatory capabilities";
-                let cause = no_server(&self.config, &wanted);
+                let cause = cause::no_server(&self.config, &wanted);
                 let refusal = Refusal::new(600, "5.3.1.3", why).because(cause);
                 self.refuse_register(env, context, refusal, out);
             }
@@ -170,11 +172,13 @@ impl Icscf {
         let Some(Pending::Register(registering)) = self.pending.get_mut(&context) else { return };
         if same_server(&name, &self.config.uri) {
             let why = "the HSS names this I-CSCF as S-CSCF";
-            return self.refuse_register(env, context, Refusal::new(482, "5.3.1.2", why), out);
+            let refusal = Refusal::new(482, "5.3.1.2", why).because(cause::no_server_name(&name));
+            return self.refuse_register(env, context, refusal, out);
         }
         if !Uri::parse(&name).is_ok_and(|uri| uri.is_sip()) {
             let why = format!("S-CSCF name {name} is no SIP URI");
-            return self.refuse_register(env, context, Refusal::new(480, "5.3.1.3", why), out);
+            let refusal = Refusal::new(480, "5.3.1.3", why).because(cause::no_server_name(&name));
+            return self.refuse_register(env, context, refusal, out);
         }
         let left = registering.give_up_at.since(env.now);
         let others = self.config.scscfs.iter().any(|scscf| {
@@ -217,8 +221,8 @@ impl Icscf {
             registering.last = Some((branch, response));
         } else if registering.protected {
             let why = format!("{scscf} {what}, and the REGISTER is integrity protected");
-            let kept = "a protected REGISTER stays with its S-CSCF";
-            let refusal = Refusal::new(504, "5.3.1.3", why).because(silent_server(&scscf, kept));
+            let cause = cause::silent_server(&scscf, true);
+            let refusal = Refusal::new(504, "5.3.1.3", why).because(cause);
             return self.refuse_register(env, context, refusal, out);
         } else {
             registering.last = None;
@@ -244,8 +248,9 @@ impl Icscf {
             }
             None => {
                 let tried = registering.tried.join(", ");
-                let refusal = Refusal::new(504, "5.3.1.3", format!("no answer from {tried}"))
-                    .because(silent_server(&tried, "no other S-CSCF is left"));
+                let cause = cause::silent_server(&tried, false);
+                let why = format!("no answer from {tried}");
+                let refusal = Refusal::new(504, "5.3.1.3", why).because(cause);
                 self.refuse_register(env, context, refusal, out);
             }
         }
@@ -265,49 +270,26 @@ impl Icscf {
 }
 
 /// What a UAA means for the REGISTER (TS 24.229 §5.3.1.3).
-fn judge(answer: CxAnswer) -> Result<ServerAnswer, Refusal> {
-    let (status, why) = match answer {
+fn judge(answer: CxAnswer, uar: &Uar) -> Result<ServerAnswer, Refusal> {
+    let (status, why, result) = match answer {
         CxAnswer::Server(answer) if answer.result.is_success() => return Ok(answer),
-        CxAnswer::Server(answer) => match answer.result {
+        CxAnswer::Server(ServerAnswer { result, .. }) => match result {
             CxResult::UserUnknown
             | CxResult::IdentitiesDontMatch
             | CxResult::RoamingNotAllowed
             | CxResult::AuthorizationRejected
-            | CxResult::IdentityNotRegistered => (403, format!("the HSS says {:?}", answer.result)),
-            result => (480, format!("the HSS says {result:?}")),
+            | CxResult::IdentityNotRegistered => (403, format!("the HSS says {result:?}"), result),
+            result => (480, format!("the HSS says {result:?}"), result),
         },
         CxAnswer::Unreachable => {
-            let cause = Diagnosis::new("", "the HSS answers")
-                .theirs("nothing")
-                .ours("a UAR, and the time for its answer is over")
-                .change("whether the HSS runs and is reached (its address in the lab, `hss` in the trace)");
-            return Err(Refusal::new(480, "5.3.1.3", "the HSS does not answer").because(cause));
+            let refusal = Refusal::new(480, "5.3.1.3", "the HSS does not answer");
+            return Err(refusal.because(cause::silent_hss()));
         }
-        CxAnswer::Maa(_) | CxAnswer::Saa(_) => (480, "the HSS answers something else".to_owned()),
+        CxAnswer::Maa(_) | CxAnswer::Saa(_) => {
+            return Err(Refusal::new(480, "5.3.1.3", "the HSS answers something else"));
+        }
     };
-    Err(Refusal::new(status, "5.3.1.3", why))
-}
-
-/// The S-CSCF does not answer, and there is no other way.
-fn silent_server(scscf: &str, no_other: &str) -> Diagnosis {
-    Diagnosis::new("", "the S-CSCF answers the REGISTER")
-        .theirs(format!("nothing from {scscf}"))
-        .ours(no_other)
-        .change("whether that S-CSCF runs; the phone registers anew by itself, or when told to")
-}
-
-/// No S-CSCF of the lab can serve the user.
-fn no_server(config: &Config, wanted: &ServerCapabilities) -> Diagnosis {
-    let text = |list: &[u32]| list.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-    let have: Vec<String> = config
-        .scscfs
-        .iter()
-        .map(|scscf| format!("{} has [{}]", scscf.uri, text(&scscf.capabilities)))
-        .collect();
-    Diagnosis::new("", "an S-CSCF has the mandatory capabilities")
-        .theirs(format!("the subscriber needs [{}]", text(&wanted.mandatory)))
-        .ours(have.join("; "))
-        .change("`capabilities` of an S-CSCF or of the subscriber in the lab file")
+    Err(Refusal::new(status, "5.3.1.3", why).because(cause::refused(result, uar)))
 }
 
 pub(crate) fn describe(cause: Cause, status: u16) -> String {

@@ -1,5 +1,9 @@
-//! What to tell about a UE that was challenged and did not come back.
+//! What to tell whoever was refused at a P-CSCF, or was challenged and did not come back: the value
+//! that came, the value wanted, and what to change.
 
+use std::net::SocketAddr;
+
+use cscf_core::sip::HeaderName;
 use cscf_core::trace::Diagnosis;
 
 use crate::bindings::Ue;
@@ -21,9 +25,74 @@ pub(crate) fn no_packet(ue: &Ue, seconds: u64) -> Diagnosis {
         .change("whether the 401 reaches the phone (firewall, address), and what the phone says of its authentication")
 }
 
+/// A header of a REGISTER cannot be used.
+pub(crate) fn unreadable(name: HeaderName, came: &str, wanted: &str) -> Diagnosis {
+    let name = name.as_str();
+    Diagnosis::new("", format!("{name} can be read"))
+        .theirs(format!("{name}: {came}"))
+        .ours(wanted)
+        .change(format!("{name} of the phone's REGISTER"))
+}
+
+/// The Request-URI names no home network served here.
+pub(crate) fn foreign(request_uri: &str, domains: &[String]) -> Diagnosis {
+    Diagnosis::new("", "the home network is reached from here")
+        .theirs(format!("REGISTER {request_uri}"))
+        .ours(domains.join(" or "))
+        .change("the home network domain in the phone, or `domain` in the lab file")
+}
+
+/// A protected flow belongs to somebody else.
+pub(crate) fn other_user(impi: &str, owner: &str) -> Diagnosis {
+    Diagnosis::new(impi, "private identity of a REGISTER on a protected flow")
+        .theirs(impi)
+        .ours(owner)
+        .change("the username of Authorization, or register over a connection of its own")
+}
+
+/// Emergency registrations are not let through.
+pub(crate) fn emergency() -> Diagnosis {
+    Diagnosis::new("", "emergency registrations are served")
+        .theirs("a Contact with sos")
+        .ours("emergency_registration: off")
+        .change("call without registering for it, or the policy of this P-CSCF")
+}
+
+/// New UEs are sent elsewhere.
+pub(crate) fn draining() -> Diagnosis {
+    Diagnosis::new("", "new UEs are taken")
+        .theirs("a first REGISTER")
+        .ours("this P-CSCF is being emptied (`drain`)")
+        .change("another P-CSCF in the phone, or `cscf ctl drain NODE --off`")
+}
+
+/// New work is not taken.
+pub(crate) fn overloaded(retry_after: u32) -> Diagnosis {
+    Diagnosis::new("", "new work is taken")
+        .theirs("a new request")
+        .ours(format!("overload, or a full table: come again after {retry_after} s"))
+        .change("wait, or `cscf ctl overload NODE --off`")
+}
+
+/// No entry point of the home network answers.
+pub(crate) fn no_entry(impi: &str, entries: &[String]) -> Diagnosis {
+    Diagnosis::new(impi, "an I-CSCF answers")
+        .theirs("nothing")
+        .ours(format!("REGISTER to {}", entries.join(", ")))
+        .change("whether the I-CSCF runs, and its address in the lab file")
+}
+
+/// REGISTER comes from where no UE is.
+pub(crate) fn from_core(source: SocketAddr) -> Diagnosis {
+    Diagnosis::new("", "REGISTER comes from a UE")
+        .theirs(format!("from {source}, an address of a node of the lab"))
+        .ours("any other address")
+        .change("the phone's own address or port: it has that of a node")
+}
+
 /// Whether a sent-by names an address other than the source; a host name tells nothing.
-fn is_elsewhere(sent_by: &str, source: std::net::SocketAddr) -> bool {
-    if let Ok(addr) = sent_by.parse::<std::net::SocketAddr>() {
+fn is_elsewhere(sent_by: &str, source: SocketAddr) -> bool {
+    if let Ok(addr) = sent_by.parse::<SocketAddr>() {
         return addr != source;
     }
     sent_by.parse::<std::net::IpAddr>().is_ok_and(|ip| ip != source.ip())

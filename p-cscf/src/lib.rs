@@ -41,6 +41,7 @@ use cscf_core::role::{
 };
 use cscf_core::sip::{HeaderName, Method, Request, reason_phrase};
 use cscf_core::time::Duration;
+use cscf_core::trace::Diagnosis;
 use cscf_core::transport::{Flow, FlowEvent, SaId, Transport};
 
 pub use config::{Charging, Config, Limits, RouteMismatch, Security, Stranger};
@@ -175,6 +176,22 @@ impl Pcscf {
         out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
     }
 
+    /// As [`Self::refuse`], with a cause.
+    fn refuse_because(
+        env: &mut Env<'_>,
+        out: &mut Actions<Timer>,
+        incoming: &Incoming,
+        status: u16,
+        why: (Clause, Diagnosis),
+    ) {
+        let (clause, cause) = why;
+        let Incoming { context, request, flow, .. } = incoming;
+        let text = format!("{} from {} gets {status}: {cause}", request.method, flow.remote);
+        env.diagnose(clause, text, cause.of_request(request));
+        let response = request.response(status, reason_phrase(status));
+        out.push(Action::Reply { context: *context, response: Box::new(response) });
+    }
+
     /// Answers 503 with Retry-After.
     fn refuse_overloaded(
         env: &mut Env<'_>,
@@ -183,9 +200,10 @@ impl Pcscf {
         retry_after: u32,
     ) {
         let method = &incoming.request.method;
-        env.refuse(ts24229("4.12"), || {
-            format!("{method} gets 503: this P-CSCF is overloaded, Retry-After {retry_after} s")
-        });
+        let text =
+            format!("{method} gets 503: this P-CSCF is overloaded, Retry-After {retry_after} s");
+        let cause = cause::overloaded(retry_after).of_request(&incoming.request);
+        env.diagnose(ts24229("4.12"), text, cause);
         let mut response = incoming.request.response(503, reason_phrase(503));
         response.headers.push(HeaderName::RetryAfter, &retry_after.to_string());
         out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
@@ -275,8 +293,8 @@ impl Role for Pcscf {
             (false, false) => self.request_from_ue(env, incoming, out),
             (true, false) => self.request_from_core(env, incoming, out),
             (true, true) => {
-                let why = "a REGISTER from inside the core has no place here".to_owned();
-                Self::refuse(env, out, &incoming, 403, (ts24229("5.2.2.1"), why));
+                let cause = cause::from_core(incoming.flow.remote);
+                Self::refuse_because(env, out, &incoming, 403, (ts24229("5.2.2.1"), cause));
             }
         }
     }

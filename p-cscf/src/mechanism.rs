@@ -13,11 +13,11 @@ use cscf_core::trace::Diagnosis;
 use cscf_core::transport::ipsec::{Mode, difference};
 use cscf_core::transport::{Flow, Transport};
 
-use crate::Pcscf;
 use crate::bindings::Ue;
-use crate::register::Facts;
+use crate::register::{Facts, Refusal};
 use crate::security::{Passage, Stop, read};
 use crate::tokens::UeId;
+use crate::{Pcscf, cause};
 
 /// The name of TLS in Security-Client and Security-Server (RFC 3329 §2.2).
 const TLS: &str = "tls";
@@ -196,11 +196,7 @@ impl Pcscf {
 
     /// On a flow that protects what it carries, the private identity is the one it was made for
     /// (TS 24.229 §5.2.2.2).
-    pub(crate) fn same_user(
-        &self,
-        flow: &Flow,
-        impi: &str,
-    ) -> Result<(), (u16, &'static str, String)> {
+    pub(crate) fn same_user(&self, flow: &Flow, impi: &str) -> Result<(), Refusal> {
         if !is_tls(flow) {
             return Ok(());
         }
@@ -208,10 +204,7 @@ impl Pcscf {
         let mut owners = ids.iter().filter_map(|id| self.bindings.get(*id));
         match owners.find(|ue: &&Ue| ue.is_registered() && ue.impi() != impi) {
             None => Ok(()),
-            Some(owner) => {
-                let owner = owner.impi();
-                Err((403, "5.2.2.2", format!("{impi} on the protected flow of {owner}")))
-            }
+            Some(owner) => Err((403, "5.2.2.2", cause::other_user(impi, owner.impi()))),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::exchange::{Exchange, Register, Wish};
 use crate::identity::Identity;
 use crate::mechanism::{Mechanism, is_tls_mechanism, tls_server};
 use crate::tokens::{self, Token, UeId};
-use crate::{Pcscf, Timer, charging, edit, renewal, sent_by};
+use crate::{Pcscf, Timer, cause, charging, edit, renewal, sent_by};
 
 /// The longest identity, contact or route that is kept, in bytes.
 const KEPT_MAX: usize = 1024;
@@ -61,8 +61,8 @@ impl Facts {
     }
 }
 
-/// Status, clause and reason of a refusal.
-type Refusal = (u16, &'static str, String);
+/// Status, clause and cause of a refusal.
+pub(crate) type Refusal = (u16, &'static str, Diagnosis);
 
 impl Pcscf {
     /// A REGISTER from a UE (TS 24.229 §5.2.2.1).
@@ -74,8 +74,9 @@ impl Pcscf {
     ) {
         let mut facts = match self.register_facts(&incoming) {
             Ok(facts) => facts,
-            Err((status, section, why)) => {
-                return Self::refuse(env, out, &incoming, status, (ts24229(section), why));
+            Err((status, section, cause)) => {
+                let why = (ts24229(section), cause);
+                return Self::refuse_because(env, out, &incoming, status, why);
             }
         };
         let passage = match self.passage(env, &incoming, &facts, out) {
@@ -141,15 +142,13 @@ impl Pcscf {
 
     fn register_facts(&self, incoming: &Incoming) -> Result<Facts, Refusal> {
         let request = &incoming.request;
-        let bad = |why: &str| (400, "5.2.2.1", why.to_owned());
-        let home = Uri::parse(&request.request_uri).ok();
-        let home = home.as_ref().and_then(Uri::host).ok_or_else(|| bad("Request-URI not SIP"))?;
-        let domains = &self.config.home_domains;
-        if !domains.is_empty() && !domains.iter().any(|domain| domain.eq_ignore_ascii_case(home)) {
-            return Err((403, "5.2.2.1", format!("{home} is no home network reached from here")));
-        }
+        let bad = |name, wanted: &str| {
+            let came = request.headers.get(name).unwrap_or_default();
+            (400, "5.2.2.1", cause::unreadable(name, came, wanted))
+        };
+        self.home_is_served(request)?;
         let to = request.headers.get(HeaderName::To).unwrap_or_default();
-        let aor = Identity::read(to).ok_or_else(|| bad("To has no SIP or tel URI"))?.key;
+        let aor = Identity::read(to).ok_or_else(|| bad(HeaderName::To, "a SIP or tel URI"))?.key;
         let mut impi = None;
         let (mut answers, mut auts, mut nonce, mut authorized) = (false, false, None, false);
         let lines = request.headers.fields(HeaderName::Authorization);
@@ -158,7 +157,7 @@ impl Pcscf {
             let credentials: Credentials = field
                 .unfolded()
                 .parse()
-                .map_err(|fault| (400, "5.2.2.1", format!("Authorization: {fault}")))?;
+                .map_err(|fault| bad(HeaderName::Authorization, &format!("{fault}")))?;
             authorized = true;
             answers |= credentials.response().is_some();
             auts |= credentials.auts().is_some();
@@ -172,13 +171,14 @@ impl Pcscf {
         });
         let sent_by = sent_by(request);
         if impi.len() > KEPT_MAX || aor.len() > KEPT_MAX || sent_by.len() > KEPT_MAX {
-            return Err(bad("an identity longer than 1024 bytes"));
+            return Err(bad(HeaderName::To, "identities of at most 1024 bytes"));
         }
         self.same_user(&incoming.flow, &impi)?;
-        let contacts = request.contacts().map_err(|_| bad("Contact cannot be read"))?;
+        let contacts =
+            request.contacts().map_err(|fault| bad(HeaderName::Contact, &fault.to_string()))?;
         let (wish, expires) = wish(&contacts, request);
         if matches!(&wish, Wish::Contact(uri) if uri.len() > KEPT_MAX) {
-            return Err(bad("a contact longer than 1024 bytes"));
+            return Err(bad(HeaderName::Contact, "a contact of at most 1024 bytes"));
         }
         let first = contacts.first();
         let has = |name: &str| first.is_some_and(|contact| contact.params.has(name));
@@ -208,6 +208,17 @@ impl Pcscf {
         })
     }
 
+    /// The Request-URI names a home network that is reached from here.
+    fn home_is_served(&self, request: &Request) -> Result<(), Refusal> {
+        let uri = &request.request_uri;
+        let domains = &self.config.home_domains;
+        let foreign = |status| (status, "5.2.2.1", cause::foreign(uri, domains));
+        let home = Uri::parse(uri).ok();
+        let home = home.as_ref().and_then(Uri::host).ok_or_else(|| foreign(400))?;
+        let served = |domain: &String| domain.eq_ignore_ascii_case(home);
+        if domains.is_empty() || domains.iter().any(served) { Ok(()) } else { Err(foreign(403)) }
+    }
+
     /// Overload, draining and full tables. Who is registered already, who leaves and who is in an
     /// emergency is let through.
     fn refused_by_load(
@@ -219,16 +230,16 @@ impl Pcscf {
         out: &mut Actions<Timer>,
     ) -> bool {
         if facts.emergency && !self.config.emergency_registration && !facts.removes {
-            let why = "emergency registrations are not served here".to_owned();
-            Self::refuse(env, out, incoming, 403, (ts24229("5.2.2.1"), why));
+            let why = (ts24229("5.2.2.1"), cause::emergency());
+            Self::refuse_because(env, out, incoming, 403, why);
             return true;
         }
         if facts.emergency || (registered && facts.removes) {
             return false;
         }
         if self.config.draining {
-            let why = "this P-CSCF is being emptied; the UE looks for another one".to_owned();
-            Self::refuse(env, out, incoming, 305, (ts24229("5.1.1.2.1"), why));
+            let why = (ts24229("5.1.1.2.1"), cause::draining());
+            Self::refuse_because(env, out, incoming, 305, why);
             return true;
         }
         if registered {
@@ -336,10 +347,8 @@ impl Pcscf {
             }
             if cause != Cause::Received {
                 let text = "REGISTER gets 504: no entry point of the home network answers";
-                let cause = Diagnosis::new(exchange.aor.as_ref(), "an I-CSCF answers")
-                    .theirs("nothing")
-                    .ours(format!("REGISTER to {}", self.config.core_entries.join(", ")))
-                    .change("whether the I-CSCF runs, and its address in the lab file");
+                let impi = self.bindings.get(exchange.ue).map_or(&*exchange.aor, Ue::impi);
+                let cause = cause::no_entry(impi, &self.config.core_entries);
                 env.diagnose(ts24229("5.2.2.1"), text.to_owned(), cause);
                 response.status = 504;
                 reason_phrase(504).clone_into(&mut response.reason);

@@ -23,6 +23,9 @@ use crate::{Pcscf, Timer};
 const SETS_MAX: usize = 3;
 /// Mechanisms of a header that are read.
 const MECHANISMS_MAX: usize = 64;
+/// The longest list of mechanisms that is read, in bytes: that of the UE is kept while its
+/// associations last.
+const MECHANISMS_BYTES_MAX: usize = 8 * 1024;
 
 /// What a UE has asked for and we can agree to, until the challenge brings the keys.
 #[derive(Clone, Debug)]
@@ -453,8 +456,16 @@ pub(crate) fn read(
 ) -> Result<(Vec<SecurityMechanism>, bool), Box<Stop>> {
     let unreadable = |fault: String| {
         let check = format!("syntax of {}", name.as_str());
-        Stop::new(400, rfc3329("2.2"), Diagnosis::new(impi, check).theirs(fault))
+        let diagnosis = Diagnosis::new(impi, check)
+            .theirs(fault)
+            .ours("mechanisms as in RFC 3329 §2.2, 64 and 8 KiB at most")
+            .change(format!("{} of the phone", name.as_str()));
+        Stop::new(400, rfc3329("2.2"), diagnosis)
     };
+    let bytes: usize = request.headers.fields(name).map(|field| field.value().len()).sum();
+    if bytes > MECHANISMS_BYTES_MAX {
+        return Err(unreadable(format!("{bytes} bytes")));
+    }
     let mut list = request.headers.security(name).map_err(|fault| unreadable(fault.to_string()))?;
     if list.len() > MECHANISMS_MAX {
         return Err(unreadable(format!("{} mechanisms", list.len())));

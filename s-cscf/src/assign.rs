@@ -10,6 +10,7 @@ use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::{ChargingFunctionAddresses, HeaderName, Uri};
 
 use crate::ScscfActions;
+use crate::cause;
 use crate::changes::{Became, ChangedBy, SetChange};
 use crate::owner::{ImplicitSet, Job, RegistrationOwner};
 use crate::refusal::Refusal;
@@ -30,9 +31,8 @@ impl RegistrationOwner {
         if let Some(set) = set.and_then(|id| self.sets.get(&id)) {
             let Register { impi, wish, call_id, cseq, .. } = &register;
             if let Err(fault) = set.bindings.check_order(impi, wish, call_id, *cseq) {
-                let why = fault.to_string();
-                let cause = crate::cause::out_of_order(&why);
-                let refusal = Refusal::by(500, rfc3261("10.3"), why).because(cause);
+                let cause = cause::out_of_order(*cseq, &fault.to_string());
+                let refusal = Refusal::by(500, rfc3261("10.3"), fault.to_string()).because(cause);
                 return refusal.send(env, register.context, &register.request, out);
             }
         }
@@ -45,6 +45,8 @@ impl RegistrationOwner {
         }
         if let Some(count) = self.too_many(&register, &proof) {
             let refusal = Refusal::new(403, "5.4.1.2.2", format!("{count} contacts are too many"));
+            let refusal =
+                refusal.because(cause::too_many_contacts(count, self.config.bindings_max));
             return refusal.send(env, register.context, &register.request, out);
         }
         let flows = set.and_then(|id| self.sets.get(&id)).and_then(|set| {
@@ -53,7 +55,8 @@ impl RegistrationOwner {
         });
         if let Some(count) = flows {
             let why = format!("{count} flows of one instance, {} allowed", self.config.flows_max);
-            let refusal = Refusal::new(403, "5.4.1.2.2", why);
+            let cause = cause::too_many_flows(count, self.config.flows_max);
+            let refusal = Refusal::new(403, "5.4.1.2.2", why).because(cause);
             return refusal.send(env, register.context, &register.request, out);
         }
         if !proof.authenticated {
@@ -138,7 +141,8 @@ impl RegistrationOwner {
         saa: &Saa,
     ) -> Result<Option<Profile>, (Refusal, AssignmentType)> {
         let unusable = |why: String| {
-            let refusal = Refusal::by(480, ts29228("6.1.2.1"), why);
+            let cause = cause::unusable_profile(&why);
+            let refusal = Refusal::by(480, ts29228("6.1.2.1"), why).because(cause);
             (refusal, AssignmentType::DeregistrationTooMuchData)
         };
         let Some(text) = &saa.user_data else {
@@ -159,6 +163,7 @@ impl RegistrationOwner {
         // Barring does not count for emergency calls (TS 24.229 §5.4.8).
         if !register.wish.is_emergency() && list.iter().all(|identity| identity.barred) {
             let refusal = Refusal::new(403, "5.4.1.2.2", "all identities of the user are barred");
+            let refusal = refusal.because(cause::barred(&register.impu));
             return Err((refusal, AssignmentType::AdministrativeDeregistration));
         }
         Ok(Some(profile))

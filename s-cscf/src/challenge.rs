@@ -43,6 +43,8 @@ pub(crate) struct Challenge {
     call_id: Box<str>,
     /// The public identity it was made for.
     impu: Box<str>,
+    /// The host in Contact of the REGISTER that was challenged.
+    contact: Box<str>,
     nonce_count: NonceCounter,
     since: Instant,
     rounds: Rounds,
@@ -121,7 +123,8 @@ impl RegistrationOwner {
             && self.challenges.len() >= self.config.challenges_max
         {
             let why = format!("{} users are under challenge", self.challenges.len());
-            let refusal = Refusal::by(503, own("challenges_max"), why);
+            let cause = cause::too_many_challenges(self.config.challenges_max);
+            let refusal = Refusal::by(503, own("challenges_max"), why).because(cause);
             let refusal = refusal.with(HeaderName::RetryAfter, "10");
             return refusal.send(env, register.context, &register.request, out);
         }
@@ -191,7 +194,7 @@ impl RegistrationOwner {
         let offer = first.and_then(|item| Offer::new(env, &self.config, &register.impi, &item));
         let Some(Offer { nonce, secret, mut challenges }) = offer else {
             let why = "the HSS gives no authentication data that can be used";
-            let refusal = Refusal::new(403, "5.4.1.2.1", why);
+            let refusal = Refusal::new(403, "5.4.1.2.1", why).because(cause::no_vector());
             return refusal.send(env, register.context, &register.request, out);
         };
         if rounds.stale {
@@ -209,6 +212,7 @@ impl RegistrationOwner {
         let challenge = Challenge {
             nonce: nonce.into(),
             secret,
+            contact: cause::contact_host(&register.request).into(),
             call_id: register.call_id,
             impu: register.impu.into(),
             nonce_count: NonceCounter::default(),
@@ -261,6 +265,10 @@ impl RegistrationOwner {
         let pending = self.challenges.get_mut(register.impi.as_str());
         let Some(challenge) = pending.and_then(|its| its.answered_by(&register)) else { return };
         let Some(credentials) = &register.credentials else { return };
+        if let Some(cause) = cause::moved(&register, &challenge.contact) {
+            let text = "the answer to the challenge has another address in Contact".to_owned();
+            env.diagnose(ts24229("5.1.1.5.1"), text, cause);
+        }
         let rounds = challenge.rounds;
         let auts = credentials.auts().map(str::to_owned);
         if let (Some(auts), Secret::Aka { vector, .. }) = (auts, &challenge.secret) {
@@ -274,9 +282,9 @@ impl RegistrationOwner {
         if matches!(challenge.secret, Secret::Aka { .. }) {
             match register.protection {
                 Protection::None => {
-                    env.refuse(ts24229("5.4.1.2.2"), || {
-                        "an AKA response without integrity protection is not accepted".to_owned()
-                    });
+                    let text = "an AKA response without integrity protection is not accepted";
+                    let cause = cause::in_the_clear(&register);
+                    env.diagnose(ts24229("5.4.1.2.2"), text.to_owned(), cause);
                     return self.challenge(env, register, rounds, None, out);
                 }
                 Protection::Unknown => match self.config.aka_without_sec_agree {
@@ -287,7 +295,9 @@ impl RegistrationOwner {
                     }
                     AkaWithoutSecAgree::Deny => {
                         let why = "AKA without security agreement is not allowed";
+                        let cause = cause::without_sec_agree(&register);
                         let refusal = Refusal::by(403, own("aka_without_sec_agree"), why);
+                        let refusal = refusal.because(cause);
                         self.drop_challenge(&register, out);
                         return refusal.send(env, register.context, &register.request, out);
                     }
@@ -341,7 +351,9 @@ impl RegistrationOwner {
         let auts = match Auts::decode(auts) {
             Ok(auts) => auts.to_bytes(),
             Err(fault) => {
+                let cause = cause::unreadable(HeaderName::Authorization, auts, "auts of 14 octets");
                 let refusal = Refusal::new(400, "5.4.1.2.3A", format!("auts: {fault}"));
+                let refusal = refusal.because(cause);
                 return refusal.send(env, register.context, &register.request, out);
             }
         };

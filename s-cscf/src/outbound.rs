@@ -5,6 +5,7 @@ use cscf_core::clause::rfc5626;
 use cscf_core::registrar::{Bindings, Wish};
 use cscf_core::sip::{HeaderName, NameAddr, Request, Uri};
 
+use crate::cause;
 use crate::refusal::Refusal;
 
 /// Makes a wish one for flows, if it may be: without `outbound` in Supported or without an instance
@@ -23,12 +24,14 @@ pub(crate) fn check(request: &Request, wish: &mut Wish) -> Result<(), Refusal> {
     }
     if flows > 1 {
         let why = format!("{flows} contacts with reg-id in one REGISTER");
-        return Err(Refusal::by(400, rfc5626("6"), why));
+        let cause = cause::several_flows(flows);
+        return Err(Refusal::by(400, rfc5626("6"), why).because(cause));
     }
     if !first_hop_knows(request) {
         let path = request.headers.values(HeaderName::Path).collect::<Vec<_>>().join(", ");
         let why = format!("the first hop does not know outbound: no ob in Path {path}");
-        return Err(Refusal::by(439, rfc5626("6"), why));
+        let cause = cause::first_hop(&path);
+        return Err(Refusal::by(439, rfc5626("6"), why).because(cause));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use cscf_core::sip::{HeaderName, Request};
 use cscf_core::time::Instant;
 
 use crate::ScscfActions;
+use crate::cause;
 use crate::owner::RegistrationOwner;
 use crate::refusal::Refusal;
 use crate::secret::{NotVerified, Secret, challenges_of};
@@ -66,12 +67,9 @@ impl RegistrationOwner {
                 return true;
             }
             Judged::Refused(why) => {
-                Refusal::new(403, "5.4.3.6", why).send(
-                    env,
-                    incoming.context,
-                    &incoming.request,
-                    out,
-                );
+                let cause = cause::not_proven(&impi, &incoming.request, &why);
+                let refusal = Refusal::new(403, "5.4.3.6", why).because(cause);
+                refusal.send(env, incoming.context, &incoming.request, out);
                 return false;
             }
             Judged::Challenged(stale, why) => (stale, why),
@@ -82,9 +80,9 @@ impl RegistrationOwner {
             let challenge = if stale { challenge.with_stale() } else { challenge };
             response.headers.push(HeaderName::ProxyAuthenticate, &challenge.to_string());
         }
-        env.refuse(ts24229("5.4.3.6"), || {
-            format!("{} of {impi} answered 407: {why}", incoming.request.method)
-        });
+        let text = format!("{} of {impi} answered 407: {why}", incoming.request.method);
+        let cause = cause::not_proven(&impi, &incoming.request, &why);
+        env.diagnose(ts24229("5.4.3.6"), text, cause);
         out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
         if let Some(nonces) = self.proxy_nonces(&impi, token) {
             let (counter, since) = (NonceCounter::default(), env.now);

@@ -1,6 +1,5 @@
 //! Final responses of the S-CSCF's own that refuse a request, and why.
 
-use cscf_core::auth::Credentials;
 use cscf_core::clause::{Clause, ts24229};
 use cscf_core::cx::CxResult;
 use cscf_core::role::{Action, ContextId, Env};
@@ -8,7 +7,7 @@ use cscf_core::sip::{HeaderName, Request};
 use cscf_core::trace::Diagnosis;
 
 use crate::ScscfActions;
-use crate::cause::{hss_fails, hss_refuses};
+use crate::cause;
 use crate::owner::RegistrationOwner;
 use cscf_core::config::HssFailure;
 
@@ -56,12 +55,7 @@ impl Refusal {
         let Self { status, clause, why, headers, cause } = self;
         let text = format!("{} answered {status}: {why}", request.method);
         match cause {
-            Some(mut cause) => {
-                if cause.about.is_empty() {
-                    cause.about = who(request);
-                }
-                env.diagnose(clause, text, *cause);
-            }
+            Some(cause) => env.diagnose(clause, text, cause.of_request(request)),
             None => env.refuse(clause, || text),
         }
         let mut response = request.reply(status);
@@ -69,16 +63,6 @@ impl Refusal {
             response.headers.push(name, &value);
         }
         out.push(Action::Reply { context, response: Box::new(response) });
-    }
-}
-
-/// The user of a request: the private identity where there is one, else the public one.
-pub(crate) fn who(request: &Request) -> String {
-    let credentials = request.headers.get(HeaderName::Authorization);
-    let credentials = credentials.and_then(|text| text.parse::<Credentials>().ok());
-    match credentials.as_ref().and_then(Credentials::username) {
-        Some(impi) if !impi.is_empty() => impi.into_owned(),
-        _ => request.headers.get(HeaderName::To).unwrap_or_default().to_owned(),
     }
 }
 
@@ -91,18 +75,18 @@ impl RegistrationOwner {
             CxResult::TooBusy | CxResult::UnableToComply | CxResult::Other(_) => {
                 self.no_answer(&why)
             }
-            _ => Refusal::new(403, "5.4.1.2", why).because(hss_refuses(result)),
+            _ => Refusal::new(403, "5.4.1.2", why).because(cause::refused_by_hss(result)),
         }
     }
 
     /// The answer to a REGISTER when the HSS cannot be asked: by this operator's choice
     /// (TS 24.229 §5.4.1.2).
     pub(crate) fn no_answer(&self, why: &str) -> Refusal {
-        match self.config.hss_failure {
-            HssFailure::TimedOut => Refusal::new(504, "5.4.1.2", why).because(hss_fails(why)),
+        let refusal = match self.config.hss_failure {
+            HssFailure::TimedOut => Refusal::new(504, "5.4.1.2", why),
             HssFailure::RetryAfter(time) => Refusal::new(500, "5.4.1.2", why)
-                .because(hss_fails(why))
                 .with(HeaderName::RetryAfter, time.as_secs().to_string()),
-        }
+        };
+        refusal.because(cause::no_use_of_hss(why))
     }
 }

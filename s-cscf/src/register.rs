@@ -2,7 +2,7 @@
 //! depend on the user, and deciding whether to challenge, to believe or to refuse it.
 
 use cscf_core::auth::{Credentials, IntegrityProtected, is_digest};
-use cscf_core::clause::{rfc3261, rfc3327, ts24229};
+use cscf_core::clause::{own, rfc3261, rfc3327, ts24229};
 use cscf_core::registrar::{Wish, WishError, identity_key};
 use cscf_core::role::{ContextId, Env, Incoming};
 use cscf_core::sip::{HeaderName, Request};
@@ -20,6 +20,12 @@ const EXTENSIONS: [&str; 4] = ["gruu", "outbound", "path", "sec-agree"];
 
 /// Path values that one REGISTER may carry.
 const PATH_MAX: usize = 16;
+
+/// The longest identity, Call-ID or nonce that is kept, in bytes.
+const KEPT_MAX: usize = 1024;
+
+/// The contacts and the path of one REGISTER together, in bytes.
+const CONTACTS_BYTES_MAX: usize = 16 * 1024;
 
 /// A REGISTER, read.
 #[derive(Debug)]
@@ -68,7 +74,8 @@ impl Facts {
         let request = &incoming.request;
         if !config.trusts(incoming.flow.remote) {
             let why = format!("{} is no trusted peer", incoming.flow.remote);
-            return Err(Refusal::new(403, "5.4.1.1", why));
+            let cause = cause::stranger(incoming.flow.remote);
+            return Err(Refusal::new(403, "5.4.1.1", why).because(cause));
         }
         let unknown = unknown_extensions(request);
         if !unknown.is_empty() {
@@ -79,20 +86,20 @@ impl Facts {
         }
         if config.strict_path && !says_path(request) {
             let why = "there is a Path, and neither Supported nor Require says path";
-            let refusal = Refusal::by(420, rfc3327("5.3"), why);
+            let refusal = Refusal::by(420, rfc3327("5.3"), why).because(cause::path_not_known());
             return Err(refusal.with(HeaderName::Unsupported, "path"));
         }
         let to = request
             .to_addr()
-            .map_err(|fault| Refusal::by(400, rfc3261("10.3"), fault.to_string()))?;
+            .map_err(|fault| unreadable(request, HeaderName::To, &fault.to_string()))?;
         let impu = identity_key(&to.uri)
-            .ok_or_else(|| Refusal::by(400, rfc3261("10.3"), "To holds no public user identity"))?;
+            .ok_or_else(|| unreadable(request, HeaderName::To, "no public user identity"))?;
         // Credentials of a scheme that nobody here knows are none (RFC 4475 §3.3.7).
         let mut lines = request.headers.fields(HeaderName::Authorization);
         let credentials = match lines.find(|field| is_digest(field.value())) {
             None => None,
             Some(field) => Some(field.unfolded().parse::<Credentials>().map_err(|fault| {
-                Refusal::by(400, rfc3261("22.4"), format!("Authorization: {fault}"))
+                unreadable(request, HeaderName::Authorization, &fault.to_string())
             })?),
         };
         let username = credentials.as_ref().and_then(Credentials::username);
@@ -100,8 +107,9 @@ impl Facts {
             Some(name) if !name.is_empty() => name.into_owned(),
             _ => impu.split_once(':').map_or_else(|| impu.clone(), |(_, rest)| rest.to_owned()),
         };
-        let mut wish =
-            Wish::read(request, &config.expiry).map_err(|fault| unwilling(&fault, &impu))?;
+        may_be_kept(request, &impi, &impu)?;
+        let mut wish = Wish::read(request, &config.expiry)
+            .map_err(|fault| unwilling(request, &fault, &impu))?;
         crate::outbound::check(request, &mut wish)?;
         // A registration for emergency calls is taken wherever the user is (TS 24.229 §5.4.8).
         if let Some(allowed) = &config.visited_networks
@@ -150,13 +158,45 @@ impl Register {
 }
 
 /// The 4xx for contacts that cannot be granted (RFC 3261 §10.3).
-fn unwilling(fault: &WishError, impu: &str) -> Refusal {
+fn unwilling(request: &Request, fault: &WishError, impu: &str) -> Refusal {
     match fault {
         WishError::TooBrief { asked, min } => Refusal::by(423, rfc3261("10.3"), fault.to_string())
             .because(cause::too_brief(impu, asked, min))
             .with(HeaderName::MinExpires, min.to_string()),
-        _ => Refusal::by(400, rfc3261("10.3"), fault.to_string()),
+        _ => unreadable(request, HeaderName::Contact, &fault.to_string()),
     }
+}
+
+/// What is kept of a REGISTER, for a challenge or a registration, has bounds.
+fn may_be_kept(request: &Request, impi: &str, impu: &str) -> Result<(), Refusal> {
+    let headers = &request.headers;
+    let size = |name| headers.fields(name).map(|field| field.value().len()).sum::<usize>();
+    let call_id = headers.get(HeaderName::CallId).unwrap_or_default();
+    let too_long = |name, max| {
+        let mut refusal = unreadable(request, name, &format!("at most {max} bytes are kept"));
+        refusal.clause = own("limits");
+        Err(refusal)
+    };
+    if impu.len() > KEPT_MAX {
+        return too_long(HeaderName::To, KEPT_MAX);
+    }
+    if impi.len() > KEPT_MAX {
+        return too_long(HeaderName::Authorization, KEPT_MAX);
+    }
+    if call_id.len() > KEPT_MAX {
+        return too_long(HeaderName::CallId, KEPT_MAX);
+    }
+    if size(HeaderName::Contact) + size(HeaderName::Path) > CONTACTS_BYTES_MAX {
+        return too_long(HeaderName::Contact, CONTACTS_BYTES_MAX);
+    }
+    Ok(())
+}
+
+/// The 400 for a header that cannot be used.
+fn unreadable(request: &Request, name: HeaderName, why: &str) -> Refusal {
+    let came = request.headers.get(name).unwrap_or_default();
+    let cause = cause::unreadable(name, came, why);
+    Refusal::by(400, rfc3261("10.3"), format!("{}: {why}", name.as_str())).because(cause)
 }
 
 /// Whether this network has an agreement with the one that the REGISTER came through
@@ -166,7 +206,7 @@ fn roams(visited: &str, allowed: &[String]) -> Result<(), Refusal> {
         return Ok(());
     }
     let why = format!("no roaming agreement with {visited}, only with {}", allowed.join(", "));
-    Err(Refusal::new(403, "5.4.1.2.1", why))
+    Err(Refusal::new(403, "5.4.1.2.1", why).because(cause::no_roaming(visited, allowed)))
 }
 
 /// Whether the UE, or somebody on the way, says that Path is understood (RFC 3327 §5.3).
@@ -259,7 +299,8 @@ impl RegistrationOwner {
             } else {
                 (500, "protected, but this S-CSCF has no registration of the user")
             };
-            let refusal = Refusal::new(status, "5.4.1.2.3A", why);
+            let cause = cause::not_known(&register);
+            let refusal = Refusal::new(status, "5.4.1.2.3A", why).because(cause);
             return refusal.send(env, register.context, &register.request, out);
         };
         let due = self.due_again(env.now, user).filter(|_| !register.wish.deregisters());

@@ -13,6 +13,7 @@ use cscf_core::time::{Duration, Instant};
 
 use crate::ScscfActions;
 use crate::assign::read_profile;
+use crate::cause;
 use crate::owner::{Job, RegistrationOwner, SetId};
 use crate::reg_event::RestoredDialog;
 use crate::register::Register;
@@ -60,11 +61,13 @@ impl RegistrationOwner {
         let saa = match answer {
             CxAnswer::Saa(saa) if saa.result.is_success() && !saa.restoration.is_empty() => saa,
             CxAnswer::Saa(saa) => {
-                env.refuse(ts23380("4.3"), || format!("the HSS keeps nothing: {}", saa.result));
+                let text = format!("the HSS keeps nothing: {}", saa.result);
+                env.diagnose(ts23380("4.3"), text.clone(), cause::nothing_kept(&text));
                 return false;
             }
             _ => {
-                env.refuse(ts23380("4.3"), || "the HSS does not answer the SAR".to_owned());
+                let text = "the HSS does not answer the SAR";
+                env.diagnose(ts23380("4.3"), text.to_owned(), cause::nothing_kept(text));
                 return false;
             }
         };
@@ -74,7 +77,7 @@ impl RegistrationOwner {
                 count > 0
             }
             Err(why) => {
-                env.refuse(ts23380("4.3"), || why);
+                env.diagnose(ts23380("4.3"), why.clone(), cause::nothing_kept(&why));
                 false
             }
         }

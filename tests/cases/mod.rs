@@ -6,6 +6,7 @@ mod cx;
 mod cx_hss;
 mod cx_peer;
 mod deregistration;
+mod diagnosis;
 mod emergency;
 mod gm;
 mod hand;
@@ -81,6 +82,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(cx_hss::cases());
     all.extend(deregistration::cases());
     all.extend(emergency::cases());
+    all.extend(diagnosis::cases());
     all.extend(hss_faults::cases());
     all.extend(icscf_failures::cases());
     all.extend(icscf_register::cases());

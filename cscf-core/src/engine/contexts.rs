@@ -93,7 +93,8 @@ impl Core {
             Err(refusal) => {
                 self.outlet.counters.refused += 1;
                 let (status, reason) = (refusal.status, &refusal.reason);
-                self.refuse(now, refusal.clause, || format!("{status}: {reason}"));
+                let text = format!("{status}: {reason}");
+                self.refuse_request(now, refusal.clause, &request, text);
                 let response = refusal.response(&request);
                 return self.answer(now, server, response);
             }
@@ -124,7 +125,7 @@ impl Core {
         } else {
             return None;
         };
-        self.refuse(now, own("limits"), || format!("{status}: {why}"));
+        self.refuse_request(now, own("limits"), request, format!("{status}: {why}"));
         if status != 503 {
             self.outlet.counters.refused += 1;
             return Some(request.reply(status));
@@ -268,7 +269,8 @@ impl Core {
     /// No room for a transaction: the answer is made without one.
     fn refuse_full(&mut self, now: Instant, flow: &Flow, request: &Request) {
         self.outlet.counters.overflowed += 1;
-        self.refuse(now, own("limits"), || "503: transaction table is full".to_owned());
+        let text = "503: transaction table is full".to_owned();
+        self.refuse_request(now, own("limits"), request, text);
         let response = self.unavailable(request);
         self.send_stateless(now, flow, request, response);
     }

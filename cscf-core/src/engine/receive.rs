@@ -13,6 +13,7 @@ use crate::clause::rfc3261;
 use crate::sip::{self, HeaderName, Rejected, Request};
 use crate::sip::{FrameError, PONG};
 use crate::time::Instant;
+use crate::trace::{Diagnosis, Note};
 use crate::transport::stun;
 use crate::transport::via::ViaView;
 use crate::transport::{ConnId, Flow, FlowEvent, Packet, Transport};
@@ -67,10 +68,16 @@ impl Core {
     ) {
         let (status, reason) = response;
         self.outlet.counters.refused += 1;
-        self.refuse(now, rfc3261("16.3"), || match at {
+        let text = match at {
             Some(at) => format!("{status} {reason}: at byte {at}"),
             None => format!("{status} {reason}"),
-        });
+        };
+        let cause = Diagnosis::new("", "the message can be read")
+            .theirs(text.as_str())
+            .ours("the grammar of SIP")
+            .change("the named header in what was sent; `cscf parse FILE` shows the place")
+            .of_request(&request);
+        self.outlet.note(now, Note::diagnosed(rfc3261("16.3"), text, cause));
         route::stamp(&mut request, flow);
         let response = request.response(status, reason);
         self.send_stateless(now, flow, &request, response);

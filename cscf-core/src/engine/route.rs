@@ -117,7 +117,10 @@ impl Addresses {
         };
         match exact {
             Some(listen) => listen.sent_by(),
-            None if self.protected.contains_key(local) => local.to_string(),
+            None if self.protected.contains_key(local) => {
+                let host = same_ip().map(|listen| listen.advertise.0.as_str());
+                host.map_or_else(|| local.to_string(), |host| format!("{host}:{}", local.port()))
+            }
             None => same_ip().map_or_else(|| local.to_string(), Listen::sent_by),
         }
     }
@@ -136,7 +139,9 @@ impl Addresses {
     pub(super) fn is_own_sent_by(&self, host: &str, port: u16) -> bool {
         self.listen.iter().any(|listen| {
             let (name, advertised) = &listen.advertise;
-            (bare(name).eq_ignore_ascii_case(bare(host)) && *advertised == port)
+            let protected = || SocketAddr::new(listen.addr.ip(), port);
+            (bare(name).eq_ignore_ascii_case(bare(host))
+                && (*advertised == port || self.protected.contains_key(&protected())))
                 || bare(host).parse().is_ok_and(|ip| SocketAddr::new(ip, port) == listen.addr)
         }) || bare(host)
             .parse()

@@ -182,6 +182,18 @@ impl Core {
         self.outlet.note(now, Note::new(clause, text(), true));
     }
 
+    /// As [`Self::refuse`], about the sender of a request.
+    pub(super) fn refuse_request(
+        &mut self,
+        now: Instant,
+        clause: Clause,
+        request: &Request,
+        text: String,
+    ) {
+        let from = request.headers.get(HeaderName::From).map(uri_of).unwrap_or_default();
+        self.outlet.note_about(now, from, Note::new(clause, text, true));
+    }
+
     pub(super) fn next_message(&mut self) -> Option<(Flow, Message)> {
         self.inbox.pop_front()
     }

@@ -82,7 +82,7 @@ impl Store {
         let found = match self.check_uar(uar) {
             Ok(found) => found,
             Err((result, text)) => {
-                let cause = self.identity_cause(&uar.impi, &uar.impu, &text);
+                let cause = self.uar_cause(uar, &text);
                 env.diagnose(clause, format!("{text}: {result}"), cause);
                 return bare(result);
             }
@@ -100,7 +100,11 @@ impl Store {
         let deregistration = uar.authorization_type == AuthorizationType::Deregistration;
         if registration == RegistrationState::NotRegistered && deregistration {
             let result = CxResult::IdentityNotRegistered;
-            env.refuse(clause, format!("{} is not registered: {result}", uar.impu));
+            let cause = Diagnosis::new(&uar.impi, "there is a registration to end")
+                .theirs(format!("REGISTER with Expires 0 of {}", uar.impu))
+                .ours("it is not registered")
+                .change("nothing: the registration had ended already");
+            env.diagnose(clause, format!("{} is not registered: {result}", uar.impu), cause);
             return bare(result);
         }
         let Some(server) = subscription.any_server(found.set) else {

@@ -8,7 +8,7 @@ use cscf_core::trace::{Diagnosis, Note};
 pub fn lines(node: &str, note: &Note) -> Vec<String> {
     let Some(diagnosis) = note.diagnosis.as_deref() else { return Vec::new() };
     let Diagnosis { about, check, ours, theirs, change } = diagnosis;
-    let mut out = vec![format!("{node} refuses {about}: {check} [{}]", note.clause)];
+    let mut out = vec![format!("{node} on {about}: {check} [{}]", note.clause)];
     for (name, value) in [("came", theirs), ("here", ours), ("change", change)] {
         if !value.is_empty() {
             out.push(format!("  {name:<6} {value}"));
@@ -46,7 +46,7 @@ mod tests {
         let text = lines("s1", &note).join("\n");
         assert_eq!(
             text,
-            "s1 refuses alice: the realm [TS 24.229 §5.4.1.2.1]\n  came   a\n  change write b"
+            "s1 on alice: the realm [TS 24.229 §5.4.1.2.1]\n  came   a\n  change write b"
         );
         assert_eq!(field(&note, "here"), None);
         assert_eq!(field(&note, "check").as_deref(), Some("the realm"));

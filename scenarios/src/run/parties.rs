@@ -164,6 +164,7 @@ fn readdress(lab: &mut Lab, x: u8, y: u8) {
 fn apply(changes: &LabChanges, lab: &mut Lab) {
     let LabChanges {
         aka_without_sec_agree,
+        sec_agree,
         reg_event_subscription,
         outbound,
         expires_min,
@@ -192,6 +193,9 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
     }
     if let Some(allow) = *aka_without_sec_agree {
         lab.aka_without_sec_agree = allow;
+    }
+    if let Some(wish) = *sec_agree {
+        lab.gm.sec_agree = wish;
     }
     if let Some(on) = *reg_event_subscription {
         lab.reg_event_subscription = on;

@@ -11,7 +11,7 @@ pub use matcher::Matcher;
 pub use parse::read_scenario;
 pub use runner::{Failure, Stage, run};
 
-use cscf_core::config::{NodeConfig, Position, SubscriberConfig};
+use cscf_core::config::{NodeConfig, Position, SecAgree, SubscriberConfig};
 use cscf_core::ifc::InitialFilterCriteria;
 use cscf_core::time::Duration;
 
@@ -40,6 +40,8 @@ pub struct Scenario {
 pub struct LabChanges {
     /// Accept AKA without security agreement.
     pub aka_without_sec_agree: Option<bool>,
+    /// What the P-CSCF wants of the security agreement.
+    pub sec_agree: Option<SecAgree>,
     /// Whether the P-CSCF subscribes to the reg event.
     pub reg_event_subscription: Option<bool>,
     /// Whether the P-CSCF knows flows (RFC 5626).

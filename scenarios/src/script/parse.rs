@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use cscf_core::config::{
-    Node, Problems, Reader, SubscriberConfig, Value, duration, filter_criteria, named_entries,
-    nearest, read_names, read_node, read_subscriber, read_tree,
+    Node, Problems, Reader, SecAgree, SubscriberConfig, Value, duration, filter_criteria,
+    named_entries, nearest, read_names, read_node, read_subscriber, read_tree,
 };
 use cscf_core::ifc::InitialFilterCriteria;
 
@@ -161,6 +161,11 @@ fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
     let some_time = |text: &str| duration(text).map(Some);
     let changes = LabChanges {
         aka_without_sec_agree: reader.or("aka_without_sec_agree", None, problems, some_switch),
+        sec_agree: reader.or("sec_agree", None, problems, |text| {
+            let all = [SecAgree::Off, SecAgree::Optional, SecAgree::Required];
+            let found = all.into_iter().find(|it| it.as_str() == text);
+            found.map(Some).ok_or_else(|| format!("`{text}` is neither off, optional nor required"))
+        }),
         reg_event_subscription: reader.or("reg_event_subscription", None, problems, some_switch),
         outbound: reader.or("outbound", None, problems, some_switch),
         expires_min: reader.or("expires_min", None, problems, some_time),

@@ -38,6 +38,8 @@ pub struct Mistakes {
     pub star_with_expires: bool,
     /// Requires an extension of the registrar that does not exist.
     pub unknown_require: bool,
+    /// Writes an Authorization that nobody can read.
+    pub unreadable_authorization: bool,
     /// Writes an address into Via that it does not send from.
     pub via_differs: bool,
     /// Has a card with another key: the network's MAC looks wrong.
@@ -53,7 +55,7 @@ type Named = (&'static str, fn(&mut Mistakes) -> &mut bool);
 
 impl Mistakes {
     /// All mistakes by their words.
-    pub const NAMED: [Named; 21] = [
+    pub const NAMED: [Named; 22] = [
         ("another impi", |it| &mut it.another_impi),
         ("another impu", |it| &mut it.another_impu),
         ("contact changed", |it| &mut it.contact_changed),
@@ -71,6 +73,7 @@ impl Mistakes {
         ("sqn ahead", |it| &mut it.sqn_ahead),
         ("star with expires", |it| &mut it.star_with_expires),
         ("unknown require", |it| &mut it.unknown_require),
+        ("unreadable authorization", |it| &mut it.unreadable_authorization),
         ("via differs", |it| &mut it.via_differs),
         ("wrong key", |it| &mut it.wrong_key),
         ("wrong realm", |it| &mut it.wrong_realm),

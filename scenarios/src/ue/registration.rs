@@ -16,6 +16,9 @@ pub(super) const ELSEWHERE: &str = "192.0.2.1";
 /// The registration interval wished for by mistake, in seconds.
 const SHORT_WISH: u32 = 10;
 
+/// An Authorization with a quote that does not end, for mistakes.
+const UNREADABLE: &str = "Digest username=\"unfinished, realm=ims";
+
 /// Where the registration stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
@@ -235,6 +238,8 @@ impl Ue {
         headers.push(HeaderName::CSeq, &format!("{} REGISTER", registration.cseq));
         self.push_asked(headers);
         if let Some(credentials) = credentials {
+            let unreadable = mistakes.unreadable_authorization;
+            let credentials = if unreadable { UNREADABLE } else { credentials };
             headers.push(HeaderName::Authorization, credentials);
         }
         let outbound = self.flow_number().is_some();

@@ -1,6 +1,7 @@
 //! `cscf up`: a live lab that keeps running, its nodes as processes of their own or all in this
 //! one.
 
+mod causes;
 mod following;
 pub mod node;
 pub mod orders;
@@ -18,9 +19,11 @@ use std::sync::Arc;
 use cscf_core::config::{Lab, Start};
 use cscf_core::host::program::{self, EXIT_COULD_NOT_RUN, EXIT_OK, load_lab};
 use cscf_core::host::{Addresses, Clock, Host, json, raise_file_limit, stop_signal};
+use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 pub use processes::{NodeEvent, NodeProcesses, StartError, Telling};
 
@@ -49,6 +52,9 @@ pub fn main(args: &UpArgs) -> ExitCode {
 /// Events told before signals and phones have their turn.
 const EVENTS_AT_ONCE: usize = 1_000;
 
+/// How long a refusal waits for its cause when nothing else happens.
+const CAUSE_FOR: Duration = Duration::from_millis(200);
+
 /// What is told about a running lab: the terminal and the trace file.
 struct Told {
     progress: Progress,
@@ -72,7 +78,7 @@ impl Told {
     }
 
     fn event(&mut self, event: &TraceEvent) {
-        if let Some(line) = self.progress.line(event) {
+        for line in self.progress.lines(event) {
             term::out(&format!("{line}\n"));
         }
         if let Some(ladder) = &mut self.ladder {
@@ -85,6 +91,13 @@ impl Told {
         if let Err(fault) = writeln!(trace, "{}", json::to_json(event)) {
             term::error(&format!("the trace ends here, it cannot be written: {fault}"));
             self.trace = None;
+        }
+    }
+
+    /// No cause has come for what was refused.
+    fn overdue(&mut self) {
+        for line in self.progress.overdue() {
+            term::out(&format!("{line}\n"));
         }
     }
 
@@ -212,6 +225,7 @@ async fn run(
     while let Ok(event) = events.try_recv() {
         told.event(&event);
     }
+    told.overdue();
     told.pause();
     result
 }
@@ -230,7 +244,12 @@ async fn follow(
                 None => std::future::pending().await,
             }
         };
+        let quiet = timeout(CAUSE_FOR, std::future::pending::<()>());
         let first = tokio::select! {
+            _ = quiet, if told.progress.holds() => {
+                told.overdue();
+                continue;
+            }
             ended = host.ended() => return Err(format!("{} has failed", ended.name)),
             Some(event) = events.recv() => NodeEvent::Trace(event),
             Some(event) = from_process => event,

@@ -1,32 +1,56 @@
 //! One line for every registration and call that was finished or refused, made from the trace.
 //!
-//! What counts is what the P-CSCF says to a UE. A refusal is explained by the latest refusal that
-//! any node noted before it.
+//! What counts is what the P-CSCF says to a UE. A refusal is told with its cause, see `causes`; where
+//! that is not there yet, because another node's words take longer, the line waits a moment for it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use cscf_core::config::{Lab, NodeRole};
+use cscf_core::dialog::field::uri_of;
 use cscf_core::sip::{self, HeaderName, Headers, Message, Response};
 use cscf_core::time::{Duration, Instant};
-use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
+use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
+
+use super::causes::Causes;
 
 /// Answers remembered, so that one sent again is not told again.
 const TOLD_MAX: usize = 10_000;
-/// An older refusal explains nothing.
-const WHY_FOR: Duration = Duration::from_secs(2);
+/// How much newer an event may be until a line that waits for its cause is told without.
+const HELD_FOR: Duration = Duration::from_secs(1);
+/// Lines that wait at most.
+const HELD_MAX: usize = 100;
 
 /// What is remembered of the trace.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pcscfs: BTreeSet<String>,
     core: BTreeSet<SocketAddr>,
-    /// User parts and numbers of public identities, with the subscriber's name.
+    /// User parts and numbers of identities, with the subscriber's name.
     people: BTreeMap<String, String>,
     told: BTreeSet<String>,
     told_in_order: VecDeque<String>,
-    refusal: Option<(Instant, String)>,
+    causes: Causes,
+    held: VecDeque<Held>,
+}
+
+/// A line without the cause of the refusal.
+#[derive(Debug)]
+struct Held {
+    at: Instant,
+    text: String,
+    /// The answer.
+    headers: Headers,
+    /// Who is refused.
+    who: String,
+}
+
+impl Held {
+    fn line(&self, why: Option<&str>) -> String {
+        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+        format!("{:>12} {}{why}", self.at.to_string(), self.text)
+    }
 }
 
 impl Progress {
@@ -34,8 +58,9 @@ impl Progress {
         let of_role = |role| lab.nodes.iter().filter(move |node| node.role == role);
         let mut people = BTreeMap::new();
         for subscriber in &lab.subscribers {
-            for impu in &subscriber.impus {
-                people.insert(user_of(&impu.uri).to_owned(), subscriber.name.clone());
+            let impus = subscriber.impus.iter().map(|impu| impu.uri.as_str());
+            for identity in impus.chain([subscriber.impi.as_str()]) {
+                people.insert(user_of(identity).to_owned(), subscriber.name.clone());
             }
         }
         Self {
@@ -46,20 +71,50 @@ impl Progress {
         }
     }
 
-    /// Takes one event; gives a line where something came to an end.
-    pub(super) fn line(&mut self, event: &TraceEvent) -> Option<String> {
-        match &event.kind {
-            TraceKind::Note(note) if note.refusal => {
-                self.refusal = Some((event.at, because(&event.node, note)));
-                None
+    /// Takes one event; gives a line for each thing that came to an end.
+    pub(super) fn lines(&mut self, event: &TraceEvent) -> Vec<String> {
+        self.causes.event(event);
+        let mut lines = Vec::new();
+        if let TraceKind::Sent(wire) = &event.kind
+            && self.is_for_ue(&event.node, wire)
+            && let Ok(Message::Response(response)) = sip::parse(&wire.bytes)
+        {
+            let (text, refused) = self.answered(&response, wire.remote).unzip();
+            let (at, headers) = (event.at, response.headers);
+            let ended = text.map(|text| Held { at, text, headers, who: String::new() });
+            match (ended, refused.flatten()) {
+                (Some(ended), Some(who)) => self.held.push_back(Held { who, ..ended }),
+                (Some(ended), None) => lines.push(ended.line(None)),
+                (None, _) => {}
             }
-            TraceKind::Sent(wire) if self.is_for_ue(&event.node, wire) => {
-                let Ok(Message::Response(response)) = sip::parse(&wire.bytes) else { return None };
-                let text = self.answered(event.at, &response, wire.remote)?;
-                Some(format!("{:>12} {text}", event.at.to_string()))
-            }
-            _ => None,
         }
+        let now = event.at;
+        let late = |held: &Held| now > held.at && now.since(held.at) > HELD_FOR;
+        let too_many = self.held.len().saturating_sub(HELD_MAX);
+        let mut left = VecDeque::new();
+        for (number, held) in std::mem::take(&mut self.held).into_iter().enumerate() {
+            match self.why(&held) {
+                None if number >= too_many && !late(&held) => left.push_back(held),
+                why => lines.push(held.line(why)),
+            }
+        }
+        self.held = left;
+        lines
+    }
+
+    /// Whether lines wait for their causes.
+    pub(super) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The lines that have waited long enough.
+    pub(super) fn overdue(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.held).iter().map(|held| held.line(None)).collect()
+    }
+
+    fn why(&self, held: &Held) -> Option<&str> {
+        let is_user = |about: &str| self.called(about) == held.who;
+        self.causes.of((held.at, &held.headers), is_user)
     }
 
     fn is_for_ue(&self, node: &str, wire: &Wire) -> bool {
@@ -69,7 +124,12 @@ impl Progress {
             && !self.core.contains(&wire.remote)
     }
 
-    fn answered(&mut self, at: Instant, response: &Response, remote: SocketAddr) -> Option<String> {
+    /// What came to an end by this answer, and who is refused if it is a refusal.
+    fn answered(
+        &mut self,
+        response: &Response,
+        remote: SocketAddr,
+    ) -> Option<(String, Option<String>)> {
         let headers = &response.headers;
         let cseq = headers.get(HeaderName::CSeq)?;
         let method = cseq.split_whitespace().nth(1)?.to_owned();
@@ -83,11 +143,12 @@ impl Progress {
         }
         let from = self.person(headers, HeaderName::From);
         let to = self.person(headers, HeaderName::To);
-        let refused =
-            |why: String| format!("refused: {} {}{why}", response.status, response.reason);
+        let refused = || format!("refused: {} {}", response.status, response.reason);
         let accepted = response.status < 300;
-        Some(match method.as_str() {
-            "REGISTER" if !accepted => format!("{to} not registered, {}", refused(self.why(at))),
+        let text = match method.as_str() {
+            "REGISTER" if !accepted => {
+                return Some((format!("{to} not registered, {}", refused()), Some(to)));
+            }
             "REGISTER" => match headers.get(HeaderName::Contact) {
                 Some(_) => format!("{to} registered from {remote}"),
                 None => format!("{to} deregistered"),
@@ -95,10 +156,11 @@ impl Progress {
             "INVITE" if in_dialog(headers) && !accepted => return None,
             "INVITE" if accepted => format!("{from} calls {to}: answered"),
             "INVITE" if response.status == 487 => format!("{from} calls {to}: cancelled"),
-            "INVITE" => format!("{from} calls {to}: {}", refused(self.why(at))),
+            "INVITE" => return Some((format!("{from} calls {to}: {}", refused()), Some(from))),
             _ if accepted => format!("call of {from} and {to} ended"),
             _ => return None,
-        })
+        };
+        Some((text, None))
     }
 
     fn is_new(&mut self, key: String) -> bool {
@@ -114,26 +176,15 @@ impl Progress {
         true
     }
 
-    fn why(&mut self, at: Instant) -> String {
-        match self.refusal.take() {
-            Some((noted, text)) if at.since(noted) <= WHY_FOR => format!(" ({text})"),
-            _ => String::new(),
-        }
-    }
-
     fn person(&self, headers: &Headers, name: HeaderName) -> String {
-        let value = headers.get(name).unwrap_or_default();
-        let uri = match value.split_once('<') {
-            Some((_, rest)) => rest.split('>').next().unwrap_or_default(),
-            None => value.split(';').next().unwrap_or_default(),
-        };
-        self.people.get(user_of(uri)).cloned().unwrap_or_else(|| uri.trim().to_owned())
+        self.called(headers.get(name).unwrap_or_default())
     }
-}
 
-fn because(node: &str, note: &Note) -> String {
-    let cause = note.diagnosis.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{node}: {} [{}]{cause}", note.text, note.clause)
+    /// The name of whom an identity belongs to; the identity itself where it is nobody's.
+    fn called(&self, value: &str) -> String {
+        let uri = uri_of(value);
+        self.people.get(user_of(uri)).cloned().unwrap_or_else(|| uri.to_owned())
+    }
 }
 
 fn is_response(bytes: &Bytes) -> bool {
@@ -154,6 +205,7 @@ fn user_of(uri: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use cscf_core::clause::ts24229;
+    use cscf_core::trace::{Diagnosis, Note};
     use cscf_core::transport::Transport;
 
     use super::*;
@@ -181,7 +233,9 @@ mod tests {
 
     fn check(events: &[TraceEvent], expected: &[&str]) {
         let mut progress = Progress::new(&Lab::default_lab());
-        let lines: Vec<String> = events.iter().filter_map(|event| progress.line(event)).collect();
+        let mut lines: Vec<String> =
+            events.iter().flat_map(|event| progress.lines(event)).collect();
+        lines.extend(progress.overdue());
         let lines: Vec<&str> = lines.iter().map(|line| line.trim_start()).collect();
         assert_eq!(lines, expected);
     }
@@ -207,16 +261,62 @@ mod tests {
         );
     }
 
+    fn refusal(node: &str, millis: u64, text: &str, about: &str) -> TraceEvent {
+        let cause = Diagnosis::new(about, "the check");
+        let note = Note::diagnosed(ts24229("5.4.1.2.3"), text.to_owned(), cause);
+        let at = Instant::from_millis(millis);
+        TraceEvent { at, node: node.into(), kind: TraceKind::Note(note) }
+    }
+
+    /// The REGISTER that the 403 of [`sent`] answers, or another one, at s1.
+    fn came(millis: u64, call_id: &str) -> TraceEvent {
+        let TraceEvent { kind, .. } = sent("403 Forbidden", "REGISTER", "");
+        let TraceKind::Sent(wire) = kind else { panic!("sent") };
+        let text = String::from_utf8_lossy(&wire.bytes).replace("REGISTER403 Forbidden", call_id);
+        let wire = Wire { bytes: text.into_owned().into(), ..wire };
+        let at = Instant::from_millis(millis);
+        TraceEvent { at, node: "s1".into(), kind: TraceKind::Received(wire) }
+    }
+
+    const REFUSED: &str = "1.500000 bob not registered, refused: 403 Forbidden";
+
     #[test]
-    fn a_refusal_says_who_refused_and_why() {
-        let text = "wrong RES".to_owned();
-        let note = Note::new(ts24229("5.4.1.2.3"), text, true);
-        let at = Instant::from_millis(1400);
-        let noted = TraceEvent { at, node: "s1".into(), kind: TraceKind::Note(note) };
+    fn a_refusal_is_told_with_the_cause_of_its_own_transaction() {
+        let told = format!("{REFUSED} (s1: wrong RES [TS 24.229 §5.4.1.2.3]: the check)");
         check(
-            &[noted, sent("403 Forbidden", "REGISTER", "")],
-            &["1.500000 bob not registered, refused: 403 Forbidden (s1: wrong RES \
-               [TS 24.229 §5.4.1.2.3])"],
+            &[
+                came(1300, "REGISTER403 Forbidden"),
+                refusal("s1", 1300, "wrong RES", "bob"),
+                came(1400, "another"),
+                refusal("s1", 1400, "somebody else", "x"),
+                sent("403 Forbidden", "REGISTER", ""),
+            ],
+            &[&told],
+        );
+        // The words of another node may take longer than those of the P-CSCF.
+        check(
+            &[
+                sent("403 Forbidden", "REGISTER", ""),
+                came(1300, "REGISTER403 Forbidden"),
+                refusal("s1", 1300, "wrong RES", "bob"),
+            ],
+            &[&told],
+        );
+    }
+
+    #[test]
+    fn what_a_timer_says_is_told_to_whom_it_names() {
+        check(
+            &[
+                refusal("s1", 1400, "somebody else", "alice"),
+                refusal("i1", 1400, "no answer", "<sip:+15550100002@x;user=phone>"),
+                sent("403 Forbidden", "REGISTER", ""),
+            ],
+            &[&format!("{REFUSED} (i1: no answer [TS 24.229 §5.4.1.2.3]: the check)")],
+        );
+        check(
+            &[refusal("i1", 1400, "somebody else", "alice"), sent("403 Forbidden", "REGISTER", "")],
+            &[REFUSED],
         );
     }
 }

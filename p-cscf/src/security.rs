@@ -123,8 +123,10 @@ impl Pcscf {
         let impi = &facts.association.impi;
         let live = self.associations.get(sa).filter(|it| it.state != State::Closing).cloned();
         let Some(record) = live else {
-            let check = "security associations of the REGISTER";
-            let diagnosis = Diagnosis::new(&**impi, check).theirs("associations that have ended");
+            let diagnosis = Diagnosis::new(&**impi, "security associations of the REGISTER")
+                .theirs("associations that have ended")
+                .ours("associations of a registration, or of a challenge that waits")
+                .change("the phone registers anew in the clear");
             return Err(Stop::silent(ts33203("7.4.2a"), diagnosis));
         };
         if record.impi != *impi {
@@ -455,8 +457,7 @@ pub(crate) fn read(
     impi: &str,
 ) -> Result<(Vec<SecurityMechanism>, bool), Box<Stop>> {
     let unreadable = |fault: String| {
-        let check = format!("syntax of {}", name.as_str());
-        let diagnosis = Diagnosis::new(impi, check)
+        let diagnosis = Diagnosis::new(impi, format!("{} can be read", name.as_str()))
             .theirs(fault)
             .ours("mechanisms as in RFC 3329 §2.2, 64 and 8 KiB at most")
             .change(format!("{} of the phone", name.as_str()));
@@ -483,11 +484,12 @@ fn same_headers(request: &Request, impi: &str, record: &Record) -> Result<(), Bo
         [(HeaderName::SecurityVerify, &record.server), (HeaderName::SecurityClient, &record.client)]
     {
         let (got, _) = read(request, name, impi).map_err(|stop| stop.ending(record))?;
-        let against = match name {
-            HeaderName::SecurityVerify => "Security-Verify against the Security-Server sent",
-            _ => "Security-Client against that of the first REGISTER",
+        let diagnosis = match name {
+            HeaderName::SecurityVerify => {
+                Diagnosis::new(impi, "Security-Verify against the Security-Server sent")
+            }
+            _ => Diagnosis::new(impi, "Security-Client against that of the first REGISTER"),
         };
-        let diagnosis = Diagnosis::new(impi, against);
         if got.is_empty() {
             let diagnosis = diagnosis
                 .ours(text(expected))

@@ -245,8 +245,8 @@ pub(crate) fn moved(register: &Register, challenged: &str) -> Option<Diagnosis> 
     if now == challenged || now.is_empty() || challenged.is_empty() {
         return None;
     }
-    let check = "Contact of the answer is that of the REGISTER that was challenged";
-    let diagnosis = Diagnosis::new(register.impi.as_str(), check)
+    let impi = register.impi.as_str();
+    let diagnosis = Diagnosis::new(impi, "Contact is that of the REGISTER that was challenged")
         .theirs(format!("Contact at {now}"))
         .ours(format!("Contact at {challenged}"))
         .change(

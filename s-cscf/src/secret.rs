@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use cscf_core::auth::{
     AkaNonce, Algorithm, AuthenticationInfo, Autn, Challenge as WwwAuthenticate, Credentials, Ha1,
-    Hash, Key, NonceCounter, Rand, Res, aka_password,
+    Hash, Key, NonceCounter, Rand, Res, aka_password, to_hex,
 };
 use cscf_core::cx::AuthItem;
 use cscf_core::role::Env;
@@ -139,14 +139,43 @@ impl Secret {
                 fitting.next().ok_or_else(not_offered)?.clone()
             }
         };
-        credentials
-            .verify(&ha1, algorithm, request.method.as_str(), &request.body)
-            .map_err(|fault| wrong(fault.to_string()))?;
+        credentials.verify(&ha1, algorithm, request.method.as_str(), &request.body).map_err(
+            |fault| {
+                wrong(self.misread(credentials, algorithm, request).unwrap_or(fault.to_string()))
+            },
+        )?;
         if let Some(nc) = credentials.nc() {
             counter.accept(nc).map_err(|fault| NotVerified::Stale(fault.to_string()))?;
         }
         let digest = matches!(self, Self::Digest(_));
         Ok(digest.then(|| AuthenticationInfo::new(credentials, &ha1, algorithm, b"")))
+    }
+}
+
+impl Secret {
+    /// What a client has made of RES, where its response would be right for one of the usual
+    /// mistakes: RES is an octet string and may hold zeros (RFC 3310 §3.3).
+    fn misread(
+        &self,
+        credentials: &Credentials,
+        algorithm: Algorithm,
+        request: &Request,
+    ) -> Option<String> {
+        let Self::Aka { vector, .. } = self else { return None };
+        let res = vector.xres.as_bytes();
+        let hex = to_hex(res);
+        let cut = res.split(|octet| *octet == 0).next().unwrap_or_default();
+        let readings = [
+            (cut, "RES cut at its first zero octet"),
+            (hex.as_bytes(), "RES written in hexadecimal"),
+            (b"", "no RES at all (an empty password)"),
+        ];
+        let fits = |(password, _): &(&[u8], &str)| {
+            let ha1 = credentials.ha1(algorithm, password);
+            credentials.verify(&ha1, algorithm, request.method.as_str(), &request.body).is_ok()
+        };
+        let (_, meaning) = readings.into_iter().find(fits)?;
+        Some(format!("the response would be right with {meaning}"))
     }
 }
 

@@ -54,6 +54,12 @@ pub fn resolve(lab: &Lab, more: &[Person], order: &Order) -> Result<Order, Strin
                 let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
                 return Err(no_such(name, "node", &names));
             }
+            // Orders that name a node are those for a P-CSCF.
+            let pcscfs = lab.nodes.iter().filter(|node| node.role == NodeRole::Pcscf);
+            let names: Vec<&str> = pcscfs.map(|node| node.name.as_str()).collect();
+            if !names.contains(&name.as_str()) {
+                return Err(format!("`{name}` is no P-CSCF; there are: {}", names.join(", ")));
+            }
         }
         Subject::User(who) => *who = find(who)?.impi,
         Subject::Users(of) => {
@@ -180,6 +186,7 @@ mod tests {
             resolved("dereg alicia"),
             Err("`alicia` is no subscriber of the lab; did you mean `alice`?".into())
         );
+        assert_eq!(resolved("drain s1"), Err("`s1` is no P-CSCF; there are: p1".into()));
         let unknown = resolved("drain zzzzzzzz").expect_err("unknown");
         assert_eq!(unknown, "`zzzzzzzz` is no node of the lab; known: p1, i1, s1, hss");
     }

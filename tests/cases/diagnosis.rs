@@ -1,21 +1,23 @@
 //! What is told of refusals that no scenario can provoke: which check, both values, the clause. Those
 //! of scenarios are in `scenarios/diagnosis/`.
 
-use cscf_core::auth::IntegrityProtected;
+use cscf_core::auth::{AkaFunctions as _, IntegrityProtected, to_hex};
 use cscf_core::trace::Diagnosis;
 use cscf_tests::{Bench, DOMAIN, header, label};
 
 use super::by_hand::reconfigure;
 use super::cx::{provision, subscriber_of};
-use super::hand::{A_MOMENT, Hand, restart_s1};
+use super::hand::{A_MOMENT, Hand, challenge, line, rand, restart_s1};
 use super::{Case, case};
 
 const NO: Option<IntegrityProtected> = Some(IntegrityProtected::No);
+const YES: Option<IntegrityProtected> = Some(IntegrityProtected::Yes);
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("diagnosis::a_first_hop_without_outbound", &[], first_hop),
         case("diagnosis::a_request_that_is_not_proven", &[], not_proven),
+        case("diagnosis::a_client_that_misreads_res", &[], misread_res),
         case("diagnosis::an_emergency_registration_by_policy", &[], emergency),
         case("diagnosis::a_network_without_roaming_agreement", &[], roaming),
         case("diagnosis::a_user_without_an_open_identity", &[], barred),
@@ -75,6 +77,26 @@ fn not_proven() {
 }
 
 const WRONG: &str = "Proxy-Authorization: Digest realm=\"REALM\",nonce=\"guess\",response=\"0\"\n";
+
+/// RES is octets; clients have taken its digits, or have stopped at a zero (RFC 3310 §3.3).
+fn misread_res() {
+    for (password, here) in [
+        (None, "RES written in hexadecimal"),
+        (Some(&b""[..]), "no RES at all"),
+        (Some(&b"other"[..]), "the response is not that of this user"),
+    ] {
+        let mut hand = Hand::at_scscf(Bench::new(&[]), "alice");
+        let lines = hand.unchallenged(NO);
+        let challenged = hand.register(&lines);
+        let shown = challenge(&challenged);
+        let digits = to_hex(hand.milenage().f2345(&rand(&shown)).res.as_bytes());
+        let wrong = hand.answer(&shown, password.unwrap_or(digits.as_bytes()));
+        assert_eq!(label(&hand.register(&line(wrong, YES))), "403 REGISTER");
+        let what = "the response fits the challenge";
+        let by = "TS 24.229 §5.4.1.2.3A";
+        check(told(&hand.bench, "s1"), ["001010000000001@", what, "response", here, "RES", by]);
+    }
+}
 
 fn emergency() {
     let mut hand = Hand::ue(Bench::new(&[]), "alice");

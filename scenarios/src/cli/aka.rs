@@ -21,7 +21,7 @@ of a pasted header:     cscf aka --k K --op OP --header 'Digest realm=\"…\", n
 reads the UE's SQN:     cscf aka --k K --opc OPC --rand RAND --auts AUTS
 makes a challenge:      cscf aka --k K --opc OPC --rand RAND --sqn 32
 
-Exit code 1: the MAC is wrong.")]
+Exit code 0: the MAC is right, or there was none to check; 1: it is wrong; 2: the values cannot be read.")]
 pub struct AkaArgs {
     /// The subscriber key, in hexadecimal
     #[arg(long, value_name = "HEX")]
@@ -238,7 +238,11 @@ fn readings(args: &AkaArgs) -> Result<(AkaSet, Vec<Reading>), String> {
 
 fn hex<const N: usize>(what: &str, text: &str) -> Result<[u8; N], String> {
     let digits: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
-    from_hex(&digits).ok_or_else(|| {
+    let digits = digits.strip_prefix("0x").unwrap_or(&digits);
+    if let Some(letter) = digits.chars().find(|letter| !letter.is_ascii_hexdigit()) {
+        return Err(format!("{what} is hexadecimal; `{letter}` in `{text}` is no such digit"));
+    }
+    from_hex(digits).ok_or_else(|| {
         let found = digits.len();
         format!("{what} is {N} octets, {} hexadecimal digits; here are {found}: `{text}`", 2 * N)
     })
@@ -272,7 +276,8 @@ fn nonce_of(header: &str) -> Result<AkaNonce, String> {
     let algorithm = challenge.algorithm().map_err(|fault| fault.to_string())?;
     if algorithm.aka.is_none() {
         return Err(format!(
-            "the header asks for {algorithm}, not for AKA: there is no AUTN in it"
+            "the header asks for {algorithm}, not for AKA: there is no AUTN in it (a header \
+             without algorithm asks for MD5)"
         ));
     }
     AkaNonce::decode(challenge.nonce().unwrap_or_default())
@@ -372,6 +377,10 @@ mod tests {
             fault.starts_with("AUTN is 16 octets, 32 hexadecimal digits; here are 2"),
             "{fault}"
         );
+        let fault = computed(&AkaArgs { k: "xy".into(), ..args() }).expect_err("no digits");
+        assert_eq!(fault, "K is hexadecimal; `x` in `xy` is no such digit");
+        let pasted = AkaArgs { k: format!("0x{K}"), autn: Some(AUTN.into()), ..args() };
+        assert!(computed(&pasted).expect("as SIPp has it").1);
         let fault = computed(&AkaArgs { op: None, ..args() }).expect_err("no OP");
         assert_eq!(fault, "give --op or --opc");
     }

@@ -41,8 +41,8 @@ pub struct CtlArgs {
 pub struct WhyArgs {
     #[command(flatten)]
     at: At,
-    /// A subscriber: name, IMPI or IMPU
-    user: String,
+    /// A subscriber: name, IMPI or IMPU [default: everybody, strangers too]
+    user: Option<String>,
     /// How many refusals at most, the latest
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5)]
     last: usize,
@@ -80,7 +80,8 @@ pub(super) fn ctl(args: &CtlArgs) -> ExitCode {
 
 /// Tells why a user was refused.
 pub(super) fn why(args: &WhyArgs) -> ExitCode {
-    let order: Order = match format!("show refusals {}", args.user).parse() {
+    let user = args.user.as_deref().unwrap_or_default();
+    let order: Order = match format!("show refusals {user}").parse() {
         Ok(order) => order,
         Err(fault) => return term::could_not_run(&fault),
     };
@@ -89,15 +90,42 @@ pub(super) fn why(args: &WhyArgs) -> ExitCode {
             term::out(&text);
             ExitCode::from(code)
         }
-        Ok(Asked::Answer(OrderAnswer::Table(table))) => {
-            term::print(&reasons(&table, &args.user, args.last))
+        Ok(Asked::Answer(OrderAnswer::Table(table))) if table.rows.is_empty() => {
+            term::print(&nothing(user, waiting(&args.at, user).as_ref()))
         }
+        Ok(Asked::Answer(OrderAnswer::Table(table))) => term::print(&reasons(&table, args.last)),
         Ok(Asked::Answer(OrderAnswer::Done(text)) | Asked::Refused(text)) => {
             term::error(&text);
             ExitCode::from(EXIT_FAILED)
         }
         Err(fault) => term::could_not_run(&fault),
     }
+}
+
+/// The challenges that wait for an answer.
+fn waiting(at: &At, user: &str) -> Option<Table> {
+    let order: Order = format!("show challenges {user}").parse().ok()?;
+    match ask(at, &order) {
+        Ok(Asked::Answer(OrderAnswer::Table(table))) => Some(table),
+        _ => None,
+    }
+}
+
+/// What there is to say where nothing was refused: perhaps somebody has not answered yet.
+fn nothing(user: &str, waiting: Option<&Table>) -> String {
+    let who = if user.is_empty() { "anybody" } else { user };
+    let mut out = format!("nobody has refused {who} anything since the lab was started\n");
+    if let Some(table) = waiting.filter(|table| !table.rows.is_empty()) {
+        out.push_str("challenged, and not answered yet:\n");
+        out.push_str(&drawn(table));
+        out.push_str(
+            "  a phone that does not answer has found the MAC wrong (K, or OP taken as OPc: \
+             `cscf aka` checks it) or has not got the 401\n",
+        );
+    } else if !user.is_empty() {
+        out.push_str("`cscf why` without a name tells of everybody, strangers too\n");
+    }
+    out
 }
 
 enum Asked {
@@ -151,7 +179,7 @@ fn drawn(table: &Table) -> String {
 }
 
 /// The last refusals, latest last, with values and clauses.
-fn reasons(table: &Table, user: &str, last: usize) -> String {
+fn reasons(table: &Table, last: usize) -> String {
     let at = |name: &str| table.columns.iter().position(|known| known == name);
     let cell = |row: &Vec<String>, name: &str| {
         at(name).and_then(|at| row.get(at)).cloned().unwrap_or_default()
@@ -172,9 +200,6 @@ fn reasons(table: &Table, user: &str, last: usize) -> String {
                 out.push_str(&format!("  {name:<6} {value}\n"));
             }
         }
-    }
-    if out.is_empty() {
-        out = format!("nobody has refused {user} anything since the lab was started\n");
     }
     out
 }
@@ -201,9 +226,19 @@ mod tests {
         };
         table.push(row("10.5", "late"));
         table.push(row("9.25", "early"));
-        let text = reasons(&table, "alice", 1);
+        let text = reasons(&table, 1);
         assert_eq!(text, "10.5 s1: late [RFC 1 §2]\n  check  realm\n  came   a\n  here   b\n");
-        assert!(reasons(&table, "alice", 9).starts_with("9.25 s1: early"));
-        assert!(reasons(&Table::new(&["at"]), "alice", 9).contains("nobody has refused alice"));
+        assert!(reasons(&table, 9).starts_with("9.25 s1: early"));
+    }
+
+    #[test]
+    fn a_phone_that_has_not_answered_yet_is_told_of() {
+        let text = nothing("alice", None);
+        assert!(text.contains("nobody has refused alice") && text.contains("without a name"));
+        let mut challenges = Table::new(&["impi"]);
+        challenges.push(["0010".into()]);
+        let text = nothing("", Some(&challenges));
+        assert!(text.contains("refused anybody") && text.contains("\n0010\n"), "{text}");
+        assert!(text.contains("cscf aka"), "{text}");
     }
 }

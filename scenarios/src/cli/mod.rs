@@ -1,6 +1,7 @@
 //! The command line of `cscf`. Each command is a few lines here and a module that does the work.
 //!
-//! Exit codes: 0 ok, 1 an expectation was not met, 2 it could not run.
+//! Exit codes, of every command: 0 ok; 1 the answer is no (an expectation was not met, a message or
+//! a MAC is wrong, a node refused an order); 2 it could not run.
 
 mod aka;
 mod check;
@@ -66,7 +67,7 @@ enum Command {
     Up(UpArgs),
     /// Give an order to a running lab: deregister, re-authenticate, show …
     Ctl(CtlArgs),
-    /// Tell why a user of a running lab was refused
+    /// Tell why a user of a running lab was refused, or everybody
     Why(WhyArgs),
     /// Run only the HSS of a lab
     #[command(disable_help_flag = true)]

@@ -59,7 +59,8 @@ impl Causes {
 
     fn refused(&mut self, at: Instant, node: &Arc<str>, note: &Note) {
         let cause = note.diagnosis.as_deref();
-        let told = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        let told = cause.map(ToString::to_string).filter(|told| !note.text.contains(told));
+        let told = told.map(|told| format!(": {told}")).unwrap_or_default();
         self.refusals.push_back(Refusal {
             at,
             node: Arc::clone(node),

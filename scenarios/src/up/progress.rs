@@ -273,7 +273,7 @@ mod tests {
         let TraceEvent { kind, .. } = sent("403 Forbidden", "REGISTER", "");
         let TraceKind::Sent(wire) = kind else { panic!("sent") };
         let text = String::from_utf8_lossy(&wire.bytes).replace("REGISTER403 Forbidden", call_id);
-        let wire = Wire { bytes: text.into_owned().into(), ..wire };
+        let wire = Wire { bytes: text.into(), ..wire };
         let at = Instant::from_millis(millis);
         TraceEvent { at, node: "s1".into(), kind: TraceKind::Received(wire) }
     }

@@ -1,5 +1,5 @@
-//! What the documentation shows is what the program prints: the ladder in the README, and the list of
-//! diagnoses.
+//! What the documentation shows is what the program prints: the ladder in the README, and the list
+//! of diagnoses.
 
 #![allow(
     clippy::expect_used,
@@ -86,8 +86,8 @@ fn every_diagnosis_is_listed_in_the_documentation() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut page = String::from(
         "# Diagnoses\n\n\
-         Made from the sources and scenarios; `CSCF_BLESS=1 cargo test -p cscf-tests --test readme` \
-         writes it anew. Each is told in the\ntrace, under its message in the ladder with \
+         Made from the sources and scenarios; `CSCF_BLESS=1 cargo test -p cscf-tests --test \
+         readme` writes it anew. Each is told in the\ntrace, under its message in the ladder with \
          `--explain`, in the progress lines of `cscf up` and by `cscf why`: which check, at which \
          node, the\nvalue that came, the value here, the clause, what to change.\n\n\
          | node | checks that refuse, or that explain why nothing goes on |\n|---|---|\n",

@@ -1,5 +1,5 @@
-//! What to tell whoever was refused at an I-CSCF: the value that came, the value wanted, and what to
-//! change.
+//! What to tell whoever was refused at an I-CSCF: the value that came, the value wanted, and what
+//! to change.
 
 use std::net::SocketAddr;
 

@@ -23,7 +23,7 @@ use cscf_core::role::{
     Action, Actions, Answer, Answered, BranchId, ContextId, Env, Incoming, Question, RequestKind,
     Role,
 };
-use cscf_core::sip::{Method, Request, Response};
+use cscf_core::sip::{HeaderName, Method, Request, Response};
 use cscf_core::trace::Diagnosis;
 
 pub use crate::config::{Config, ScscfConfig};

@@ -43,6 +43,7 @@ impl Person {
 /// A name that is none, with the one that may have been meant.
 pub fn resolve(lab: &Lab, more: &[Person], order: &Order) -> Result<Order, String> {
     let mut order = order.clone();
+    let drains = matches!(order, Order::Drain { .. });
     let find = |text: &str| {
         let own = more.iter().find(|one| one.name == text || one.impi == text).cloned();
         own.or_else(|| Person::find(lab, text)).ok_or_else(|| unknown(lab, more, text))
@@ -54,10 +55,9 @@ pub fn resolve(lab: &Lab, more: &[Person], order: &Order) -> Result<Order, Strin
                 let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
                 return Err(no_such(name, "node", &names));
             }
-            // Orders that name a node are those for a P-CSCF.
             let pcscfs = lab.nodes.iter().filter(|node| node.role == NodeRole::Pcscf);
             let names: Vec<&str> = pcscfs.map(|node| node.name.as_str()).collect();
-            if !names.contains(&name.as_str()) {
+            if drains && !names.contains(&name.as_str()) {
                 return Err(format!("`{name}` is no P-CSCF; there are: {}", names.join(", ")));
             }
         }

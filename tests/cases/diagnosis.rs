@@ -1,5 +1,5 @@
-//! What is told of refusals that no scenario can provoke: which check, both values, the clause. Those
-//! of scenarios are in `scenarios/diagnosis/`.
+//! What is told of refusals that no scenario can provoke: which check, both values, the clause.
+//! Those of scenarios are in `scenarios/diagnosis/`.
 
 use cscf_core::auth::{AkaFunctions as _, IntegrityProtected, to_hex};
 use cscf_core::trace::Diagnosis;

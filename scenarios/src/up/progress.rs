@@ -1,7 +1,7 @@
 //! One line for every registration and call that was finished or refused, made from the trace.
 //!
-//! What counts is what the P-CSCF says to a UE. A refusal is told with its cause, see `causes`; where
-//! that is not there yet, because another node's words take longer, the line waits a moment for it.
+//! What counts is what the P-CSCF says to a UE. A refusal is told with its cause, see `causes`;
+//! where that is not there yet, because another node's words take longer, the line waits a moment.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;

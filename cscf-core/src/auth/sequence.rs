@@ -153,6 +153,18 @@ impl SequenceGenerator {
         self
     }
 
+    /// DIF: how far the subscriber's clock is from ours, in units of 0.1 s (TS 33.102 §C.1.1.3).
+    #[must_use]
+    pub const fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    /// Goes on where another generator was: after `last`, with the same distance from the clock.
+    pub const fn resume(&mut self, last: Sqn, offset: i64) {
+        self.last = last;
+        self.offset = offset;
+    }
+
     /// `SQN_HE`: the last number made, or accepted from the USIM; what a stored state keeps.
     #[must_use]
     pub const fn last(&self) -> Sqn {

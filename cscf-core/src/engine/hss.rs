@@ -2,7 +2,7 @@
 
 use crate::cx::CxCommand;
 use crate::engine::{Input, Node, Output};
-use crate::hss::{HssCommand, HssInput, HssNode, HssOutput, Misbehaviour};
+use crate::hss::{HssCommand, HssInput, HssNode, HssOutput, Misbehaviour, StateFault};
 use crate::operator::{
     HssMood, Order, OrderAnswer, OrderError, OrderResult, ProfileChange, Show, Table,
 };
@@ -42,6 +42,18 @@ impl Node for HssNode {
 
     fn shut_down(&mut self, now: Instant) {
         Self::handle_input(self, now, HssInput::Command(HssCommand::Shutdown));
+    }
+
+    fn is_unkept(&self) -> bool {
+        Self::is_unkept(self)
+    }
+
+    fn kept(&mut self) -> String {
+        Self::kept(self)
+    }
+
+    fn restore(&mut self, now: Instant, kept: &str) -> Result<(), StateFault> {
+        Self::restore(self, now, kept)
     }
 
     fn order(&mut self, now: Instant, order: &Order) -> OrderResult {

@@ -32,6 +32,7 @@ pub use cx_node::CxNode;
 pub use settings::{Counters, EngineLimits, Listen, Settings, host_text};
 
 use crate::cx::{AskId, CxDemand, DemandId, DemandReply};
+use crate::hss::StateFault;
 use crate::operator::{Order, OrderError, OrderResult};
 use crate::role::{Answer, Question};
 use crate::time::Instant;
@@ -128,6 +129,24 @@ pub trait Node {
     /// after [`Node::handle_input`]. By default there are none.
     fn shut_down(&mut self, now: Instant) {
         let _ = now;
+    }
+    /// Whether what [`Node::kept`] tells may have changed since it was last asked. By default
+    /// nothing outlives a node.
+    fn is_unkept(&self) -> bool {
+        false
+    }
+    /// What is to outlive the node, as text that [`Node::restore`] of its successor takes.
+    fn kept(&mut self) -> String {
+        String::new()
+    }
+    /// Goes on where another node was when it told `kept`; before any other input.
+    ///
+    /// # Errors
+    ///
+    /// What in the text is wrong, and where.
+    fn restore(&mut self, now: Instant, kept: &str) -> Result<(), StateFault> {
+        let _ = (now, kept);
+        Err(StateFault { line: 1, column: 1, text: "this node keeps no state".to_owned() })
     }
     /// Obeys an order of the operator. The drain rule holds as after [`Node::handle_input`]. By
     /// default the node has no part in any.

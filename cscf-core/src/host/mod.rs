@@ -16,6 +16,7 @@ mod output;
 pub mod pipe;
 pub mod program;
 mod signal;
+mod state;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -30,8 +31,10 @@ use tokio::task::LocalSet;
 pub use bind::{Addresses, BindError, Sockets, raise_file_limit};
 pub use clock::Clock;
 pub use signal::{stdin_lines, stop_signal};
+pub use state::StateFile;
 
 use crate::engine::{Input, Node, Output};
+use crate::hss::StateFault;
 use crate::operator::{Order, OrderResult};
 use crate::time::{Duration, Instant};
 use crate::trace::TraceEvent;
@@ -195,6 +198,21 @@ impl Host {
         Ok(self.start(node, sockets))
     }
 
+    /// As [`Host::add`], for a node whose state outlives it in a file, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::add`].
+    pub fn add_keeping<N: Node + 'static>(
+        &self,
+        node: N,
+        addresses: &Addresses,
+        file: Option<StateFile>,
+    ) -> Result<Handle<N>, BindError> {
+        let sockets = self.open(node.name(), addresses)?;
+        Ok(self.run(node, sockets, file))
+    }
+
     /// Binds addresses for a node that is made afterwards: port 0 lets the system choose, and the
     /// node must know what it chose.
     ///
@@ -207,6 +225,15 @@ impl Host {
 
     /// Starts a node on open sockets.
     pub fn start<N: Node + 'static>(&self, node: N, sockets: Sockets) -> Handle<N> {
+        self.run(node, sockets, None)
+    }
+
+    fn run<N: Node + 'static>(
+        &self,
+        node: N,
+        sockets: Sockets,
+        file: Option<StateFile>,
+    ) -> Handle<N> {
         let (commands, orders) = mpsc::unbounded_channel();
         let handle = Handle { commands };
         let to_stop = handle.clone();
@@ -223,7 +250,7 @@ impl Host {
                 ended: self.ended.clone(),
             },
         );
-        self.local.spawn_local(task.run());
+        self.local.spawn_local(task.keeping(file).run());
         handle
     }
 
@@ -267,6 +294,18 @@ impl<N: Node + ?Sized> Node for Box<N> {
 
     fn shut_down(&mut self, now: Instant) {
         (**self).shut_down(now);
+    }
+
+    fn is_unkept(&self) -> bool {
+        (**self).is_unkept()
+    }
+
+    fn kept(&mut self) -> String {
+        (**self).kept()
+    }
+
+    fn restore(&mut self, now: Instant, kept: &str) -> Result<(), StateFault> {
+        (**self).restore(now, kept)
     }
 
     fn order(&mut self, now: Instant, order: &Order) -> OrderResult {

@@ -14,7 +14,8 @@ use std::rc::Rc;
 use super::orders::{answer_line, read_order};
 use super::pipe::{Lines, TracePipe};
 use super::{
-    Addresses, Clock, Handle, Host, Sink, log, raise_file_limit, stdin_lines, stop_signal,
+    Addresses, Clock, Handle, Host, Sink, StateFile, log, raise_file_limit, stdin_lines,
+    stop_signal,
 };
 use crate::config::{Lab, NodeConfig, NodeRole, Start, read_lab, render};
 use crate::engine::Node;
@@ -46,6 +47,8 @@ pub struct Args {
     pub trace_json: bool,
     /// Build no trace at all.
     pub quiet: bool,
+    /// Where the state that outlives an HSS is kept.
+    pub state: Option<PathBuf>,
 }
 
 /// What stands for the built-in lab where a lab file is named.
@@ -98,6 +101,12 @@ fn say(text: &str) -> Result<(), String> {
 
 fn usage(role: NodeRole) -> String {
     let name = role.as_str();
+    let state = match role {
+        NodeRole::Hss => {
+            "  --state FILE         keep sequence numbers and assigned S-CSCFs there\n"
+        }
+        NodeRole::As | NodeRole::Icscf | NodeRole::Pcscf | NodeRole::Scscf => "",
+    };
     format!(
         "{name}: one node of an IMS core\n\n\
          Usage: {name} [--lab FILE] [--node NAME]\n\n\
@@ -107,7 +116,8 @@ fn usage(role: NodeRole) -> String {
            --epoch-unix-ns N    where trace times count from (default: now)\n  \
            --trace-json         write trace events to standard output, one JSON object a line\n  \
            --child              obey orders on standard input, end when it does\n  \
-           --quiet              write no trace and no log\n  \
+           --quiet              write no trace and no log\n\
+         {state}  \
            --help, --version\n\n\
          CSCF_LOG=debug logs every message and decision to standard error.\n"
     )
@@ -136,6 +146,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, String> {
             "--lab" => out.lab = Some(value()?.into()),
             "--node" => out.node = Some(value()?.to_string_lossy().into_owned()),
             "--quiet" => out.quiet = true,
+            "--state" => out.state = Some(value()?.into()),
             "--trace-json" => out.trace_json = true,
             "--version" | "-V" => return Ok(Wish::Version),
             _ => return Err(format!("unknown argument `{key}`")),
@@ -231,6 +242,9 @@ async fn obey(node: &Handle<Box<dyn Node>>, lines: Option<&Lines>) {
 fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     let lab = load_lab(args.lab.as_deref())?;
     let config = choose(&lab, role, args.node.as_deref())?;
+    if args.state.is_some() && role != NodeRole::Hss {
+        return Err(format!("--state is for the HSS; a {} keeps no state", role.as_str()));
+    }
     raise_file_limit();
     let clock = args.epoch_unix_ns.map_or_else(Clock::start, Clock::since_unix_ns);
     let start =
@@ -248,10 +262,13 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
             Rc::new(|event| log::event(&event))
         }
     };
-    let node = build(&lab, config, &start)?;
+    let mut node = build(&lab, config, &start)?;
+    let state = args.state.as_deref();
+    let state = state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;
     let result = runtime()?.block_on(async {
         let host = Host::new(clock, sink);
-        let handle = host.add(node, &Addresses::of(config)).map_err(|fault| fault.to_string())?;
+        let addresses = Addresses::of(config);
+        let handle = host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
         let lines = pipe.as_ref().map(TracePipe::lines);
         say(&format!("ready {} {}\n", config.name, config.listen))?;
         let child = args.child;

@@ -18,6 +18,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::bind::{self, Sockets};
 use super::conn::{self, Outgoing};
 use super::memory::{Hop, Inbox, Link, Switch};
+use super::state::{Keeper, StateFile};
 use super::udp::{self, Waiting};
 use super::{Clock, Command, Limits, NodeEnded, Sink};
 use crate::engine::{Input, Node};
@@ -41,6 +42,8 @@ pub(super) enum Event {
     Bytes(ConnId, Bytes),
     Closed(ConnId, String),
     Connected { conn: ConnId, local: SocketAddr, remote: SocketAddr, stream: Rc<TcpStream> },
+    /// The state of the node was written, or not.
+    Kept(std::io::Result<()>),
     Undelivered { local: SocketAddr, what: udp::Undelivered },
 }
 
@@ -92,6 +95,7 @@ pub(super) struct NodeTask<N> {
     pub(super) inbox: Inbox,
     pub(super) events_in: mpsc::Sender<Event>,
     pub(super) tasks: JoinSet<()>,
+    pub(super) keeper: Option<Keeper>,
     listeners: Vec<(SocketAddr, tokio::net::TcpListener)>,
     events: mpsc::Receiver<Event>,
     event: Option<Event>,
@@ -126,6 +130,7 @@ impl<N: Node> NodeTask<N> {
             inbox,
             events_in,
             tasks: JoinSet::new(),
+            keeper: None,
             listeners: sockets.tcp,
             events,
             event: None,
@@ -138,6 +143,12 @@ impl<N: Node> NodeTask<N> {
             stopping: false,
             stop_at: None,
         }
+    }
+
+    /// With a file for what outlives the node.
+    pub(super) fn keeping(mut self, file: Option<StateFile>) -> Self {
+        self.keeper = file.map(Keeper::new);
+        self
     }
 
     /// Runs until it is told to stop.
@@ -224,6 +235,7 @@ impl<N: Node> NodeTask<N> {
             busy = true;
         }
         self.write_all();
+        self.keep_turn();
         busy
     }
 
@@ -295,6 +307,7 @@ impl<N: Node> NodeTask<N> {
                 *slot = Some(stream);
                 self.input(Input::Opened(tcp_flow(conn, local, remote)));
             }
+            Event::Kept(result) => self.kept(result),
             Event::Undelivered { local, what: udp::Undelivered { remote, cause } } => {
                 self.input(Input::Unreachable { local, remote, cause });
             }
@@ -392,7 +405,7 @@ impl<N: Node> NodeTask<N> {
 
     /// Sleeps until something comes or the node's deadline.
     async fn wait(&mut self) {
-        let deadline = [self.deadline, self.stop_at].into_iter().flatten().min();
+        let deadline = [self.deadline, self.stop_at, self.keep_at()].into_iter().flatten().min();
         match (deadline, &mut self.sleep) {
             (Some(at), Some((set, _))) if at == *set => {}
             (Some(at), _) => {
@@ -430,6 +443,7 @@ impl<N: Node> NodeTask<N> {
 
     async fn finish(mut self) {
         self.write_all();
+        self.keep_last();
         for Datagrams { socket, waiting, .. } in &self.datagrams {
             waiting.flush(socket);
         }

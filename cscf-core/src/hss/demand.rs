@@ -192,6 +192,7 @@ impl HssNode {
             Demanded::Rtr { subscription, sets, impi } => {
                 let done = result.is_none_or(CxResult::is_success);
                 if done {
+                    self.unkept = true;
                     self.store.terminate(subscription, &sets, &impi);
                 }
                 let what = if done { "deregistered" } else { "still registered" };

@@ -2,7 +2,7 @@
 //! that serves them over Diameter. Also the authentication centre of its subscribers
 //! (TS 33.102 §6.3).
 //!
-//! Reading order: `store`, `answer`, `assignment`, `authentication`, `node`, `demand`.
+//! Reading order: `store`, `answer`, `assignment`, `authentication`, `node`, `demand`, `state`.
 
 mod answer;
 mod assignment;
@@ -13,10 +13,13 @@ mod misbehaviour;
 mod node;
 mod profile;
 mod show;
+mod state;
 mod store;
 
 #[cfg(test)]
 mod node_tests;
+#[cfg(test)]
+mod state_tests;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +28,7 @@ pub use misbehaviour::Misbehaviour;
 pub use node::{HssCommand, HssConfig, HssInput, HssNode, HssOutput};
 pub use profile::write_profile;
 pub use show::SubscriberState;
+pub use state::{Restored, StateFault};
 pub use store::{
     AssignedServer, Credentials, ImplicitSet, PrivateIdentity, RegistrationState, Store,
     StoreError, Subscriber,

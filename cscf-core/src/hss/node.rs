@@ -15,6 +15,7 @@ use crate::diameter::{
 use crate::hss::answer::HssEnv;
 use crate::hss::demand::{Demanded, Services};
 use crate::hss::misbehaviour::{Misbehaviour, Orders, bare_answer};
+use crate::hss::state::{Restored, StateFault};
 use crate::hss::store::{Store, StoreError, Subscriber};
 use crate::ids::{Ids, Seed, ShardId};
 use crate::ifc::ServiceProfile;
@@ -145,6 +146,8 @@ pub struct HssNode {
     late: BTreeMap<(Instant, RequestId), CxAnswer>,
     refusals: Refusals,
     outputs: VecDeque<HssOutput>,
+    /// Something that is to outlive the node may have changed since it was last told.
+    pub(super) unkept: bool,
 }
 
 impl HssNode {
@@ -172,6 +175,7 @@ impl HssNode {
             late: BTreeMap::new(),
             refusals: Refusals::default(),
             outputs: VecDeque::new(),
+            unkept: false,
             config,
         })
     }
@@ -196,6 +200,34 @@ impl HssNode {
     /// Origin-Host of every peer that is connected.
     pub fn peers(&self) -> impl Iterator<Item = &str> {
         self.server.peers()
+    }
+
+    /// Whether what [`HssNode::kept`] tells may have changed since it was last asked.
+    #[must_use]
+    pub const fn is_unkept(&self) -> bool {
+        self.unkept
+    }
+
+    /// What is to outlive the node (see [`Store::kept`]).
+    #[must_use]
+    pub fn kept(&mut self) -> String {
+        self.unkept = false;
+        self.store.kept()
+    }
+
+    /// Goes on where another node was when it told `kept`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::restore`].
+    pub fn restore(&mut self, now: Instant, kept: &str) -> Result<(), StateFault> {
+        let Restored { sequence_numbers, sets, unclaimed } = self.store.restore(kept)?;
+        let text = format!(
+            "goes on with {sequence_numbers} sequence numbers and {sets} assigned S-CSCFs; \
+             {unclaimed} lines are about identities that are not provisioned"
+        );
+        self.note(now, false, own("state"), text);
+        Ok(())
     }
 
     /// Takes one event.
@@ -291,6 +323,8 @@ impl HssNode {
         let unix_now = UnixTime(self.config.unix_at_epoch.0 + seconds);
         let mut env = HssEnv { unix_now, ids: &mut self.ids, notes: &mut notes, old_sqn };
         let keep = self.config.keep_server_name;
+        // Of all questions only this one changes nothing.
+        self.unkept |= !matches!(asked, CxRequest::Lir(lir) if !lir.capabilities);
         let answer = self.store.answer(&mut env, origin_host, keep, asked);
         for note in notes {
             self.trace(now, TraceKind::Note(note));

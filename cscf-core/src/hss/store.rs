@@ -216,6 +216,12 @@ impl SetState {
         }
     }
 
+    /// Nothing has happened to it, or all of that is over.
+    pub(super) fn is_idle(&self) -> bool {
+        let nobody = self.registered_by.is_empty() && self.pending.is_empty();
+        nobody && !self.kept && self.server.is_none()
+    }
+
     /// Forgets the S-CSCF unless somebody's registration or authentication needs it.
     pub(super) fn release_server(&mut self) {
         if self.registered_by.is_empty() && self.pending.is_empty() && !self.kept {
@@ -311,6 +317,8 @@ pub struct Store {
     by_impu: Map<String, Found>,
     /// Identities that stand for many, in the order in which they were provisioned.
     wildcards: Vec<(Wildcard, Found)>,
+    /// Lines of a kept state about identities that are not provisioned.
+    unclaimed: Vec<String>,
 }
 
 impl Store {
@@ -332,6 +340,7 @@ impl Store {
             by_impi: map(seed),
             by_impu: map(seed),
             wildcards: Vec::new(),
+            unclaimed: Vec::new(),
         };
         for subscriber in subscribers {
             store.provision(subscriber)?;
@@ -436,6 +445,22 @@ impl Store {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.subscriptions.is_empty()
+    }
+
+    pub(super) fn home_domain(&self) -> &str {
+        &self.home_domain
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Subscription> {
+        self.subscriptions.iter()
+    }
+
+    pub(super) fn unclaimed(&self) -> &[String] {
+        &self.unclaimed
+    }
+
+    pub(super) fn keep_unclaimed(&mut self, line: &str) {
+        self.unclaimed.push(line.to_owned());
     }
 
     pub(super) const fn scheme(&self) -> Scheme {

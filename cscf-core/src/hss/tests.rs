@@ -104,20 +104,20 @@ fn store() -> Store {
 }
 
 /// The store with what it needs to answer.
-struct Bench {
-    store: Store,
+pub(super) struct Bench {
+    pub(super) store: Store,
     ids: Ids,
     notes: Vec<Note>,
     keep: bool,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let ids = Ids::new(Seed([4; 32]), ShardId(0));
         Self { store: store(), ids, notes: Vec::new(), keep: true }
     }
 
-    fn ask(&mut self, request: &CxRequest) -> CxAnswer {
+    pub(super) fn ask(&mut self, request: &CxRequest) -> CxAnswer {
         let before = self.notes.len();
         let mut env = HssEnv {
             unix_now: UnixTime(0),
@@ -131,7 +131,7 @@ impl Bench {
     }
 
     /// Asks in words, see [`question`], and gives the answer in words.
-    fn say(&mut self, words: &str) -> String {
+    pub(super) fn say(&mut self, words: &str) -> String {
         if words == "keep no names" {
             self.keep = false;
             return "done".into();
@@ -146,7 +146,7 @@ impl Bench {
         told(&self.ask(&question(words)))
     }
 
-    fn check(&mut self, rows: &[(&str, &str)]) {
+    pub(super) fn check(&mut self, rows: &[(&str, &str)]) {
         for (number, (words, expected)) in rows.iter().enumerate() {
             assert_eq!(self.say(words), *expected, "row {number}: {words}");
         }

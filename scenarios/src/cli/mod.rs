@@ -179,6 +179,9 @@ pub struct UpArgs {
     /// Draw the ladder as it grows, of everybody or of one subscriber
     #[arg(long, value_name = "USER", num_args = 0..=1, conflicts_with = "quiet")]
     pub ladder: Option<Option<String>>,
+    /// Keep sequence numbers and assigned S-CSCFs of the HSS in a file, over a restart
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
     /// Take no orders: `cscf ctl` and `cscf why` find nothing
     #[arg(long)]
     pub no_control: bool,

@@ -16,16 +16,16 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use cscf_core::config::{Lab, Start};
+use cscf_core::config::{Lab, NodeRole, Start};
 use cscf_core::host::program::{self, EXIT_COULD_NOT_RUN, EXIT_OK, load_lab};
-use cscf_core::host::{Addresses, Clock, Host, json, raise_file_limit, stop_signal};
+use cscf_core::host::{Addresses, Clock, Host, StateFile, json, raise_file_limit, stop_signal};
 use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-pub use processes::{NodeEvent, NodeProcesses, StartError, Telling};
+pub use processes::{NodeEvent, NodeProcesses, StartError, Starting, Telling};
 
 use crate::cli::{UpArgs, term};
 use crate::control::server::{self, Control};
@@ -143,8 +143,14 @@ async fn up(args: &UpArgs) -> Result<(), String> {
                 unix_at_epoch: clock.unix_at_epoch(),
                 tracing: !args.quiet,
             };
-            let node = node::build(&lab, config, &start)?;
-            let handle = host.add(node, &Addresses::of(config)).map_err(|it| it.to_string())?;
+            let mut node = node::build(&lab, config, &start)?;
+            let state = args.state.as_deref().filter(|_| config.role == NodeRole::Hss);
+            let state = state
+                .map(|path| StateFile::resume(path, &mut node, clock.now()))
+                .transpose()?;
+            let addresses = Addresses::of(config);
+            let handle =
+                host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
             handles.push((config.name.clone(), handle));
         }
         let orders = Orders::here(handles);
@@ -152,7 +158,9 @@ async fn up(args: &UpArgs) -> Result<(), String> {
         return run(args, &lab, told, nodes, stop).await;
     }
     let telling = if args.quiet { Telling::Nothing } else { Telling::Trace(clock.epoch_unix_ns()) };
-    let starting = NodeProcesses::start_telling(&lab, args.lab.as_deref(), telling);
+    let starting =
+        Starting { lab_file: args.lab.as_deref(), telling, state: args.state.as_deref() };
+    let starting = NodeProcesses::start_with(&lab, &starting);
     let processes = tokio::select! {
         started = starting => started.map_err(|fault| fault.to_string())?,
         // Who is told to stop before all are ready has started nothing that lasts.

@@ -4,6 +4,7 @@
 //! It ends when its standard input does, so nothing outlives a parent that was killed.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -56,6 +57,17 @@ pub enum Telling {
     Nothing,
     /// Their trace, in time since this epoch (nanoseconds of Unix time).
     Trace(u64),
+}
+
+/// What node processes are told when they start.
+#[derive(Clone, Copy, Debug)]
+pub struct Starting<'a> {
+    /// The lab file; without one, the built-in lab.
+    pub lab_file: Option<&'a Path>,
+    /// What they tell.
+    pub telling: Telling,
+    /// Where the HSS keeps its state.
+    pub state: Option<&'a Path>,
 }
 
 /// The nodes could not be started; none is left running.
@@ -123,19 +135,16 @@ impl NodeProcesses {
         lab_file: Option<&Path>,
         epoch_unix_ns: u64,
     ) -> Result<Self, StartError> {
-        Self::start_telling(lab, lab_file, Telling::Trace(epoch_unix_ns)).await
+        let telling = Telling::Trace(epoch_unix_ns);
+        Self::start_with(lab, &Starting { lab_file, telling, state: None }).await
     }
 
-    /// As [`NodeProcesses::start`], and says what the nodes tell.
+    /// As [`NodeProcesses::start`], with all that the nodes are told.
     ///
     /// # Errors
     ///
     /// As [`NodeProcesses::start`].
-    pub async fn start_telling(
-        lab: &Lab,
-        lab_file: Option<&Path>,
-        telling: Telling,
-    ) -> Result<Self, StartError> {
+    pub async fn start_with(lab: &Lab, starting: &Starting<'_>) -> Result<Self, StartError> {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (waiting, orders_given) = (Waiting::default(), Arc::default());
         let mut started = Self { children: Vec::new(), events, waiting, orders_given };
@@ -151,7 +160,7 @@ impl NodeProcesses {
                     ready: Some(ready),
                     waiting: started.waiting.clone(),
                 };
-                let node = spawn(config, lab_file, telling, told)
+                let node = spawn(config, starting, told)
                     .map_err(|source| StartError::Spawn { name: config.name.clone(), source });
                 match node {
                     Ok(node) => started.children.push(node),
@@ -239,24 +248,21 @@ struct Told {
     waiting: Waiting,
 }
 
-fn spawn(
-    config: &NodeConfig,
-    lab_file: Option<&Path>,
-    telling: Telling,
-    told: Told,
-) -> io::Result<Node> {
+fn spawn(config: &NodeConfig, starting: &Starting<'_>, told: Told) -> io::Result<Node> {
     let mut command = Command::new(std::env::current_exe()?);
+    let state = starting.state.filter(|_| config.role == NodeRole::Hss);
     command.arg0(config.role.as_str());
     command
         .arg("--lab")
-        .arg(lab_file.unwrap_or_else(|| Path::new(BUILT_IN)))
+        .arg(starting.lab_file.unwrap_or_else(|| Path::new(BUILT_IN)))
         .args(["--node", &config.name, "--child"])
-        .args(match telling {
+        .args(match starting.telling {
             Telling::Nothing => vec!["--quiet".to_owned()],
             Telling::Trace(epoch) => {
                 vec!["--trace-json".to_owned(), format!("--epoch-unix-ns={epoch}")]
             }
         })
+        .args(state.iter().flat_map(|path| [OsStr::new("--state"), path.as_os_str()]))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

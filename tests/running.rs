@@ -12,8 +12,9 @@
 )]
 #![allow(dead_code, reason = "each test uses its part")]
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
@@ -21,7 +22,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use cscf_core::auth::{AkaFunctions as _, AkaNonce, Milenage};
-use cscf_core::config::{Auth, Lab, NodeRole, SubscriberConfig};
+use cscf_core::config::{Auth, Lab, NodeConfig, NodeRole, SubscriberConfig};
+use cscf_core::host::Clock;
+use cscf_core::time::Instant;
 use tempfile::TempDir;
 
 /// The longest any single event may take on a busy machine.
@@ -141,35 +144,70 @@ pub(crate) struct NodeProcess {
     pub(crate) pid: u32,
 }
 
+fn up(folder: &Path, extra: &[OsString]) -> (Child, Receiver<String>) {
+    let mut child = cscf()
+        .args(["up", "--lab"])
+        .arg(folder.join("lab.yaml"))
+        .args(extra)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let stdout = child.stdout.take().expect("piped");
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // A test that no longer listens must not fill the pipe.
+            let _ = sender.send(line);
+        }
+    });
+    (child, lines)
+}
+
 impl Running {
     /// Starts a lab and waits until it is ready.
     pub(crate) fn start() -> Self {
+        Self::start_with(|_, _| Vec::new())
+    }
+
+    /// Starts a lab with more arguments, which may depend on it and on its folder.
+    pub(crate) fn start_with(extra: impl FnOnce(&mut Lab, &Path) -> Vec<OsString>) -> Self {
         let claim = Claim::take();
         let [x, y] = claim.network;
         let ip = |host| IpAddr::V4(Ipv4Addr::new(127, x, y, host));
         let mut lab = Lab::for_plmn("001", "01", [ip(11), ip(12), ip(13), ip(14)]);
         lab.control = Some(SocketAddr::new(ip(11), 9480));
         let folder = tempfile::tempdir().expect("folder");
-        let file = folder.path().join("lab.yaml");
-        std::fs::write(&file, lab.to_yaml()).expect("writes");
-        let mut child = cscf()
-            .args(["up", "--lab"])
-            .arg(&file)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("starts");
-        let stdout = child.stdout.take().expect("piped");
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                // A test that no longer listens must not fill the pipe.
-                let _ = sender.send(line);
-            }
-        });
+        let extra = extra(&mut lab, folder.path());
+        std::fs::write(folder.path().join("lab.yaml"), lab.to_yaml()).expect("writes");
+        let (child, lines) = up(folder.path(), &extra);
         let running = Self { lab, folder, child, lines: Mutex::new(lines), claim };
         running.wait_for("ready ");
         running
+    }
+
+    /// Kills it as a power failure would, and waits until no node is left.
+    pub(crate) fn crash(&mut self) {
+        let connect = |node: &NodeConfig| TcpStream::connect(node.listen).expect("listens");
+        let connections: Vec<TcpStream> = self.lab.nodes.iter().map(connect).collect();
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+        for mut connection in connections {
+            connection.set_read_timeout(Some(WITHIN)).expect("a timeout");
+            let mut rest = Vec::new();
+            match connection.read_to_end(&mut rest) {
+                Ok(_) => {}
+                Err(fault) => assert_eq!(fault.kind(), std::io::ErrorKind::ConnectionReset),
+            }
+        }
+    }
+
+    /// Starts it again after [`Running::crash`].
+    pub(crate) fn start_again(&mut self, extra: &[OsString]) {
+        let (child, lines) = up(self.folder.path(), extra);
+        self.child = child;
+        self.lines = Mutex::new(lines);
+        self.wait_for("ready ");
     }
 
     /// Waits for a line that contains this.
@@ -216,8 +254,8 @@ impl Running {
         out
     }
 
-    /// Ends it in order; nothing may have been complained about.
-    pub(crate) fn end(mut self) {
+    /// Ends it in order; nothing may have been complained about. Its folder is still there then.
+    pub(crate) fn end(mut self) -> TempDir {
         signal("-TERM", self.child.id());
         let mut stderr = self.child.stderr.take().expect("piped");
         let (sender, said) = channel();
@@ -229,9 +267,27 @@ impl Running {
         let said = said.recv_timeout(WITHIN).expect("ends in time");
         let status = self.child.wait().expect("ended");
         assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+        std::mem::replace(&mut self.folder, tempfile::tempdir().expect("folder"))
     }
 }
 
+/// Looks again and again, a moment between, until there is something to see.
+///
+/// # Panics
+///
+/// When there is nothing after [`WITHIN`].
+pub(crate) fn wait_until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    const MOMENT: Duration = Duration::from_millis(20);
+    let clock = Clock::start();
+    let (_silent, nothing) = channel::<()>();
+    while clock.now().since(Instant::EPOCH) < WITHIN {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        let _ = nothing.recv_timeout(MOMENT);
+    }
+    panic!("nothing is to be seen after {WITHIN:?}");
+}
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();

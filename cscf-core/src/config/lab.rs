@@ -7,8 +7,8 @@ use super::problem::{Problems, nearest};
 use super::security::GmSecurity;
 use super::server::ServerConfig;
 use super::serving::{ServingConfig, unknown_users};
-use super::subscriber::{SubscriberConfig, subscribers};
-use super::tree::{Node, Position, Reader, Value, read_tree, scalar};
+use super::subscriber::{SubscriberConfig, Subscribers};
+use super::tree::{Node, Position, Reader, Value, read_tree_in_pieces, scalar};
 use crate::time::Duration;
 
 /// A whole lab.
@@ -227,13 +227,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 ///
 /// Every mistake in it, with its place.
 pub fn read_lab(source: &str) -> Result<Lab, Problems> {
-    let tree = read_tree(source)?;
+    let mut subscribers = Subscribers::new();
+    let tree = read_tree_in_pieces(source, &mut subscribers)?;
     let mut problems = Problems::default();
-    let lab = lab(&tree, &mut problems);
+    let lab = lab(&tree, subscribers, &mut problems);
     if problems.is_empty() { Ok(lab) } else { Err(problems) }
 }
 
-fn lab(tree: &Node, problems: &mut Problems) -> Lab {
+fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> Lab {
     let mut reader = Reader::new(tree, "the lab", problems);
     let domain = reader
         .required("domain", problems)
@@ -241,10 +242,10 @@ fn lab(tree: &Node, problems: &mut Problems) -> Lab {
         .unwrap_or_default();
     let listed = reader.required("nodes", problems);
     let nodes = listed.map(|node| nodes(node, problems));
-    let subscribers = reader
-        .optional("subscribers")
-        .map(|node| subscribers(node, &domain, problems))
-        .unwrap_or_default();
+    if let Some(node) = reader.optional("subscribers") {
+        subscribers.read(node, &domain);
+    }
+    let subscribers = subscribers.end(problems);
     let secs = Duration::from_secs;
     let nodes = nodes.unwrap_or_default();
     let lab = Lab {
@@ -317,7 +318,7 @@ pub fn read_names(node: &Node, problems: &mut Problems) -> Vec<(Position, String
     out
 }
 
-fn domain_name(text: &str) -> Result<String, String> {
+pub(super) fn domain_name(text: &str) -> Result<String, String> {
     let label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };

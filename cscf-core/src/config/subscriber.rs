@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 
 use super::criteria::filter_criteria;
-use super::lab::{choice, named_entries, numbers};
+use super::lab::{choice, domain_name, numbers};
 use super::problem::Problems;
 use super::range::range;
-use super::tree::{Node, Position, Reader, Value, scalar};
+use super::tree::{Entry, Node, Position, Reader, TakePieces, Value, scalar};
 use crate::auth::{AkaKeys, ResLength, TuakKey, derive_opc, derive_topc};
 use crate::cx::ServerCapabilities;
+use crate::ids::Seed;
 use crate::ifc::{InitialFilterCriteria, UserProfile};
+use crate::map::{Map, map};
 
 /// How requests reach a UE.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,44 +110,80 @@ impl SubscriberConfig {
     }
 }
 
-pub(super) fn subscribers(
-    node: &Node,
-    domain: &str,
-    problems: &mut Problems,
-) -> Vec<SubscriberConfig> {
-    let mut out: Vec<SubscriberConfig> = Vec::new();
-    let mut seen = std::collections::BTreeMap::new();
-    for (name, at, node) in listed(node, problems) {
-        let read = match name {
-            "range" => range(node, domain, problems),
-            name => read_subscriber(name, node, domain, problems).into_iter().collect(),
-        };
-        for subscriber in read {
-            if let Some(other) = seen.insert(subscriber.impi.clone(), name) {
-                let text = format!("{} is the IMPI of `{other}` already", subscriber.impi);
-                problems.push(at, text, None);
-            }
-            out.push(subscriber);
-        }
-    }
-    out
+/// The subscribers of a lab, each read as it comes.
+#[derive(Debug)]
+pub(super) struct Subscribers {
+    list: Vec<SubscriberConfig>,
+    /// Where in the list an IMPI stands.
+    seen: Map<String, usize>,
+    domain: String,
+    problems: Problems,
 }
 
-/// The subscribers by name, or a list in which each item is one by name or a `range`.
-fn listed<'a>(node: &'a Node, problems: &mut Problems) -> Vec<(&'a str, Position, &'a Node)> {
-    let Value::Seq(items) = &node.value else {
-        return named_entries(node, "subscribers", problems);
-    };
-    let mut out = Vec::with_capacity(items.len());
-    for item in items {
-        match &item.value {
-            Value::Map(entries) if entries.len() == 1 => {
-                out.extend(entries.iter().map(|it| (it.key.as_str(), it.at, &it.node)));
+impl Subscribers {
+    pub(super) fn new() -> Self {
+        let seen = map(&Seed([0; 32]));
+        Self { list: Vec::new(), seen, domain: String::new(), problems: Problems::default() }
+    }
+
+    /// The subscribers by name, or a list in which each item is one by name or a `range`.
+    pub(super) fn read(&mut self, node: &Node, domain: &str) {
+        domain.clone_into(&mut self.domain);
+        match &node.value {
+            Value::Seq(items) => items.iter().for_each(|item| self.item(item)),
+            Value::Map(entries) => entries.iter().for_each(|entry| self.entry(entry)),
+            Value::Scalar(text) if text.is_empty() => {}
+            Value::Scalar(_) => {
+                self.problems.push(node.at, "subscribers must be a mapping by name", None);
             }
-            _ => problems.push(item.at, "write `- NAME: {…}` or `- range: {…}`", None),
         }
     }
-    out
+
+    /// What was read; what was wrong goes to `problems`.
+    pub(super) fn end(self, problems: &mut Problems) -> Vec<SubscriberConfig> {
+        problems.0.extend(self.problems.0);
+        self.list
+    }
+
+    fn take(&mut self, subscriber: SubscriberConfig, at: Position) {
+        if let Some(other) = self.seen.insert(subscriber.impi.clone(), self.list.len()) {
+            let other = self.list.get(other).map_or("", |other| other.name.as_str());
+            let text = format!("{} is the IMPI of `{other}` already", subscriber.impi);
+            self.problems.push(at, text, None);
+        }
+        self.list.push(subscriber);
+    }
+}
+
+impl TakePieces for Subscribers {
+    /// The domain must be known.
+    fn wants(&mut self, key: &str, before: &[Entry]) -> bool {
+        if key != "subscribers" {
+            return false;
+        }
+        let domain = before.iter().find(|entry| entry.key == "domain");
+        let domain = domain.and_then(|entry| domain_name(entry.node.text()?).ok());
+        domain.map(|domain| self.domain = domain).is_some()
+    }
+
+    fn entry(&mut self, Entry { at, key, node }: &Entry) {
+        if key == "range" {
+            for subscriber in range(node, &self.domain, &mut self.problems) {
+                self.take(subscriber, *at);
+            }
+        } else if let Some(one) = read_subscriber(key, node, &self.domain, &mut self.problems) {
+            self.take(one, *at);
+        }
+    }
+
+    fn item(&mut self, item: &Node) {
+        match &item.value {
+            Value::Map(entries) if entries.len() == 1 => {
+                entries.iter().for_each(|entry| self.entry(entry));
+            }
+            _ => self.problems.push(item.at, "write `- NAME: {…}` or `- range: {…}`", None),
+        }
+    }
 }
 
 /// Reads one subscriber; what is wrong goes to `problems`.

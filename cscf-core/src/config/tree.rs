@@ -1,11 +1,11 @@
 //! A YAML document as a tree whose every value knows its place and keeps its text as written (an
 //! IMSI stays `001010…`), and a reader that walks it and collects all mistakes.
 
-use std::collections::BTreeMap;
-
 use serde_yaml::granit_parser::{Event, Parser, Span};
 
 use super::problem::{Problems, nearest};
+use crate::ids::Seed;
+use crate::map::{Map, map};
 
 /// A place in a file; line and column count from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,10 +86,38 @@ const DEPTH_MAX: usize = 64;
 /// The first place that is not YAML, a duplicate key, an alias (which these files do not need), or
 /// a document that is too large or too deep.
 pub fn read_tree(source: &str) -> Result<Node, Problems> {
-    let mut problems = Problems::default();
-    let mut builder = Builder { count: 0, problems: &mut problems };
+    read_with(source, None)
+}
+
+/// As [`read_tree`], but what stands in one key of the document is handed out piece by piece while
+/// it is read, and is an empty list or mapping in the tree: a list of 100,000 never is in memory as
+/// a whole.
+///
+/// # Errors
+///
+/// As [`read_tree`].
+pub(super) fn read_tree_in_pieces(
+    source: &str,
+    pieces: &mut dyn TakePieces,
+) -> Result<Node, Problems> {
+    read_with(source, Some(pieces))
+}
+
+/// Takes what stands in one key of a document.
+pub(super) trait TakePieces {
+    /// Whether it takes what stands in `key`; `before` is what the document has above it.
+    fn wants(&mut self, key: &str, before: &[Entry]) -> bool;
+    /// Takes an entry of a mapping.
+    fn entry(&mut self, entry: &Entry);
+    /// Takes an item of a list.
+    fn item(&mut self, item: &Node);
+}
+
+fn read_with(source: &str, pieces: Option<&mut dyn TakePieces>) -> Result<Node, Problems> {
+    let mut builder = Builder { count: 0, problems: Problems::default(), pieces };
     let mut parser = Parser::new_from_str(source);
     let node = builder.document(&mut parser);
+    let mut problems = builder.problems;
     match node {
         Some(node) if problems.is_empty() => Ok(node),
         _ => {
@@ -103,7 +131,8 @@ pub fn read_tree(source: &str) -> Result<Node, Problems> {
 
 struct Builder<'a> {
     count: usize,
-    problems: &'a mut Problems,
+    problems: Problems,
+    pieces: Option<&'a mut dyn TakePieces>,
 }
 
 type Events<'input> = Parser<'input, serde_yaml::granit_parser::StrInput<'input>>;
@@ -166,24 +195,48 @@ impl Builder<'_> {
 
     fn sequence(&mut self, parser: &mut Events<'_>, depth: usize) -> Option<Value> {
         let mut items = Vec::new();
+        while let Some((event, at)) = self.item(parser)? {
+            items.push(self.node(event, at, parser, depth + 1)?);
+        }
+        Some(Value::Seq(items))
+    }
+
+    /// The start of the next item of a sequence.
+    fn item<'i>(&mut self, parser: &mut Events<'i>) -> Option<Option<(Event<'i>, Position)>> {
         loop {
             let (event, at) = self.next(parser)?;
             if matches!(event, Event::SequenceEnd) {
-                return Some(Value::Seq(items));
+                return Some(None);
             }
             if event.is_node() {
-                items.push(self.node(event, at, parser, depth + 1)?);
+                return Some(Some((event, at)));
             }
         }
     }
 
     fn mapping(&mut self, parser: &mut Events<'_>, depth: usize) -> Option<Value> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut seen = BTreeMap::new();
+        let mut keys = Keys::default();
+        while let Some((key, at)) = self.key(parser)? {
+            keys.check(&key, at, &entries, &mut self.problems);
+            let (event, value_at) = self.value(parser)?;
+            let wanted = self.pieces.as_mut().filter(|_| depth == 0);
+            let node = if wanted.is_some_and(|it| it.wants(&key, &entries)) {
+                self.in_pieces(event, value_at, parser)?
+            } else {
+                self.node(event, value_at, parser, depth + 1)?
+            };
+            entries.push(Entry { at, key, node });
+        }
+        Some(Value::Map(entries))
+    }
+
+    /// The next key of a mapping.
+    fn key(&mut self, parser: &mut Events<'_>) -> Option<Option<(String, Position)>> {
         loop {
             let (event, at) = self.next(parser)?;
             if matches!(event, Event::MappingEnd) {
-                return Some(Value::Map(entries));
+                return Some(None);
             }
             if !event.is_node() {
                 continue;
@@ -192,18 +245,81 @@ impl Builder<'_> {
                 self.problems.push(at, "a key must be a word", None);
                 return None;
             };
-            let key = key.into_owned();
-            if let Some(line) = seen.insert(key.clone(), at.line) {
-                self.problems.push(at, format!("`{key}` stands twice, first in line {line}"), None);
+            return Some(Some((key.into_owned(), at)));
+        }
+    }
+
+    fn value<'i>(&mut self, parser: &mut Events<'i>) -> Option<(Event<'i>, Position)> {
+        loop {
+            let (event, at) = self.next(parser)?;
+            if event.is_node() {
+                return Some((event, at));
             }
-            let (event, value_at) = loop {
-                let (event, value_at) = self.next(parser)?;
-                if event.is_node() {
-                    break (event, value_at);
+        }
+    }
+
+    /// A list or mapping whose pieces are handed out; what stays is an empty one.
+    fn in_pieces(
+        &mut self,
+        event: Event<'_>,
+        at: Position,
+        parser: &mut Events<'_>,
+    ) -> Option<Node> {
+        const DEPTH: usize = 2;
+        let value = match event {
+            Event::MappingStart(..) => {
+                let mut keys = Keys { lines: Some(map(&Seed([0; 32]))) };
+                while let Some((key, key_at)) = self.key(parser)? {
+                    keys.check(&key, key_at, &[], &mut self.problems);
+                    let (event, value_at) = self.value(parser)?;
+                    let node = self.node(event, value_at, parser, DEPTH)?;
+                    if let Some(pieces) = &mut self.pieces {
+                        pieces.entry(&Entry { at: key_at, key, node });
+                    }
                 }
-            };
-            let node = self.node(event, value_at, parser, depth + 1)?;
-            entries.push(Entry { at, key, node });
+                Value::Map(Vec::new())
+            }
+            Event::SequenceStart(..) => {
+                while let Some((event, item_at)) = self.item(parser)? {
+                    let item = self.node(event, item_at, parser, DEPTH)?;
+                    if let Some(pieces) = &mut self.pieces {
+                        pieces.item(&item);
+                    }
+                }
+                Value::Seq(Vec::new())
+            }
+            other => return self.node(other, at, parser, 1),
+        };
+        Some(Node { at, value })
+    }
+}
+
+/// The keys of one mapping, so that none stands twice. A short mapping is looked through.
+#[derive(Default)]
+struct Keys {
+    lines: Option<Map<String, u32>>,
+}
+
+impl Keys {
+    /// Mappings up to this length are looked through.
+    const SHORT: usize = 16;
+
+    fn check(&mut self, key: &str, at: Position, entries: &[Entry], problems: &mut Problems) {
+        let first = match &mut self.lines {
+            None if entries.len() < Self::SHORT => {
+                entries.iter().find(|entry| entry.key == key).map(|entry| entry.at.line)
+            }
+            lines => {
+                let lines = lines.get_or_insert_with(|| {
+                    let mut lines = map(&Seed([0; 32]));
+                    lines.extend(entries.iter().map(|it| (it.key.clone(), it.at.line)));
+                    lines
+                });
+                lines.insert(key.to_owned(), at.line)
+            }
+        };
+        if let Some(line) = first {
+            problems.push(at, format!("`{key}` stands twice, first in line {line}"), None);
         }
     }
 }
@@ -324,6 +440,64 @@ mod tests {
         assert_eq!(entries[0].node.text(), Some("001"));
         assert_eq!((entries[0].node.at.line, entries[0].node.at.column), (1, 4));
         assert_eq!((entries[1].at.line, entries[1].at.column), (2, 1));
+    }
+
+    /// Gives each piece in words.
+    #[derive(Default)]
+    struct Heard(Vec<String>);
+
+    impl TakePieces for Heard {
+        fn wants(&mut self, key: &str, before: &[Entry]) -> bool {
+            key == "many" && !before.is_empty()
+        }
+        fn entry(&mut self, entry: &Entry) {
+            let at = entry.node.at;
+            self.0.push(format!("{} {}:{}", entry.key, at.line, at.column));
+        }
+        fn item(&mut self, item: &Node) {
+            self.0.push(format!("{} {}:{}", item.kind(), item.at.line, item.at.column));
+        }
+    }
+
+    #[test]
+    fn a_long_list_is_handed_out_in_pieces_with_their_places() {
+        for (source, expected) in [
+            ("a: 1\nmany:\n  x: {y: 1}\n  z: [2]\nb: 2\n", &["x 3:6", "z 4:6"][..]),
+            ("a: 1\nmany:\n  - x: 1\n  - [2]\nb: 2\n", &["a mapping 3:5", "a list 4:5"]),
+            ("a: 1\nmany: none\nb: 2\n", &[]),
+            ("many: {x: 1}\na: 1\nb: 2\n", &[]),
+        ] {
+            let mut heard = Heard::default();
+            let tree = read_tree_in_pieces(source, &mut heard).expect("reads");
+            assert_eq!(heard.0, expected, "{source}");
+            let Value::Map(entries) = &tree.value else { panic!("mapping") };
+            assert_eq!(entries.len(), 3);
+            assert_eq!(entries[2].node.at, read_tree(source).expect("reads").entry(2).node.at);
+        }
+        let twice = "a: 1\nmany:\n  x: 1\n  y: 2\n  x: 3\n";
+        let faults = read_tree_in_pieces(twice, &mut Heard::default()).expect_err("twice");
+        assert_eq!(faults.0[0].text, "`x` stands twice, first in line 3");
+        assert_eq!((faults.0[0].at.line, faults.0[0].at.column), (5, 3));
+    }
+
+    impl Node {
+        fn entry(&self, number: usize) -> &Entry {
+            let Value::Map(entries) = &self.value else { panic!("mapping") };
+            &entries[number]
+        }
+    }
+
+    #[test]
+    fn a_long_mapping_has_no_key_twice_either() {
+        let mut source: String = (0..40).map(|number| format!("k{number}: 1\n")).collect();
+        assert!(read_tree(&source).is_ok());
+        source += "k3: 2\nk30: 2\n";
+        let faults = read_tree(&source).expect_err("twice");
+        let said: Vec<&str> = faults.0.iter().map(|fault| fault.text.as_str()).collect();
+        assert_eq!(
+            said,
+            ["`k3` stands twice, first in line 4", "`k30` stands twice, first in line 31"]
+        );
     }
 
     #[test]

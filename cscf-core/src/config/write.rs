@@ -13,14 +13,21 @@ impl Lab {
     /// The lab file with comments.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        let mut out = String::new();
-        self.write_head(&mut out);
-        self.write_choices(&mut out);
-        self.write_gm(&mut out);
+        let mut out = self.to_yaml_without_subscribers();
         out.push_str("\nsubscribers:\n");
         for subscriber in &self.subscribers {
             write_subscriber(&mut out, subscriber);
         }
+        out
+    }
+
+    /// The lab file without its subscribers: all that a CSCF needs of it.
+    #[must_use]
+    pub fn to_yaml_without_subscribers(&self) -> String {
+        let mut out = String::new();
+        self.write_head(&mut out);
+        self.write_choices(&mut out);
+        self.write_gm(&mut out);
         out
     }
 

@@ -38,13 +38,25 @@ const FINISH_FOR: Duration = Duration::from_millis(200);
 /// What the tasks of sockets tell the node.
 #[derive(Debug)]
 pub(super) enum Event {
-    Accepted { stream: TcpStream, local: SocketAddr, remote: SocketAddr },
+    Accepted {
+        stream: TcpStream,
+        local: SocketAddr,
+        remote: SocketAddr,
+    },
     Bytes(ConnId, Bytes),
     Closed(ConnId, String),
-    Connected { conn: ConnId, local: SocketAddr, remote: SocketAddr, stream: Rc<TcpStream> },
+    Connected {
+        conn: ConnId,
+        local: SocketAddr,
+        remote: SocketAddr,
+        stream: Rc<TcpStream>,
+    },
     /// The state of the node was written, or not.
     Kept(std::io::Result<()>),
-    Undelivered { local: SocketAddr, what: udp::Undelivered },
+    Undelivered {
+        local: SocketAddr,
+        what: udp::Undelivered,
+    },
 }
 
 /// A connection as the node's task sees it.

@@ -269,10 +269,10 @@ fn set_line(subscription: &Subscription, set: &ImplicitSet, state: &SetState) ->
     let name = |number: &usize| Some(identities.get(*number)?.impi.clone());
     Some(Line::Set(Box::new(SetLine {
         impu: set.identities().next()?.identity.clone(),
-        s_cscf: state.server.clone().map(|server| Name {
-            uri: server.name,
-            origin_host: server.origin_host,
-        }),
+        s_cscf: state
+            .server
+            .clone()
+            .map(|server| Name { uri: server.name, origin_host: server.origin_host }),
         registered_by: state.registered_by.iter().filter_map(name).collect(),
         pending: state.pending.iter().filter_map(name).collect(),
         unregistered: state.kept,

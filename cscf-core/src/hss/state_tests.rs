@@ -2,7 +2,9 @@
 
 use super::tests::Bench;
 use super::*;
-use crate::cx::{AssignmentType, CxRequest, Restoration, RestoredContact, RestoredSubscription, Sar};
+use crate::cx::{
+    AssignmentType, CxRequest, Restoration, RestoredContact, RestoredSubscription, Sar,
+};
 
 fn restoration(impi: &str) -> Restoration {
     let subscription = RestoredSubscription {
@@ -80,10 +82,7 @@ fn what_never_happened_is_not_written() {
     let lines: Vec<&str> = kept.lines().collect();
     assert_eq!(
         lines,
-        [
-            r#"{"is":"hss_state","version":1,"domain":"ims.example"}"#,
-            r#"{"is":"end","lines":1}"#
-        ]
+        [r#"{"is":"hss_state","version":1,"domain":"ims.example"}"#, r#"{"is":"end","lines":1}"#]
     );
 }
 

@@ -39,7 +39,7 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Control {
     /// The lab that runs.
-    pub lab: Lab,
+    pub lab: Arc<Lab>,
     /// The way to its nodes.
     pub orders: Orders,
     /// Where it listens.
@@ -257,7 +257,7 @@ mod tests {
 
     fn control() -> Control {
         let addr = "127.0.0.1:9480".parse().expect("address");
-        Control { lab: Lab::default_lab(), orders: Orders::default(), addr }
+        Control { lab: Arc::new(Lab::default_lab()), orders: Orders::default(), addr }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use cscf_core::config::{Lab, NodeRole, Start};
 use cscf_core::host::program::{self, EXIT_COULD_NOT_RUN, EXIT_OK, load_lab};
 use cscf_core::host::{Addresses, Clock, Host, StateFile, json, raise_file_limit, stop_signal};
-use cscf_core::time::Duration;
+use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -110,7 +110,8 @@ impl Told {
 }
 
 async fn up(args: &UpArgs) -> Result<(), String> {
-    let lab = load_lab(args.lab.as_deref())?;
+    let clock = Clock::start();
+    let lab = Arc::new(load_lab(args.lab.as_deref())?);
     robots::check(&lab, &args.with)?;
     let told = Told::new(&lab, args)?;
     let listener = match lab.control.filter(|_| !args.no_control) {
@@ -118,7 +119,6 @@ async fn up(args: &UpArgs) -> Result<(), String> {
         None => None,
     };
     raise_file_limit();
-    let clock = Clock::start();
     // From here on no signal is missed.
     let stop = stop_signal();
     let stop = async {
@@ -145,12 +145,10 @@ async fn up(args: &UpArgs) -> Result<(), String> {
             };
             let mut node = node::build(&lab, config, &start)?;
             let state = args.state.as_deref().filter(|_| config.role == NodeRole::Hss);
-            let state = state
-                .map(|path| StateFile::resume(path, &mut node, clock.now()))
-                .transpose()?;
+            let state =
+                state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;
             let addresses = Addresses::of(config);
-            let handle =
-                host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
+            let handle = host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
             handles.push((config.name.clone(), handle));
         }
         let orders = Orders::here(handles);
@@ -181,11 +179,11 @@ struct Nodes {
 }
 
 /// Takes orders, or waits for ever.
-async fn control(lab: &Lab, orders: Orders, listener: Option<TcpListener>) {
+async fn control(lab: &Arc<Lab>, orders: Orders, listener: Option<TcpListener>) {
     let addr = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     match (listener, addr) {
         (Some(listener), Some(addr)) => {
-            let control = Control { lab: lab.clone(), orders, addr };
+            let control = Control { lab: Arc::clone(lab), orders, addr };
             server::serve(listener, Arc::new(control)).await;
         }
         _ => std::future::pending().await,
@@ -194,7 +192,7 @@ async fn control(lab: &Lab, orders: Orders, listener: Option<TcpListener>) {
 
 async fn run(
     args: &UpArgs,
-    lab: &Lab,
+    lab: &Arc<Lab>,
     mut told: Told,
     nodes: Nodes,
     stop: impl Future<Output = Result<(), String>>,
@@ -204,7 +202,8 @@ async fn run(
     let result = match phones {
         Ok(_phones) => {
             let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
-            term::out(&format!("ready {}\n{}\n", names.join(" "), table::table(lab)));
+            let table = table::table(lab, host.clock().now().since(Instant::EPOCH));
+            term::out(&format!("ready {}\n{table}\n", names.join(" ")));
             if let Some(addr) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
                 term::out(&format!("control      {addr}, see `cscf ctl --help`\n\n"));
             }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::AtomicU64;
@@ -17,6 +17,7 @@ use cscf_core::host::orders::read_answer;
 use cscf_core::host::program::BUILT_IN;
 use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
+use tempfile::NamedTempFile;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
@@ -74,6 +75,9 @@ pub struct Starting<'a> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The part of the lab that most nodes need cannot be written for them.
+    #[error("no temporary file: {0}")]
+    LabFile(io::Error),
     /// This program cannot find or start itself.
     #[error("{name} cannot be started")]
     Spawn {
@@ -148,6 +152,7 @@ impl NodeProcesses {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (waiting, orders_given) = (Waiting::default(), Arc::default());
         let mut started = Self { children: Vec::new(), events, waiting, orders_given };
+        let cut = without_subscribers(lab).map_err(StartError::LabFile)?;
         // The HSS first, and ready: then the others find it at their first attempt.
         let (hss, others): (Vec<_>, Vec<_>) =
             lab.nodes.iter().partition(|node| node.role == NodeRole::Hss);
@@ -160,7 +165,10 @@ impl NodeProcesses {
                     ready: Some(ready),
                     waiting: started.waiting.clone(),
                 };
-                let node = spawn(config, starting, told)
+                let needs_all = matches!(config.role, NodeRole::As | NodeRole::Hss);
+                let cut = cut.as_ref().filter(|_| !needs_all).map(|file| file.path());
+                let starting = Starting { lab_file: cut.or(starting.lab_file), ..*starting };
+                let node = spawn(config, &starting, told)
                     .map_err(|source| StartError::Spawn { name: config.name.clone(), source });
                 match node {
                     Ok(node) => started.children.push(node),
@@ -246,6 +254,19 @@ struct Told {
     events: mpsc::Sender<NodeEvent>,
     ready: Option<Ready>,
     waiting: Waiting,
+}
+
+/// With more subscribers than this, nodes that need none do not read them.
+const SUBSCRIBERS_FEW: usize = 1_000;
+
+/// A lab file for the nodes that need no subscribers, where reading them would take time.
+fn without_subscribers(lab: &Lab) -> io::Result<Option<NamedTempFile>> {
+    if lab.subscribers.len() <= SUBSCRIBERS_FEW {
+        return Ok(None);
+    }
+    let mut file = tempfile::Builder::new().prefix("cscf-lab-").suffix(".yaml").tempfile()?;
+    file.write_all(lab.to_yaml_without_subscribers().as_bytes())?;
+    Ok(Some(file))
 }
 
 fn spawn(config: &NodeConfig, starting: &Starting<'_>, told: Told) -> io::Result<Node> {

@@ -3,10 +3,14 @@
 use std::fmt::Write as _;
 
 use cscf_core::config::{Auth, Lab, NodeRole, SecAgree, SubscriberConfig};
+use cscf_core::time::Duration;
 
-/// The table that `cscf up` prints.
+/// Subscribers shown at most.
+const SHOWN_MAX: usize = 20;
+
+/// The table that `cscf up` prints once the lab is ready, so long after it was started.
 #[must_use]
-pub(super) fn table(lab: &Lab) -> String {
+pub(super) fn table(lab: &Lab, ready_after: Duration) -> String {
     let mut out = String::new();
     if let Some(pcscf) = lab.node(NodeRole::Pcscf) {
         let _ = writeln!(out, "\nP-CSCF       {}, UDP and TCP", pcscf.advertised());
@@ -17,9 +21,14 @@ pub(super) fn table(lab: &Lab) -> String {
         let _ =
             writeln!(out, "Gm           no ESP here: no security agreement (sec_agree: {wish})");
     }
-    for subscriber in &lab.subscribers {
+    let count = lab.subscribers.len();
+    let _ = writeln!(out, "subscribers  {count}, ready after {:.2} s", ready_after.as_secs_f64());
+    for subscriber in lab.subscribers.iter().take(SHOWN_MAX) {
         out.push('\n');
         one(&mut out, subscriber);
+    }
+    if count > SHOWN_MAX {
+        let _ = writeln!(out, "\nand {} more", count - SHOWN_MAX);
     }
     out
 }
@@ -66,7 +75,8 @@ mod tests {
 
     #[test]
     fn the_table_says_what_a_client_is_told() {
-        let text = table(&Lab::default_lab());
+        let mut lab = Lab::default_lab();
+        let text = table(&lab, Duration::from_millis(340));
         for part in [
             "P-CSCF       127.0.0.1:5060, UDP and TCP\n",
             "home domain  ims.mnc001.mcc001.3gppnetwork.org\n",
@@ -74,8 +84,13 @@ mod tests {
             "password  carol-secret   (MD5)\n",
             "K         30313233343536373839616263646566\n",
             "(only to register)\n",
+            "subscribers  4, ready after 0.34 s\n",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
+        let alice = lab.subscribers[0].clone();
+        lab.subscribers.extend(std::iter::repeat_n(alice, 96));
+        let text = table(&lab, Duration::ZERO);
+        assert!(text.contains("subscribers  100, ") && text.ends_with("\nand 80 more\n"), "{text}");
     }
 }

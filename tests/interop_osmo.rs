@@ -142,8 +142,8 @@ fn an_auts_of_another_card_is_wrong_for_both() {
 }
 
 /// SIPp takes every number for fresh (`if (1/*sqn[5] > sqn_he[5]*/)` in its auth.cpp), so it never
-/// sends an AUTS itself. Here a card that is ahead sends one, osmo-auc-gen says that it is right and
-/// which number comes next, and SIPp registers with a vector that the HSS made after it.
+/// sends an AUTS itself. Here a card that is ahead sends one, osmo-auc-gen says that it is right
+/// and which number comes next, and SIPp registers with a vector that the HSS made after it.
 #[test]
 fn the_hss_follows_an_auts_that_others_find_right_and_sipp_registers_then() {
     if !installed("osmo-auc-gen") || !installed("sipp") {

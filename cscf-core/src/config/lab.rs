@@ -234,6 +234,20 @@ pub fn read_lab(source: &str) -> Result<Lab, Problems> {
     if problems.is_empty() { Ok(lab) } else { Err(problems) }
 }
 
+/// The lab without its subscribers, read without looking at them, where they stand in a block of
+/// their own. It is a guess to begin with while [`read_lab`] still reads: it holds if that finds
+/// nothing wrong and otherwise the same lab.
+#[must_use]
+pub fn read_lab_but_subscribers(source: &str) -> Option<Lab> {
+    const KEY: &str = "subscribers:\n";
+    let start = source.find(&format!("\n{KEY}"))? + 1;
+    let (before, block) = source.split_at_checked(start)?;
+    let of_block = |line: &&str| line.starts_with([' ', '-', '#', '\n']);
+    let inside = block.get(KEY.len()..)?.split_inclusive('\n').take_while(of_block);
+    let end = KEY.len() + inside.map(str::len).sum::<usize>();
+    read_lab(&format!("{before}{}", block.get(end..)?)).ok()
+}
+
 fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> Lab {
     let mut reader = Reader::new(tree, "the lab", problems);
     let domain = reader
@@ -486,6 +500,24 @@ pub(super) fn numbers(node: &Node, problems: &mut Problems) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lab_is_known_before_its_subscribers_are_read() {
+        let mut lab = Lab::default_lab();
+        let yaml = lab.to_yaml();
+        let (head, tail) = yaml.split_once("\nsubscribers:\n").expect("subscribers");
+        let moved = head.replacen("cx_timeout: 5s", "", 1);
+        assert!(moved != head);
+        let later = format!("{moved}\nsubscribers:\n{tail}\n# more\ncx_timeout: 5s\n");
+        assert_eq!(read_lab(&later).as_ref(), Ok(&lab));
+        lab.subscribers.clear();
+        for source in [&yaml, &later] {
+            assert_eq!(read_lab_but_subscribers(source).as_ref(), Some(&lab));
+        }
+        assert_eq!(read_lab_but_subscribers("domain: ims.example\n"), None);
+        let flow = yaml.replace("subscribers:\n", "subscribers: {}\n");
+        assert_eq!(read_lab_but_subscribers(&flow), None);
+    }
 
     #[test]
     fn times_have_units() {

@@ -19,7 +19,7 @@ pub use criteria::filter_criteria;
 pub use import::import_subscribers;
 pub use lab::{
     Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, named_entries,
-    read_lab, read_names, read_node,
+    read_lab, read_lab_but_subscribers, read_names, read_node,
 };
 pub use nodes::Start;
 pub use problem::{Problem, Problems, nearest, render};

@@ -342,6 +342,9 @@ impl Store {
             wildcards: Vec::new(),
             unclaimed: Vec::new(),
         };
+        store.by_impi.reserve(subscribers.len());
+        // A number in two forms and the IMSI, as most have.
+        store.by_impu.reserve(3 * subscribers.len());
         for subscriber in subscribers {
             store.provision(subscriber)?;
         }

@@ -12,17 +12,19 @@ mod table;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use cscf_core::config::{Lab, NodeRole, Start};
+use cscf_core::config::{Lab, NodeRole, Start, read_lab_but_subscribers};
 use cscf_core::host::program::{self, EXIT_COULD_NOT_RUN, EXIT_OK, load_lab};
 use cscf_core::host::{Addresses, Clock, Host, StateFile, json, raise_file_limit, stop_signal};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 pub use processes::{NodeEvent, NodeProcesses, StartError, Starting, Telling};
@@ -111,7 +113,9 @@ impl Told {
 
 async fn up(args: &UpArgs) -> Result<(), String> {
     let clock = Clock::start();
-    let lab = Arc::new(load_lab(args.lab.as_deref())?);
+    let telling = if args.quiet { Telling::Nothing } else { Telling::Trace(clock.epoch_unix_ns()) };
+    let (lab, early) = load(args, telling).await?;
+    let lab = Arc::new(lab);
     robots::check(&lab, &args.with)?;
     let told = Told::new(&lab, args)?;
     let listener = match lab.control.filter(|_| !args.no_control) {
@@ -155,10 +159,13 @@ async fn up(args: &UpArgs) -> Result<(), String> {
         let nodes = Nodes { host, events, processes: None, orders, listener };
         return run(args, &lab, told, nodes, stop).await;
     }
-    let telling = if args.quiet { Telling::Nothing } else { Telling::Trace(clock.epoch_unix_ns()) };
-    let starting =
-        Starting { lab_file: args.lab.as_deref(), telling, state: args.state.as_deref() };
-    let starting = NodeProcesses::start_with(&lab, &starting);
+    let starting = starting(args, telling);
+    let starting = async {
+        match early {
+            Some(processes) => Ok(processes),
+            None => NodeProcesses::start_with(&lab, &starting).await,
+        }
+    };
     let processes = tokio::select! {
         started = starting => started.map_err(|fault| fault.to_string())?,
         // Who is told to stop before all are ready has started nothing that lasts.
@@ -167,6 +174,39 @@ async fn up(args: &UpArgs) -> Result<(), String> {
     let orders = processes.orders();
     let nodes = Nodes { host, events, processes: Some(processes), orders, listener };
     run(args, &lab, told, nodes, stop).await
+}
+
+fn starting(args: &UpArgs, telling: Telling) -> Starting<'_> {
+    let (lab_file, state) = (args.lab.as_deref(), args.state.as_deref());
+    Starting { lab_file, telling, state, by_themselves: false }
+}
+
+/// A lab file of so many bytes is long.
+const LONG_BYTES: u64 = 1 << 20;
+
+/// Reads the lab. While it reads a long one the nodes start, and the HSS reads the subscribers
+/// itself; they are given if the lab is as it seemed.
+async fn load(args: &UpArgs, telling: Telling) -> Result<(Lab, Option<NodeProcesses>), String> {
+    let is_long = |path: &Path| std::fs::metadata(path).is_ok_and(|it| it.len() > LONG_BYTES);
+    let long = args.lab.clone().filter(|path| !args.one_process && is_long(path));
+    let source = long.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+    let seems = source.as_deref().and_then(read_lab_but_subscribers);
+    let (Some(path), Some(seems)) = (long, seems) else {
+        return Ok((load_lab(args.lab.as_deref())?, None));
+    };
+    let reading = spawn_blocking(move || load_lab(Some(&path)));
+    let starting = Starting { by_themselves: true, ..starting(args, telling) };
+    let (started, lab) = tokio::join!(NodeProcesses::start_with(&seems, &starting), reading);
+    let mut lab = lab.map_err(|fault| fault.to_string())??;
+    let processes = started.map_err(|fault| fault.to_string())?;
+    let subscribers = std::mem::take(&mut lab.subscribers);
+    let is_as_it_seemed = lab == seems;
+    lab.subscribers = subscribers;
+    if is_as_it_seemed {
+        return Ok((lab, Some(processes)));
+    }
+    processes.stop().await;
+    Ok((lab, None))
 }
 
 /// Everything that runs.

@@ -69,6 +69,8 @@ pub struct Starting<'a> {
     pub telling: Telling,
     /// Where the HSS keeps its state.
     pub state: Option<&'a Path>,
+    /// The subscribers of the lab file are not in the lab: only who needs them reads the file.
+    pub by_themselves: bool,
 }
 
 /// The nodes could not be started; none is left running.
@@ -140,7 +142,8 @@ impl NodeProcesses {
         epoch_unix_ns: u64,
     ) -> Result<Self, StartError> {
         let telling = Telling::Trace(epoch_unix_ns);
-        Self::start_with(lab, &Starting { lab_file, telling, state: None }).await
+        let starting = Starting { lab_file, telling, state: None, by_themselves: false };
+        Self::start_with(lab, &starting).await
     }
 
     /// As [`NodeProcesses::start`], with all that the nodes are told.
@@ -152,7 +155,10 @@ impl NodeProcesses {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (waiting, orders_given) = (Waiting::default(), Arc::default());
         let mut started = Self { children: Vec::new(), events, waiting, orders_given };
-        let cut = without_subscribers(lab).map_err(StartError::LabFile)?;
+        let cut = (starting.by_themselves || lab.subscribers.len() > SUBSCRIBERS_FEW)
+            .then(|| without_subscribers(lab))
+            .transpose()
+            .map_err(StartError::LabFile)?;
         // The HSS first, and ready: then the others find it at their first attempt.
         let (hss, others): (Vec<_>, Vec<_>) =
             lab.nodes.iter().partition(|node| node.role == NodeRole::Hss);
@@ -260,13 +266,10 @@ struct Told {
 const SUBSCRIBERS_FEW: usize = 1_000;
 
 /// A lab file for the nodes that need no subscribers, where reading them would take time.
-fn without_subscribers(lab: &Lab) -> io::Result<Option<NamedTempFile>> {
-    if lab.subscribers.len() <= SUBSCRIBERS_FEW {
-        return Ok(None);
-    }
+fn without_subscribers(lab: &Lab) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new().prefix("cscf-lab-").suffix(".yaml").tempfile()?;
     file.write_all(lab.to_yaml_without_subscribers().as_bytes())?;
-    Ok(Some(file))
+    Ok(file)
 }
 
 fn spawn(config: &NodeConfig, starting: &Starting<'_>, told: Told) -> io::Result<Node> {

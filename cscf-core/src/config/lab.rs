@@ -515,6 +515,11 @@ mod tests {
             assert_eq!(read_lab_but_subscribers(source).as_ref(), Some(&lab));
         }
         assert_eq!(read_lab_but_subscribers("domain: ims.example\n"), None);
+        let mut some = read_lab(&yaml).expect("a lab");
+        assert_eq!(read_lab(&some.to_yaml_for_cscfs()).as_ref(), Ok(&lab));
+        let scscf = some.nodes.iter_mut().find(|node| node.role == NodeRole::Scscf).expect("s1");
+        scscf.serving.aka_algorithms_of = vec![("bob".into(), vec![])];
+        assert_eq!(some.to_yaml_for_cscfs().matches("impi:").count(), 1);
         let flow = yaml.replace("subscribers:\n", "subscribers: {}\n");
         assert_eq!(read_lab_but_subscribers(&flow), None);
     }

@@ -13,21 +13,35 @@ impl Lab {
     /// The lab file with comments.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        let mut out = self.to_yaml_without_subscribers();
-        out.push_str("\nsubscribers:\n");
-        for subscriber in &self.subscribers {
-            write_subscriber(&mut out, subscriber);
-        }
-        out
+        self.written(&self.subscribers.iter().collect::<Vec<_>>())
     }
 
-    /// The lab file without its subscribers: all that a CSCF needs of it.
+    /// The lab file with those subscribers only that the choices of a node name: all that a CSCF
+    /// needs of it.
     #[must_use]
-    pub fn to_yaml_without_subscribers(&self) -> String {
+    pub fn to_yaml_for_cscfs(&self) -> String {
+        let named: Vec<&String> = self
+            .nodes
+            .iter()
+            .flat_map(|it| &it.serving.aka_algorithms_of)
+            .map(|it| &it.0)
+            .collect();
+        let is_named =
+            |one: &&SubscriberConfig| named.iter().any(|it| **it == one.name || **it == one.impi);
+        // Most labs name nobody.
+        let subscribers = if named.is_empty() { &[] } else { self.subscribers.as_slice() };
+        self.written(&subscribers.iter().filter(is_named).collect::<Vec<_>>())
+    }
+
+    fn written(&self, subscribers: &[&SubscriberConfig]) -> String {
         let mut out = String::new();
         self.write_head(&mut out);
         self.write_choices(&mut out);
         self.write_gm(&mut out);
+        out.push_str("\nsubscribers:\n");
+        for subscriber in subscribers {
+            write_subscriber(&mut out, subscriber);
+        }
         out
     }
 

@@ -268,7 +268,7 @@ const SUBSCRIBERS_FEW: usize = 1_000;
 /// A lab file for the nodes that need no subscribers, where reading them would take time.
 fn without_subscribers(lab: &Lab) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new().prefix("cscf-lab-").suffix(".yaml").tempfile()?;
-    file.write_all(lab.to_yaml_without_subscribers().as_bytes())?;
+    file.write_all(lab.to_yaml_for_cscfs().as_bytes())?;
     Ok(file)
 }
 

@@ -132,7 +132,6 @@ impl Subscribers {
         match &node.value {
             Value::Seq(items) => items.iter().for_each(|item| self.item(item)),
             Value::Map(entries) => entries.iter().for_each(|entry| self.entry(entry)),
-            Value::Scalar(text) if text.is_empty() => {}
             Value::Scalar(_) => {
                 self.problems.push(node.at, "subscribers must be a mapping by name", None);
             }

@@ -38,7 +38,8 @@ impl Lab {
         self.write_head(&mut out);
         self.write_choices(&mut out);
         self.write_gm(&mut out);
-        out.push_str("\nsubscribers:\n");
+        let nobody = if subscribers.is_empty() { " {}" } else { "" };
+        let _ = writeln!(out, "\nsubscribers:{nobody}");
         for subscriber in subscribers {
             write_subscriber(&mut out, subscriber);
         }

@@ -44,6 +44,8 @@ const FLOORS: &[(&str, u8)] = &[
 const NEIGHBOURS: &[(&str, &str)] = &[
     // Maps are keyed from a seed, and seeds are made in `ids`.
     ("map", "ids"),
+    // A registration holds the services of its identities.
+    ("registrar", "ifc"),
     // Security associations are keyed by AKA (TS 33.203 Annex I).
     ("transport", "auth"),
 ];

@@ -48,6 +48,15 @@ pub enum NextHop {
     Flow(Flow),
 }
 
+/// How long a request may take at its next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Within {
+    /// Until its final response.
+    Final(Duration),
+    /// Until any response at all, 100 included; after that as long as it likes.
+    First(Duration),
+}
+
 /// What kind of request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind {
@@ -155,9 +164,8 @@ pub enum Action<T> {
         to: NextHop,
         /// Value of a Record-Route to put on top, e.g. `<sip:tok@p1.example;lr>`.
         record_route: Option<String>,
-        /// How long this branch may take until its final response; then it is ended with
-        /// [`Cause::Budget`].
-        within: Option<Duration>,
+        /// How long this branch may take; then it is ended with [`Cause::Budget`].
+        within: Option<Within>,
         /// Timer values.
         side: Side,
     },
@@ -188,7 +196,7 @@ pub enum Action<T> {
         /// Where it goes.
         to: NextHop,
         /// As in `Forward`.
-        within: Option<Duration>,
+        within: Option<Within>,
         /// Timer values.
         side: Side,
     },

@@ -7,7 +7,9 @@ use cscf_core::cx::{
     AuthorizationType, CxAnswer, CxRequest, CxResult, ServerAnswer, ServerCapabilities, Uar,
 };
 use cscf_core::registrar::identity_key;
-use cscf_core::role::{Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, Side};
+use cscf_core::role::{
+    Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, Side, Within,
+};
 use cscf_core::sip::{Contacts, HeaderName, Headers, NameAddr, Request, Response, Uri};
 use cscf_core::time::{Duration, Instant};
 
@@ -196,7 +198,7 @@ impl Icscf {
             request: Box::new(request),
             to: NextHop::AsRouted,
             record_route: None,
-            within: Some(within),
+            within: Some(Within::Final(within)),
             side: Side::Core,
         });
     }

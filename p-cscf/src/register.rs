@@ -5,7 +5,9 @@
 use cscf_core::auth::{Challenge, Credentials, IntegrityProtected, is_digest};
 use cscf_core::clause::{own, rfc3261, ts24229, ts33203};
 use cscf_core::dialog::field;
-use cscf_core::role::{Action, Actions, Answered, Cause, ContextId, Env, Incoming, NextHop, Side};
+use cscf_core::role::{
+    Action, Actions, Answered, Cause, ContextId, Env, Incoming, NextHop, Side, Within,
+};
 use cscf_core::sip::{
     Contacts, HeaderName, Headers, Request, Response, SecurityMechanism, Uri, quote, reason_phrase,
 };
@@ -135,7 +137,7 @@ impl Pcscf {
             request: Box::new(request),
             to: NextHop::Uri(entry),
             record_route: None,
-            within: Some(self.config.core_within / share),
+            within: Some(Within::Final(self.config.core_within / share)),
             side: Side::Core,
         }
     }

@@ -313,6 +313,8 @@ fn stands_for(identity: &PublicIdentity, key: &str) -> bool {
 
 /// What an `IMSSubscription` document tells that is kept.
 pub(crate) struct Profile {
+    /// `PrivateID`.
+    pub(crate) private_id: String,
     /// The identities in the order of the document.
     pub(crate) identities: Vec<PublicIdentity>,
     /// The application servers named in the filter criteria.
@@ -329,6 +331,7 @@ pub(crate) fn read_profile(text: &str) -> Result<Profile, String> {
     let criteria = profile.service_profiles.iter().flat_map(|its| &its.initial_filter_criteria);
     let servers = criteria.filter_map(|its| Uri::parse(&its.application_server.server_name).ok());
     Ok(Profile {
+        private_id: profile.private_id.clone(),
         identities: identities.collect(),
         servers: servers.collect(),
         services: profile.service_profiles,

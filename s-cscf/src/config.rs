@@ -8,6 +8,7 @@ use cscf_core::auth::Algorithm;
 use cscf_core::config::HssFailure;
 use cscf_core::ifc::PROFILE_MAX;
 use cscf_core::registrar::ExpiryLimits;
+use cscf_core::sip::{DEFAULT_PORT, Uri};
 use cscf_core::time::Duration;
 
 /// Configuration of an S-CSCF.
@@ -84,6 +85,14 @@ pub struct Config {
     pub visited_networks: Option<Vec<String>>,
     /// The IMS communication services a user may ask for; none means every service (RFC 6050).
     pub services: Option<Vec<String>>,
+    /// How long an application server may take for its first response to an INVITE; four times as
+    /// long for its final response to another request (TS 24.229 §5.4.3.2, §5.4.3.3).
+    pub server_answers_within: Duration,
+    /// How long the profile of a user without contacts is kept, and the HSS remembers this node
+    /// (TS 24.229 §5.4.3.3).
+    pub unregistered_for: Duration,
+    /// Profiles of users without contacts that are kept.
+    pub unregistered_max: usize,
     /// Dialogs that are remembered; beyond that the oldest is forgotten, and still routed.
     pub dialogs_max: usize,
     /// Subscriptions to the reg event that are kept; beyond that SUBSCRIBE gets 503.
@@ -148,6 +157,9 @@ impl Config {
             challenges_max: 200_000,
             visited_networks: None,
             services: None,
+            server_answers_within: Duration::from_secs(5),
+            unregistered_for: Duration::from_secs(300),
+            unregistered_max: 100_000,
             dialogs_max: 200_000,
             subscriptions_max: 400_000,
         }
@@ -165,6 +177,25 @@ impl Config {
         self.trusted
             .iter()
             .any(|peer| peer.ip() == source.ip() && (peer.port() == 0 || *peer == source))
+    }
+
+    /// Whether an application server belongs to the trust domain: a peer of it, or a host of the
+    /// home network (TS 24.229 §4.4).
+    #[must_use]
+    pub fn is_trusted_server(&self, server: &str) -> bool {
+        let Ok(uri) = Uri::parse(server) else { return false };
+        let host = uri.host().map(ToString::to_string).unwrap_or_default();
+        let port = uri.port().unwrap_or(DEFAULT_PORT);
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        match address {
+            Ok(ip) => self.trusts((ip, port).into()),
+            Err(_) => self.home_domains.iter().any(|domain| {
+                let rest = host.len().checked_sub(domain.len()).map(|at| host.split_at(at));
+                rest.is_some_and(|(rest, end)| {
+                    end.eq_ignore_ascii_case(domain) && (rest.is_empty() || rest.ends_with('.'))
+                })
+            }),
+        }
     }
 
     /// Whether the host is one of the home network's domains.

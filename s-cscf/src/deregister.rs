@@ -140,6 +140,12 @@ impl RegistrationOwner {
             }
         };
         let keys: Vec<String> = impus.iter().filter_map(|text| key(text)).collect();
+        for key in &keys {
+            self.unregistered.forget(key, out);
+        }
+        if impus.is_empty() {
+            self.unregistered.forget_user(impi, out);
+        }
         let ids: Vec<SetId> = if impus.is_empty() {
             self.sets_of(impi)
         } else {

@@ -73,7 +73,8 @@ impl Dialogs {
         self.count
     }
 
-    fn set_users(&mut self, number: u64, users: Vec<Box<str>>) {
+    /// Says whose contacts may still take the dialog, by Service-Route token.
+    pub(crate) fn set_users(&mut self, number: u64, users: Vec<Box<str>>) {
         let Some(dialog) = self.list.get_mut(&number) else { return };
         for user in std::mem::take(&mut dialog.users) {
             if let Some(numbers) = self.by_user.get_mut(&user) {
@@ -196,6 +197,7 @@ pub(crate) const fn refreshes(method: &Method) -> bool {
     matches!(method, Method::Invite | Method::Update)
 }
 
-fn is_marked(text: &str, marker: &str) -> bool {
+/// Whether an address of ours has this user part.
+pub(crate) fn is_marked(text: &str, marker: &str) -> bool {
     NameAddr::parse(text).is_ok_and(|address| address.uri.user() == Some(marker))
 }

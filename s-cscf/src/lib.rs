@@ -3,7 +3,7 @@
 //!
 //! Two parts that share nothing but published snapshots: the registration owner, which alone
 //! changes registrations, and the sessions, which read them. Application servers hear of
-//! registrations; in sessions none is invoked.
+//! registrations, and take part in sessions, as the filter criteria of the profile say.
 
 mod assign;
 mod cause;
@@ -15,6 +15,7 @@ mod deregister;
 mod dialogs;
 mod giba;
 mod gruu;
+mod isc;
 pub mod lab;
 mod operator;
 mod originating;
@@ -34,6 +35,7 @@ mod terminating;
 mod tests;
 mod third_party;
 mod third_party_body;
+mod unregistered;
 
 use std::sync::Arc;
 
@@ -41,7 +43,7 @@ use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{AskId, CxAnswer, CxDemand, DemandId};
 use cscf_core::ids::Seed;
 use cscf_core::operator::{Order, OrderResult};
-use cscf_core::registrar::{ContactEvent, Registrations};
+use cscf_core::registrar::{ContactEvent, Registration, Registrations};
 use cscf_core::role::{
     Actions, Answer, Answered, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role,
 };
@@ -79,6 +81,8 @@ pub enum Timer {
     ServerFailed(u64),
     /// A subscription to the reg event ends.
     Subscription(Box<str>),
+    /// The profile of an identity without contacts was kept long enough.
+    Unregistered(Box<str>),
     /// An application server that keeps an identity for a shorter time than it is registered has to
     /// be told again: the set, the identity and the server's URI.
     ThirdParty(u64, (Box<str>, Box<str>)),
@@ -173,6 +177,13 @@ impl Scscf {
                 bad_event().send(env, context, &request, out);
             };
         }
+        if let Some(odi) = token.as_deref().and_then(Sessions::odi_of) {
+            match self.sessions.returned(env, incoming, odi, out) {
+                None => return,
+                Some(back) => incoming = back,
+            }
+        }
+        let token = token.filter(|token| Sessions::odi_of(token).is_none());
         if token.is_some() || orig {
             env.note(ts24229("5.4.3.1"), || "originating: Service-Route or orig".to_owned());
             if let Some(token) = token.as_deref()
@@ -180,14 +191,62 @@ impl Scscf {
             {
                 return;
             }
-            self.sessions.originating(env, incoming, token.as_deref(), out);
-        } else {
-            env.note(ts24229("5.4.3.1"), || "terminating: no Service-Route, no orig".to_owned());
-            if let Some(impu) = self.owner.may_restore(&incoming.request) {
-                let waiting = Waiting::Request(Box::new(incoming));
-                return self.owner.ask_restoration(env, (None, &impu), waiting, out);
+            let key = self.owner.unknown_caller(&incoming).filter(|_| token.is_none());
+            if let Some((incoming, set)) = self.with_profile(env, key, incoming, out) {
+                self.sessions.originating(env, incoming, (token.as_deref(), set), out);
             }
-            self.sessions.terminating(env, incoming, out);
+            return;
+        }
+        env.note(ts24229("5.4.3.1"), || "terminating: no Service-Route, no orig".to_owned());
+        let key = self.owner.unknown_callee(&incoming.request);
+        if let Some((incoming, set)) = self.with_profile(env, key, incoming, out) {
+            self.sessions.terminating(env, incoming, set, out);
+        }
+    }
+
+    /// The request with the set of its user, if that has no contacts; nothing if the HSS has to be
+    /// asked first.
+    fn with_profile(
+        &mut self,
+        env: &mut Env<'_>,
+        key: Option<Box<str>>,
+        incoming: Incoming,
+        out: &mut ScscfActions,
+    ) -> Option<(Incoming, Option<Arc<Registration>>)> {
+        let Some(key) = key else { return Some((incoming, None)) };
+        if let Some(set) = self.owner.unregistered.get(&key) {
+            return Some((incoming, Some(set)));
+        }
+        let waiting = Waiting::Request(Box::new(incoming), key.clone());
+        self.owner.ask_restoration(env, (None, &key), waiting, out);
+        None
+    }
+
+    /// Goes on with what waited for the data of a user.
+    fn restored(
+        &mut self,
+        env: &mut Env<'_>,
+        waiting: Waiting,
+        answer: &CxAnswer,
+        out: &mut ScscfActions,
+    ) {
+        let kept = matches!(answer, CxAnswer::Saa(saa) if !saa.restoration.is_empty());
+        let restored =
+            kept && self.owner.config.restoration && { self.owner.restore(env, answer, out) };
+        match waiting {
+            Waiting::Register(register) => self.owner.protected(env, *register, false, out),
+            Waiting::Request(incoming, key) => {
+                let set = match restored {
+                    true => None,
+                    false => self.owner.serve_unregistered(env, &key, answer, out),
+                };
+                let route = incoming.own_route.as_deref().and_then(|text| Uri::parse(text).ok());
+                if route.is_some_and(|uri| uri.params().has("orig")) {
+                    self.sessions.originating(env, *incoming, (None, set), out);
+                } else {
+                    self.sessions.terminating(env, *incoming, set, out);
+                }
+            }
         }
     }
 
@@ -287,21 +346,7 @@ impl Role for Scscf {
                 // Whatever the HSS says, the user is no longer registered here.
                 self.owner.reply_ok(env, &register, *proof, &removed, out);
             }
-            Job::Restore(waiting) => {
-                let known = matches!(&answer, CxAnswer::Saa(saa) if saa.result.is_success());
-                let restored = self.owner.restore(env, answer, out);
-                match waiting {
-                    Waiting::Register(register) => {
-                        self.owner.protected(env, *register, false, out);
-                    }
-                    Waiting::Request(incoming) => {
-                        if known && !restored {
-                            self.owner.release_unregistered(env, &incoming.request, out);
-                        }
-                        self.sessions.terminating(env, *incoming, out);
-                    }
-                }
-            }
+            Job::Restore(waiting) => self.restored(env, waiting, &answer, out),
         }
         self.settle(env, start, out);
     }
@@ -325,6 +370,7 @@ impl Role for Scscf {
             Timer::Expiry(set) => self.owner.expired(env, set, out),
             Timer::ServerFailed(set) => self.owner.server_deregisters(env, set, out),
             Timer::Subscription(token) => self.owner.subscription_over(env, &token, out),
+            Timer::Unregistered(key) => self.owner.unregistered_over(env, &key, out),
             Timer::ThirdParty(set, server) => self.owner.refresh_server(env, set, server, out),
         }
         self.settle(env, start, out);

@@ -1,13 +1,18 @@
 //! Initial requests of a served user (TS 24.229 §5.4.3.2): who it is, whether it may, and where the
 //! request goes.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use cscf_core::clause::ts24229;
+use cscf_core::ifc;
 use cscf_core::registrar::{PublicIdentity, Registration, identity_key};
 use cscf_core::role::{Action, ContextId, Env, Incoming, NextHop, Side};
-use cscf_core::sip::{ChargingVector, HeaderName, Ioi, Method, Request, Response, TelUri, Uri};
+use cscf_core::sip::{HeaderName, Ioi, Request, Response, TelUri, Uri};
 
+use crate::isc::{Leg, Served};
 use crate::refusal::Refusal;
-use crate::sessions::{Call, SessionCase, Sessions};
+use crate::sessions::Sessions;
 use crate::{ScscfActions, charging};
 
 /// The media type of the body that tells the UE what to do (TS 24.229 §7.6).
@@ -24,12 +29,13 @@ struct Target {
 
 impl Sessions {
     /// Serves the caller (TS 24.229 §5.4.3.2). `token` is the user part of our Route: that of the
-    /// Service-Route, or none when an AS or I-CSCF sent the request with `orig`.
+    /// Service-Route, or none when an AS or I-CSCF sent the request with `orig`; `unregistered` the
+    /// set of a user without contacts.
     pub(crate) fn originating(
         &mut self,
         env: &mut Env<'_>,
         incoming: Incoming,
-        token: Option<&str>,
+        (token, unregistered): (Option<&str>, Option<Arc<Registration>>),
         out: &mut ScscfActions,
     ) {
         let Incoming { context, mut request, own_route, .. } = incoming;
@@ -37,7 +43,7 @@ impl Sessions {
             Some(token) => self.published.by_token(token),
             None => served_user(&request).and_then(|uri| self.published.by_uri(&uri)),
         };
-        let Some(set) = set else {
+        let Some(set) = set.or(unregistered) else {
             if token.is_some() {
                 let route = own_route.unwrap_or_default();
                 return lost(env, context, &request, &route, out);
@@ -45,15 +51,33 @@ impl Sessions {
             let refusal = Refusal::new(403, "5.4.3.2", "the served user is not registered here");
             return refusal.send(env, context, &request, out);
         };
-        let prepared = self.prepare(env, &mut request, &set).and_then(|()| self.target(&request));
-        let target = match prepared {
-            Ok(target) => target,
+        let served = match self.prepare(env, &mut request, &set) {
+            Ok(served) => served,
             Err(refusal) => return refusal.send(env, context, &request, out),
         };
-        let came = charging::vector(&request.headers);
-        let vector = came.unwrap_or_else(|| ChargingVector::new(&env.ids.token(16)));
+        let case = match set.bindings.is_empty() {
+            true => ifc::SessionCase::OriginatingUnregistered,
+            false => ifc::SessionCase::Originating,
+        };
+        let (uri, key) = (served.uri.clone(), served.key.clone());
+        let served = Served { case, uri, key, set, token: token.map(Into::into) };
+        let leg = Leg::new(env, context, request, served);
+        self.walk(env, leg, out);
+    }
+
+    /// No server wants the request any more: it goes to whom it is for
+    /// (TS 24.229 §5.4.3.2 steps 8 to 12).
+    pub(crate) fn leaves(&mut self, env: &mut Env<'_>, mut leg: Leg, out: &mut ScscfActions) {
+        let target = match self.target(&leg.request) {
+            Ok(target) => target,
+            Err(refusal) => return refusal.send(env, leg.context, &leg.request, out),
+        };
+        let call = self.enter(env, &leg);
+        call.add_branch(Box::default(), VecDeque::new());
+        let record_route = call.record_route.clone();
+        let request = &mut leg.request;
         let home = Ioi::Type2(self.config.realm().to_owned());
-        charging::set_request(&mut request.headers, vector.icid(), &home);
+        charging::set_request(&mut request.headers, leg.vector.icid(), &home);
         if !target.home {
             request.headers.remove(HeaderName::PAccessNetworkInfo);
             request.headers.remove(HeaderName::PChargingFunctionAddresses);
@@ -62,22 +86,9 @@ impl Sessions {
             env.note(ts24229("5.4.3.2"), || format!("Request-URI becomes {uri}"));
             request.request_uri = uri;
         }
-        let mut call = Call::new(SessionCase::Originating, request.method.clone(), vector);
-        if request.method == Method::Invite {
-            let served = set.bindings.iter().map(|binding| binding.token.clone());
-            let served = match token {
-                Some(token) => vec![token.into()],
-                None => served.collect(),
-            };
-            call.refusal = Some(Box::new(request.reply(480)));
-            call.dialog = Some(self.open_dialog(env, &request, call.vector.icid(), served));
-        }
-        let record_route =
-            self.record_route(SessionCase::Originating, &request.method, call.dialog);
-        self.calls.insert(context, call);
         out.push(Action::Forward {
-            context,
-            request: Box::new(request),
+            context: leg.context,
+            request: Box::new(leg.request),
             to: target.to,
             record_route,
             within: None,
@@ -92,7 +103,7 @@ impl Sessions {
         env: &mut Env<'_>,
         request: &mut Request,
         set: &Registration,
-    ) -> Result<(), Refusal> {
+    ) -> Result<PublicIdentity, Refusal> {
         let uri = served_user(request)
             .ok_or_else(|| Refusal::new(403, "5.4.3.2", "nobody is asserted to have sent it"))?;
         let served = member(set, &uri).ok_or_else(|| {
@@ -113,7 +124,7 @@ impl Sessions {
             env.note(ts24229("5.4.3.2"), || format!("adds the alias {alias}"));
             request.headers.push(HeaderName::PAssertedIdentity, &format!("<{alias}>"));
         }
-        Ok(())
+        Ok(served.clone())
     }
 
     /// Turns the service the UE prefers into the one that is asserted, if the user has it
@@ -177,7 +188,7 @@ impl Sessions {
 
 /// The user the request is sent for: P-Served-User, else P-Asserted-Identity
 /// (TS 24.229 §5.4.3.2 step 1).
-fn served_user(request: &Request) -> Option<Uri> {
+pub(crate) fn served_user(request: &Request) -> Option<Uri> {
     if let Ok(Some(user)) = request.headers.served_user() {
         return Some(user.address.uri);
     }

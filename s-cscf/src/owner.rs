@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use cscf_core::cx::{AskId, AssignmentType, AuthItem, CxRequest, Saa, Sar};
 use cscf_core::identity::Wildcard;
-use cscf_core::registrar::{Binding, Bindings, PublicIdentity, Registration, Registrations};
+use cscf_core::registrar::{
+    Binding, Bindings, PublicIdentity, Registration, Registrations, Service,
+};
 use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::Uri;
 use cscf_core::time::Instant;
@@ -17,7 +19,8 @@ use crate::reg_event::Subscriptions;
 use crate::register::Register;
 use crate::restoration::Waiting;
 use crate::secret::{Accepted, Proof};
-use crate::third_party::{Service, ThirdParties};
+use crate::third_party::ThirdParties;
+use crate::unregistered::Unregistered;
 use crate::{Config, ScscfActions, Timer};
 
 /// Private identities that are kept of a subscription.
@@ -46,6 +49,7 @@ pub(crate) struct RegistrationOwner {
     pub(crate) jobs: BTreeMap<AskId, Job>,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) third_parties: ThirdParties,
+    pub(crate) unregistered: Unregistered,
     /// Service-Route tokens that are no longer good; the sessions take them from here.
     pub(crate) gone: Vec<Box<str>>,
     set_count: SetId,
@@ -87,7 +91,7 @@ pub(crate) struct ImplicitSet {
     /// The application servers of the profile.
     pub(crate) servers: Vec<Uri>,
     /// The services of the profile.
-    pub(crate) services: Box<[Service]>,
+    pub(crate) services: Arc<[Service]>,
     /// The users with a contact in the set, by private identity.
     pub(crate) users: BTreeMap<Box<str>, User>,
     published: Option<Arc<Registration>>,
@@ -124,6 +128,7 @@ impl RegistrationOwner {
             jobs: BTreeMap::new(),
             subscriptions: Subscriptions::new(),
             third_parties: ThirdParties::new(),
+            unregistered: Unregistered::new(),
             gone: Vec::new(),
             set_count: 0,
         }
@@ -138,6 +143,7 @@ impl RegistrationOwner {
             ("questions", self.jobs.len()),
             ("subscriptions", self.subscriptions.len()),
             ("third-party registrations", self.third_parties.len()),
+            ("profiles of unregistered users", self.unregistered.len()),
         ]
     }
 
@@ -226,8 +232,12 @@ impl RegistrationOwner {
             wildcards: set.wildcards.clone(),
             bindings: set.bindings.list().into(),
             charging_ccf: set.charging_ccf.clone(),
+            services: Arc::clone(&set.services),
         });
         self.published.replace(old.as_deref(), Some(&new));
+        for identity in &new.identities {
+            self.unregistered.forget(&identity.key, out);
+        }
         set.published = Some(new);
         if let Some(at) = set.bindings.next_expiry() {
             out.push(Action::SetTimer { timer, at });
@@ -276,7 +286,7 @@ impl ImplicitSet {
             charging_ccf: None,
             associated: Box::new([]),
             servers: Vec::new(),
-            services: Box::new([]),
+            services: Arc::new([]),
             users: BTreeMap::new(),
             published: None,
         }

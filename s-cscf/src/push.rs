@@ -30,7 +30,13 @@ impl RegistrationOwner {
         out: &mut ScscfActions,
     ) -> CxResult {
         let clause = ts29228("6.2.2.1");
+        // The next request for a user without contacts asks for the data as they are then.
+        let kept = self.unregistered.forget_user(impi, out);
         if self.sets_of(impi).is_empty() {
+            if kept {
+                env.note(clause, || format!("forgets the profile of {impi}, which has changed"));
+                return CxResult::Success;
+            }
             env.refuse(clause, || format!("{impi} is not registered here"));
             return CxResult::UserUnknown;
         }

@@ -6,7 +6,7 @@ use cscf_core::cx::{
     AssignmentType, CxAnswer, CxRequest, Restoration, RestoredContact, RestoredSubscription, Saa,
 };
 use cscf_core::dialog::Dialog;
-use cscf_core::registrar::{Binding, ContactWish, Source, Wish, identity_key};
+use cscf_core::registrar::{Binding, ContactWish, Source, Wish};
 use cscf_core::role::{Action, Env, Incoming, Question};
 use cscf_core::sip::{HeaderName, Method, NameAddr, Request};
 use cscf_core::time::{Duration, Instant};
@@ -23,12 +23,12 @@ use crate::register::Register;
 pub(crate) enum Waiting {
     /// A REGISTER over a security association.
     Register(Box<Register>),
-    /// A request for the user.
-    Request(Box<Incoming>),
+    /// A request for the user, or from it by an application server, with the key of its identity.
+    Request(Box<Incoming>, Box<str>),
 }
 
 impl RegistrationOwner {
-    /// Asks the HSS what it keeps of a user that is not known here.
+    /// Asks the HSS for the profile of a user that is not known here, and what it keeps of it.
     pub(crate) fn ask_restoration(
         &mut self,
         env: &mut Env<'_>,
@@ -36,9 +36,7 @@ impl RegistrationOwner {
         waiting: Waiting,
         out: &mut ScscfActions,
     ) {
-        env.note(ts23380("4.3"), || {
-            format!("{impu} is not known here: asks the HSS what it keeps")
-        });
+        env.note(ts23380("4.3"), || format!("{impu} is not known here: asks the HSS"));
         // Without a private identity only this type may be asked with (TS 29.228 §6.1.2).
         let why = match impi {
             Some(_) => AssignmentType::NoAssignment,
@@ -55,7 +53,7 @@ impl RegistrationOwner {
     pub(crate) fn restore(
         &mut self,
         env: &mut Env<'_>,
-        answer: CxAnswer,
+        answer: &CxAnswer,
         out: &mut ScscfActions,
     ) -> bool {
         let saa = match answer {
@@ -71,7 +69,7 @@ impl RegistrationOwner {
                 return false;
             }
         };
-        match self.rebuild(env, &saa, out) {
+        match self.rebuild(env, saa, out) {
             Ok(count) => {
                 env.note(ts23380("4.3"), || format!("{count} contact(s) are restored"));
                 count > 0
@@ -81,22 +79,6 @@ impl RegistrationOwner {
                 false
             }
         }
-    }
-
-    /// A user that is not registered at all has no services here: the HSS need not remember this
-    /// S-CSCF (TS 29.228 §6.1.2).
-    pub(crate) fn release_unregistered(
-        &self,
-        env: &mut Env<'_>,
-        request: &Request,
-        out: &mut ScscfActions,
-    ) {
-        let uri = request.uri().ok();
-        let Some(impu) = uri.and_then(|uri| identity_key(&uri)) else { return };
-        let mut sar = self.assignment("", &impu, AssignmentType::TimeoutDeregistration);
-        sar.impi = None;
-        let ask = env.next_ask();
-        out.push(Action::Ask { ask, question: Question::Cx(CxRequest::Sar(sar)) });
     }
 
     fn rebuild(
@@ -224,14 +206,6 @@ impl RegistrationOwner {
         sar.restoration = Some(Restoration { impi: impi.to_owned(), contacts });
         let ask = env.next_ask();
         out.push(Action::Ask { ask, question: Question::Cx(CxRequest::Sar(sar)) });
-    }
-
-    /// Whether a request is for a user that may be restored: nobody here has its identity.
-    pub(crate) fn may_restore(&self, request: &Request) -> Option<String> {
-        let uri = request.uri().ok().filter(|_| self.config.restoration)?;
-        let home = uri.host().is_none_or(|host| self.config.is_home(host));
-        let key = identity_key(&uri).filter(|_| home)?;
-        self.published.by_uri(&uri).is_none().then_some(key)
     }
 }
 

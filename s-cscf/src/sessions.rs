@@ -12,6 +12,7 @@ use cscf_core::sip::{
 };
 
 use crate::dialogs::{Dialog, Dialogs, refreshes};
+use crate::isc::AtServer;
 use crate::refusal::Refusal;
 use crate::{Config, ScscfActions, charging};
 
@@ -36,6 +37,8 @@ pub(crate) struct Sessions {
     pub(crate) published: Registrations,
     pub(crate) calls: BTreeMap<ContextId, Call>,
     pub(crate) dialogs: Dialogs,
+    /// Requests at application servers, by original dialog identifier.
+    pub(crate) odis: BTreeMap<Box<str>, ContextId>,
 }
 
 /// Whom this S-CSCF serves in a session.
@@ -63,11 +66,18 @@ pub(crate) struct Call {
     pub(crate) vector: ChargingVector,
     /// The dialog it opens.
     pub(crate) dialog: Option<u64>,
+    /// Whether that dialog is its own: it is not when it came back from a server.
+    pub(crate) opened: bool,
+    /// The application server it is at.
+    pub(crate) server: Option<AtServer>,
+    /// Nobody else is tried any more.
+    pub(crate) cancelled: bool,
     /// The dialog it is in.
     within: Option<u64>,
     /// In a dialog: whether the caller of the dialog sent it.
     by_caller: bool,
-    /// The Service-Route tokens of the users whose contacts the branches go to, by branch.
+    /// The Service-Route tokens of the users whose contacts the branches go to, by branch; empty
+    /// for a branch to something else.
     pub(crate) users: Vec<Box<str>>,
     /// The 480 for an INVITE whose served user goes away.
     pub(crate) refusal: Option<Box<Response>>,
@@ -103,6 +113,9 @@ impl Call {
             method,
             vector,
             dialog: None,
+            opened: false,
+            server: None,
+            cancelled: false,
             within: None,
             by_caller: false,
             users: Vec::new(),
@@ -112,21 +125,34 @@ impl Call {
             later: VecDeque::new(),
             flows: Vec::new(),
             record_route: None,
-            open: 1,
+            open: 0,
             finished: BTreeSet::new(),
         }
+    }
+
+    /// Numbers a branch that is about to be forwarded; branches are numbered in that order.
+    pub(crate) fn add_branch(&mut self, user: Box<str>, others: VecDeque<FlowRequest>) -> BranchId {
+        let branch = BranchId(u32::try_from(self.users.len()).unwrap_or(u32::MAX));
+        self.users.push(user);
+        self.flows.push(others);
+        self.open += 1;
+        branch
     }
 }
 
 impl Sessions {
     pub(crate) fn new(config: Arc<Config>, published: Registrations) -> Self {
-        let (calls, dialogs) = (BTreeMap::new(), Dialogs::default());
-        Self { config, published, calls, dialogs }
+        let (calls, odis) = (BTreeMap::new(), BTreeMap::new());
+        Self { config, published, calls, dialogs: Dialogs::default(), odis }
     }
 
     /// What is kept, by name.
     pub(crate) fn remainders(&self) -> Vec<(&'static str, usize)> {
-        vec![("requests", self.calls.len()), ("dialogs", self.dialogs.len())]
+        vec![
+            ("requests", self.calls.len()),
+            ("dialogs", self.dialogs.len()),
+            ("original dialog identifiers", self.odis.len()),
+        ]
     }
 
     /// Ends the sessions of a user that is no longer registered with this token: BYE both ways, or
@@ -153,10 +179,12 @@ impl Sessions {
 
     /// Ends the INVITE that was to open this dialog.
     fn end_early(&mut self, env: &mut Env<'_>, number: u64, out: &mut ScscfActions) {
+        // A request that came back from a server is later than the one that went there.
         let opens = |call: &Call| call.dialog == Some(number) && call.method == Method::Invite;
         let Some((context, call)) = self.calls.iter_mut().find(|(_, call)| opens(call)) else {
             return;
         };
+        call.cancelled = true;
         call.later.clear();
         call.flows.iter_mut().for_each(VecDeque::clear);
         let Some(response) = call.refusal.take() else { return };
@@ -293,6 +321,7 @@ impl Sessions {
             let mut call = Call::new(case, request.method.clone(), vector);
             call.within = number;
             call.by_caller = number.is_some_and(|number| self.dialogs.on_request(number, &request));
+            call.add_branch(Box::default(), VecDeque::new());
             self.calls.insert(context, call);
         }
         out.push(Action::Forward {
@@ -349,6 +378,7 @@ impl Sessions {
             call.confirmed = true;
             if let Some(number) = call.dialog {
                 let user = call.users.get(branch.0 as usize).map(|user| &**user);
+                let user = user.filter(|user| !user.is_empty());
                 let marker = marker(call.case, number);
                 self.dialogs.confirm(number, &response, &marker, user);
             }
@@ -357,6 +387,9 @@ impl Sessions {
             }
         }
         let (case, vector, searching) = (call.case, call.vector.clone(), call.searching);
+        if self.server_answered(env, (context, branch), &response, cause, out) {
+            return;
+        }
         if searching {
             let failed = first_final && self.flow_failed(context, &response, cause);
             if !(failed && self.next_flow(env, context, branch, out)) {
@@ -374,7 +407,7 @@ impl Sessions {
 
     /// What this network is called towards the side the request came from: of the same type as
     /// the identifier that came (TS 24.229 §4.5.4).
-    fn own_ioi(&self, case: SessionCase, came: &ChargingVector) -> Ioi {
+    pub(crate) fn own_ioi(&self, case: SessionCase, came: &ChargingVector) -> Ioi {
         let home = self.config.realm().to_owned();
         match (came.orig_ioi(), case) {
             (Some(Ioi::Type1(_)), _) | (None, SessionCase::Originating) => Ioi::Type1(home),
@@ -427,10 +460,7 @@ impl Sessions {
         out: &mut ScscfActions,
     ) {
         env.note(ts24229("5.4.3.3"), || format!("goes to {}", request.request_uri));
-        // Branches are numbered as they are forwarded.
-        call.users.push(token);
-        call.flows.push(others);
-        call.open += 1;
+        call.add_branch(token, others);
         out.push(Action::Forward {
             context,
             request: Box::new(request),
@@ -513,13 +543,12 @@ impl Sessions {
         cancel: &Request,
         out: &mut ScscfActions,
     ) {
-        if let Some(call) = self.calls.get_mut(&context)
-            && !call.later.is_empty()
-        {
-            env.note(ts24229("5.4.3.3"), || "cancelled: nobody else is tried".to_owned());
-            call.later.clear();
-        }
         if let Some(call) = self.calls.get_mut(&context) {
+            if !call.later.is_empty() {
+                env.note(ts24229("5.4.3.3"), || "cancelled: nobody else is tried".to_owned());
+            }
+            call.cancelled = true;
+            call.later.clear();
             call.flows.iter_mut().for_each(VecDeque::clear);
         }
         let reason = cancel.headers.get(HeaderName::Reason).map(str::to_owned);
@@ -529,7 +558,8 @@ impl Sessions {
     /// A request is over; its dialog too unless a 2xx confirmed it.
     pub(crate) fn context_end(&mut self, context: ContextId) {
         let Some(call) = self.calls.remove(&context) else { return };
-        if call.method == Method::Invite
+        self.forget_server(&call);
+        if call.opened
             && !call.confirmed
             && let Some(dialog) = call.dialog
         {
@@ -548,6 +578,6 @@ fn is_silent(cause: Cause, method: &Method) -> bool {
 }
 
 /// The user part of our Record-Route: session case and number of the dialog.
-fn marker(case: SessionCase, number: u64) -> String {
+pub(crate) fn marker(case: SessionCase, number: u64) -> String {
     format!("{}-rr.{number}", case.word())
 }

@@ -3,16 +3,19 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use cscf_core::clause::ts24229;
+use cscf_core::ifc;
 use cscf_core::registrar::{Binding, Registration};
-use cscf_core::role::{ContextId, Env, Incoming};
-use cscf_core::sip::{ChargingVector, ContactPreference, HeaderName, Ioi, Method, Request, Uri};
+use cscf_core::role::{Env, Incoming};
+use cscf_core::sip::{ContactPreference, HeaderName, Ioi, Request, Uri};
 use cscf_core::time::Instant;
 
+use crate::isc::{Leg, Served};
 use crate::originating::member;
 use crate::refusal::Refusal;
-use crate::sessions::{Call, SessionCase, Sessions, Target};
+use crate::sessions::{Sessions, Target};
 use crate::{ScscfActions, charging};
 
 /// Instances of equal preference; of each the contacts that are its flows, one without an instance
@@ -20,28 +23,36 @@ use crate::{ScscfActions, charging};
 type Group = Vec<Vec<Binding>>;
 
 impl Sessions {
-    /// Serves the callee (TS 24.229 §5.4.3.3).
+    /// Serves the callee (TS 24.229 §5.4.3.3); `unregistered` is the set of one without contacts.
     pub(crate) fn terminating(
         &mut self,
         env: &mut Env<'_>,
         incoming: Incoming,
+        unregistered: Option<Arc<Registration>>,
         out: &mut ScscfActions,
     ) {
-        let Incoming { context, request, .. } = incoming;
+        let Incoming { context, mut request, .. } = incoming;
         if let Some(wish) = privacy_not_given(&request) {
             let why = format!("Privacy {wish} is critical, and is not given here");
             return Refusal::new(500, "5.4.3.3", why).send(env, context, &request, out);
         }
-        let groups = match self.callee(env, &request) {
-            Ok(groups) => self.to_contacts(env, &request, &groups),
+        let served = match self.callee(&request, unregistered) {
+            Ok(served) => served,
             Err(refusal) => return refusal.send(env, context, &request, out),
         };
-        self.start(env, context, &request, groups, out);
+        env.note(ts24229("5.4.3.3"), || format!("the served user is {}", served.uri));
+        request.headers.remove(HeaderName::PServedUser);
+        request.headers.remove(HeaderName::PProfileKey);
+        let leg = Leg::new(env, context, request, served);
+        self.walk(env, leg, out);
     }
 
-    /// Finds the contacts of the called identity: groups of equal preference, best first
-    /// (TS 24.229 §5.4.3.3 steps 1 and 10).
-    fn callee(&self, env: &mut Env<'_>, request: &Request) -> Result<Vec<Group>, Refusal> {
+    /// Finds out who is called (TS 24.229 §5.4.3.3 step 1).
+    fn callee(
+        &self,
+        request: &Request,
+        unregistered: Option<Arc<Registration>>,
+    ) -> Result<Served, Refusal> {
         let refused = |status, why: String| Refusal::new(status, "5.4.3.3", why);
         let uri = request.uri().map_err(|fault| refused(400, format!("Request-URI: {fault}")))?;
         if !uri.is_sip() && !uri.is_tel() {
@@ -52,40 +63,60 @@ impl Sessions {
         if !mine && uri.host().is_some_and(|host| !self.config.is_home(host)) {
             return Err(refused(404, format!("{uri} is not of this network")));
         }
-        let set = self
-            .published
-            .by_uri(&uri)
-            .ok_or_else(|| refused(480, format!("{uri} is not registered here")))?;
-        if member(&set, &uri).is_some_and(|identity| identity.barred) {
+        let found = self.published.by_uri(&uri).or(unregistered);
+        let set = found.ok_or_else(|| refused(480, format!("{uri} is not registered here")))?;
+        // A temporary GRUU is none of the identities: it means the one that is shown first.
+        let identity = member(&set, &uri).or_else(|| set.default_identity()).cloned();
+        let identity = identity.ok_or_else(|| refused(404, format!("{uri} is no user here")))?;
+        if identity.barred {
             return Err(refused(404, format!("{uri} is barred")));
         }
-        let groups = by_preference(&set, request, env.now, &uri);
+        let case = match set.bindings.is_empty() {
+            true => ifc::SessionCase::TerminatingUnregistered,
+            false => ifc::SessionCase::TerminatingRegistered,
+        };
+        Ok(Served { case, uri: identity.uri, key: identity.key, set, token: None })
+    }
+
+    /// No server wants the request any more: it goes to the contacts of the user, in groups of
+    /// equal preference, best first (TS 24.229 §5.4.3.3 steps 6 to 10).
+    pub(crate) fn arrives(&mut self, env: &mut Env<'_>, leg: Leg, out: &mut ScscfActions) {
+        // A server may have taken its time: the contacts are those of now.
+        let Some(set) = self.published.by_key(&leg.served.key) else {
+            return self.nobody(env, &leg, out);
+        };
+        let (context, request) = (leg.context, &leg.request);
+        let groups = request
+            .uri()
+            .map_or_else(|_| Vec::new(), |uri| by_preference(&set, request, env.now, &uri));
         if groups.is_empty() {
-            return Err(refused(480, format!("no contact of {uri} can take this request")));
+            let why = format!("no contact of {} can take this request", request.request_uri);
+            return Refusal::new(480, "5.4.3.3", why).send(env, context, request, out);
         }
         env.note(ts24229("5.4.3.3"), || {
             let count: usize = groups.iter().flatten().map(Vec::len).sum();
-            format!("{uri} has {count} contact(s), tried in {} step(s)", groups.len())
+            let steps = groups.len();
+            format!("{} has {count} contact(s), tried in {steps} step(s)", leg.served.uri)
         });
-        Ok(groups)
+        let later = self.to_contacts(&leg, &groups);
+        let flows = later.iter().flatten().flat_map(|target| &target.flows);
+        let users: BTreeSet<Box<str>> = flows.map(|(_, token)| token.clone()).collect();
+        let call = self.enter(env, &leg);
+        call.later = later;
+        call.searching = true;
+        if let Some(dialog) = call.dialog {
+            self.dialogs.set_users(dialog, users.into_iter().collect());
+        }
+        self.try_next(env, context, out);
     }
 
     /// The request as it goes to each contact: Request-URI the contact, Route its Path, the
     /// identity that was called in P-Called-Party-ID (TS 24.229 §5.4.3.3).
-    fn to_contacts(
-        &self,
-        env: &mut Env<'_>,
-        request: &Request,
-        groups: &[Group],
-    ) -> (Call, VecDeque<Vec<Target>>) {
-        let came = charging::vector(&request.headers);
-        let vector = came.unwrap_or_else(|| ChargingVector::new(&env.ids.token(16)));
-        let mut model = request.clone();
+    fn to_contacts(&self, leg: &Leg, groups: &[Group]) -> VecDeque<Vec<Target>> {
+        let mut model = leg.request.clone();
         let home = Ioi::Type1(self.config.realm().to_owned());
-        charging::set_request(&mut model.headers, vector.icid(), &home);
-        model.headers.remove(HeaderName::PServedUser);
-        model.headers.remove(HeaderName::PProfileKey);
-        let called = format!("<{}>", request.request_uri);
+        charging::set_request(&mut model.headers, leg.vector.icid(), &home);
+        let called = format!("<{}>", leg.request.request_uri);
         model.headers.set(HeaderName::PCalledPartyId, &called);
         let to = |binding: &Binding| {
             let mut request = model.clone();
@@ -97,32 +128,7 @@ impl Sessions {
             (request, binding.token.clone())
         };
         let target = |flows: &Vec<Binding>| Target { flows: flows.iter().map(to).collect() };
-        let later = groups.iter().map(|group| group.iter().map(target).collect()).collect();
-        (Call::new(SessionCase::Terminating, request.method.clone(), vector), later)
-    }
-
-    fn start(
-        &mut self,
-        env: &mut Env<'_>,
-        context: ContextId,
-        request: &Request,
-        (mut call, later): (Call, VecDeque<Vec<Target>>),
-        out: &mut ScscfActions,
-    ) {
-        if request.method == Method::Invite {
-            let flows = later.iter().flatten().flat_map(|target| &target.flows);
-            let served: BTreeSet<Box<str>> = flows.map(|(_, token)| token.clone()).collect();
-            let served = served.into_iter().collect();
-            call.refusal = Some(Box::new(request.reply(480)));
-            call.dialog = Some(self.open_dialog(env, request, call.vector.icid(), served));
-        }
-        call.record_route =
-            self.record_route(SessionCase::Terminating, &request.method, call.dialog);
-        call.later = later;
-        call.searching = true;
-        call.open = 0;
-        self.calls.insert(context, call);
-        self.try_next(env, context, out);
+        groups.iter().map(|group| group.iter().map(target).collect()).collect()
     }
 }
 

@@ -2,26 +2,25 @@
 //! the registration, re-registration and deregistration of a user as the filter criteria ask for
 //! it, and their silence or refusal has the effect that the criteria name.
 //!
-//! Invoking servers in sessions is not done here.
+//! Invoking servers in sessions is `isc`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cscf_core::clause::{ts23218, ts24229};
 use cscf_core::ifc::{
     DefaultHandling, Expressions, Filters, RegistrationType, ServiceProfile, SessionCase, Subject,
 };
-use cscf_core::registrar::{Binding, ContactEvent, PublicIdentity};
+use cscf_core::registrar::{Binding, ContactEvent, PublicIdentity, Service};
 use cscf_core::role::{Action, Cause, Env, NextHop, OwnAnswered, OwnTag, Side};
-use cscf_core::sip::{
-    ChargingFunctionAddresses, Contacts, HeaderName, Method, Request, Response, Uri,
-};
+use cscf_core::sip::{ChargingFunctionAddresses, Contacts, HeaderName, Method, Request, Response};
 use cscf_core::time::{Duration, Instant};
 
 use crate::changes::{Became, ChangedBy, SetChange};
 use crate::owner::{ImplicitSet, RegistrationOwner, SetId};
 use crate::register::Register;
 use crate::third_party_body::{Bodies, write_bodies};
-use crate::{ScscfActions, Timer, charging};
+use crate::{ScscfActions, Timer, charging, isc};
 
 /// Servers that hear of one implicit registration set.
 const SERVERS_MAX: usize = 64;
@@ -33,14 +32,6 @@ const REFRESH_MIN: Duration = Duration::from_secs(30);
 const STAYS_FOR: Duration = Duration::from_secs(2);
 /// Our tags for third-party REGISTERs.
 const TAGS: u64 = 1 << 62;
-
-/// A service profile of a registered user.
-#[derive(Debug)]
-pub(crate) struct Service {
-    /// The identities that it serves, in order.
-    identities: Box<[PublicIdentity]>,
-    filters: Filters,
-}
 
 /// A server that hears of a set: which identity is told to it, and its SIP URI.
 pub(crate) type ServerKey = (Box<str>, Box<str>);
@@ -129,7 +120,7 @@ impl ThirdParties {
         &mut self,
         env: &mut Env<'_>,
         profiles: &[ServiceProfile],
-    ) -> Box<[Service]> {
+    ) -> Arc<[Service]> {
         let mut services = Vec::new();
         for profile in profiles {
             let (filters, faults) = Filters::compile(profile, &mut self.expressions);
@@ -145,41 +136,34 @@ impl ThirdParties {
     }
 }
 
-impl Service {
-    /// The identity that servers are told: the one of the REGISTER, else the first that is not
-    /// barred (TS 24.229 §5.4.1.7).
-    fn told(&self, registered_with: Option<&str>) -> Option<&PublicIdentity> {
-        let mut open = self.identities.iter().filter(|its| its.is_shown());
-        let same = open.clone().find(|its| Some(&*its.key) == registered_with);
-        same.or_else(|| open.next())
-    }
+/// The identity that servers are told: the one of the REGISTER, else the first that is not barred
+/// (TS 24.229 §5.4.1.7).
+fn told<'a>(service: &'a Service, registered_with: Option<&str>) -> Option<&'a PublicIdentity> {
+    let mut open = service.identities.iter().filter(|its| its.is_shown());
+    let same = open.clone().find(|its| Some(&*its.key) == registered_with);
+    same.or_else(|| open.next())
+}
 
-    fn wanted(&self, env: &mut Env<'_>, told: &str, subject: &Subject<'_>) -> Vec<Wanted> {
-        let mut out: Vec<Wanted> = Vec::new();
-        for filter in self.filters.list() {
-            let server = &filter.server;
-            let why = filter.mismatch(subject);
-            env.note(ts23218("5.2.3"), || {
-                let matches = match &why {
-                    None => "matches".to_owned(),
-                    Some(why) => format!("does not match: {why}"),
-                };
-                format!("priority {}, {}: {matches}", filter.priority, server.server_name)
-            });
-            let known = out.iter().any(|its| *its.key.1 == *server.server_name);
-            if why.is_some() || known || out.len() >= SERVERS_MAX {
-                continue;
-            }
-            out.push(Wanted {
-                key: (told.into(), server.server_name.as_str().into()),
-                service_info: server.service_info.as_deref().map(Into::into),
-                handling: server.default_handling,
-                request: server.include_register_request,
-                response: server.include_register_response,
-            });
+/// The servers that a service wants to hear of it.
+fn wanted(service: &Service, env: &mut Env<'_>, told: &str, subject: &Subject<'_>) -> Vec<Wanted> {
+    let mut out: Vec<Wanted> = Vec::new();
+    for filter in service.filters.list() {
+        let server = &filter.server;
+        let why = filter.mismatch(subject);
+        isc::note_filter(env, "5.2.3", filter, why.as_deref());
+        let known = out.iter().any(|its| *its.key.1 == *server.server_name);
+        if why.is_some() || known || out.len() >= SERVERS_MAX {
+            continue;
         }
-        out
+        out.push(Wanted {
+            key: (told.into(), server.server_name.as_str().into()),
+            service_info: server.service_info.as_deref().map(Into::into),
+            handling: server.default_handling,
+            request: server.include_register_request,
+            response: server.include_register_response,
+        });
     }
+    out
 }
 
 impl RegistrationOwner {
@@ -205,14 +189,14 @@ impl RegistrationOwner {
             registration: Some(does),
             registered: true,
         };
-        let mut wanted = Vec::new();
-        for service in &set.services {
-            let Some(told) = service.told(with) else { continue };
-            wanted.extend(service.wanted(env, &told.uri, &subject));
+        let mut list = Vec::new();
+        for service in &*set.services {
+            let Some(identity) = told(service, with) else { continue };
+            list.extend(wanted(service, env, &identity.uri, &subject));
         }
         let (expires, ccf) = (granted(set, does, env.now), set.charging_ccf.clone());
         let answered = came.and_then(|register| reply_to(register, out));
-        for Wanted { key, service_info, handling, request, response } in wanted {
+        for Wanted { key, service_info, handling, request, response } in list {
             let fresh = does != RegistrationType::Deregistration;
             let party = self.third_parties.list.entry((change.set, key.clone()));
             let party = party.or_insert_with(|| ThirdParty {
@@ -250,7 +234,7 @@ impl RegistrationOwner {
     fn send_third_party(&mut self, env: &mut Env<'_>, order: Order<'_>, out: &mut ScscfActions) {
         let Order { set, does, key, expires, came, bodies, charging_ccf } = order;
         let (identity, server) = &key;
-        let trusted = self.is_trusted_server(server);
+        let trusted = self.config.is_trusted_server(server);
         let ioi = self.type_3();
         let Some(party) = self.third_parties.list.get_mut(&(set, key.clone())) else { return };
         party.cseq = party.cseq.saturating_add(1);
@@ -394,24 +378,6 @@ impl RegistrationOwner {
         let bodies = Bodies { service_info: info.as_deref(), request: None, response: None };
         let order = Order { set, does, key, expires, came: None, bodies, charging_ccf };
         self.send_third_party(env, order, out);
-    }
-
-    /// Whether a server belongs to the trust domain: a peer of it, or a host of the home network
-    /// (TS 24.229 §4.4).
-    fn is_trusted_server(&self, server: &str) -> bool {
-        let Ok(uri) = Uri::parse(server) else { return false };
-        let host = uri.host().map(ToString::to_string).unwrap_or_default();
-        let port = uri.port().unwrap_or(cscf_core::sip::DEFAULT_PORT);
-        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-        match address {
-            Ok(ip) => self.config.trusts((ip, port).into()),
-            Err(_) => self.config.home_domains.iter().any(|domain| {
-                let rest = host.len().checked_sub(domain.len()).map(|at| host.split_at(at));
-                rest.is_some_and(|(rest, end)| {
-                    end.eq_ignore_ascii_case(domain) && (rest.is_empty() || rest.ends_with('.'))
-                })
-            }),
-        }
     }
 }
 

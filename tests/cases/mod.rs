@@ -14,6 +14,7 @@ mod hss_faults;
 mod icscf_failures;
 mod icscf_register;
 mod icscf_session;
+mod isc;
 mod outbound;
 mod parser;
 mod pcscf_associations;
@@ -86,6 +87,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(hss_faults::cases());
     all.extend(icscf_failures::cases());
     all.extend(icscf_register::cases());
+    all.extend(isc::cases());
     all.extend(outbound::cases());
     all.extend(parser::cases());
     all.extend(pcscf_edge::cases());

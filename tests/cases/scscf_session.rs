@@ -49,6 +49,11 @@ impl Around {
     pub(crate) fn with(change: impl FnOnce(&mut s_cscf::Config)) -> Self {
         let mut bench = Bench::new(&["alice", "bob"]);
         reconfigure(&mut bench, change);
+        Self::of(bench)
+    }
+
+    /// The same in a lab of one's own that has alice and bob.
+    pub(crate) fn of(mut bench: Bench) -> Self {
         bench.register(&["alice", "bob"]);
         bench.run_for(Duration::from_secs(1));
         let registered = sent_to(&bench, "p1", bench.addr("alice"), "200 REGISTER");

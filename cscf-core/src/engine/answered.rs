@@ -182,11 +182,11 @@ impl Core {
     }
 
     /// The time given to a request is over: its owner hears of a 408; an INVITE is cancelled, any
-    /// other request forgotten.
+    /// other request forgotten. Time until the first response is no matter once that is here.
     pub(super) fn on_budget(&mut self, now: Instant, id: AttemptId) {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         attempt.budget = None;
-        if attempt.told {
+        if attempt.told || (attempt.first_only && attempt.heard) {
             return;
         }
         let (invite, client) = (attempt.invite, attempt.client);

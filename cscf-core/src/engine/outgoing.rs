@@ -9,9 +9,9 @@ use super::state::{Core, Due};
 use super::wire::SendFault;
 use crate::clause::rfc3261;
 use crate::proxy;
-use crate::role::{BranchId, ContextId, NextHop, OwnTag, Side};
+use crate::role::{BranchId, ContextId, NextHop, OwnTag, Side, Within};
 use crate::sip::{HeaderName, Method, Request, Response};
-use crate::time::{DeadlineId, Duration, Instant};
+use crate::time::{DeadlineId, Instant};
 use crate::transaction::ClientId;
 use crate::transport::target::Target;
 use crate::transport::{Flow, Transport};
@@ -33,7 +33,7 @@ pub(super) enum Owner {
 #[derive(Clone, Debug)]
 pub(super) struct How {
     pub(super) to: NextHop,
-    pub(super) within: Option<Duration>,
+    pub(super) within: Option<Within>,
     pub(super) side: Side,
 }
 
@@ -67,6 +67,8 @@ pub(super) struct Attempt {
     /// The owner has been told an end; only a 2xx to INVITE is still news.
     pub(super) told: bool,
     pub(super) budget: Option<DeadlineId>,
+    /// The budget is for the first response only.
+    pub(super) first_only: bool,
     /// What tells loops from spirals, for the branch.
     pub(super) loop_mark: Option<u64>,
 }
@@ -104,7 +106,10 @@ impl Core {
             Owner::Own(_) => Some(Box::new(request.reply(500))),
             Owner::Branch(..) => None,
         };
-        let budget = how.within.map(|within| self.due.insert(now + within, Due::Budget(id)));
+        let limit = how.within.map(|within| match within {
+            Within::Final(time) | Within::First(time) => now + time,
+        });
+        let budget = limit.map(|at| self.due.insert(at, Due::Budget(id)));
         let (hops, fault) = match hops {
             Ok(hops) => (hops.into(), None),
             Err(text) => (VecDeque::new(), Some(text)),
@@ -126,6 +131,7 @@ impl Core {
             cancelled: false,
             told: false,
             budget,
+            first_only: matches!(how.within, Some(Within::First(_))),
             loop_mark,
         };
         self.attempts.insert(id, attempt);

@@ -27,13 +27,13 @@ pub struct Subject<'a> {
 }
 
 /// The filter criteria of one service profile, in the order in which they are looked at.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filters {
     list: Vec<Filter>,
 }
 
 /// One initial filter criterion, ready to be evaluated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
     /// `Priority`: smaller is first.
     pub priority: u32,
@@ -44,20 +44,20 @@ pub struct Filter {
 }
 
 /// A trigger point; its triggers by group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Point {
     /// An AND of ORs; else an OR of ANDs.
     conjunctive: bool,
     groups: Vec<Vec<Trigger>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Trigger {
     negated: bool,
     test: Test,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Test {
     Method(Box<str>, Vec<RegistrationType>),
     RequestUri(Expression),

@@ -28,6 +28,13 @@ pub(super) struct Expression {
     regex: Option<Arc<Regex>>,
 }
 
+/// Two expressions with one text are one.
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
 impl Expression {
     /// Whether the text holds a match.
     pub(super) fn is_found_in(&self, text: &str) -> bool {

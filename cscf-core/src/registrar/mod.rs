@@ -18,6 +18,6 @@ pub use reginfo::{
     CONTENT_TYPE as REGINFO_CONTENT_TYPE, PROBATION_FOR, ReginfoDocument, escape as xml_text,
 };
 pub use registration::{
-    Binding, ContactEvent, PublicIdentity, Registration, identity_key, number_key,
+    Binding, ContactEvent, PublicIdentity, Registration, Service, identity_key, number_key,
 };
 pub use snapshots::Registrations;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::gruu::Gruus;
 use crate::identity::{Impu, Wildcard};
+use crate::ifc::Filters;
 use crate::sip::{NameAddr, Params, Uri};
 use crate::time::Instant;
 
@@ -168,6 +169,15 @@ impl Binding {
     }
 }
 
+/// What the network does for some identities of a user (TS 29.228 §B.2.1).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// The identities that it serves, in order.
+    pub identities: Box<[PublicIdentity]>,
+    /// Which application servers take part.
+    pub filters: Filters,
+}
+
 /// An implicit registration set: identities registered together, and their contacts
 /// (TS 23.228 §5.2.1a).
 #[derive(Clone, Debug, PartialEq)]
@@ -180,6 +190,8 @@ pub struct Registration {
     pub bindings: Box<[Binding]>,
     /// Where charging data goes: the primary charging collection function.
     pub charging_ccf: Option<Box<str>>,
+    /// The service profiles, in the order of the user profile.
+    pub services: Arc<[Service]>,
 }
 
 impl Registration {
@@ -191,6 +203,13 @@ impl Registration {
             let wildcard = self.wildcards.iter().find(|its| its.stands_for(key))?;
             listed(wildcard.as_str())
         })
+    }
+
+    /// The service profile of the identity with this key.
+    #[must_use]
+    pub fn service(&self, key: &str) -> Option<&Service> {
+        let key = &self.identity(key)?.key;
+        self.services.iter().find(|service| service.identities.iter().any(|its| its.key == *key))
     }
 
     /// The identities that others may see, the default one first (TS 24.229 §5.4.1.2.2F).
@@ -282,6 +301,7 @@ mod tests {
             ]),
             bindings: Box::new([]),
             charging_ccf: None,
+            services: Arc::new([]),
         };
         let alias = |at: usize| set.alias(&set.identities[at]).map(|other| &*other.uri);
         assert_eq!(alias(0), Some("tel:+15550101"));

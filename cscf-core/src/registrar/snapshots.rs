@@ -128,6 +128,7 @@ mod tests {
             wildcards: uris.iter().filter_map(|uri| Wildcard::parse(uri)).collect(),
             bindings: Box::new([]),
             charging_ccf: None,
+            services: Arc::new([]),
         })
     }
 

@@ -14,7 +14,7 @@ use cscf_core::cx::{
 use cscf_core::ids::{Ids, Seed, ShardId};
 use cscf_core::role::{
     Action, Answer, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, Question,
-    RequestKind, Role,
+    RequestKind, Role, Within,
 };
 use cscf_core::sip::{HeaderName, Message, Method, Request, Response, parse};
 use cscf_core::time::{Duration, Instant, UnixTime};

@@ -77,7 +77,7 @@ fn register_goes_to_the_assigned_s_cscf_unchanged_but_for_the_request_uri() {
         let mut expected = request(&text);
         expected.request_uri = S2.into();
         assert_eq!(sent.to_bytes(), expected.to_bytes());
-        assert_eq!(within, Some(Duration::from_secs(6)));
+        assert_eq!(within, Some(Within::Final(Duration::from_secs(6))));
     }
 }
 
@@ -164,7 +164,11 @@ fn another_s_cscf_is_tried_when_the_first_cannot_serve() {
         let out = bench.answer(asked(&out).0, capabilities(CxResult::Success, &[]));
         let (sent, within) = forwarded(&out);
         assert_eq!(sent.request_uri, S2);
-        assert_eq!(within, Some(Duration::from_secs(18)), "the last may use what is left");
+        assert_eq!(
+            within,
+            Some(Within::Final(Duration::from_secs(18))),
+            "the last may use what is left"
+        );
         assert_eq!(passed_up(&bench.respond(1, 401, Cause::Received)), 401);
     }
 }

@@ -38,7 +38,7 @@ const PROFILE: &str = "<IMSSubscription><PrivateID>001010000000001@ims.example\
 <PublicIdentity><BarringIndication>1</BarringIndication>\
 <Identity>sip:001010000000001@ims.example</Identity></PublicIdentity>\
 <InitialFilterCriteria><Priority>1</Priority><TriggerPoint><ConditionTypeCNF>1\
-</ConditionTypeCNF><SPT><Group>0</Group><Method>INVITE</Method></SPT></TriggerPoint>\
+</ConditionTypeCNF><SPT><Group>0</Group><Method>PUBLISH</Method></SPT></TriggerPoint>\
 <ApplicationServer>\
 <ServerName>sip:as1.ims.example:5070</ServerName></ApplicationServer></InitialFilterCriteria>\
 </ServiceProfile></IMSSubscription>";

@@ -274,7 +274,12 @@ fn a_barred_identity_is_not_found_and_an_unregistered_one_unavailable() {
     bench.registered();
     let barred = invite("sip:001010000000001@ims.example", "", "");
     assert_eq!(status(&bench.send(&barred)), 404);
-    assert_eq!(status(&bench.send(&invite("sip:bob@ims.example", "", ""))), 480);
+    // The HSS is asked whether it has services all the same.
+    let out = bench.send(&invite("sip:bob@ims.example", "", ""));
+    let (ask, question) = asked(&out);
+    let CxRequest::Sar(sar) = question else { panic!("{question:?}") };
+    assert_eq!(sar.assignment_type, cscf_core::cx::AssignmentType::UnregisteredUser);
+    assert_eq!(status(&bench.answer(ask, CxAnswer::Unreachable)), 480);
     assert_eq!(status(&bench.send(&invite("sip:bob@else.example", "", ""))), 404);
 }
 

@@ -1,6 +1,6 @@
 //! The application server emulator (TS 24.229 §5.7): hears by third-party REGISTER who is
-//! registered, and follows it by the reg event (§5.7.1.1). It takes no part in sessions: other
-//! requests get 405.
+//! registered, and follows it by the reg event (§5.7.1.1). In sessions it is a proxy, refuses, or
+//! is silent, as the lab says (`session`).
 //!
 //! States told to the trace, for scenarios to wait for (`WHO` the subscriber's name in the lab,
 //! else the identity; `N` a status): `registered WHO`, `re-registered WHO`, `deregistered WHO`,
@@ -8,17 +8,20 @@
 //! `subscription failed WHO N`, `subscription failed WHO without NOTIFY`, `notified WHO active`,
 //! `notified WHO terminated`.
 
+mod session;
 mod subscription;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use cscf_core::clause::{own, ts24229};
-use cscf_core::config::{Lab, NodeConfig, RegisterAnswer, ServerBehaviour, ServerConfig, Start};
+use cscf_core::config::{Lab, NodeConfig, RegisterAnswer, ServerConfig, Start};
 use cscf_core::engine::Engine;
 use cscf_core::registrar::identity_key;
-use cscf_core::role::{Action, Actions, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role};
-use cscf_core::sip::{HeaderName, Ioi, Method, Request, Response, Uri};
+use cscf_core::role::{
+    Action, Actions, Answered, ContextId, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role,
+};
+use cscf_core::sip::{ChargingVector, HeaderName, Ioi, Method, Request, Response, Uri};
 use cscf_core::time::Duration;
 use cscf_core::ua::{Abilities, inspect};
 
@@ -60,6 +63,8 @@ pub struct AppServer {
     /// SUBSCRIBEs that wait for their answer.
     pending: BTreeMap<OwnTag, String>,
     sent: u64,
+    /// The P-Charging-Vector of requests that are passed on.
+    calls: BTreeMap<ContextId, ChargingVector>,
 }
 
 /// A user that is registered, as far as this server has heard.
@@ -110,20 +115,25 @@ impl AppServer {
         Self {
             uri: node.sip_uri(),
             domain: lab.domain.clone(),
-            config: node.server,
+            config: node.server.clone(),
             trusted: lab.trusted_peers(),
             t1: lab.core_timers.t1,
             people,
             users: BTreeMap::new(),
             pending: BTreeMap::new(),
             sent: 0,
+            calls: BTreeMap::new(),
         }
     }
 
     /// What it still holds, by name.
     #[must_use]
     pub fn remainders(&self) -> Vec<(&'static str, usize)> {
-        vec![("followed users", self.users.len()), ("subscriptions", self.pending.len())]
+        vec![
+            ("followed users", self.users.len()),
+            ("subscriptions", self.pending.len()),
+            ("requests", self.calls.len()),
+        ]
     }
 
     /// The name for states: the subscriber's, else the identity.
@@ -258,12 +268,10 @@ impl AppServer {
             env.refuse(refusal.clause, || format!("{}: {}", refusal.status, refusal.why));
             return self.answer(incoming, refusal.response(request), out);
         }
-        match (self.config.behaviour, &request.method) {
-            (ServerBehaviour::Registrations, Method::Register) => {
-                self.on_register(env, incoming, out);
-            }
-            (ServerBehaviour::Registrations, Method::Notify) => self.on_notify(env, incoming, out),
-            (ServerBehaviour::Registrations, _) => {
+        match &request.method {
+            Method::Register => self.on_register(env, incoming, out),
+            Method::Notify => self.on_notify(env, incoming, out),
+            _ => {
                 let mut response = request.reply(200);
                 response.headers.push(HeaderName::Allow, &ABILITIES.allow());
                 response.headers.push(HeaderName::Accept, &ABILITIES.accept());
@@ -296,6 +304,9 @@ impl Role for AppServer {
         out: &mut Actions<ServerTimer>,
     ) {
         let Incoming { kind, request: Request { method, .. }, .. } = &incoming;
+        if self.is_of_session(&incoming) {
+            return self.in_session(env, incoming, out);
+        }
         match (kind, method) {
             (RequestKind::Ack, _) => {}
             (RequestKind::InDialog, Method::Notify) => self.on_notify(env, &incoming, out),
@@ -341,7 +352,20 @@ impl Role for AppServer {
         match command {}
     }
 
+    fn on_response(
+        &mut self,
+        env: &mut Env<'_>,
+        answered: Answered,
+        out: &mut Actions<ServerTimer>,
+    ) {
+        self.relay(env, answered, out);
+    }
+
+    fn on_context_end(&mut self, context: ContextId) {
+        self.calls.remove(&context);
+    }
+
     fn is_proxy(&self) -> bool {
-        false
+        self.config.behaviour.is_proxy()
     }
 }

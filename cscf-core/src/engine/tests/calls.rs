@@ -4,7 +4,7 @@ use super::basics::{agent, order, proxy, request};
 use super::roles::{Agent, Order, Proxy, START};
 use super::{Net, addr, header, subject};
 use crate::engine::{Input, Sizes};
-use crate::role::{Cause, NextHop};
+use crate::role::{Cause, NextHop, Within};
 use crate::time::Duration;
 use crate::transport::ConnId;
 
@@ -205,7 +205,7 @@ fn a_budget_ends_a_silent_branch_and_cancels_a_ringing_one() {
         (None, vec!["UDP 100", "UDP INVITE", "UDP INVITE", "UDP INVITE", "UDP 408"]),
         (Some(ringing()), vec!["UDP 100", "UDP INVITE", "UDP 180", "UDP CANCEL", "UDP 408"]),
     ] {
-        let within = Some(Duration::from_secs(2));
+        let within = Some(Within::Final(Duration::from_secs(2)));
         let mut p = proxy(2, Proxy { within, ..Proxy::default() });
         let mut b = second.map(|role| agent(3, role));
         let mut nodes: Vec<(u8, &mut dyn crate::engine::Node)> = vec![(2, &mut p)];
@@ -222,8 +222,27 @@ fn a_budget_ends_a_silent_branch_and_cancels_a_ringing_one() {
 }
 
 #[test]
+fn a_budget_for_the_first_response_ends_only_what_is_silent() {
+    for (second, last) in [(None, 408), (Some(ringing()), 180)] {
+        let within = Some(Within::First(Duration::from_secs(2)));
+        let mut p = proxy(2, Proxy { within, ..Proxy::default() });
+        let mut b = second.map(|role| agent(3, role));
+        let mut nodes: Vec<(u8, &mut dyn crate::engine::Node)> = vec![(2, &mut p)];
+        if let Some(b) = &mut b {
+            nodes.push((3, b));
+        }
+        let mut net = Net::new(nodes);
+        net.datagram(addr(1), 2, &request("INVITE", "sip:bob@n3.example", ""));
+        net.run_ms(10_000);
+        assert!(!net.sent("n2").contains(&"UDP CANCEL".to_owned()));
+        drop(net);
+        assert_eq!(p.role().answered.last().map(|(status, _)| *status), Some(last));
+    }
+}
+
+#[test]
 fn a_budget_ends_another_request_without_a_408_on_the_wire() {
-    let within = Some(Duration::from_secs(6));
+    let within = Some(Within::Final(Duration::from_secs(6)));
     let mut p = proxy(2, Proxy { within, ..Proxy::default() });
     let mut net = Net::new(vec![(2, &mut p)]);
     net.datagram(addr(1), 2, &request("MESSAGE", "sip:bob@n3.example", ""));

@@ -2,7 +2,7 @@
 
 use crate::role::{
     Action, Actions, Answered, ContextId, Env, Incoming, NextHop, OwnAnswered, OwnTag, RequestKind,
-    Role, Side,
+    Role, Side, Within,
 };
 use crate::sip::{HeaderName, Method, Request};
 use crate::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::transport::FlowEvent;
 pub(crate) struct Proxy {
     pub(crate) to: Vec<NextHop>,
     pub(crate) record_route: Option<String>,
-    pub(crate) within: Option<Duration>,
+    pub(crate) within: Option<Within>,
     pub(crate) own_routes: Vec<Option<String>>,
     /// Asks nobody and forwards nothing.
     pub(crate) silent: bool,
@@ -69,7 +69,7 @@ impl Role for Proxy {
 /// What a test wants of a user agent.
 #[derive(Debug)]
 pub(crate) enum Order {
-    Send { tag: u64, text: String, to: NextHop, within: Option<Duration> },
+    Send { tag: u64, text: String, to: NextHop, within: Option<Within> },
     Cancel { tag: u64 },
 }
 

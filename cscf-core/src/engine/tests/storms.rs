@@ -8,7 +8,7 @@ use super::roles::{Agent, Proxy, START};
 use super::{addr, flow};
 use crate::engine::{Engine, Input, Node, Output, Sizes};
 use crate::ids::{Ids, Seed, ShardId};
-use crate::role::{NextHop, Role};
+use crate::role::{NextHop, Role, Within};
 use crate::time::{Duration, Instant};
 use crate::transport::{ConnId, Packet, Transport};
 
@@ -170,7 +170,7 @@ fn a_proxy_survives_every_storm_and_is_empty_after_it() {
             1 => vec![NextHop::Uri("sip:n5.example;transport=tcp".into())],
             _ => vec![NextHop::Uri("sip:n5.example".into()), NextHop::Uri("sip:n6.example".into())],
         };
-        let within = (seed % 5 == 0).then_some(Duration::from_secs(6));
+        let within = (seed % 5 == 0).then_some(Within::Final(Duration::from_secs(6)));
         let role = Proxy { to, within, ..Proxy::default() };
         let (engine, sent) = storm(proxy(2, role), seed);
         assert!(is_empty(engine.sizes()), "seed {seed}: {:?}", engine.sizes());

@@ -138,8 +138,9 @@ fn stored() {
         |uri: &str| format!("<PublicIdentity><Identity>{uri}</Identity></PublicIdentity>");
     let document = format!(
         "<IMSSubscription><PrivateID>erin@{DOMAIN}</PrivateID><ServiceProfile>{}{}\
-         <InitialFilterCriteria><Priority>1</Priority><ApplicationServer>\
-         <ServerName>sip:127.1.0.201:5060</ServerName></ApplicationServer>\
+         <InitialFilterCriteria><Priority>1</Priority><TriggerPoint><ConditionTypeCNF>1\
+         </ConditionTypeCNF><SPT><Group>0</Group><Method>REGISTER</Method></SPT></TriggerPoint>\
+         <ApplicationServer><ServerName>sip:127.1.0.201:5060</ServerName></ApplicationServer>\
          </InitialFilterCriteria></ServiceProfile></IMSSubscription>",
         identity(&first),
         identity(&second)

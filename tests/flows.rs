@@ -235,7 +235,7 @@ fn play(
 
 impl Run {
     /// Whether a UE that missed a state has ended registered all the same, or somebody said why
-    /// not: a diagnosis of this UE, made after the fault (TraceKind::Dropped explains nothing).
+    /// not: a diagnosis of this UE, made after the fault (a dropped packet explains nothing).
     fn is_explained(&self, missed: &Missed) -> bool {
         let since = self.shaken_at.unwrap_or(Instant::EPOCH);
         let of_ue = self.identities.get(&missed.node).map_or(&[][..], Vec::as_slice);

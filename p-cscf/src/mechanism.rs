@@ -204,7 +204,10 @@ impl Pcscf {
         let mut owners = ids.iter().filter_map(|id| self.bindings.get(*id));
         match owners.find(|ue: &&Ue| ue.is_registered() && ue.impi() != impi) {
             None => Ok(()),
-            Some(owner) => Err((403, "5.2.2.2", cause::other_user(impi, owner.impi()))),
+            Some(owner) => {
+                let cause = Box::new(cause::other_user(impi, owner.impi()));
+                Err((403, "5.2.2.2", cause))
+            }
         }
     }
 }

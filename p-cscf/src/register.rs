@@ -64,7 +64,7 @@ impl Facts {
 }
 
 /// Status, clause and cause of a refusal.
-pub(crate) type Refusal = (u16, &'static str, Diagnosis);
+pub(crate) type Refusal = (u16, &'static str, Box<Diagnosis>);
 
 impl Pcscf {
     /// A REGISTER from a UE (TS 24.229 §5.2.2.1).
@@ -77,7 +77,7 @@ impl Pcscf {
         let mut facts = match self.register_facts(&incoming) {
             Ok(facts) => facts,
             Err((status, section, cause)) => {
-                let why = (ts24229(section), cause);
+                let why = (ts24229(section), *cause);
                 return Self::refuse_because(env, out, &incoming, status, why);
             }
         };
@@ -146,7 +146,7 @@ impl Pcscf {
         let request = &incoming.request;
         let bad = |name, wanted: &str| {
             let came = request.headers.get(name).unwrap_or_default();
-            (400, "5.2.2.1", cause::unreadable(name, came, wanted))
+            (400, "5.2.2.1", Box::new(cause::unreadable(name, came, wanted)))
         };
         self.home_is_served(request)?;
         let to = request.headers.get(HeaderName::To).unwrap_or_default();
@@ -214,7 +214,7 @@ impl Pcscf {
     fn home_is_served(&self, request: &Request) -> Result<(), Refusal> {
         let uri = &request.request_uri;
         let domains = &self.config.home_domains;
-        let foreign = |status| (status, "5.2.2.1", cause::foreign(uri, domains));
+        let foreign = |status| (status, "5.2.2.1", Box::new(cause::foreign(uri, domains)));
         let home = Uri::parse(uri).ok();
         let home = home.as_ref().and_then(Uri::host).ok_or_else(|| foreign(400))?;
         let served = |domain: &String| domain.eq_ignore_ascii_case(home);

@@ -124,6 +124,20 @@ impl Leg {
         Self { context, request, served, from: 0, dialog: None, vector }
     }
 
+    /// Ends the request of a user without contacts, when no service of it took it.
+    pub(crate) fn nobody(&self, env: &mut Env<'_>, out: &mut ScscfActions) {
+        let user = &self.served.uri;
+        let why = format!("{user} is not registered, and no service of it takes the request");
+        Refusal::new(480, "5.4.3.3", why).send(env, self.context, &self.request, out);
+    }
+
+    /// Whether the Request-URI still means the served user.
+    fn is_for_served(&self) -> bool {
+        let Ok(uri) = self.request.uri() else { return false };
+        let set = &self.served.set;
+        member(set, &uri).is_some() || set.of_gruu(&uri).is_some_and(|list| !list.is_empty())
+    }
+
     /// Whether another request is of the dialog that this one opens.
     fn is_of_dialog(&self, request: &Request) -> bool {
         self.request.call_id() == request.call_id() && self.request.from_tag() == request.from_tag()
@@ -163,12 +177,12 @@ impl Sessions {
             note_filter(env, "5.2.2", filter, mismatch.as_deref());
             if mismatch.is_none() {
                 leg.from = at + 1;
-                return self.to_server(env, leg, &filter.server, out);
+                return self.send_to_server(env, leg, &filter.server, out);
             }
         }
         match leg.served.side() {
             SessionCase::Originating => self.leaves(env, leg, out),
-            SessionCase::Terminating => self.arrives(env, leg, out),
+            SessionCase::Terminating => self.arrives(env, &leg, out),
         }
     }
 
@@ -198,7 +212,7 @@ impl Sessions {
     }
 
     /// Sends the request to an application server (TS 24.229 §5.4.3.2 step 5, §5.4.3.3 step 5).
-    fn to_server(
+    fn send_to_server(
         &mut self,
         env: &mut Env<'_>,
         leg: Leg,
@@ -313,7 +327,7 @@ impl Sessions {
         let dialog = at.leg.dialog.filter(|_| at.leg.is_of_dialog(&request));
         let (served, from) = (at.leg.served.clone(), at.leg.from);
         let mut leg = Leg { from, dialog, ..Leg::new(env, context, request, served) };
-        if leg.served.side() == SessionCase::Terminating && !self.is_for(&leg) {
+        if leg.served.side() == SessionCase::Terminating && !leg.is_for_served() {
             let (uri, user) = (&leg.request.request_uri, &leg.served.uri);
             env.note(ts24229("5.4.3.3"), || {
                 format!("{name} sends it on to {uri}, which is not {user}: a diversion")
@@ -323,13 +337,6 @@ impl Sessions {
         }
         self.walk(env, leg, out);
         None
-    }
-
-    /// Whether the Request-URI still means the served user.
-    fn is_for(&self, leg: &Leg) -> bool {
-        let Ok(uri) = leg.request.uri() else { return false };
-        let set = &leg.served.set;
-        member(set, &uri).is_some() || set.of_gruu(&uri).is_some_and(|list| !list.is_empty())
     }
 
     /// A server answered, or did not: says whether its failure was dealt with, so that nothing goes
@@ -402,12 +409,5 @@ impl Sessions {
         if let Some(at) = &call.server {
             self.odis.remove(&at.odi);
         }
-    }
-
-    /// Ends the request of a user with services but without contacts, when none of them took it.
-    pub(crate) fn nobody(&self, env: &mut Env<'_>, leg: &Leg, out: &mut ScscfActions) {
-        let user = &leg.served.uri;
-        let why = format!("{user} is not registered, and no service of it takes the request");
-        Refusal::new(480, "5.4.3.3", why).send(env, leg.context, &leg.request, out);
     }
 }

@@ -47,15 +47,15 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
     config.flows_max = usize::try_from(flows_max).unwrap_or(usize::MAX);
     config.profile_max = usize::try_from(profile_max).unwrap_or(usize::MAX);
     Config {
-        vectors_per_request,
         reauthenticate_every,
         reauthenticate_after,
+        vectors_per_request,
         aka_algorithms,
         hss_failure,
-        strict_path,
-        feature_caps,
         restoration,
         proxy_authentication,
+        strict_path,
+        feature_caps,
         ..config
     }
 }

@@ -59,7 +59,7 @@ impl Sessions {
             true => ifc::SessionCase::OriginatingUnregistered,
             false => ifc::SessionCase::Originating,
         };
-        let (uri, key) = (served.uri.clone(), served.key.clone());
+        let PublicIdentity { uri, key, .. } = served;
         let served = Served { case, uri, key, set, token: token.map(Into::into) };
         let leg = Leg::new(env, context, request, served);
         self.walk(env, leg, out);

@@ -80,10 +80,10 @@ impl Sessions {
 
     /// No server wants the request any more: it goes to the contacts of the user, in groups of
     /// equal preference, best first (TS 24.229 §5.4.3.3 steps 6 to 10).
-    pub(crate) fn arrives(&mut self, env: &mut Env<'_>, leg: Leg, out: &mut ScscfActions) {
+    pub(crate) fn arrives(&mut self, env: &mut Env<'_>, leg: &Leg, out: &mut ScscfActions) {
         // A server may have taken its time: the contacts are those of now.
         let Some(set) = self.published.by_key(&leg.served.key) else {
-            return self.nobody(env, &leg, out);
+            return leg.nobody(env, out);
         };
         let (context, request) = (leg.context, &leg.request);
         let groups = request
@@ -98,10 +98,10 @@ impl Sessions {
             let steps = groups.len();
             format!("{} has {count} contact(s), tried in {steps} step(s)", leg.served.uri)
         });
-        let later = self.to_contacts(&leg, &groups);
+        let later = self.to_contacts(leg, &groups);
         let flows = later.iter().flatten().flat_map(|target| &target.flows);
         let users: BTreeSet<Box<str>> = flows.map(|(_, token)| token.clone()).collect();
-        let call = self.enter(env, &leg);
+        let call = self.enter(env, leg);
         call.later = later;
         call.searching = true;
         if let Some(dialog) = call.dialog {

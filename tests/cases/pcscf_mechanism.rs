@@ -137,7 +137,7 @@ fn tls_agreed() {
     by(&mut hand, conn, &(proof.clone() + "Security-Verify: digest;d-qop=auth\n"));
     assert_eq!(label(&streamed(&mut hand).pop().expect("an answer")), "494 REGISTER");
     assert!(hand.bench.heard("home").is_empty());
-    by(&mut hand, conn, &(proof.clone() + &verify));
+    by(&mut hand, conn, &(proof + &verify));
     let came = last(&mut hand, "REGISTER");
     assert_eq!(flag(&came), Some(Flag::TlsPending));
     assert_eq!(header(&came, "Security-Verify"), "");

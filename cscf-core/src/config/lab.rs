@@ -300,7 +300,7 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
     if let Some(nodes) = listed {
         let known = |who: &str| lab.user_named(who).is_some();
         let names = lab.subscribers.iter().map(|its| its.name.as_str());
-        unknown_users(nodes, known, names, problems);
+        unknown_users(nodes, known, &names, problems);
     }
     lab
 }

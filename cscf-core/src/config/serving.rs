@@ -163,7 +163,7 @@ impl ServingConfig {
 pub(super) fn unknown_users<'a>(
     nodes: &Node,
     known: impl Fn(&str) -> bool,
-    subscribers: impl Iterator<Item = &'a str> + Clone,
+    subscribers: &(impl Iterator<Item = &'a str> + Clone),
     problems: &mut Problems,
 ) {
     let Value::Map(nodes) = &nodes.value else { return };

@@ -134,7 +134,7 @@ impl<N: Node> NodeTask<N> {
         let (file, events) = (Arc::clone(&keeper.file), self.events_in.clone());
         self.tasks.spawn_local(async move {
             let written = spawn_blocking(move || write(&file, &text)).await;
-            let _ = events.send(Event::Kept(written.unwrap_or_else(|_| Ok(())))).await;
+            let _ = events.send(Event::Kept(written.unwrap_or(Ok(())))).await;
         });
     }
 

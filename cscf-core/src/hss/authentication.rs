@@ -1,7 +1,7 @@
 //! What the HSS answers to MAR: AKA vectors or digest credentials, resynchronisation, and the
 //! S-CSCF that may now assign itself (TS 29.228 §6.3.1, TS 33.102 §6.3.5).
 
-use crate::auth::{AuthVector, Auts, Resync, Sqn};
+use crate::auth::{AkaSet, AuthVector, Auts, Resync, SequenceGenerator, Sqn};
 use crate::clause::{ts29228, ts33102};
 use crate::cx::{AuthItem, AuthScheme, CxResult, Maa, Mar};
 use crate::hss::answer::{HssEnv, UNKNOWN_SCHEME};
@@ -67,36 +67,7 @@ impl Store {
             Secret::Digest { realm, hashes } => Ok(vec![digest(realm, hashes)]),
             Secret::Aka { functions, amf, sequence } => {
                 if let Some((rand, auts)) = mar.resync {
-                    let auts = Auts::from_bytes(auts);
-                    match auts.verify(functions, &rand) {
-                        Ok(sqn_ms) => {
-                            let before = sequence.last();
-                            let moved = match sequence.resynchronise(sqn_ms, env.unix_now) {
-                                Resync::InRange => "our SQN would be accepted: unchanged",
-                                Resync::MovedBack => {
-                                    "our SQN was too far ahead: set back to SQN_MS"
-                                }
-                                Resync::MovedForward => "our SQN was behind: set to SQN_MS",
-                            };
-                            let text = format!("AUTS of {} is right; {moved}", mar.impi);
-                            let cause =
-                                Diagnosis::new(mar.impi.as_str(), "SQN is fresh to the card")
-                                    .theirs(format!("SQN {sqn_ms} in the card"))
-                                    .ours(format!("SQN {before} in the HSS"))
-                                    .change(moved);
-                            env.diagnose(ts33102("6.3.5"), text, cause);
-                        }
-                        Err(_) => {
-                            let text = "AUTS is wrong: other key, OP or RAND; SQN is unchanged";
-                            let cause = Diagnosis::new(mar.impi.as_str(), "MAC-S of AUTS")
-                                .theirs("another one")
-                                .ours("that of K and OPc of the HSS")
-                                .change(
-                                    "K, or OP/OPc, of the card or of the subscriber in the lab",
-                                );
-                            env.diagnose(ts33102("6.3.5"), format!("{}: {text}", mar.impi), cause);
-                        }
-                    }
+                    resynchronise(env, &mar.impi, (functions, sequence), (rand, auts));
                 }
                 let mut items = Vec::new();
                 for _ in 0..mar.count.clamp(1, VECTORS_MAX) {
@@ -118,6 +89,40 @@ impl Store {
                 }
                 Ok(items)
             }
+        }
+    }
+}
+
+/// Sets the sequence number of a user by what its card says (TS 33.102 §6.3.5).
+fn resynchronise(
+    env: &mut HssEnv<'_>,
+    impi: &str,
+    (functions, sequence): (&AkaSet, &mut SequenceGenerator),
+    (rand, auts): ([u8; 16], [u8; 14]),
+) {
+    let auts = Auts::from_bytes(auts);
+    match auts.verify(functions, &rand) {
+        Ok(sqn_ms) => {
+            let before = sequence.last();
+            let moved = match sequence.resynchronise(sqn_ms, env.unix_now) {
+                Resync::InRange => "our SQN would be accepted: unchanged",
+                Resync::MovedBack => "our SQN was too far ahead: set back to SQN_MS",
+                Resync::MovedForward => "our SQN was behind: set to SQN_MS",
+            };
+            let text = format!("AUTS of {impi} is right; {moved}");
+            let cause = Diagnosis::new(impi, "SQN is fresh to the card")
+                .theirs(format!("SQN {sqn_ms} in the card"))
+                .ours(format!("SQN {before} in the HSS"))
+                .change(moved);
+            env.diagnose(ts33102("6.3.5"), text, cause);
+        }
+        Err(_) => {
+            let text = "AUTS is wrong: other key, OP or RAND; SQN is unchanged";
+            let cause = Diagnosis::new(impi, "MAC-S of AUTS")
+                .theirs("another one")
+                .ours("that of K and OPc of the HSS")
+                .change("K, or OP/OPc, of the card or of the subscriber in the lab");
+            env.diagnose(ts33102("6.3.5"), format!("{impi}: {text}"), cause);
         }
     }
 }

@@ -15,10 +15,12 @@ use crate::sip::Uri;
 /// are few; of those that match the first in the order of their texts counts.
 #[derive(Clone, Debug)]
 pub struct Registrations {
-    by_identity: Arc<DashMap<Box<str>, Arc<Registration>, SeededState>>,
-    by_token: Arc<DashMap<Box<str>, Arc<Registration>, SeededState>>,
-    by_wildcard: Arc<DashMap<Box<str>, (Wildcard, Arc<Registration>), SeededState>>,
+    by_identity: Shared<Arc<Registration>>,
+    by_token: Shared<Arc<Registration>>,
+    by_wildcard: Shared<(Wildcard, Arc<Registration>)>,
 }
+
+type Shared<T> = Arc<DashMap<Box<str>, T, SeededState>>;
 
 impl Registrations {
     /// Nobody is registered.

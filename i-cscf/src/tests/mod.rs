@@ -194,7 +194,7 @@ fn lir(out: &Out) -> &Lir {
     }
 }
 
-fn forwarded(out: &Out) -> (&Request, Option<Duration>) {
+fn forwarded(out: &Out) -> (&Request, Option<Within>) {
     match out.as_slice() {
         [Action::Forward { request, to, record_route: None, within, .. }] => {
             assert_eq!(*to, NextHop::AsRouted);

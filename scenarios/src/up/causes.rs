@@ -131,7 +131,7 @@ impl Causes {
             let mut refusals = self.refusals.iter().rev().filter(unknown).filter(recent);
             refusals.find(|it| !it.about.is_empty() && is_user(&it.about))
         };
-        let found = by_thread().find(|it| it.diagnosed).or_else(|| by_thread().last());
+        let found = by_thread().find(|it| it.diagnosed).or_else(|| by_thread().next_back());
         found.or_else(by_name).map(|it| it.text.as_str())
     }
 }

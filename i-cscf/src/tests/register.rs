@@ -178,14 +178,18 @@ fn another_s_cscf_is_tried_when_the_first_cannot_serve() {
 fn a_protected_register_is_not_sent_elsewhere() {
     let mut bench = Bench::new();
     let out = at_scscf(&mut bench, ", integrity-protected=\"yes\"");
-    assert_eq!(forwarded(&out).1, Some(Duration::from_secs(24)), "nobody else to leave time");
+    assert_eq!(
+        forwarded(&out).1,
+        Some(Within::Final(Duration::from_secs(24))),
+        "nobody else to leave time"
+    );
     assert_eq!(replied(&bench.respond(0, 408, Cause::Budget)).status, 504);
     assert!(bench.is_idle());
     // Users of SIP digest have no association that binds them to their S-CSCF.
     for integrity in ["tls-yes", "ip-assoc-yes"] {
         let mut bench = Bench::new();
         let out = at_scscf(&mut bench, &format!(", integrity-protected=\"{integrity}\""));
-        assert_eq!(forwarded(&out).1, Some(Duration::from_secs(6)), "{integrity}");
+        assert_eq!(forwarded(&out).1, Some(Within::Final(Duration::from_secs(6))), "{integrity}");
     }
     let mut bench = Bench::new();
     at_scscf(&mut bench, ", integrity-protected=\"yes\"");

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use cscf_core::ids::{Ids, Seed, ShardId};
 use cscf_core::role::{
-    Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, OwnTag, RequestKind, Role,
+    Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, OwnTag, RequestKind,
+    Role, Within,
 };
 use cscf_core::sip::{HeaderName, Message, Method, Request, Response, parse};
 use cscf_core::time::{Duration, Instant, UnixTime};
@@ -238,8 +239,11 @@ impl Bench {
                     NextHop::Uri(uri) => format!("to {uri}"),
                     NextHop::Flow(flow) => format!("by {flow}"),
                 };
-                let within =
-                    within.map_or(String::new(), |it| format!(" within {}s", it.as_secs()));
+                let within = match within {
+                    Some(Within::Final(it)) => format!(" within {}s", it.as_secs()),
+                    Some(Within::First(it)) => format!(" first within {}s", it.as_secs()),
+                    None => String::new(),
+                };
                 let record = record_route.as_ref().map_or(String::new(), |it| format!(" {it}"));
                 let after = Message::Request((**request).clone());
                 format!("forward {to} {side:?}{within}{record}\n{}", difference(before, &after))

@@ -3,6 +3,7 @@
 
 use serde_yaml::granit_parser::{Event, Parser, Span};
 
+use super::plain::{Block, Piece};
 use super::problem::{Problems, nearest};
 use crate::ids::Seed;
 use crate::map::{Map, map};
@@ -30,6 +31,11 @@ impl Position {
             start,
             end: span.end.byte_offset().unwrap_or(start),
         }
+    }
+
+    /// The same place in a text that has so many lines and bytes before.
+    const fn behind(self, (lines, bytes): (u32, usize)) -> Self {
+        Self { line: self.line + lines, start: self.start + bytes, end: self.end + bytes, ..self }
     }
 
     /// The bytes to underline: the first line of the value, at least nothing, inside the source.
@@ -100,7 +106,90 @@ pub(super) fn read_tree_in_pieces(
     source: &str,
     pieces: &mut dyn TakePieces,
 ) -> Result<Node, Problems> {
-    read_with(source, Some(pieces))
+    match Block::find(source) {
+        Some(block) => read_block(source, block, pieces),
+        None => read_with(source, Some(pieces)),
+    }
+}
+
+/// As [`read_tree_in_pieces`], for a document that ends with a block of entries.
+fn read_block(
+    source: &str,
+    block: Block<'_>,
+    pieces: &mut dyn TakePieces,
+) -> Result<Node, Problems> {
+    let mut tree = read_with(source.get(..block.start).unwrap_or_default(), None)?;
+    let slowly = |pieces| read_with(source, Some(pieces));
+    let Value::Map(entries) = &mut tree.value else { return slowly(pieces) };
+    let Some((last, before)) = entries.split_last_mut() else { return slowly(pieces) };
+    let is_empty = last.node.text().is_some_and(str::is_empty);
+    if last.key != block.key || !is_empty || !pieces.wants(block.key, before) {
+        return slowly(pieces);
+    }
+    let mut keys = Keys { lines: Some(map(&Seed([0; 32]))) };
+    let mut problems = Problems::default();
+    let mut at = None;
+    for piece in block.pieces(source) {
+        if block.is_list {
+            let item = piece.item().map_or_else(|| read_item(&piece), Ok)?;
+            at.get_or_insert(item.at);
+            pieces.item(&item);
+        } else {
+            let entry = piece.entry().map_or_else(|| read_entry(&piece), Ok)?;
+            at.get_or_insert(entry.at);
+            keys.check(&entry.key, entry.at, &[], &mut problems);
+            pieces.entry(&entry);
+        }
+    }
+    let Position { line, column, start, .. } = at.unwrap_or_default();
+    let indent = u32::try_from(block.indent).map_or(u32::MAX, |indent| indent + 1);
+    let back = usize::try_from(column.saturating_sub(indent)).unwrap_or_default();
+    let start = start.saturating_sub(back);
+    last.node.at = Position { line, column: column.min(indent), start, end: start };
+    last.node.value = if block.is_list { Value::Seq(Vec::new()) } else { Value::Map(Vec::new()) };
+    if problems.is_empty() { Ok(tree) } else { Err(problems) }
+}
+
+/// An entry that is not plain.
+fn read_entry(piece: &Piece<'_>) -> Result<Entry, Problems> {
+    let node = read_piece(piece)?;
+    let at = node.at;
+    match node.value {
+        Value::Map(mut entries) if entries.len() == 1 => entries.pop().ok_or(at),
+        Value::Map(_) | Value::Scalar(_) | Value::Seq(_) => Err(at),
+    }
+    .map_err(|at| not_one(at, "here must be one key"))
+}
+
+/// An item that is not plain.
+fn read_item(piece: &Piece<'_>) -> Result<Node, Problems> {
+    let node = read_piece(piece)?;
+    let at = node.at;
+    match node.value {
+        Value::Seq(mut items) if items.len() == 1 => items.pop().ok_or(at),
+        Value::Map(_) | Value::Scalar(_) | Value::Seq(_) => Err(at),
+    }
+    .map_err(|at| not_one(at, "here must be one item"))
+}
+
+fn not_one(at: Position, text: &str) -> Problems {
+    let mut problems = Problems::default();
+    problems.push(at, text, None);
+    problems
+}
+
+fn read_piece(piece: &Piece<'_>) -> Result<Node, Problems> {
+    let mut builder = Builder {
+        count: 0,
+        problems: Problems::default(),
+        pieces: None,
+        from: (piece.line - 1, piece.start),
+    };
+    let node = builder.document(&mut Parser::new_from_str(piece.text));
+    match node {
+        Some(node) if builder.problems.is_empty() => Ok(node),
+        _ => Err(builder.problems),
+    }
 }
 
 /// Takes what stands in one key of a document.
@@ -114,7 +203,7 @@ pub(super) trait TakePieces {
 }
 
 fn read_with(source: &str, pieces: Option<&mut dyn TakePieces>) -> Result<Node, Problems> {
-    let mut builder = Builder { count: 0, problems: Problems::default(), pieces };
+    let mut builder = Builder { count: 0, problems: Problems::default(), pieces, from: (0, 0) };
     let mut parser = Parser::new_from_str(source);
     let node = builder.document(&mut parser);
     let mut problems = builder.problems;
@@ -133,6 +222,8 @@ struct Builder<'a> {
     count: usize,
     problems: Problems,
     pieces: Option<&'a mut dyn TakePieces>,
+    /// Lines and bytes of the file before what is read.
+    from: (u32, usize),
 }
 
 type Events<'input> = Parser<'input, serde_yaml::granit_parser::StrInput<'input>>;
@@ -140,7 +231,7 @@ type Events<'input> = Parser<'input, serde_yaml::granit_parser::StrInput<'input>
 impl Builder<'_> {
     fn next<'i>(&mut self, parser: &mut Events<'i>) -> Option<(Event<'i>, Position)> {
         match parser.next_event()? {
-            Ok((event, span)) => Some((event, Position::of(&span))),
+            Ok((event, span)) => Some((event, Position::of(&span).behind(self.from))),
             Err(fault) => {
                 let marker = fault.marker();
                 let clip = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
@@ -151,6 +242,7 @@ impl Builder<'_> {
                     start,
                     end: start,
                 };
+                let at = at.behind(self.from);
                 self.problems.push(at, format!("not YAML: {}", fault.info()), None);
                 None
             }

@@ -6,6 +6,7 @@ mod default;
 mod import;
 mod lab;
 mod nodes;
+mod pieces;
 mod plain;
 mod problem;
 mod range;

@@ -3,7 +3,8 @@
 
 use serde_yaml::granit_parser::{Event, Parser, Span};
 
-use super::plain::{Block, Piece};
+use super::pieces::read_block;
+use super::plain::Block;
 use super::problem::{Problems, nearest};
 use crate::ids::Seed;
 use crate::map::{Map, map};
@@ -106,90 +107,8 @@ pub(super) fn read_tree_in_pieces(
     source: &str,
     pieces: &mut dyn TakePieces,
 ) -> Result<Node, Problems> {
-    match Block::find(source) {
-        Some(block) => read_block(source, block, pieces),
-        None => read_with(source, Some(pieces)),
-    }
-}
-
-/// As [`read_tree_in_pieces`], for a document that ends with a block of entries.
-fn read_block(
-    source: &str,
-    block: Block<'_>,
-    pieces: &mut dyn TakePieces,
-) -> Result<Node, Problems> {
-    let mut tree = read_with(source.get(..block.start).unwrap_or_default(), None)?;
-    let slowly = |pieces| read_with(source, Some(pieces));
-    let Value::Map(entries) = &mut tree.value else { return slowly(pieces) };
-    let Some((last, before)) = entries.split_last_mut() else { return slowly(pieces) };
-    let is_empty = last.node.text().is_some_and(str::is_empty);
-    if last.key != block.key || !is_empty || !pieces.wants(block.key, before) {
-        return slowly(pieces);
-    }
-    let mut keys = Keys { lines: Some(map(&Seed([0; 32]))) };
-    let mut problems = Problems::default();
-    let mut at = None;
-    for piece in block.pieces(source) {
-        if block.is_list {
-            let item = piece.item().map_or_else(|| read_item(&piece), Ok)?;
-            at.get_or_insert(item.at);
-            pieces.item(&item);
-        } else {
-            let entry = piece.entry().map_or_else(|| read_entry(&piece), Ok)?;
-            at.get_or_insert(entry.at);
-            keys.check(&entry.key, entry.at, &[], &mut problems);
-            pieces.entry(&entry);
-        }
-    }
-    let Position { line, column, start, .. } = at.unwrap_or_default();
-    let indent = u32::try_from(block.indent).map_or(u32::MAX, |indent| indent + 1);
-    let back = usize::try_from(column.saturating_sub(indent)).unwrap_or_default();
-    let start = start.saturating_sub(back);
-    last.node.at = Position { line, column: column.min(indent), start, end: start };
-    last.node.value = if block.is_list { Value::Seq(Vec::new()) } else { Value::Map(Vec::new()) };
-    if problems.is_empty() { Ok(tree) } else { Err(problems) }
-}
-
-/// An entry that is not plain.
-fn read_entry(piece: &Piece<'_>) -> Result<Entry, Problems> {
-    let node = read_piece(piece)?;
-    let at = node.at;
-    match node.value {
-        Value::Map(mut entries) if entries.len() == 1 => entries.pop().ok_or(at),
-        Value::Map(_) | Value::Scalar(_) | Value::Seq(_) => Err(at),
-    }
-    .map_err(|at| not_one(at, "here must be one key"))
-}
-
-/// An item that is not plain.
-fn read_item(piece: &Piece<'_>) -> Result<Node, Problems> {
-    let node = read_piece(piece)?;
-    let at = node.at;
-    match node.value {
-        Value::Seq(mut items) if items.len() == 1 => items.pop().ok_or(at),
-        Value::Map(_) | Value::Scalar(_) | Value::Seq(_) => Err(at),
-    }
-    .map_err(|at| not_one(at, "here must be one item"))
-}
-
-fn not_one(at: Position, text: &str) -> Problems {
-    let mut problems = Problems::default();
-    problems.push(at, text, None);
-    problems
-}
-
-fn read_piece(piece: &Piece<'_>) -> Result<Node, Problems> {
-    let mut builder = Builder {
-        count: 0,
-        problems: Problems::default(),
-        pieces: None,
-        from: (piece.line - 1, piece.start),
-    };
-    let node = builder.document(&mut Parser::new_from_str(piece.text));
-    match node {
-        Some(node) if builder.problems.is_empty() => Ok(node),
-        _ => Err(builder.problems),
-    }
+    let short = Block::find(source).and_then(|block| read_block(source, block, pieces));
+    short.unwrap_or_else(|| read_with(source, Some(pieces)))
 }
 
 /// Takes what stands in one key of a document.
@@ -215,6 +134,15 @@ fn read_with(source: &str, pieces: Option<&mut dyn TakePieces>) -> Result<Node, 
             }
             Err(problems)
         }
+    }
+}
+
+/// Reads a part of a document that has so many lines and bytes before it.
+pub(super) fn read_part(text: &str, from: (u32, usize)) -> Result<Node, Problems> {
+    let mut builder = Builder { count: 0, problems: Problems::default(), pieces: None, from };
+    match builder.document(&mut Parser::new_from_str(text)) {
+        Some(node) if builder.problems.is_empty() => Ok(node),
+        _ => Err(builder.problems),
     }
 }
 
@@ -360,7 +288,7 @@ impl Builder<'_> {
         const DEPTH: usize = 2;
         let value = match event {
             Event::MappingStart(..) => {
-                let mut keys = Keys { lines: Some(map(&Seed([0; 32]))) };
+                let mut keys = Keys::of_many();
                 while let Some((key, key_at)) = self.key(parser)? {
                     keys.check(&key, key_at, &[], &mut self.problems);
                     let (event, value_at) = self.value(parser)?;
@@ -388,7 +316,7 @@ impl Builder<'_> {
 
 /// The keys of one mapping, so that none stands twice. A short mapping is looked through.
 #[derive(Default)]
-struct Keys {
+pub(super) struct Keys {
     lines: Option<Map<String, u32>>,
 }
 
@@ -396,7 +324,19 @@ impl Keys {
     /// Mappings up to this length are looked through.
     const SHORT: usize = 16;
 
-    fn check(&mut self, key: &str, at: Position, entries: &[Entry], problems: &mut Problems) {
+    /// Keys of a mapping that will be long.
+    pub(super) fn of_many() -> Self {
+        Self { lines: Some(map(&Seed([0; 32]))) }
+    }
+
+    /// Tells of a key that was there before; `entries` are those that came so far.
+    pub(super) fn check(
+        &mut self,
+        key: &str,
+        at: Position,
+        entries: &[Entry],
+        problems: &mut Problems,
+    ) {
         let first = match &mut self.lines {
             None if entries.len() < Self::SHORT => {
                 entries.iter().find(|entry| entry.key == key).map(|entry| entry.at.line)

@@ -161,8 +161,8 @@ pub(crate) fn note_filter(
 }
 
 impl Sessions {
-    /// Looks at the criteria that are left: the request goes to the first server that wants it, else
-    /// on its way (TS 23.218 §5.2.2).
+    /// Looks at the criteria that are left: the request goes to the first server that wants it,
+    /// else on its way (TS 23.218 §5.2.2).
     pub(crate) fn walk(&mut self, env: &mut Env<'_>, mut leg: Leg, out: &mut ScscfActions) {
         let set = Arc::clone(&leg.served.set);
         let filters = set.service(&leg.served.key).map(|service| service.filters.list());

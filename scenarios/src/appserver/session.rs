@@ -12,8 +12,8 @@ use cscf_core::sip::{HeaderName, Ioi, Method};
 use super::{AppServer, ServerTimer};
 
 impl AppServer {
-    /// Whether a request is of a session, which the behaviour is about, and not of the registrations
-    /// that this server follows.
+    /// Whether a request is of a session, which the behaviour is about, and not of the
+    /// registrations that this server follows.
     pub(super) fn is_of_session(&self, incoming: &Incoming) -> bool {
         let routed = incoming.own_route.is_some();
         match (&self.config.behaviour, incoming.kind) {

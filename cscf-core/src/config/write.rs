@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::criteria::write_criteria;
 use super::lab::{Lab, NodeRole, PathMtu, TimerValues};
 use super::security::pool_text;
-use super::subscriber::{Auth, HssData, SubscriberConfig, SubscriberTransport};
+use super::subscriber::{Auth, HssData, Impu, SubscriberConfig, SubscriberTransport};
 use crate::auth::{AkaKeys, TuakKey};
 use crate::time::Duration;
 
@@ -171,11 +171,13 @@ pub(super) fn span(value: Duration) -> String {
 }
 
 fn write_subscriber(out: &mut String, subscriber: &SubscriberConfig) {
-    let _ = write!(out, "  {}:\n    impi: {}\n    impus:\n", subscriber.name, subscriber.impi);
-    for impu in &subscriber.impus {
-        let barred = if impu.barred { "barred: " } else { "" };
-        let _ = writeln!(out, "      - {barred}{}", quoted(&impu.uri));
-    }
+    let impu = |impu: &Impu| {
+        let uri = quoted(&impu.uri);
+        if impu.barred { format!("{{barred: {uri}}}") } else { uri }
+    };
+    let impus: Vec<String> = subscriber.impus.iter().map(impu).collect();
+    let SubscriberConfig { name, impi, .. } = subscriber;
+    let _ = write!(out, "  {name}:\n    impi: {impi}\n    impus: [{}]\n", impus.join(", "));
     match &subscriber.auth {
         Auth::Aka { k, opc, amf, sqn } => {
             let _ = writeln!(

@@ -198,7 +198,7 @@ impl Scscf {
             return;
         }
         env.note(ts24229("5.4.3.1"), || "terminating: no Service-Route, no orig".to_owned());
-        let key = self.owner.unknown_callee(&incoming.request);
+        let key = self.owner.unknown_callee(&incoming);
         if let Some((incoming, set)) = self.with_profile(env, key, incoming, out) {
             self.sessions.terminating(env, incoming, set, out);
         }

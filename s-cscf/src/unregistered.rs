@@ -9,7 +9,7 @@ use cscf_core::cx::{AssignmentType, CxAnswer, CxRequest};
 use cscf_core::identity::Wildcard;
 use cscf_core::registrar::{Registration, identity_key, number_key};
 use cscf_core::role::{Action, Env, Incoming, Question};
-use cscf_core::sip::{Request, Uri};
+use cscf_core::sip::Uri;
 
 use crate::assign::read_profile;
 use crate::originating::served_user;
@@ -64,9 +64,10 @@ impl Unregistered {
 
 impl RegistrationOwner {
     /// The identity that a request is for, if nobody here is registered with it and it is one of
-    /// this network.
-    pub(crate) fn unknown_callee(&self, request: &Request) -> Option<Box<str>> {
-        self.unknown(&request.uri().ok()?)
+    /// this network. For strangers the HSS is not asked.
+    pub(crate) fn unknown_callee(&self, incoming: &Incoming) -> Option<Box<str>> {
+        self.config.trusts(incoming.flow.remote).then_some(())?;
+        self.unknown(&incoming.request.uri().ok()?)
     }
 
     /// The same of the user that an application server sends a request for.

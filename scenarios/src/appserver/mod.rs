@@ -354,11 +354,11 @@ impl Role for AppServer {
 
     fn on_response(
         &mut self,
-        env: &mut Env<'_>,
+        _env: &mut Env<'_>,
         answered: Answered,
         out: &mut Actions<ServerTimer>,
     ) {
-        self.relay(env, answered, out);
+        self.relay(answered, out);
     }
 
     fn on_context_end(&mut self, context: ContextId) {

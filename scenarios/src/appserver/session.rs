@@ -18,16 +18,12 @@ impl AppServer {
         let routed = incoming.own_route.is_some();
         match (&self.config.behaviour, incoming.kind) {
             (ServerBehaviour::Registrations, _) => false,
-            (_, RequestKind::Ack) => self.is_proxy() && routed,
+            (behaviour, RequestKind::Ack) => behaviour.is_proxy() && routed,
             (_, RequestKind::InDialog) => routed,
             (_, RequestKind::Initial) => {
                 !matches!(incoming.request.method, Method::Register | Method::Notify)
             }
         }
-    }
-
-    const fn is_proxy(&self) -> bool {
-        self.config.behaviour.is_proxy()
     }
 
     /// Does what the lab says with a request of a session.
@@ -102,12 +98,7 @@ impl AppServer {
 
     /// Hands the answer to a request that was passed on back, with the charging of its own
     /// interface (TS 24.229 §4.5.4).
-    pub(super) fn relay(
-        &self,
-        _env: &mut Env<'_>,
-        answered: Answered,
-        out: &mut Actions<ServerTimer>,
-    ) {
+    pub(super) fn relay(&self, answered: Answered, out: &mut Actions<ServerTimer>) {
         let Answered { context, branch, mut response, .. } = answered;
         if let Some(mut vector) = self.calls.get(&context).cloned() {
             vector.set_term_ioi(Some(&Ioi::Type3(self.domain.clone())));

@@ -1,5 +1,5 @@
-//! What the documentation shows is what the program prints: the ladder in the README, and the list
-//! of diagnoses.
+//! What the documentation shows is what the program prints: the ladder in the README, and the lists
+//! of diagnoses and of response codes.
 
 #![allow(
     clippy::expect_used,
@@ -15,6 +15,7 @@ use std::path::Path;
 
 use cscf_core::config::Lab;
 use scenarios::builtin;
+use scenarios::codes;
 use scenarios::report::ladder::{self, Style};
 use scenarios::run::{Instance, simulate};
 use scenarios::script::read_scenario;
@@ -109,11 +110,29 @@ fn every_diagnosis_is_listed_in_the_documentation() {
         let title = read_scenario(one.source, &domain).expect("reads").title;
         page.push_str(&format!("| `{}` | {title} |\n", one.name));
     }
-    let path = here.join("../docs/diagnoses.md");
+    page_is("../docs/diagnoses.md", &page);
+}
+
+/// A page of the documentation that is made from the program.
+fn page_is(path: &str, page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("CSCF_BLESS").is_some() {
         std::fs::write(&path, page).expect("written");
     } else {
-        let shown = std::fs::read_to_string(&path).expect("readable");
+        let shown = std::fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(shown, page, "CSCF_BLESS=1 cargo test -p cscf-tests --test readme");
     }
+}
+
+#[test]
+fn every_response_code_is_listed_in_the_documentation() {
+    let catalogue = scenarios::conformance::catalogue().expect("reads");
+    let table = codes::markdown(&codes::table(&catalogue));
+    let page = format!(
+        "# Response codes\n\n\
+         Made from what the scenarios say of themselves; `CSCF_BLESS=1 cargo test -p cscf-tests \
+         --test readme` writes it anew, and\n`cscf codes` prints it. Each scenario provokes the \
+         code for its reason and looks at the decision behind it.\n\n{table}"
+    );
+    page_is("../docs/codes.md", &page);
 }

@@ -3,6 +3,7 @@
 pub mod appserver;
 pub mod builtin;
 pub mod cli;
+pub mod codes;
 pub mod conformance;
 pub mod control;
 pub mod lab;

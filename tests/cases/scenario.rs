@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cscf_core::config::{Problems, render};
+use cscf_core::config::{NodeRole, Problems, render};
 use scenarios::builtin::{self, Builtin};
 use scenarios::conformance::{Behaviour, catalogue};
 use scenarios::script::{Failure, Scenario, Seen, StepKind, read_scenario};
@@ -23,6 +23,7 @@ fn scenario_case(builtin: &'static Builtin) -> Case {
     let proves = marks.map(|(_, id)| id.clone()).collect();
     let run = move || {
         markers_stand_where_they_can_prove(builtin, &scenario)?;
+        codes_are_shown_for_their_reason(builtin, &scenario)?;
         let outcome = scenarios::run::simulate(builtin.source, 1)?;
         match outcome.failure {
             None => Ok(()),
@@ -81,4 +82,56 @@ fn markers_stand_where_they_can_prove(
         }
     }
     Ok(())
+}
+
+/// A scenario that says which response code it shows must look at that response where its generator
+/// sends it, and at the decision behind it where the generator is a node of the core; nobody is told
+/// to answer so (an emulated phone or application server may be).
+fn codes_are_shown_for_their_reason(builtin: &Builtin, scenario: &Scenario) -> Result<(), String> {
+    let file = builtin.file;
+    for step in &scenario.steps {
+        let injects = matches!(&step.kind, StepKind::Operate(_)) && step.text.contains("inject");
+        if injects && !scenario.shows.is_empty() {
+            return Err(format!("{file}:{}: an injected answer shows no reason", step.at.line));
+        }
+    }
+    for shows in &scenario.shows {
+        let line = shows.at.line;
+        let is_generator = |node: &str| generates(&shows.by, node, scenario);
+        let seen = scenario.steps.iter().filter_map(|step| match &step.kind {
+            StepKind::Expect(seen) => Some((step, seen)),
+            _ => None,
+        });
+        let sent = seen.clone().any(|(step, seen)| {
+            let Seen::Message { label, peer, .. } = &seen.what else { return false };
+            // The point of this entry is that a REGISTER gets 403 and never 404.
+            let status = if shows.code == "RC-404d" { Some(403) } else { shows.status() };
+            let right = status.is_none_or(|status| *label == status.to_string());
+            let at = is_generator(&seen.node) || peer.as_deref().is_some_and(is_generator);
+            right && at && step.proves.iter().any(|(_, id)| *id == shows.code)
+        });
+        if !sent {
+            return Err(format!("{file}:{line}: no step proves {} at a {}", shows.code, shows.by));
+        }
+        let decided = seen.clone().any(|(_, seen)| {
+            let reason = matches!(seen.what, Seen::Note { .. } | Seen::Diagnosis);
+            reason && is_generator(&seen.node)
+        });
+        if !decided && shows.by.ends_with("cscf") {
+            return Err(format!("{file}:{line}: no step looks at why the {} says so", shows.by));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a node of a scenario is of the role that a code is shown for.
+fn generates(role: &str, node: &str, scenario: &Scenario) -> bool {
+    let letters = node.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    match role {
+        "p-cscf" => letters == "p",
+        "i-cscf" => letters == "i",
+        "s-cscf" => letters == "s",
+        "as" => scenario.lab.nodes.iter().any(|it| it.name == node && it.role == NodeRole::As),
+        _ => scenario.ues().iter().any(|ue| ue == node),
+    }
 }

@@ -5,6 +5,7 @@
 
 mod aka;
 mod check;
+mod codes;
 mod conformance;
 mod ctl;
 mod init;
@@ -37,6 +38,7 @@ cscf run volte-call      starts an IMS core, registers two phones, makes a call,
 More:
   cscf list              the scenarios that ship with this program
   cscf run NAME|FILE …   runs scenarios; --virtual in virtual time, --explain with every reason
+  cscf codes             each response code: who sends it, why, and the scenario that shows it
   cscf up                starts a core for your own phones and clients, and says how to reach it
   cscf ctl ORDER         orders something of a running core: dereg alice, show registrations, …
   cscf why alice         tells why a running core refused her
@@ -63,6 +65,15 @@ enum Command {
     Run(RunArgs),
     /// List the scenarios that ship with this program
     List,
+    /// Say who sends each response code, why, and which scenario shows it
+    Codes {
+        /// Only these codes, e.g. 403 488
+        #[arg(value_parser = clap::value_parser!(u16).range(100..700))]
+        codes: Vec<u16>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
     /// Start a core that keeps running, and say how to reach it
     Up(UpArgs),
     /// Give an order to a running lab: deregister, re-authenticate, show …
@@ -217,6 +228,7 @@ fn dispatch(command: Command) -> ExitCode {
     match command {
         Command::Run(args) => crate::run::main(&args.options()),
         Command::List => term::exit(list::list()),
+        Command::Codes { codes, json } => term::exit(codes::codes(&codes, json)),
         Command::Up(args) => crate::up::main(&args),
         Command::Ctl(args) => ctl::ctl(&args),
         Command::Why(args) => ctl::why(&args),

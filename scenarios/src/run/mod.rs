@@ -12,7 +12,8 @@ use cscf_core::config::{Lab, Position, Problems, nearest, read_lab, render};
 use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_FAILED, EXIT_OK, no_color};
 use cscf_core::trace::TraceEvent;
 
-use crate::builtin;
+use crate::builtin::{self, Builtin};
+use crate::codes;
 use crate::report::{artefacts, ladder};
 use crate::script::{self, Failure, Scenario, Seen, StepKind, read_scenario};
 
@@ -65,8 +66,10 @@ pub fn main(options: &Options) -> ExitCode {
 
 fn run_all(options: &Options) -> Result<u8, String> {
     let lab = lab(options.lab.as_deref())?;
-    let loaded: Vec<Loaded> =
-        options.scenarios.iter().map(|name| load(name, &lab)).collect::<Result<_, _>>()?;
+    let mut loaded: Vec<Loaded> = Vec::new();
+    for name in &options.scenarios {
+        loaded.extend(load(name, &lab)?);
+    }
     if options.out.is_some() && loaded.len() > 1 {
         let _ = writeln!(std::io::stderr(), "each scenario gets a folder of its own under --out");
     }
@@ -95,25 +98,39 @@ fn said(name: &str, source: &str, problems: &Problems) -> String {
     )
 }
 
-fn load(name: &str, lab: &Lab) -> Result<Loaded, String> {
-    let is_file = name.ends_with(".yaml") || name.ends_with(".yml") || name.contains('/');
-    let (short, file, source) = if is_file {
+fn load(name: &str, lab: &Lab) -> Result<Vec<Loaded>, String> {
+    if name.ends_with(".yaml") || name.ends_with(".yml") || name.contains('/') {
         let source = std::fs::read_to_string(name).map_err(|fault| format!("{name}: {fault}"))?;
         let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        (stem.unwrap_or_default(), name.to_owned(), source)
-    } else {
-        let builtin = builtin::find(name).ok_or_else(|| {
-            let near = nearest(name, builtin::ALL.iter().map(|builtin| builtin.name));
-            match near {
-                Some(near) => format!("no scenario `{name}`; did you mean `{near}`?"),
-                None => format!("no scenario `{name}`; `cscf list` shows what there is"),
-            }
-        })?;
-        (name.to_owned(), builtin.file.to_owned(), builtin.source.to_owned())
-    };
+        return Ok(vec![read(stem.unwrap_or_default(), name.to_owned(), source, lab)?]);
+    }
+    let found = builtin_scenarios(name)?;
+    let read = |one: &&Builtin| read(one.name.into(), one.file.into(), one.source.into(), lab);
+    found.iter().map(read).collect()
+}
+
+/// The built-in scenario of this name, or those that show this response code.
+fn builtin_scenarios(name: &str) -> Result<Vec<&'static Builtin>, String> {
+    if let Some(found) = builtin::find(name) {
+        return Ok(vec![found]);
+    }
+    let found = codes::find(name);
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    if let Some(code) = name.strip_prefix("code-") {
+        return Err(format!("no scenario shows {code}; `cscf codes` lists the codes"));
+    }
+    Err(match nearest(name, builtin::ALL.iter().map(|builtin| builtin.name)) {
+        Some(near) => format!("no scenario `{name}`; did you mean `{near}`?"),
+        None => format!("no scenario `{name}`; `cscf list` shows what there is"),
+    })
+}
+
+fn read(name: String, file: String, source: String, lab: &Lab) -> Result<Loaded, String> {
     let scenario =
         read_scenario(&source, &lab.domain).map_err(|faults| said(&file, &source, &faults))?;
-    Ok(Loaded { name: short, file, source, scenario })
+    Ok(Loaded { name, file, source, scenario })
 }
 
 fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<u8, String> {

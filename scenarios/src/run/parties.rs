@@ -128,6 +128,11 @@ impl Instance {
             }
             Order::Options { target } => UeCommand::SendOptions { target: self.target(target) },
             Order::Register { expires } => UeCommand::Register { expires: *expires },
+            Order::Request { method, target, changes } => UeCommand::SendRequest {
+                method: method.clone(),
+                target: self.target(target),
+                changes: changes.clone(),
+            },
             Order::Reject { status } => UeCommand::Reject { status: *status },
             Order::Reregister => UeCommand::Reregister,
             Order::Ring => UeCommand::Ring,

@@ -4,19 +4,22 @@
 mod matcher;
 mod parameter;
 mod parse;
+mod request;
 mod runner;
 mod sentence;
+mod shows;
 
 pub use matcher::Matcher;
 pub use parse::read_scenario;
 pub use runner::{Failure, Stage, run};
+pub use shows::Shows;
 
 use cscf_core::config::{NodeConfig, Position, SecAgree, SubscriberConfig};
 use cscf_core::ifc::InitialFilterCriteria;
 use cscf_core::time::Duration;
 
 use crate::lab::NetworkOptions;
-use crate::ue::{Gruu, Mistakes};
+use crate::ue::{Change, Gruu, Mistakes};
 
 /// A scenario file.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub struct Scenario {
     pub lab: LabChanges,
     /// Why it runs in virtual time only, where it says so.
     pub only_virtual: Option<String>,
+    /// The response codes it shows.
+    pub shows: Vec<Shows>,
     /// The steps.
     pub steps: Vec<Step>,
 }
@@ -181,6 +186,15 @@ pub enum Order {
     Register {
         /// The interval wished for.
         expires: Option<Duration>,
+    },
+    /// Sends a request as the scenario writes it.
+    Request {
+        /// Any method.
+        method: String,
+        /// Name of a party, or a URI.
+        target: String,
+        /// What is other than a UE would write it.
+        changes: Vec<Change>,
     },
     /// Refuses the call.
     Reject {

@@ -9,9 +9,10 @@ use cscf_core::config::{
 use cscf_core::ifc::InitialFilterCriteria;
 
 use super::{
-    Expectation, FieldExpectation, LabChanges, Matcher, Party, Scenario, Seen, Step, StepKind,
+    Expectation, FieldExpectation, LabChanges, Matcher, Order, Party, Scenario, Seen, Step,
+    StepKind,
 };
-use super::{parameter, sentence};
+use super::{parameter, request, sentence, shows};
 use crate::lab::NetworkOptions;
 use crate::ue::{Gruu, Mistakes};
 
@@ -38,12 +39,14 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     let lab = reader.optional("lab");
     let lab = lab.map(|node| lab_of(node, domain, &mut problems)).unwrap_or_default();
     let only = reader.or("only", None, &mut problems, |text| only(text).map(Some));
+    let shows = reader.optional("shows");
+    let shows = shows.map(|node| shows::read(node, &mut problems)).unwrap_or_default();
     let steps = reader.required("steps", &mut problems);
     let steps = steps.map(|node| steps_of(node, &mut problems)).unwrap_or_default();
     reader.finish(&mut problems);
     if problems.is_empty() {
         let title = title.to_owned();
-        Ok(Scenario { title, parties, network, lab, only_virtual: only, steps })
+        Ok(Scenario { title, parties, network, lab, only_virtual: only, shows, steps })
     } else {
         Err(problems)
     }
@@ -322,6 +325,10 @@ fn details(node: &Node, kind: &mut StepKind, proves: &mut Proves, problems: &mut
     for entry in entries {
         if entry.key == "proves" {
             proves.extend(read_names(&entry.node, problems));
+            continue;
+        }
+        if let StepKind::Command { order: Order::Request { changes, .. }, .. } = kind {
+            changes.extend(request::change(entry, problems));
             continue;
         }
         let (StepKind::Expect(expectation) | StepKind::Never(expectation)) = kind else {

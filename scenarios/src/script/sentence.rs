@@ -140,9 +140,10 @@ fn words(sentence: &str) -> Result<Vec<String>, String> {
     Ok(out)
 }
 
-/// `sends message "…" to bob` is a command, all other `sends` are expectations.
+/// `sends message "…" to bob` and `sends request FOO to bob` are commands, all other `sends` are
+/// expectations.
 fn is_text(rest: &[&str]) -> bool {
-    matches!(rest, ["message", ..])
+    matches!(rest, ["message" | "request", ..])
 }
 
 /// Splits `… within 2s` off.
@@ -231,6 +232,11 @@ fn order(words: &[&str]) -> Result<Order, String> {
         ["sends", "message", text, "to", target] => {
             Order::Message { target: (*target).to_owned(), text: (*text).to_owned() }
         }
+        ["sends", "request", method, "to", target] => Order::Request {
+            method: (*method).to_owned(),
+            target: (*target).to_owned(),
+            changes: Vec::new(),
+        },
         [verb, ..] if !VERBS.contains(verb) => {
             return Err(match nearest(verb, VERBS) {
                 Some(near) => format!("unknown verb `{verb}`; did you mean `{near}`?"),

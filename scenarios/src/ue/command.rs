@@ -4,6 +4,8 @@ use bytes::Bytes;
 use cscf_core::sip::Request;
 use cscf_core::time::Duration;
 
+use super::Change;
+
 /// An order of the user. What the protocol obliges a UE to do, it does unasked.
 #[derive(Clone, Debug)]
 pub enum UeCommand {
@@ -67,6 +69,15 @@ pub enum UeCommand {
     SendRaw {
         /// Complete but for Via.
         request: Box<Request>,
+    },
+    /// Sends a request outside dialogs that is other than a UE would write it.
+    SendRequest {
+        /// Any method.
+        method: String,
+        /// A URI, a number or a name.
+        target: String,
+        /// What is other.
+        changes: Vec<Change>,
     },
     /// Subscribes to the own registration state again.
     SubscribeReg,

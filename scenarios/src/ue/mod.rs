@@ -19,6 +19,7 @@
 //!   `no call` for an order that finds none.
 
 mod answers;
+mod arbitrary;
 mod authentication;
 mod calls;
 mod codecs;
@@ -34,6 +35,7 @@ mod security;
 mod subscription;
 mod watches;
 
+pub use arbitrary::{Change, PARTS, SIZE_MAX};
 pub use codecs::CodecSet;
 pub use command::{CallOptions, UeCommand};
 pub use config::{Credentials, Gruu, Resources, Robot, UeConfig};
@@ -276,6 +278,9 @@ impl Role for Ue {
             UeCommand::Reregister => self.reregister(env, out),
             UeCommand::SendMessage { target, text } => self.send_message(env, &target, &text, out),
             UeCommand::SendOptions { target } => self.send_options(env, &target, out),
+            UeCommand::SendRequest { method, target, changes } => {
+                self.send_arbitrary(env, (&method, &target), &changes, out);
+            }
             UeCommand::SendRaw { request } => self.send_raw(*request, out),
             UeCommand::SubscribeReg => self.subscribe(env, out),
             UeCommand::Watch { target, event } => self.watch(env, &target, &event, out),

@@ -36,6 +36,12 @@ documents! {
     ts29228 = "TS 29.228",
     /// Cx and Dx interfaces; Diameter protocol details.
     ts29229 = "TS 29.229",
+    /// Communication diversion (CDIV).
+    ts24604 = "TS 24.604",
+    /// Anonymous communication rejection (ACR) and communication barring (CB).
+    ts24611 = "TS 24.611",
+    /// Presence service using the IM CN subsystem.
+    ts24141 = "TS 24.141",
     /// Security architecture of 3G.
     ts33102 = "TS 33.102",
     /// IMS restoration procedures.
@@ -76,6 +82,10 @@ documents! {
     rfc3608 = "RFC 3608",
     /// A SIP event package for registrations.
     rfc3680 = "RFC 3680",
+    /// A presence event package.
+    rfc3856 = "RFC 3856",
+    /// Event state publication.
+    rfc3903 = "RFC 3903",
     /// Session timers.
     rfc4028 = "RFC 4028",
     /// Issues of non-INVITE transactions.
@@ -86,6 +96,8 @@ documents! {
     rfc5626 = "RFC 5626",
     /// Correct transaction handling for 2xx to INVITE.
     rfc6026 = "RFC 6026",
+    /// Location conveyance.
+    rfc6442 = "RFC 6442",
     /// Events.
     rfc6665 = "RFC 6665",
     /// Diameter base protocol.

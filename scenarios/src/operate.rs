@@ -96,9 +96,11 @@ pub fn targets(lab: &Lab, order: &Order) -> Vec<String> {
         nodes.map(|node| node.name.clone()).collect()
     };
     match order {
-        Order::Drain { node, .. } | Order::Inject { node, .. } | Order::Overload { node, .. } => {
-            vec![node.clone()]
-        }
+        Order::Drain { node, .. }
+        | Order::HangUp { node }
+        | Order::Inject { node, .. }
+        | Order::Originate { node, .. }
+        | Order::Overload { node, .. } => vec![node.clone()],
         Order::Hss { .. } | Order::Ppr { .. } | Order::Rtr { .. } => of(&[NodeRole::Hss]),
         Order::Deregister { .. } | Order::Forget { .. } | Order::Reauthenticate { .. } => {
             of(&[NodeRole::Scscf])

@@ -1,6 +1,7 @@
 //! The lab file: domain, nodes, timers, subscribers. Every mistake is said with file, line, column
 //! and the nearest right name, all of them in one reading.
 
+mod behaviour;
 mod criteria;
 mod default;
 mod import;
@@ -17,6 +18,7 @@ mod subscriber;
 mod tree;
 mod write;
 
+pub use behaviour::ServerBehaviour;
 pub use criteria::filter_criteria;
 pub use import::import_subscribers;
 pub use lab::{
@@ -26,7 +28,7 @@ pub use lab::{
 pub use nodes::Start;
 pub use problem::{Problem, Problems, nearest, render};
 pub use security::{Confidentiality, GmSecurity, SaReject, SecAgree};
-pub use server::{RegisterAnswer, ServerBehaviour, ServerConfig};
+pub use server::{RegisterAnswer, ServerConfig, Watchers};
 pub use serving::{HssFailure, ServingConfig};
 pub use subscriber::{Auth, HssData, Impu, SubscriberConfig, SubscriberTransport, read_subscriber};
 pub use tree::{Entry, Node, Position, Reader, Value, read_tree};

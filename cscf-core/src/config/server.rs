@@ -1,8 +1,10 @@
 //! What an application server of a lab does (TS 24.229 §5.7).
 
+use super::behaviour::ServerBehaviour;
 use super::lab::{choice, duration};
 use super::problem::Problems;
-use super::tree::Reader;
+use super::tree::{Node, Reader, Value};
+use super::write::quoted;
 use crate::sip::Uri;
 use crate::time::Duration;
 
@@ -19,6 +21,20 @@ pub struct ServerConfig {
     pub reg_event: bool,
     /// Whether it stays in the dialogs of the requests it passes on.
     pub record_route: bool,
+    /// Header lines of scripted answers ([`ServerBehaviour::Answers`], `Refuses`).
+    pub headers: Vec<(String, String)>,
+    /// Whether a caller is told that the call is diverted (TS 24.604 §4.5.2.6.2).
+    pub notify_caller: bool,
+    /// Whether others may know who diverted a call, and to whom (TS 24.604 §4.3.1).
+    pub show_diversion: bool,
+    /// Callers that are taken although they hide who they are (TS 24.611 §4.5.2.6.1).
+    pub overriding: Vec<String>,
+    /// Shortest time of a publication or a subscription to presence.
+    pub expires_min: Duration,
+    /// Longest time of these.
+    pub expires_max: Duration,
+    /// Who may follow the presence of a user.
+    pub watchers: Watchers,
 }
 
 impl Default for ServerConfig {
@@ -28,62 +44,61 @@ impl Default for ServerConfig {
             register: RegisterAnswer::default(),
             reg_event: true,
             record_route: false,
+            headers: Vec::new(),
+            notify_caller: true,
+            show_diversion: true,
+            overriding: Vec::new(),
+            expires_min: Duration::from_secs(60),
+            expires_max: Duration::from_secs(3600),
+            watchers: Watchers::default(),
         }
     }
 }
 
-/// What an application server does with requests of sessions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ServerBehaviour {
-    /// Nothing: it follows who is registered; other requests get 405.
+/// What becomes of those who want to follow the presence of a user (RFC 3856 §6.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Watchers {
+    /// They are told.
     #[default]
-    Registrations,
-    /// It is a proxy: passes them on along their Route, so back to the S-CSCF
-    /// (TS 24.229 §5.7.3.1).
-    Proxy,
-    /// It is a proxy that sends them to somebody else: this URI becomes the Request-URI.
-    Retargets(String),
-    /// It answers them with this status, 300 to 699.
-    Refuses(u16),
-    /// It says nothing at all.
-    Silent,
+    Allowed,
+    /// They are told nothing that is true (polite blocking).
+    Blocked,
+    /// They wait for the user's consent, which comes after this time.
+    Pending(Duration),
+    /// They get 403.
+    Refused,
 }
 
-impl ServerBehaviour {
+impl Watchers {
     fn read(text: &str) -> Result<Self, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
-        let status = |text: &str| text.parse().ok().filter(|it| (300..700).contains(it));
-        let uri = |text: &str| Uri::parse(text).is_ok_and(|uri| uri.is_sip() || uri.is_tel());
         match words.as_slice() {
-            ["registrations"] => Ok(Self::Registrations),
-            ["proxy"] => Ok(Self::Proxy),
-            ["proxy", "to", to] if uri(to) => Ok(Self::Retargets((*to).to_owned())),
-            ["refuses", code] if status(code).is_some() => {
-                Ok(Self::Refuses(status(code).unwrap_or(500)))
+            ["allowed"] => Ok(Self::Allowed),
+            ["blocked"] => Ok(Self::Blocked),
+            ["pending", "for", time] => duration(time).map(Self::Pending),
+            ["refused"] => Ok(Self::Refused),
+            [word, ..] => {
+                let known = ["allowed", "blocked", "pending", "refused"];
+                let near = super::problem::nearest(word, known);
+                let near = near.map(|near| format!("; did you mean `{near}`?"));
+                let near = near.unwrap_or_default();
+                Err(format!(
+                    "`{text}` is not known here{near} Write allowed, blocked, pending for 10s, or \
+                     refused"
+                ))
             }
-            ["silent"] => Ok(Self::Silent),
-            _ => Err(format!(
-                "`{text}` is no behaviour; write registrations, proxy, proxy to sip:bob@…, \
-                 refuses 503, or silent"
-            )),
+            [] => Err("write allowed, blocked, pending for 10s, or refused".to_owned()),
         }
-    }
-
-    /// Whether it passes requests on.
-    #[must_use]
-    pub const fn is_proxy(&self) -> bool {
-        matches!(self, Self::Proxy | Self::Retargets(_))
     }
 }
 
-impl std::fmt::Display for ServerBehaviour {
+impl std::fmt::Display for Watchers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Registrations => f.write_str("registrations"),
-            Self::Proxy => f.write_str("proxy"),
-            Self::Retargets(uri) => write!(f, "proxy to {uri}"),
-            Self::Refuses(status) => write!(f, "refuses {status}"),
-            Self::Silent => f.write_str("silent"),
+            Self::Allowed => f.write_str("allowed"),
+            Self::Blocked => f.write_str("blocked"),
+            Self::Pending(time) => write!(f, "pending for {}ms", time.as_millis()),
+            Self::Refused => f.write_str("refused"),
         }
     }
 }
@@ -134,6 +149,7 @@ impl std::fmt::Display for RegisterAnswer {
 
 impl ServerConfig {
     pub(super) fn read(reader: &mut Reader<'_>, problems: &mut Problems) -> Self {
+        let usual = Self::default();
         Self {
             behaviour: reader.or(
                 "behaviour",
@@ -149,20 +165,72 @@ impl ServerConfig {
             ),
             reg_event: reader.or("reg_event", true, problems, |text| choice(text, &SWITCH)),
             record_route: reader.or("record_route", false, problems, |text| choice(text, &SWITCH)),
+            headers: reader.optional("headers").map(|it| headers(it, problems)).unwrap_or_default(),
+            notify_caller: reader.or("notify_caller", true, problems, |text| choice(text, &SWITCH)),
+            show_diversion: reader
+                .or("show_diversion", true, problems, |text| choice(text, &SWITCH)),
+            overriding: reader.or("overriding", Vec::new(), problems, identities),
+            expires_min: reader.or("expires_min", usual.expires_min, problems, duration),
+            expires_max: reader.or("expires_max", usual.expires_max, problems, duration),
+            watchers: reader.or("watchers", Watchers::default(), problems, Watchers::read),
         }
     }
 
     /// The keys of a node, as they are read.
     pub(super) fn written(&self) -> String {
         let switch = |on: bool| if on { "on" } else { "off" };
-        format!(
+        let mut out = format!(
             ", behaviour: {}, register: {}, reg_event: {}, record_route: {}",
-            super::write::quoted(&self.behaviour.to_string()),
+            quoted(&self.behaviour.to_string()),
             self.register,
             switch(self.reg_event),
             switch(self.record_route),
-        )
+        );
+        if !self.headers.is_empty() {
+            let lines = self.headers.iter();
+            let lines: Vec<String> =
+                lines.map(|(name, value)| format!("{name}: {}", quoted(value))).collect();
+            out.push_str(&format!(", headers: {{{}}}", lines.join(", ")));
+        }
+        out.push_str(&format!(
+            ", notify_caller: {}, show_diversion: {}, overriding: {}, expires_min: {}s, expires_max: {}s, watchers: {}",
+            switch(self.notify_caller),
+            switch(self.show_diversion),
+            quoted(&self.overriding.join(" ")),
+            self.expires_min.as_secs(),
+            self.expires_max.as_secs(),
+            self.watchers,
+        ));
+        out
     }
+}
+
+/// URIs with spaces between them.
+fn identities(text: &str) -> Result<Vec<String>, String> {
+    let uri = |text: &str| match Uri::parse(text) {
+        Ok(uri) if uri.is_sip() || uri.is_tel() => Ok(text.to_owned()),
+        _ => Err(format!("`{text}` is no SIP or tel URI; write them with spaces between")),
+    };
+    text.split_whitespace().map(uri).collect()
+}
+
+/// The headers of a scripted answer, by name.
+fn headers(node: &Node, problems: &mut Problems) -> Vec<(String, String)> {
+    let Value::Map(entries) = &node.value else {
+        let text = "here must be headers by name, e.g. {Retry-After: \"30\"}";
+        problems.push(node.at, text, None);
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    for entry in entries {
+        let token = entry.key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let line = entry.node.text().filter(|text| !text.contains(['\r', '\n']));
+        match line {
+            Some(text) if token => out.push((entry.key.clone(), text.to_owned())),
+            _ => problems.push(entry.at, format!("`{}` is no header line", entry.key), None),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -170,19 +238,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn behaviours_are_read_as_they_are_written() {
-        for behaviour in [
-            ServerBehaviour::Registrations,
-            ServerBehaviour::Proxy,
-            ServerBehaviour::Retargets("tel:+15550100009".to_owned()),
-            ServerBehaviour::Refuses(486),
-            ServerBehaviour::Silent,
-        ] {
-            assert_eq!(ServerBehaviour::read(&behaviour.to_string()), Ok(behaviour));
+    fn watchers_are_read_as_they_are_written() {
+        let time = Duration::from_millis(1500);
+        for watchers in
+            [Watchers::Allowed, Watchers::Blocked, Watchers::Pending(time), Watchers::Refused]
+        {
+            assert_eq!(Watchers::read(&watchers.to_string()), Ok(watchers));
         }
-        for wrong in ["proxy to", "proxy to nobody", "refuses 200", "answers", ""] {
-            assert!(ServerBehaviour::read(wrong).is_err(), "{wrong}");
-        }
+        assert!(Watchers::read("pendign").is_err_and(|it| it.contains("did you mean `pending`?")));
     }
 
     #[test]

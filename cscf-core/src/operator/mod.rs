@@ -61,6 +61,22 @@ pub enum Order {
         /// To how many of them; none: until told otherwise.
         times: Option<u32>,
     },
+    /// Has an application server start something of its own (TS 24.229 §5.7.3).
+    Originate {
+        /// The server.
+        node: String,
+        /// What.
+        what: Originated,
+        /// Who it goes to: a name of the lab, or a URI.
+        target: String,
+        /// For whom: a name of the lab, or a URI; none: as itself.
+        on_behalf_of: Option<String>,
+    },
+    /// Has an application server end the calls that it has itself.
+    HangUp {
+        /// The server.
+        node: String,
+    },
     /// Refuses new work with 503, or no longer.
     Overload {
         /// The node.
@@ -98,6 +114,15 @@ pub enum Order {
         /// Only rows in which one of these stands; none: all.
         of: Vec<String>,
     },
+}
+
+/// What an application server starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Originated {
+    /// A call.
+    Call,
+    /// A message with this text.
+    Message(String),
 }
 
 /// How an HSS answers.
@@ -191,9 +216,11 @@ impl Order {
             | Self::Ppr { who, .. }
             | Self::Reauthenticate { who, .. }
             | Self::Rtr { who, .. } => Subject::User(who),
-            Self::Drain { node, .. } | Self::Inject { node, .. } | Self::Overload { node, .. } => {
-                Subject::Node(node)
-            }
+            Self::Drain { node, .. }
+            | Self::HangUp { node }
+            | Self::Inject { node, .. }
+            | Self::Originate { node, .. }
+            | Self::Overload { node, .. } => Subject::Node(node),
             Self::Hss { .. } => Subject::Nobody,
             Self::Show { of, .. } => Subject::Users(of),
         }

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{HssMood, Order, ProfileChange, Show};
+use super::{HssMood, Order, Originated, ProfileChange, Show};
 use crate::cx::{CxCommand, CxResult, DeregistrationReason, ResultCode};
 use crate::registrar::ContactEvent;
 use crate::time::Duration;
 
 /// The first words of orders.
-pub const VERBS: [&str; 10] =
-    ["dereg", "drain", "forget", "hss", "inject", "overload", "ppr", "reauth", "rtr", "show"];
+pub const VERBS: [&str; 13] = [
+    "call", "dereg", "drain", "forget", "hangup", "hss", "inject", "message", "overload", "ppr",
+    "reauth", "rtr", "show",
+];
 
 /// Every order in a line.
 pub const USAGE: &str = "\
@@ -20,7 +22,10 @@ rtr USER [--reason permanent|new-server|server-change|remove] [--impu URI]…
 ppr USER [--bar URI]… [--unbar URI]… [--charging AAA-URI] [--password TEXT]
 forget USER
 drain P-CSCF [--off]
-overload CSCF [--retry-after SECONDS | --off]
+overload NODE [--retry-after SECONDS | --off]
+call AS TARGET [--for USER]
+message AS TARGET TEXT… [--for USER]
+hangup AS
 inject STATUS CSCF [--to METHOD] [--times N] | inject CSCF --off
 hss silent|old-sqn|bad-mac|garbled|garbage|late TIME|answers CODE [--to UAR|MAR|SAR|LIR] [--times N]
 hss normal
@@ -160,6 +165,8 @@ impl FromStr for Order {
                 let on = words.take("off").is_none();
                 Self::Drain { on, node: words.subject(verb, "node")? }
             }
+            "call" | "message" => originate(verb, words)?,
+            "hangup" => Self::HangUp { node: words.subject(verb, "node")? },
             "forget" => Self::Forget { who: words.subject(verb, "user")? },
             "hss" => {
                 let to = words.take("to").map(|word| find("question", word, &CxCommand::ALL));
@@ -199,6 +206,22 @@ impl FromStr for Order {
             other => return Err(format!("there is no order `{other}`; orders are:\n{USAGE}")),
         })
     }
+}
+
+/// `call AS TARGET` or `message AS TARGET TEXT…`.
+fn originate(verb: &str, mut words: Words<'_>) -> Result<Order, String> {
+    let on_behalf_of = words.take("for").map(str::to_owned);
+    words.no_options()?;
+    let (node, target, what) = match (verb, words.plain.as_slice()) {
+        ("call", [node, target]) => (node, target, Originated::Call),
+        ("message", [node, target, text @ ..]) if !text.is_empty() => {
+            (node, target, Originated::Message(text.join(" ")))
+        }
+        ("call", _) => return Err("write `call AS TARGET [--for USER]`".to_owned()),
+        _ => return Err("write `message AS TARGET TEXT… [--for USER]`".to_owned()),
+    };
+    let (node, target) = ((*node).to_owned(), (*target).to_owned());
+    Ok(Order::Originate { node, what, target, on_behalf_of })
 }
 
 fn mood(words: &Words<'_>) -> Result<HssMood, String> {
@@ -290,6 +313,14 @@ impl fmt::Display for Order {
                 method.iter().try_for_each(|method| write!(f, " --to {method}"))?;
                 times.iter().try_for_each(|times| write!(f, " --times {times}"))
             }
+            Self::Originate { node, what, target, on_behalf_of } => {
+                match what {
+                    Originated::Call => write!(f, "call {node} {target}"),
+                    Originated::Message(text) => write!(f, "message {node} {target} {text}"),
+                }?;
+                on_behalf_of.iter().try_for_each(|user| write!(f, " --for {user}"))
+            }
+            Self::HangUp { node } => write!(f, "hangup {node}"),
             Self::Overload { node, retry_after: Some(time) } => {
                 write!(f, "overload {node} --retry-after {time}")
             }
@@ -340,6 +371,10 @@ mod tests {
             "inject 408 p1",
             "inject 408 p1 --to REGISTER --times 2",
             "inject p1 --off",
+            "call as1 bob --for alice",
+            "call as1 tel:+15550100002",
+            "message as1 bob good morning --for alice",
+            "hangup as1",
             "overload p1 --retry-after 7",
             "overload p1 --off",
             "ppr alice --bar sip:a@b --unbar tel:+1 --charging aaa://c --password x",
@@ -372,6 +407,7 @@ mod tests {
         );
         assert_eq!(fault("inject 200 p1"), "`200` is no status from 300 to 699");
         assert_eq!(fault("inject 408"), "say which node: `inject STATUS NODE`");
+        assert_eq!(fault("call as1"), "write `call AS TARGET [--for USER]`");
         assert_eq!(fault("inject"), "say which status: `inject STATUS NODE`");
         assert_eq!(fault("reauth alice --within soon"), "`soon` is no time, e.g. 60s");
         assert_eq!(fault("forget alice --now 1"), "there is no option --now here");

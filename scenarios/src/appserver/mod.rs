@@ -1,6 +1,8 @@
 //! The application server emulator (TS 24.229 §5.7): hears by third-party REGISTER who is
-//! registered, and follows it by the reg event (§5.7.1.1). In sessions it is a proxy, refuses, or
-//! is silent, as the lab says (`session`).
+//! registered, and follows it by the reg event (§5.7.1.1). What it does with requests of sessions
+//! and events is its behaviour, as the lab says: `session` (proxy, refuses, silent), `bridge` (a
+//! back-to-back user agent), `agent` (a user agent that plays announcements and calls by itself),
+//! `messages` (keeps and delivers them), `presence`.
 //!
 //! States told to the trace, for scenarios to wait for (`WHO` the subscriber's name in the lab,
 //! else the identity; `N` a status): `registered WHO`, `re-registered WHO`, `deregistered WHO`,
@@ -8,6 +10,11 @@
 //! `subscription failed WHO N`, `subscription failed WHO without NOTIFY`, `notified WHO active`,
 //! `notified WHO terminated`.
 
+mod agent;
+mod bridge;
+mod messages;
+mod orders;
+mod presence;
 mod session;
 mod subscription;
 
@@ -15,16 +22,23 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use cscf_core::clause::{own, ts24229};
-use cscf_core::config::{Lab, NodeConfig, RegisterAnswer, ServerConfig, Start};
+use cscf_core::config::{Lab, NodeConfig, NodeRole, RegisterAnswer, ServerConfig, Start};
 use cscf_core::engine::Engine;
+use cscf_core::operator::{Order, OrderResult};
 use cscf_core::registrar::identity_key;
 use cscf_core::role::{
     Action, Actions, Answered, ContextId, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role,
 };
-use cscf_core::sip::{ChargingVector, HeaderName, Ioi, Method, Request, Response, Uri};
+use cscf_core::sip::{
+    ChargingVector, HeaderName, Headers, Ioi, Method, NameAddr, Request, Response, Uri,
+};
 use cscf_core::time::Duration;
 use cscf_core::ua::{Abilities, inspect};
 
+use agent::Agent;
+use bridge::Bridges;
+use messages::Mailbox;
+use presence::Presence;
 use subscription::Subscription;
 
 /// Users that are followed at a time; further ones get 503.
@@ -65,6 +79,18 @@ pub struct AppServer {
     sent: u64,
     /// The P-Charging-Vector of requests that are passed on.
     calls: BTreeMap<ContextId, ChargingVector>,
+    /// Keys of callers that are taken though they hide who they are.
+    overriding: Vec<String>,
+    /// The Retry-After of 503 to everything new, while it is overloaded.
+    overload: Option<u32>,
+    /// Where calls go that begin here: an I-CSCF.
+    entry: String,
+    /// The default public identities of subscribers, by name.
+    identities: BTreeMap<String, String>,
+    bridges: Bridges,
+    agent: Agent,
+    mailbox: Mailbox,
+    presence: Presence,
 }
 
 /// A user that is registered, as far as this server has heard.
@@ -82,12 +108,28 @@ struct User {
 /// The timers of an application server, each with the key of an identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ServerTimer {
+    /// A bridged call was not heard of for long.
+    Bridge(u32),
+    /// A message is delivered again.
+    Deliver(u32),
     /// A registration ends.
     Expiry(String),
     /// No NOTIFY has followed a SUBSCRIBE in time.
     Notify(String),
+    /// An announcement is over.
+    Played(u32),
+    /// A publication ends: its entity tag.
+    Publication(String),
+    /// A call in the queue is told so again.
+    Queued(u32),
+    /// A call leaves the queue.
+    QueueEnd(u32),
+    /// The next deadline of a session of its own.
+    Session(u32),
     /// A subscription has to be refreshed.
     Subscription(String),
+    /// A subscription to presence ends, or the consent to it comes.
+    Watcher(u32),
 }
 
 /// An application server of the lab.
@@ -123,17 +165,67 @@ impl AppServer {
             pending: BTreeMap::new(),
             sent: 0,
             calls: BTreeMap::new(),
+            overriding: node.server.overriding.iter().filter_map(|it| key_of(it)).collect(),
+            overload: None,
+            entry: lab.node(NodeRole::Icscf).map(NodeConfig::sip_uri).unwrap_or_default(),
+            identities: lab
+                .subscribers
+                .iter()
+                .filter_map(|it| Some((it.name.clone(), it.default_impu()?.to_owned())))
+                .collect(),
+            bridges: Bridges::default(),
+            agent: Agent::new(node.listen),
+            mailbox: Mailbox::default(),
+            presence: Presence::default(),
+        }
+    }
+
+    /// A number for a request of our own.
+    fn next_tag(&mut self) -> OwnTag {
+        self.sent += 1;
+        OwnTag(self.sent)
+    }
+
+    /// Whether a Route value names this node.
+    fn is_our_route(&self, route: &str) -> bool {
+        let place = |uri: &Uri| (uri.host().map(str::to_owned), uri.port());
+        let ours = Uri::parse(&self.uri).ok();
+        let named = NameAddr::parse(route).ok();
+        ours.zip(named).is_some_and(|(ours, named)| place(&ours) == place(&named.uri))
+    }
+
+    /// The charging vector of a request that leaves: the icid stays, our network is the originating
+    /// one of this interface (TS 24.229 §4.5.4, §5.7.1).
+    fn charge_request(&self, headers: &mut Headers) {
+        if let Ok(Some(mut vector)) = headers.charging_vector() {
+            vector.set_term_ioi(None);
+            vector.set_orig_ioi(None);
+            vector.set_orig_ioi(Some(&Ioi::Type3(self.domain.clone())));
+            headers.set(HeaderName::PChargingVector, &vector.to_string());
+        }
+    }
+
+    /// The charging vector goes back with our network's identifier (TS 24.229 §4.5.4).
+    fn charge_answer(&self, request: &Request, response: &mut Response) {
+        if let Ok(Some(mut vector)) = request.headers.charging_vector() {
+            vector.set_term_ioi(Some(&Ioi::Type3(self.domain.clone())));
+            response.headers.set(HeaderName::PChargingVector, &vector.to_string());
         }
     }
 
     /// What it still holds, by name.
     #[must_use]
     pub fn remainders(&self) -> Vec<(&'static str, usize)> {
-        vec![
+        let mut all = vec![
             ("followed users", self.users.len()),
             ("subscriptions", self.pending.len()),
             ("requests", self.calls.len()),
-        ]
+            ("messages", self.mailbox.len()),
+        ];
+        all.extend(self.bridges.remainders());
+        all.extend(self.agent.remainders());
+        all.extend(self.presence.remainders());
+        all
     }
 
     /// The name for states: the subscriber's, else the identity.
@@ -246,13 +338,9 @@ impl AppServer {
         out.push(Action::ClearTimer { timer: ServerTimer::Subscription(key.to_owned()) });
     }
 
-    /// Sends a response; the charging vector goes back with our network's identifier
-    /// (TS 24.229 §4.5.4).
+    /// Sends a response, with its charging vector.
     fn answer(&self, incoming: &Incoming, mut response: Response, out: &mut Actions<ServerTimer>) {
-        if let Ok(Some(mut vector)) = incoming.request.headers.charging_vector() {
-            vector.set_term_ioi(Some(&Ioi::Type3(self.domain.clone())));
-            response.headers.set(HeaderName::PChargingVector, &vector.to_string());
-        }
+        self.charge_answer(&incoming.request, &mut response);
         out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
     }
 
@@ -304,6 +392,16 @@ impl Role for AppServer {
         out: &mut Actions<ServerTimer>,
     ) {
         let Incoming { kind, request: Request { method, .. }, .. } = &incoming;
+        if self.is_overloaded(env, &incoming, out) {
+            return;
+        }
+        if incoming.kind != RequestKind::Initial
+            && (self.on_bridged(env, &incoming, out)
+                || self.on_own_call(env, &incoming, out)
+                || self.on_watcher_again(env, &incoming, out))
+        {
+            return;
+        }
         if self.is_of_session(&incoming) {
             return self.in_session(env, incoming, out);
         }
@@ -324,7 +422,13 @@ impl Role for AppServer {
         answered: OwnAnswered,
         out: &mut Actions<ServerTimer>,
     ) {
-        self.on_subscribe_response(env, &answered, out);
+        let found = self.on_bridge_response(env, &answered, out)
+            || self.on_own_call_response(env, &answered, out)
+            || self.on_delivered(env, &answered, out)
+            || self.on_watcher_response(env, &answered, out);
+        if !found {
+            self.on_subscribe_response(env, &answered, out);
+        }
     }
 
     fn on_timer(&mut self, env: &mut Env<'_>, timer: ServerTimer, out: &mut Actions<ServerTimer>) {
@@ -338,7 +442,15 @@ impl Role for AppServer {
                 self.forget(&key, out);
                 out.push(Action::State(format!("expired {name}")));
             }
+            ServerTimer::Bridge(number) => self.on_bridge_idle(env, number, out),
+            ServerTimer::Deliver(number) => self.deliver(env, number, out),
             ServerTimer::Notify(key) => self.on_notify_timer(env, &key, out),
+            ServerTimer::Played(number) => self.on_played(env, number, out),
+            ServerTimer::Publication(tag) => self.on_publication_end(env, &tag, out),
+            ServerTimer::Queued(number) => self.on_queued(env, number, out),
+            ServerTimer::QueueEnd(number) => self.on_queue_end(env, number, out),
+            ServerTimer::Session(number) => self.on_own_call_timer(env, number, out),
+            ServerTimer::Watcher(number) => self.on_watcher_timer(env, number, out),
             ServerTimer::Subscription(key) => self.refresh(env, &key, out),
         }
     }
@@ -359,6 +471,32 @@ impl Role for AppServer {
         out: &mut Actions<ServerTimer>,
     ) {
         self.relay(answered, out);
+    }
+
+    fn on_cancel(
+        &mut self,
+        env: &mut Env<'_>,
+        context: ContextId,
+        cancel: &Request,
+        out: &mut Actions<ServerTimer>,
+    ) {
+        if self.on_bridge_cancel(env, context, cancel, out)
+            || self.on_own_call_cancel(env, context, out)
+        {
+            return;
+        }
+        // A proxy cancels what it has passed on.
+        let reason = cancel.headers.get(HeaderName::Reason).map(str::to_owned);
+        out.push(Action::Cancel { context, reason });
+    }
+
+    fn on_order(
+        &mut self,
+        env: &mut Env<'_>,
+        order: &Order,
+        out: &mut Actions<ServerTimer>,
+    ) -> OrderResult {
+        self.obey(env, order, out)
     }
 
     fn on_context_end(&mut self, context: ContextId) {

@@ -1,13 +1,13 @@
 //! The application server in sessions (TS 24.229 §5.7.3): a proxy that sends requests back to the
 //! S-CSCF by the Route they came with, or to somebody else; or one that refuses or says nothing.
 //!
-//! States told to the trace: `passed on METHOD`, `retargeted METHOD`, `refused METHOD N`,
-//! `silent METHOD`.
+//! States told to the trace: `passed on METHOD`, `retargeted METHOD`, `answered METHOD N`,
+//! `refused METHOD N`, `silent METHOD`.
 
 use cscf_core::clause::{own, ts24229};
 use cscf_core::config::ServerBehaviour;
 use cscf_core::role::{Action, Actions, Answered, Env, Incoming, NextHop, RequestKind, Side};
-use cscf_core::sip::{HeaderName, Ioi, Method};
+use cscf_core::sip::{HeaderName, Ioi, Method, Request, Response};
 
 use super::{AppServer, ServerTimer};
 
@@ -18,6 +18,8 @@ impl AppServer {
         let routed = incoming.own_route.is_some();
         match (&self.config.behaviour, incoming.kind) {
             (ServerBehaviour::Registrations, _) => false,
+            // What is inside their dialogs they find themselves.
+            (behaviour, RequestKind::InDialog) if !behaviour.is_proxy() => false,
             (behaviour, RequestKind::Ack) => behaviour.is_proxy() && routed,
             (_, RequestKind::InDialog) => routed,
             (_, RequestKind::Initial) => {
@@ -37,14 +39,24 @@ impl AppServer {
         let method = incoming.request.method.clone();
         match self.config.behaviour.clone() {
             // Only requests that open something are refused or redirected.
+            ServerBehaviour::Answers(status) if initial => {
+                env.note(own("behaviour"), || format!("is told to answer {status}"));
+                out.push(Action::State(format!("answered {method} {status}")));
+                let response = self.scripted(&incoming.request, status);
+                self.answer(&incoming, response, out);
+            }
             ServerBehaviour::Refuses(status) if initial => {
                 env.refuse(own("behaviour"), || format!("is told to answer {status}"));
                 out.push(Action::State(format!("refused {method} {status}")));
-                let mut response = incoming.request.reply(status);
+                let mut response = self.scripted(&incoming.request, status);
                 // Who releases or rejects says why (TS 24.229 §5.7.1.1, RFC 3326).
                 response.headers.push(HeaderName::Reason, &format!("SIP;cause={status}"));
                 self.answer(&incoming, response, out);
             }
+            ServerBehaviour::Announces { .. } if initial => self.on_call(env, &incoming, out),
+            ServerBehaviour::Presence if initial => self.on_presence(env, &incoming, out),
+            ServerBehaviour::StoresMessages if initial => self.store(env, &incoming, out),
+            behaviour if behaviour.is_bridge() && initial => self.bridge(env, &incoming, out),
             ServerBehaviour::Silent if initial => {
                 env.refuse(own("behaviour"), || "is told to say nothing".to_owned());
                 out.push(Action::State(format!("silent {method}")));
@@ -67,6 +79,15 @@ impl AppServer {
         }
     }
 
+    /// The answer that the lab scripts.
+    fn scripted(&self, request: &Request, status: u16) -> Response {
+        let mut response = request.reply(status);
+        for (name, value) in &self.config.headers {
+            response.headers.push_named(name, value);
+        }
+        response
+    }
+
     fn pass_on(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<ServerTimer>) {
         let Incoming { context, mut request, kind, .. } = incoming;
         if !request.headers.contains(HeaderName::Route) && kind == RequestKind::Initial {
@@ -75,13 +96,10 @@ impl AppServer {
             return out.push(Action::Reply { context, response });
         }
         if kind != RequestKind::Ack
-            && let Ok(Some(mut vector)) = request.headers.charging_vector()
+            && let Ok(Some(vector)) = request.headers.charging_vector()
         {
-            self.calls.insert(context, vector.clone());
-            vector.set_term_ioi(None);
-            vector.set_orig_ioi(None);
-            vector.set_orig_ioi(Some(&Ioi::Type3(self.domain.clone())));
-            request.headers.set(HeaderName::PChargingVector, &vector.to_string());
+            self.calls.insert(context, vector);
+            self.charge_request(&mut request.headers);
         }
         let opens = matches!(request.method, Method::Invite | Method::Subscribe | Method::Refer);
         let stays = self.config.record_route && opens && kind == RequestKind::Initial;

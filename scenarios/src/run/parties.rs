@@ -127,6 +127,10 @@ impl Instance {
                 UeCommand::SendMessage { target: self.target(target), text: text.clone() }
             }
             Order::Options { target } => UeCommand::SendOptions { target: self.target(target) },
+            Order::KeepPublication { keep } => UeCommand::KeepPublication { keep: *keep },
+            Order::Publish { status, expires } => {
+                UeCommand::Publish { status: status.clone(), expires: *expires }
+            }
             Order::Register { expires } => UeCommand::Register { expires: *expires },
             Order::Request { method, target, changes } => UeCommand::SendRequest {
                 method: method.clone(),

@@ -182,6 +182,18 @@ pub enum Order {
         /// Name of a party, or a URI.
         target: String,
     },
+    /// Keeps what is published, or takes it back.
+    KeepPublication {
+        /// Keeps it.
+        keep: bool,
+    },
+    /// Publishes presence.
+    Publish {
+        /// The basic status.
+        status: String,
+        /// The interval wished for.
+        expires: Option<Duration>,
+    },
     /// Registers.
     Register {
         /// The interval wished for.

@@ -9,7 +9,7 @@ use super::{Expectation, Order, Seen, StepKind};
 /// How long an expectation waits where the sentence says nothing.
 const WITHIN: Duration = Duration::from_secs(10);
 
-const VERBS: [&str; 24] = [
+const VERBS: [&str; 27] = [
     "answers",
     "asks",
     "calls",
@@ -22,8 +22,10 @@ const VERBS: [&str; 24] = [
     "fetches",
     "hangs",
     "is",
+    "publishes",
     "re-registers",
     "receives",
+    "refreshes",
     "refuses",
     "registers",
     "rejects",
@@ -33,6 +35,7 @@ const VERBS: [&str; 24] = [
     "subscribes",
     "texts",
     "waits",
+    "withdraws",
     "wait",
 ];
 
@@ -52,6 +55,10 @@ pub(super) fn read(sentence: &str) -> Result<StepKind, String> {
         [node, "drains"] => format!("drain {node}").parse().map(StepKind::Operate),
         [_, "sends", "RTR", "for", who, "with", reason @ ..] => rtr(who, reason),
         [_, "sends", "PPR", "for", who] => format!("ppr {who}").parse().map(StepKind::Operate),
+        [server, "calls", target, "for", user] => of_server(server, "call", &[target], user),
+        [server, "sends", "message", text, "to", target, "for", user] => {
+            of_server(server, "message", &[target, text], user)
+        }
         [node, verb @ ("sends" | "receives"), rest @ ..] if !is_text(rest) => {
             message(node, *verb == "receives", rest)
         }
@@ -108,6 +115,13 @@ fn operator(words: &[&str]) -> Result<operator::Order, String> {
         }
     };
     text.parse()
+}
+
+/// What an application server begins for a user, or for itself.
+fn of_server(server: &str, verb: &str, what: &[&&str], user: &str) -> Result<StepKind, String> {
+    let what: Vec<&str> = what.iter().map(|it| **it).collect();
+    let user = if user == "itself" { String::new() } else { format!(" --for {user}") };
+    format!("{verb} {server} {}{user}", what.join(" ")).parse().map(StepKind::Operate)
 }
 
 /// The reasons of an RTR in words (TS 29.229 §6.3.17).
@@ -216,6 +230,13 @@ fn order(words: &[&str]) -> Result<Order, String> {
         ["fetches", _, "registrations"] => Order::Fetch,
         ["hangs", "up"] => Order::HangUp,
         ["re-registers"] => Order::Reregister,
+        ["publishes", status] => Order::Publish { status: (*status).to_owned(), expires: None },
+        ["publishes", status, "for", time @ ..] => {
+            let expires = Some(duration(&time.concat())?);
+            Order::Publish { status: (*status).to_owned(), expires }
+        }
+        ["refreshes", _, "publication"] => Order::KeepPublication { keep: true },
+        ["withdraws", _, "publication"] => Order::KeepPublication { keep: false },
         ["registers"] => Order::Register { expires: None },
         ["registers", "for", time @ ..] => {
             Order::Register { expires: Some(duration(&time.concat())?) }
@@ -286,6 +307,9 @@ mod tests {
             ("hss sends RTR for alice with permanent termination", "rtr alice --reason permanent"),
             ("hss sends PPR for alice", "ppr alice"),
             ("p1 drains", "drain p1"),
+            ("as1 calls bob for alice", "call as1 bob --for alice"),
+            ("as1 calls bob for itself", "call as1 bob"),
+            ("as1 sends message \"good day\" to bob for itself", "message as1 bob good day"),
         ] {
             let Ok(StepKind::Operate(found)) = read(sentence) else { panic!("{sentence}") };
             assert_eq!(found.to_string(), order);

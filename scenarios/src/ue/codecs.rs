@@ -38,7 +38,7 @@ const NARROW: [Codec; 3] = [
 impl CodecSet {
     /// The voice stream of a UE with this set at `address`, which is that of its signalling. No RTP
     /// is sent, so the port only has to differ between UEs that share an address.
-    pub(super) fn plan(self, address: SocketAddr, session_id: u64) -> MediaPlan {
+    pub(crate) fn plan(self, address: SocketAddr, session_id: u64) -> MediaPlan {
         let codecs = match self {
             Self::Narrow => NARROW.to_vec(),
             Self::VoLte => VOLTE.to_vec(),

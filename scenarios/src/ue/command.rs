@@ -30,6 +30,18 @@ pub enum UeCommand {
     Hangup,
     /// Puts the call on hold.
     Hold,
+    /// Keeps what is published for another interval, or takes it back (RFC 3903 §4.4, §4.5).
+    KeepPublication {
+        /// Keeps it.
+        keep: bool,
+    },
+    /// Publishes the presence of the user (RFC 3903 §4.1, §4.3).
+    Publish {
+        /// The basic status, `open` or `closed`.
+        status: String,
+        /// The interval wished for; `None`: an hour.
+        expires: Option<Duration>,
+    },
     /// Registers.
     Register {
         /// The interval wished for; `None`: the configured one.

@@ -11,6 +11,7 @@
 //!   `notified active`, `notified shortened`, `notified deactivated`, `notified probation`,
 //!   `notified terminated`;
 //! - events of others: `subscribed`, `subscription failed N`, `event active` (and other states);
+//! - its presence: `published`, `publication removed`, `publication failed N`, `no publication`;
 //! - outside calls: `message delivered`, `message failed N`, `message received TEXT`,
 //!   `options answered N`, `request answered N`;
 //! - calls: `call incoming`, `call progress` (183 came), `call ringing` (180 came, or left),
@@ -27,6 +28,7 @@ mod command;
 mod config;
 mod headers;
 mod mistakes;
+mod publication;
 mod recovery;
 mod reginfo;
 mod registration;
@@ -54,6 +56,7 @@ use cscf_core::ua::{RequestId, SessionPhase};
 
 use authentication::Authenticator;
 use calls::Call;
+use publication::Publication;
 use recovery::Recovery;
 use registration::Registration;
 use requests::Pending;
@@ -83,6 +86,7 @@ pub enum UeTimer {
 enum Own {
     Call(u16, RequestId),
     Plain(u32),
+    Publish(u32),
     Register(u32),
     Subscribe(u32),
     Watch(u32),
@@ -95,6 +99,7 @@ impl Own {
             Self::Register(number) => (2, number),
             Self::Subscribe(number) => (3, number),
             Self::Watch(number) => (5, number),
+            Self::Publish(number) => (6, number),
             Self::Call(call, RequestId(request)) => (4, (call as u32) << 16 | request as u32),
         };
         OwnTag(kind << 32 | number as u64)
@@ -107,6 +112,7 @@ impl Own {
             2 => Some(Self::Register(number)),
             3 => Some(Self::Subscribe(number)),
             5 => Some(Self::Watch(number)),
+            6 => Some(Self::Publish(number)),
             4 => {
                 let call = u16::try_from(number >> 16).ok()?;
                 let request = u16::try_from(number & 0xffff).ok()?;
@@ -127,6 +133,7 @@ pub struct Ue {
     security: Security,
     subscription: Option<Subscription>,
     watches: BTreeMap<u32, Watch>,
+    publication: Option<Publication>,
     pending: BTreeMap<u32, Pending>,
     next_pending: u32,
     calls: BTreeMap<u16, Call>,
@@ -145,6 +152,7 @@ impl Ue {
             security: Security::default(),
             subscription: None,
             watches: BTreeMap::new(),
+            publication: None,
             pending: BTreeMap::new(),
             next_pending: 0,
             calls: BTreeMap::new(),
@@ -214,6 +222,7 @@ impl Role for Ue {
         match Own::of(answered.tag) {
             Some(Own::Call(call, id)) => self.on_call_response(env, call, id, &answered, out),
             Some(Own::Plain(number)) => self.on_plain_response(env, number, &answered, out),
+            Some(Own::Publish(number)) => self.on_publish_response(env, number, &answered, out),
             Some(Own::Register(number)) => self.on_register_response(env, number, &answered, out),
             Some(Own::Subscribe(number)) => self.on_subscribe_response(env, number, &answered, out),
             Some(Own::Watch(number)) => self.on_watch_response(env, number, &answered, out),
@@ -268,6 +277,8 @@ impl Role for Ue {
             UeCommand::SendInfo { content_type, body } => {
                 self.order(env, &[Talking], out, |it, turn| it.info(turn, &content_type, body));
             }
+            UeCommand::KeepPublication { keep } => self.keep_publication(env, keep, out),
+            UeCommand::Publish { status, expires } => self.publish(env, &status, expires, out),
             UeCommand::Deregister => self.deregister(env, out),
             UeCommand::DeregisterAll => self.deregister_all(env, out),
             UeCommand::FetchRegistrations => self.fetch_registrations(env, out),

@@ -64,7 +64,8 @@ impl AppServer {
     }
 
     /// Where a request begins: for a user at the S-CSCF that is known from its registration, else
-    /// at an I-CSCF, both with `orig` (TS 24.229 §5.7.3, §5.3.2.1A); as itself with its own identity.
+    /// at an I-CSCF, both with `orig` (TS 24.229 §5.7.3, §5.3.2.1A); as itself to the terminating
+    /// network.
     fn origin(&self, on_behalf_of: Option<&str>) -> Result<Origin, OrderError> {
         let Some(user) = on_behalf_of else {
             return Ok(Origin { identity: self.uri.clone(), served: None, route: None });

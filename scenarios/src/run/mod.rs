@@ -208,8 +208,9 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
                 let what = "subscriber of the lab, nor described under `parties`";
                 check(step.at, ue, &users, what);
             }
-            StepKind::Crash { node } | StepKind::Restart { node } => {
-                check(step.at, node, &nodes, "node of the lab");
+            StepKind::Restart { node } => check(step.at, node, &nodes, "node of the lab"),
+            StepKind::Crash { node } => {
+                check(step.at, node, &seen, "node of the lab, nor a phone of this scenario");
             }
             StepKind::Expect(wanted) | StepKind::Never(wanted) => {
                 let what = "node of the lab, nor a phone of this scenario";

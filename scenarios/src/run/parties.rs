@@ -147,13 +147,18 @@ impl Instance {
         }
     }
 
-    /// A party's default public identity, or the URI as it is.
+    /// A party's default public identity, the URI of a node, or the URI as it is.
     fn target(&self, target: &str) -> String {
         let party = self.ues.iter().find(|ue| ue.name == target);
         let party = party.and_then(|ue| ue.impus.first()).cloned();
         let subscriber =
             || self.lab.subscriber(target).and_then(|s| s.default_impu()).map(str::to_owned);
-        party.or_else(subscriber).unwrap_or_else(|| target.to_owned())
+        let node = || {
+            let node = self.lab.node_named(target)?;
+            let (host, port) = &node.advertise;
+            Some(format!("sip:{host}:{port}"))
+        };
+        party.or_else(subscriber).or_else(node).unwrap_or_else(|| target.to_owned())
     }
 }
 

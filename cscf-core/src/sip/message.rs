@@ -1,5 +1,7 @@
 //! Requests and responses: a start line, header fields, a body.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::headers::Headers;
@@ -17,6 +19,9 @@ pub struct Request {
     pub headers: Headers,
     /// The body; Content-Length is the caller's to keep in step, see [`Request::set_body`].
     pub body: Bytes,
+    /// The major number of the version it is written with; another than 2 is refused by everybody
+    /// (RFC 3261 §21.5.6), and is what the tests of that write.
+    pub version: u8,
 }
 
 /// A SIP response.
@@ -99,13 +104,18 @@ impl Request {
             request_uri: request_uri.into(),
             headers: Headers::new(),
             body: Bytes::new(),
+            version: 2,
         }
     }
 
     /// The bytes on the wire.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        let line = [self.method.as_str(), " ", &self.request_uri, " SIP/2.0"];
+        let version = match self.version {
+            2 => Cow::Borrowed(" SIP/2.0"),
+            other => Cow::Owned(format!(" SIP/{other}.0")),
+        };
+        let line = [self.method.as_str(), " ", &self.request_uri, &version];
         write(&line, &self.headers, &self.body)
     }
 

@@ -96,7 +96,7 @@ pub(super) fn parse_loose(bytes: &Bytes) -> Result<(Message, Option<Flaw>), Pars
     let message = match start_line {
         StartLine::Request(method, uri) => {
             let request_uri = uri.to_owned();
-            Message::Request(Request { method, request_uri, headers, body })
+            Message::Request(Request { method, request_uri, headers, body, version: 2 })
         }
         StartLine::Response(status, reason) => {
             let reason = reason.to_owned();

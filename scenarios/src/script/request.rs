@@ -30,6 +30,9 @@ pub(super) fn change(entry: &Entry, problems: &mut Problems) -> Option<Change> {
         let fault = format!("`{name}` is a number of bytes, {SIZE_MAX} at most");
         problems.push(entry.node.at, fault, None);
     }
+    if name == "version" && first.parse::<u8>().is_err() {
+        problems.push(entry.node.at, "`version` is the major number of SIP", None);
+    }
     Some(Change { name, values })
 }
 

@@ -11,14 +11,15 @@ use super::{Ue, UeTimer};
 /// How one field of the request differs from what the UE would write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// A header, or `request_uri`, `body`, `request_uri_size`, `body_size`.
+    /// A header, or one of [`PARTS`].
     pub name: String,
     /// What stands there: a line for each; none: the header is left out.
     pub values: Vec<String>,
 }
 
 /// The names of a change that are no headers.
-pub const PARTS: [&str; 4] = ["request_uri", "request_uri_size", "body", "body_size"];
+pub const PARTS: [&str; 5] =
+    ["request_uri", "request_uri_size", "body", "body_size", "version"];
 
 /// Most bytes that a request of a given size may have.
 pub const SIZE_MAX: usize = 4 << 20;
@@ -35,6 +36,7 @@ fn change(request: &mut Request, changes: &[Change]) {
                 request.request_uri.push_str(";x=");
                 request.request_uri.push_str(&"u".repeat(more));
             }
+            "version" => request.version = first.parse().unwrap_or(request.version),
             "body" => set_body(request, first.to_owned().into_bytes()),
             "body_size" => set_body(request, vec![b'x'; size()]),
             header => {

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("transport", 3),
     ("cx", 4),
     ("dialog", 4),
+    ("policy", 5),
     ("trace", 4),
     ("transaction", 4),
     ("diameter", 5),

@@ -34,6 +34,7 @@ pub mod ids;
 pub mod ifc;
 pub mod map;
 pub mod operator;
+pub mod policy;
 pub mod proxy;
 pub mod registrar;
 pub mod role;

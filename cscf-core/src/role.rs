@@ -9,6 +9,7 @@ use crate::clause::Clause;
 use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId, DemandReply};
 use crate::ids::Ids;
 use crate::operator::{Order, OrderError, OrderResult};
+use crate::policy::{PolicyAnswer, PolicyEvent, PolicyRequest};
 use crate::sip::{Message, Request, Response};
 use crate::time::{Duration, Instant, UnixTime};
 use crate::trace::{Diagnosis, Note};
@@ -133,13 +134,31 @@ pub struct OwnAnswered {
 pub enum Question {
     /// To the HSS.
     Cx(CxRequest),
+    /// To the policy function.
+    Policy(PolicyRequest),
 }
 
 /// The answer to a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// From the HSS ([`CxAnswer::Unreachable`] when there was none).
+    /// From the HSS ([`CxAnswer::Unreachable`] when the client had none).
     Cx(CxAnswer),
+    /// From the policy function.
+    Policy(PolicyAnswer),
+    /// From nobody: the time for the answer ran out.
+    TimedOut,
+}
+
+impl Answer {
+    /// What the HSS answers; `None` when the question was another one.
+    #[must_use]
+    pub fn cx(self) -> Option<CxAnswer> {
+        match self {
+            Self::Cx(answer) => Some(answer),
+            Self::TimedOut => Some(CxAnswer::Unreachable),
+            Self::Policy(_) => None,
+        }
+    }
 }
 
 /// What a role wants done. The engine performs actions in order.
@@ -403,6 +422,11 @@ pub trait Role {
     ) {
         let _ = (env, what);
         out.push(Action::AnswerDemand { demand, reply: CxResult::UnableToComply.into() });
+    }
+
+    /// The policy function tells something.
+    fn on_policy(&mut self, env: &mut Env<'_>, event: PolicyEvent, out: &mut Actions<Self::Timer>) {
+        let _ = (env, event, out);
     }
 
     /// A timer fired (and is no longer set).

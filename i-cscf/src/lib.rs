@@ -165,7 +165,7 @@ impl Role for Icscf {
 
     fn on_answer(&mut self, env: &mut Env<'_>, ask: AskId, answer: Answer, out: &mut IcscfActions) {
         let Some(context) = self.asks.remove(&ask) else { return };
-        let Answer::Cx(answer) = answer;
+        let Some(answer) = answer.cx() else { return };
         match self.pending.get(&context) {
             Some(Pending::Register(_)) => self.authorized(env, context, answer, out),
             Some(Pending::Session(_)) => self.located(env, context, answer, out),

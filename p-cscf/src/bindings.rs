@@ -56,6 +56,8 @@ pub(crate) struct Ue {
     pub(crate) flow: Flow,
     /// The flow's connection is gone.
     pub(crate) flow_lost: bool,
+    /// The bearer of its signalling is lost, and nothing has come from it since.
+    pub(crate) signalling_lost: bool,
     /// Timer values towards it.
     pub(crate) side: Side,
     /// It registered for outbound (RFC 5626).
@@ -88,6 +90,12 @@ impl Ue {
     pub(crate) fn is_emergency_only(&self) -> bool {
         let sos = |registration: &Registration| field::uri_has_param(&registration.contact, "sos");
         self.is_registered() && self.registrations.iter().all(sos)
+    }
+
+    /// Whether any of its registrations is for emergency calls.
+    #[must_use]
+    pub(crate) fn has_emergency(&self) -> bool {
+        self.registrations.iter().any(|it| field::uri_has_param(&it.contact, "sos"))
     }
 
     /// The last moment this record is good for anything.

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use cscf_core::sip::HeaderName;
+use cscf_core::sip::{HeaderName, MediaPolicy, NotPermitted};
 use cscf_core::trace::Diagnosis;
 
 use crate::bindings::Ue;
@@ -48,6 +48,29 @@ pub(crate) fn other_user(impi: &str, owner: &str) -> Diagnosis {
         .theirs(impi)
         .ours(owner)
         .change("the username of Authorization, or register over a connection of its own")
+}
+
+/// An offer has what the network does not permit.
+pub(crate) fn media(wrong: &NotPermitted, policy: &MediaPolicy) -> Diagnosis {
+    Diagnosis::new("", "the media of the offer are permitted")
+        .theirs(wrong.to_string())
+        .ours(policy.in_words())
+        .change(
+            "the media the phone offers, or `allowed_media` and `allowed_codecs` in the lab file",
+        )
+}
+
+/// The policy function grants no resources.
+pub(crate) fn resources(why: &str, acceptable: Option<u64>, overloaded: bool) -> Diagnosis {
+    let ours = match acceptable {
+        Some(kbps) => format!("the policy function: {why}, {kbps} kbit/s would do"),
+        None if overloaded => format!("the policy function: {why}, and the node is overloaded"),
+        None => format!("the policy function: {why}"),
+    };
+    Diagnosis::new("", "there are resources for the media")
+        .theirs("an offer that needs bearers")
+        .ours(ours)
+        .change("`policy` and `policy_of` in the lab file, or the bandwidth the phone asks for")
 }
 
 /// Emergency registrations are not let through.

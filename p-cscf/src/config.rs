@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 
-use cscf_core::config::{GmSecurity, SecAgree};
+use cscf_core::config::{EmergencyCalls, GmSecurity, SecAgree};
+use cscf_core::sip::MediaPolicy;
 use cscf_core::time::Duration;
 use cscf_core::transaction::Timers;
 use cscf_core::transaction::timers::AIR_ACCESS_TYPES;
@@ -57,10 +58,34 @@ pub struct Config {
     pub outbound: bool,
     /// Whether it sends new UEs elsewhere (305).
     pub draining: bool,
+    /// Media and codecs that may pass (TS 24.229 §6.2).
+    pub media: MediaPolicy,
+    /// Whether a policy function is asked for resources (TS 24.229 §5.2.7.2).
+    pub policy: bool,
+    /// Retry-After of refusals for lack of resources, in seconds.
+    pub policy_retry_after: Option<u32>,
+    /// Retry-After, in seconds, of the 503 to requests for a UE whose signalling bearer is lost;
+    /// `None`: 500 without.
+    pub signalling_lost_retry_after: Option<u32>,
+    /// Emergency calls.
+    pub emergency: Emergency,
     /// The security agreement with UEs.
     pub security: Security,
     /// How much it remembers at most.
     pub limits: Limits,
+}
+
+/// What is done with emergency calls (TS 24.229 §5.2.10).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Emergency {
+    /// Numbers that are emergency numbers here, each with its service, e.g. `sos.police`.
+    pub numbers: Vec<(String, String)>,
+    /// URIs of the E-CSCFs, tried in order.
+    pub e_cscfs: Vec<String>,
+    /// What becomes of those over a normal registration at home.
+    pub calls: EmergencyCalls,
+    /// Whether who is not registered may make them.
+    pub anonymous: bool,
 }
 
 /// The security agreement with UEs (TS 33.203 §7), and whether there is ESP for it.
@@ -160,6 +185,11 @@ impl Config {
             overload: None,
             emergency_registration: true,
             draining: false,
+            media: MediaPolicy::default(),
+            policy: false,
+            policy_retry_after: None,
+            signalling_lost_retry_after: None,
+            emergency: Emergency::default(),
             security: Security::default(),
             limits: Limits::default(),
         }
@@ -169,6 +199,11 @@ impl Config {
     #[must_use]
     pub fn protected_uri(&self) -> String {
         format!("{}:{}", host_of(&self.uri), self.security.gm.port_ps)
+    }
+
+    /// Its host as others are told.
+    pub(crate) fn host(&self) -> &str {
+        host_of(&self.uri)
     }
 
     /// Whether this address is inside the trust domain (TS 24.229 §4.4).

@@ -5,11 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cscf_core::dialog::Between;
-use cscf_core::role::Side;
+use cscf_core::policy::MediaWish;
+use cscf_core::role::{ContextId, Side};
 use cscf_core::sip::{Method, Request};
 use cscf_core::time::Instant;
 use cscf_core::transport::Flow;
 
+use crate::release::Release;
 use crate::tokens::{DialogId, UeId};
 
 /// Early and confirmed dialogs that may stem from one request.
@@ -91,6 +93,14 @@ pub(crate) struct Dialog {
     pub(crate) between: Option<Box<Between>>,
     /// When it is forgotten unless something happens.
     pub(crate) expires_at: Instant,
+    /// The INVITE that made it, while nothing final has gone back.
+    pub(crate) invite: Option<(ContextId, Box<Request>)>,
+    /// The media that have resources.
+    pub(crate) granted: Option<Vec<MediaWish>>,
+    /// How this node has released it: it is kept to answer for it.
+    pub(crate) released: Option<Release>,
+    /// It is an emergency call, which outlasts the registration of its UE.
+    pub(crate) emergency: bool,
 }
 
 impl Dialog {

@@ -5,6 +5,7 @@ use cscf_core::sip::Request;
 use cscf_core::transport::{Flow, SaId};
 
 use crate::dialogs::Direction;
+use crate::emergency::Attempt;
 use crate::security::Agreement;
 use crate::tokens::{DialogId, UeId};
 
@@ -81,6 +82,10 @@ pub(crate) struct Call {
     pub(crate) icid: Box<str>,
     /// The inter-operator identifier of the request.
     pub(crate) orig_ioi: Option<Box<str>>,
+    /// Whether the request had a session description.
+    pub(crate) offered: bool,
+    /// What is needed to try another E-CSCF.
+    pub(crate) emergency: Option<Box<Attempt>>,
     /// Whom the request called; asserted in the UE's responses.
     pub(crate) called_party: Option<Box<str>>,
 }
@@ -101,6 +106,8 @@ impl Call {
             unanswered: false,
             icid,
             orig_ioi: None,
+            offered: false,
+            emergency: None,
             called_party: None,
         }
     }

@@ -1,10 +1,12 @@
 //! A P-CSCF of a lab.
 
 use cscf_core::config::{Lab, NodeConfig, NodeRole, Start};
-use cscf_core::engine::Engine;
+use cscf_core::engine::{Engine, PolicyNode};
+use cscf_core::policy::{Function, Rules};
+use cscf_core::time::Duration;
 use cscf_core::ua::timer_n;
 
-use crate::{Config, Pcscf, Security};
+use crate::{Config, Emergency, Pcscf, Security};
 
 /// The configuration of a P-CSCF of the lab.
 ///
@@ -29,6 +31,22 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Result<Config, String> {
     config.reg_await_auth = lab.reg_await_auth;
     config.reg_event_subscription = lab.reg_event_subscription;
     config.outbound = lab.outbound;
+    let edge = &node.edge;
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    config.media = edge.media.clone();
+    config.policy = true;
+    config.policy_retry_after = edge.policy_retry_after.map(seconds);
+    config.signalling_lost_retry_after = edge.signalling_lost_retry_after.map(seconds);
+    if let Some(network) = &edge.network {
+        config.visited_network.clone_from(network);
+        config.charging.ioi.clone_from(network);
+    }
+    config.emergency = Emergency {
+        numbers: edge.emergency_numbers.clone(),
+        e_cscfs: edge.e_cscfs.clone(),
+        calls: edge.emergency_calls,
+        anonymous: edge.anonymous_emergency_calls,
+    };
     Ok(config)
 }
 
@@ -37,7 +55,24 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Result<Config, String> {
 /// # Errors
 ///
 /// What in the lab does not fit.
-pub fn node(lab: &Lab, node: &NodeConfig, start: &Start) -> Result<Engine<Pcscf>, String> {
-    let role = Pcscf::new(config(lab, node)?);
-    Ok(Engine::new(&node.name, role, lab.settings(node, start)?, start.seed))
+pub fn node(lab: &Lab, node: &NodeConfig, start: &Start) -> Result<PolicyNode<Pcscf>, String> {
+    node_as(lab, node, start, config(lab, node)?)
+}
+
+/// A P-CSCF of the lab that is configured otherwise.
+///
+/// # Errors
+///
+/// What in the lab does not fit.
+pub fn node_as(
+    lab: &Lab,
+    node: &NodeConfig,
+    start: &Start,
+    config: Config,
+) -> Result<PolicyNode<Pcscf>, String> {
+    let impi = |who: &String| lab.user_named(who).unwrap_or(who).to_owned();
+    let of = node.edge.policy_of.iter().map(|(who, conduct)| (impi(who), *conduct)).collect();
+    let function = Function::new(Rules { all: node.edge.policy, of });
+    let settings = lab.settings(node, start)?;
+    Ok(PolicyNode::new(Engine::new(&node.name, Pcscf::new(config), settings, start.seed), function))
 }

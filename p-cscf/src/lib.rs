@@ -7,6 +7,7 @@
 //! state, `edit` the trust boundary. Every decision about a UE starts from its flow and its record
 //! in `bindings`.
 
+mod alternative;
 mod associations;
 mod bindings;
 mod cause;
@@ -14,10 +15,12 @@ mod charging;
 mod config;
 mod dialogs;
 mod edit;
+mod emergency;
 mod exchange;
 mod identity;
 pub mod lab;
 mod mechanism;
+mod media;
 mod operator;
 mod originating;
 mod reg_event;
@@ -25,6 +28,7 @@ mod reginfo;
 mod register;
 mod release;
 mod renewal;
+mod resources;
 mod responses;
 mod security;
 mod terminating;
@@ -33,18 +37,20 @@ mod tokens;
 use std::collections::BTreeMap;
 
 use cscf_core::clause::{Clause, own, ts24229};
+use cscf_core::cx::AskId;
 use cscf_core::dialog::field;
 use cscf_core::operator::{Order, OrderResult};
+use cscf_core::policy::PolicyEvent;
 use cscf_core::role::{
-    Action, Actions, Answered, Cause, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role,
-    Side,
+    Action, Actions, Answer, Answered, Cause, ContextId, Env, Incoming, OwnAnswered, RequestKind,
+    Role, Side,
 };
 use cscf_core::sip::{HeaderName, Method, Request, reason_phrase};
 use cscf_core::time::Duration;
 use cscf_core::trace::Diagnosis;
 use cscf_core::transport::{Flow, FlowEvent, SaId, Transport};
 
-pub use config::{Charging, Config, Limits, RouteMismatch, Security, Stranger};
+pub use config::{Charging, Config, Emergency, Limits, RouteMismatch, Security, Stranger};
 pub use tokens::{DialogId, SubscriptionId, UeId};
 
 use associations::Associations;
@@ -52,6 +58,7 @@ use bindings::Bindings;
 use dialogs::Dialogs;
 use exchange::Exchange;
 use reg_event::Subscriptions;
+use resources::AllWaiting;
 use tokens::Token;
 
 /// How long a dialog outlives its UE, so that the network's last BYE and NOTIFY still get through:
@@ -67,6 +74,8 @@ pub struct Pcscf {
     dialogs: Dialogs,
     exchanges: BTreeMap<ContextId, Exchange>,
     subscriptions: Subscriptions,
+    /// What waits for the policy function.
+    waiting: AllWaiting,
 }
 
 /// The timers of a P-CSCF.
@@ -106,6 +115,7 @@ impl Pcscf {
             dialogs: Dialogs::default(),
             exchanges: BTreeMap::new(),
             subscriptions: Subscriptions::default(),
+            waiting: AllWaiting::new(),
         }
     }
 
@@ -129,6 +139,7 @@ impl Pcscf {
             && self.dialogs.is_empty()
             && self.exchanges.is_empty()
             && self.subscriptions.is_empty()
+            && self.waiting.is_empty()
     }
 
     /// As [`Self::own_uri`] for a UE: under security associations with the protected server port
@@ -223,6 +234,10 @@ impl Pcscf {
         self.close_all(env, id, out);
         for dialog in self.dialogs.all_of(id) {
             let Some(record) = self.dialogs.get_mut(dialog) else { continue };
+            // An emergency call does not depend on a registration.
+            if record.emergency {
+                continue;
+            }
             record.expires_at = record.expires_at.min(env.now + DIALOG_LINGER);
             out.push(Action::SetTimer { timer: Timer::Dialog(dialog), at: record.expires_at });
         }
@@ -266,11 +281,12 @@ impl Pcscf {
             out.push(Action::SetTimer { timer: Timer::Dialog(id), at: dialog.expires_at });
             return;
         }
-        if !dialog.failed {
+        if !dialog.failed && dialog.released.is_none() {
             env.note(own("dialog expiry"), || {
                 format!("dialog {} is forgotten: nothing refreshed it in time", dialog.call_id)
             });
         }
+        self.resources_end(env, id, out);
         self.dialogs.remove(id);
     }
 }
@@ -326,6 +342,20 @@ impl Role for Pcscf {
         if let Some(Exchange::Call(call)) = self.exchanges.remove(&context) {
             self.call_ended(&call);
         }
+    }
+
+    fn on_answer(
+        &mut self,
+        env: &mut Env<'_>,
+        ask: AskId,
+        answer: Answer,
+        out: &mut Actions<Timer>,
+    ) {
+        self.resources_answered(env, ask, &answer, out);
+    }
+
+    fn on_policy(&mut self, env: &mut Env<'_>, event: PolicyEvent, out: &mut Actions<Timer>) {
+        self.bearer_news(env, event, out);
     }
 
     fn on_timer(&mut self, env: &mut Env<'_>, timer: Timer, out: &mut Actions<Timer>) {

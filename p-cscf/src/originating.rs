@@ -3,7 +3,9 @@
 
 use cscf_core::clause::{own, rfc3261, rfc3325, ts24229};
 use cscf_core::dialog::Between;
-use cscf_core::role::{Action, Actions, ContextId, Env, Incoming, NextHop, RequestKind, Side};
+use cscf_core::role::{
+    Action, Actions, ContextId, Env, Incoming, NextHop, RequestKind, Role as _, Side,
+};
 use cscf_core::sip::{HeaderName, Method, Request, quote};
 use cscf_core::transport::Transport;
 
@@ -12,8 +14,9 @@ use crate::config::{RouteMismatch, Stranger};
 use crate::dialogs::{Dialog, Direction, Usage};
 use crate::exchange::{Call, Exchange};
 use crate::identity::Identity;
+use crate::media::sdp_of;
 use crate::tokens::{self, DialogId, Token, UeId};
-use crate::{Pcscf, Timer, charging, edit, is_emergency, own_token, sent_by};
+use crate::{Pcscf, Timer, charging, edit, own_token, sent_by};
 
 /// The longest Call-ID or tag of a dialog that is kept, in bytes.
 pub(crate) const NAME_MAX: usize = 512;
@@ -37,6 +40,12 @@ impl Pcscf {
             let why = "the Path of a UE, used from outside the core".to_owned();
             return Self::refuse(env, out, &incoming, 403, (ts24229("5.2.6.4"), why));
         }
+        if incoming.kind == RequestKind::Initial
+            && ue.is_none()
+            && self.emergency_of_stranger(env, &incoming, out)
+        {
+            return;
+        }
         match (incoming.kind, ue) {
             (RequestKind::Ack | RequestKind::InDialog, _) => {
                 self.dialog_request_from_ue(env, incoming, token, ue, out);
@@ -57,6 +66,7 @@ impl Pcscf {
         if ue.flow.transport == flow.transport && ue.flow.sa == flow.sa {
             (ue.flow, ue.flow_lost) = (flow, false);
         }
+        ue.signalling_lost = false;
         Some(id)
     }
 
@@ -84,15 +94,15 @@ impl Pcscf {
         ue: UeId,
         out: &mut Actions<Timer>,
     ) {
+        if let Some(service) = self.emergency_service(&incoming.request) {
+            return self.emergency_from_ue(env, incoming, (ue, service), out);
+        }
         if let Some(retry_after) = self.config.overload
             && incoming.request.method == Method::Invite
-            && !is_emergency(&incoming.request)
         {
             return Self::refuse_overloaded(env, out, &incoming, retry_after);
         }
-        if self.bindings.get(ue).is_some_and(Ue::is_emergency_only)
-            && !is_emergency(&incoming.request)
-        {
+        if self.bindings.get(ue).is_some_and(Ue::is_emergency_only) {
             let why = "only an emergency registration, and no emergency service asked".to_owned();
             return Self::refuse(env, out, &incoming, 403, (ts24229("5.2.10.3"), why));
         }
@@ -119,12 +129,17 @@ impl Pcscf {
                 "Route differs from the Service-Route, which takes its place".into()
             });
         }
+        if self.refuses_offer(env, &incoming, out) {
+            return;
+        }
+        let came = Box::new(incoming.clone());
         let Incoming { context, mut request, flow, .. } = incoming;
         let icid = charging::new_icid(&self.config, env.ids);
         let mut call = Call::new(ue, Direction::FromUe, icid);
         (call.unanswered, call.sa) = (true, flow.sa);
+        call.offered = sdp_of(&request.headers, &request.body).is_some();
         if let Some(usage) = usage {
-            self.begin_dialog(env, usage, &request, &mut call);
+            self.begin_dialog(env, usage, &came, &mut call);
         }
         let headers = &mut request.headers;
         edit::strip_from_ue(headers);
@@ -141,20 +156,22 @@ impl Pcscf {
         });
         let token = call.dialog.map(Token::Dialog);
         let record_route = token.map(|token| self.own_uri(env, token, Transport::Udp));
+        let dialog = call.dialog;
         self.exchanges.insert(context, Exchange::Call(call));
-        out.push(Action::Forward {
+        let forward = Action::Forward {
             context,
             request: Box::new(request),
             to: NextHop::AsRouted,
             record_route,
             within: None,
             side: Side::Core,
-        });
+        };
+        self.forward_with_resources(env, dialog, came, forward, out);
     }
 
     /// Whom the request is from: what the UE prefers if it is registered, else its default
     /// (TS 24.229 §5.2.6.3.3); and the Service-Route of that registration. From plays no part.
-    fn asserted(
+    pub(crate) fn asserted(
         &self,
         env: &mut Env<'_>,
         id: UeId,
@@ -200,6 +217,14 @@ impl Pcscf {
             let why = "the dialog is another UE's".to_owned();
             return Self::refuse(env, out, &incoming, 403, (ts24229("5.2.6.3.5"), why));
         }
+        if dialog.released.is_some() {
+            let why = "this node has released the dialog".to_owned();
+            return Self::refuse(env, out, &incoming, 481, (ts24229("5.2.8.1.3"), why));
+        }
+        if self.refuses_offer(env, &incoming, out) {
+            return;
+        }
+        let came = Box::new(incoming.clone());
         let (from, to) = tags(&incoming.request);
         let routes = dialog.ue_routes(&from, &to);
         if let Some(routes) = routes
@@ -224,7 +249,7 @@ impl Pcscf {
         if kind != RequestKind::Ack {
             self.exchanges.insert(context, Exchange::Call(call));
         }
-        out.push(forward_in_dialog(context, request));
+        self.forward_with_resources(env, Some(id), came, forward_in_dialog(context, request), out);
     }
 
     /// A dialog this node does not know: whoever has it answers (RFC 3261 §12.2.2). Only for UEs
@@ -278,16 +303,19 @@ impl Pcscf {
         &mut self,
         env: &mut Env<'_>,
         usage: Usage,
-        request: &Request,
+        came: &Incoming,
         call: &mut Call,
     ) {
-        let Some(ue) = self.bindings.get(call.ue) else { return };
+        let Incoming { request, .. } = came;
+        // Who makes an emergency call need not be registered.
+        let ue = self.bindings.get(call.ue);
+        let (flow, side) = ue.map_or((came.flow, self.side(&came.flow)), |ue| (ue.flow, ue.side));
         let called = call.direction == Direction::ToUe;
         let routes = request.headers.values(HeaderName::RecordRoute).take(ROUTES_MAX);
         let dialog = Dialog {
             ue: call.ue,
-            flow: ue.flow,
-            side: ue.side,
+            flow,
+            side,
             direction: call.direction,
             usage,
             call_id: request.call_id().unwrap_or_default().into(),
@@ -301,6 +329,10 @@ impl Pcscf {
             called_routes: if called { routes.map(Into::into).collect() } else { Vec::new() },
             between: (usage == Usage::Session).then(|| Box::new(Between::of_invite(request))),
             expires_at: env.now + self.config.dialog_idle_max,
+            invite: (usage == Usage::Session).then(|| (came.context, Box::new(request.clone()))),
+            granted: None,
+            released: None,
+            emergency: false,
         };
         let id = DialogId(tokens::number(env.ids));
         self.dialogs.insert(id, dialog);
@@ -359,6 +391,7 @@ pub(crate) fn in_dialog(
     call.dialog = Some(id);
     call.fork = Some(other.into());
     (call.ends, call.may_end) = (ends, may_end);
+    call.offered = sdp_of(&request.headers, &request.body).is_some();
     call.orig_ioi.clone_from(&dialog.orig_ioi);
     call
 }

@@ -276,6 +276,7 @@ impl Pcscf {
             association: facts.association.clone(),
             flow: *flow,
             flow_lost: false,
+            signalling_lost: false,
             // The first REGISTER says nothing of the access. A UE on radio repeats its next one for
             // 128 s, and a repeated one must not pass for a new one.
             side: if facts.access_told { facts.side } else { Side::Air },
@@ -480,6 +481,7 @@ impl Pcscf {
             });
         };
         (ue.flow, ue.flow_lost) = (flow, false);
+        ue.signalling_lost = false;
         (ue.side, ue.outbound) = (exchange.side, exchange.outbound);
         let headers = &response.headers;
         let registration = Registration {

@@ -1,18 +1,48 @@
-//! The end of sessions whose UE the network has deregistered (TS 24.229 §5.2.5.2, §5.2.8.1.2). The
-//! S-CSCF ends them too, so they are given time; what is left then is released from here.
+//! The end of sessions by this node (TS 24.229 §5.2.5.2, §5.2.8.1): both ends of one that stands
+//! hear a BYE in the name of the other; one that is being set up is cancelled towards the callee
+//! and answered towards the caller. What comes for it afterwards is answered here.
 
 use cscf_core::clause::ts24229;
-use cscf_core::role::{Action, Actions, Env, NextHop, OwnTag, Side};
-use cscf_core::sip::{HeaderName, Request};
+use cscf_core::role::{Action, Actions, Answered, Env, NextHop, OwnTag, Side};
+use cscf_core::sip::{HeaderName, Request, Response, reason_phrase};
 use cscf_core::time::Duration;
 
+use crate::dialogs::{Dialog, Direction};
 use crate::tokens::{self, DialogId, UeId};
-use crate::{Pcscf, Timer, charging};
+use crate::{DIALOG_LINGER, Pcscf, Timer, charging, token_of};
+use crate::{media, tokens::Token};
 
 /// How long the BYEs of the S-CSCF may be on their way: 64 × T1.
 const OTHERS_FIRST: Duration = Duration::from_secs(32);
-/// Why the session ends (RFC 3326).
-const REASON: &str = "SIP;cause=404;text=\"Not registered\"";
+
+/// How a session is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Release {
+    /// The answer to an INVITE that is not answered yet.
+    pub(crate) status: u16,
+    /// The Retry-After of that answer, in seconds.
+    pub(crate) retry_after: Option<u32>,
+    /// Reason of BYE and CANCEL (RFC 3326).
+    pub(crate) reason: &'static str,
+}
+
+impl Release {
+    /// The user is not registered any more.
+    const NOT_REGISTERED: Self =
+        Self { status: 480, retry_after: None, reason: "SIP;cause=404;text=\"Not registered\"" };
+    /// The media are not permitted (TS 24.229 §6.2).
+    pub(crate) const NOT_ACCEPTABLE: Self = Self {
+        status: 488,
+        retry_after: None,
+        reason: "SIP;cause=488;text=\"Not Acceptable Here\"",
+    };
+    /// There are no bearers (TS 24.229 §5.2.8.1.2).
+    pub(crate) const UNAVAILABLE: Self = Self {
+        status: 503,
+        retry_after: None,
+        reason: "SIP;cause=503;text=\"Service Unavailable\"",
+    };
+}
 
 impl Pcscf {
     /// The sessions of a UE end soon.
@@ -38,32 +68,133 @@ impl Pcscf {
         if !dialog.between.as_ref().is_some_and(|between| between.is_confirmed()) {
             return;
         }
-        let Some(mut dialog) = self.dialogs.remove(id) else { return };
-        out.push(Action::ClearTimer { timer: Timer::Dialog(id) });
         env.note(ts24229("5.2.8.1.2"), || {
             format!("releases the session {}: its user is deregistered", dialog.call_id)
         });
+        self.release(env, id, Release::NOT_REGISTERED, out);
+    }
+
+    /// Releases a session, whatever its state.
+    pub(crate) fn release(
+        &mut self,
+        env: &mut Env<'_>,
+        id: DialogId,
+        how: Release,
+        out: &mut Actions<Timer>,
+    ) {
+        self.resources_end(env, id, out);
+        let reachable =
+            |ue: UeId| self.bindings.get(ue).is_none_or(|ue| !ue.flow_lost && !ue.signalling_lost);
+        let Some(dialog) = self.dialogs.get(id).filter(|it| it.released.is_none()) else { return };
+        let to_ue_too = reachable(dialog.ue);
+        let vector = charging::of_request(&self.config, &dialog.icid);
+        let Some(dialog) = self.dialogs.get_mut(id) else { return };
+        dialog.released = Some(how);
+        dialog.expires_at = env.now + DIALOG_LINGER;
+        out.push(Action::SetTimer { timer: Timer::Dialog(id), at: dialog.expires_at });
+        if let Some((context, invite)) = dialog.invite.take() {
+            env.note(ts24229("5.2.8.1.1"), || {
+                format!("cancels towards the callee and answers {} to the INVITE", how.status)
+            });
+            let reason = Some(how.reason.to_owned());
+            out.push(Action::Cancel { context, reason });
+            let response = self.answer_of(env, &invite, how);
+            out.push(Action::Reply { context, response: Box::new(response) });
+            return;
+        }
         let Some((to_caller, to_callee)) = dialog.between.as_mut().map(|it| it.byes()) else {
             return;
         };
         let (to_ue, to_core) = match dialog.direction {
-            crate::dialogs::Direction::FromUe => (to_caller, to_callee),
-            crate::dialogs::Direction::ToUe => (to_callee, to_caller),
+            Direction::FromUe => (to_caller, to_callee),
+            Direction::ToUe => (to_callee, to_caller),
         };
+        env.note(ts24229("5.2.8.1.2"), || "sends a BYE to each end of the session".to_owned());
         if let Some(mut request) = to_core {
-            let vector = charging::of_request(&self.config, &dialog.icid);
             request.headers.push(HeaderName::PChargingVector, &vector);
-            out.push(bye(env, request, NextHop::AsRouted, Side::Core));
+            out.push(bye(env, request, how.reason, (NextHop::AsRouted, Side::Core)));
         }
-        if let Some(request) = to_ue {
-            out.push(bye(env, request, NextHop::Flow(dialog.flow), dialog.side));
+        if let Some(request) = to_ue
+            && to_ue_too
+        {
+            let to = (NextHop::Flow(dialog.flow), dialog.side);
+            out.push(bye(env, request, how.reason, to));
         }
+    }
+
+    /// The answer to an INVITE whose session is released.
+    fn answer_of(&self, env: &mut Env<'_>, invite: &Request, how: Release) -> Response {
+        let mut response = invite.response(how.status, reason_phrase(how.status));
+        if let Some(seconds) = how.retry_after {
+            response.headers.push(HeaderName::RetryAfter, &seconds.to_string());
+        }
+        if how.status == 488
+            && let Some(sdp) = media::sdp_of(&invite.headers, &invite.body)
+        {
+            self.add_permitted(env, &mut response, &sdp, None);
+        }
+        response
+    }
+
+    /// A response in a dialog that this node has released: the callee's 2xx is acknowledged and its
+    /// session ended, each time it comes. Says whether that was done.
+    pub(crate) fn ends_late_success(
+        &mut self,
+        env: &mut Env<'_>,
+        id: Option<DialogId>,
+        answered: &Answered,
+        out: &mut Actions<Timer>,
+    ) -> bool {
+        let response = &answered.response;
+        let Some(id) = id.filter(|_| is_success_of_invite(response)) else { return false };
+        let vector = match self.dialogs.get(id) {
+            Some(dialog) => charging::of_request(&self.config, &dialog.icid),
+            None => return false,
+        };
+        let Some(dialog) = self.dialogs.get_mut(id) else { return false };
+        let Some(how) = dialog.released else { return false };
+        let to = way_to_callee(dialog);
+        let to_core = dialog.direction == Direction::FromUe;
+        let Some(between) = &mut dialog.between else { return false };
+        let first = !between.is_confirmed();
+        between.confirm(response, |it| token_of(it) == Some(Token::Dialog(id)));
+        env.note(ts24229("5.2.8.1.1"), || {
+            "acknowledges a 200 that came too late, and ends its session".to_owned()
+        });
+        if let Some(ack) = between.ack() {
+            out.push(Action::SendAck { request: Box::new(ack), to: to.0.clone() });
+        }
+        if first && let (_, Some(mut request)) = between.byes() {
+            if to_core {
+                request.headers.push(HeaderName::PChargingVector, &vector);
+            }
+            out.push(bye(env, request, how.reason, to));
+        }
+        true
+    }
+}
+
+fn is_success_of_invite(response: &Response) -> bool {
+    (200..300).contains(&response.status)
+        && response.cseq().is_ok_and(|cseq| cseq.method == cscf_core::sip::Method::Invite)
+}
+
+/// Where requests to the callee of a dialog go.
+fn way_to_callee(dialog: &Dialog) -> (NextHop, Side) {
+    match dialog.direction {
+        Direction::FromUe => (NextHop::AsRouted, Side::Core),
+        Direction::ToUe => (NextHop::Flow(dialog.flow), dialog.side),
     }
 }
 
 /// A BYE of our own; whatever is answered, the session is over.
-fn bye(env: &mut Env<'_>, mut request: Request, to: NextHop, side: Side) -> Action<Timer> {
-    request.headers.push(HeaderName::Reason, REASON);
+fn bye(
+    env: &mut Env<'_>,
+    mut request: Request,
+    reason: &str,
+    (to, side): (NextHop, Side),
+) -> Action<Timer> {
+    request.headers.push(HeaderName::Reason, reason);
     request.headers.push(HeaderName::ContentLength, "0");
     let tag = OwnTag(tokens::number(env.ids));
     Action::Originate { tag, request: Box::new(request), to, within: None, side }

@@ -4,12 +4,16 @@
 
 use cscf_core::clause::ts24229;
 use cscf_core::role::{Action, Actions, Answered, Cause, Env};
-use cscf_core::sip::{HeaderName, Headers, Method, Response, SessionExpires, reason_phrase};
+use cscf_core::sip::{
+    HeaderName, Headers, Method, NotPermitted, Response, SessionExpires, reason_phrase,
+};
 use cscf_core::time::Duration;
 use cscf_core::transport::Transport;
 
+use crate::alternative::Alternative;
 use crate::dialogs::{Direction, Usage};
 use crate::exchange::{Call, Exchange};
+use crate::media::sdp_of;
 use crate::originating::{NAME_MAX, ROUTES_MAX};
 use crate::tokens::{DialogId, Token};
 use crate::{DIALOG_LINGER, Pcscf, Timer, charging, edit, token_of};
@@ -21,12 +25,6 @@ const FAILED_LINGER: Duration = Duration::from_secs(32);
 /// How long a REFER may take to send its first NOTIFY.
 const REFER_FIRST: Duration = Duration::from_secs(600);
 
-/// The body that sends a UE to a new registration (TS 24.229 §7.6).
-const RESTORATION_BODY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
-    <ims-3gpp version=\"1\"><alternative-service><type>restoration</type>\
-    <reason>no answer from the S-CSCF</reason><action>initial-registration</action>\
-    </alternative-service></ims-3gpp>\r\n";
-
 impl Pcscf {
     /// A response to a request forwarded here, or its failure to come.
     pub(crate) fn call_response(
@@ -36,7 +34,17 @@ impl Pcscf {
         answered: Answered,
         out: &mut Actions<Timer>,
     ) {
-        let Answered { context, branch, mut response, cause, .. } = answered;
+        if self.ends_late_success(env, call.dialog, &answered, out) {
+            return;
+        }
+        if let Some(wrong) = self.breaks_policy(call, &answered.response) {
+            return self.answer_not_permitted(env, call, (answered, wrong), out);
+        }
+        let answered = match call.emergency {
+            Some(_) => self.emergency_response(env, call, answered, out),
+            None => self.keep_for_resources(env, call, answered, out),
+        };
+        let Some(Answered { context, branch, mut response, cause, .. }) = answered else { return };
         if cause == Cause::Received
             && let Some(Exchange::Call(kept)) = self.exchanges.get_mut(&context)
         {
@@ -45,6 +53,7 @@ impl Pcscf {
         match (call.direction, cause) {
             (Direction::FromUe, Cause::Received)
             | (Direction::ToUe, Cause::Timeout | Cause::Budget) => {}
+            (Direction::FromUe, _) if call.emergency.is_some() => {}
             (Direction::FromUe, _) => self.no_answer_from_core(env, call, &mut response),
             (Direction::ToUe, Cause::Transport) => self.flow_failed(env, call, &mut response),
             (Direction::ToUe, Cause::Received) => {}
@@ -59,24 +68,54 @@ impl Pcscf {
         out.push(Action::PassUp { context, branch, response: Box::new(response) });
     }
 
+    /// An answer that is not permitted: what it belongs to ends. The 2xx to anything but INVITE
+    /// becomes a 488; that to a later INVITE passes, for its ACK must (TS 24.229 §6.2).
+    fn answer_not_permitted(
+        &mut self,
+        env: &mut Env<'_>,
+        call: &Call,
+        (answered, wrong): (Answered, NotPermitted),
+        out: &mut Actions<Timer>,
+    ) {
+        self.end_for_media(env, call, &wrong, out);
+        if call.makes_dialog {
+            self.ends_late_success(env, call.dialog, &answered, out);
+            return;
+        }
+        let Answered { context, branch, mut response, .. } = answered;
+        if response.status >= 200
+            && response.cseq().is_ok_and(|cseq| cseq.method != Method::Invite)
+            && let Some(sdp) = sdp_of(&response.headers, &response.body)
+        {
+            response.status = 488;
+            reason_phrase(488).clone_into(&mut response.reason);
+            self.add_permitted(env, &mut response, &sdp, None);
+        }
+        match call.direction {
+            Direction::FromUe => self.to_ue(env, call.dialog, &mut response),
+            Direction::ToUe => self.to_core(env, call, &mut response, Cause::Received),
+        }
+        out.push(Action::PassUp { context, branch, response: Box::new(response) });
+    }
+
     /// A response whose exchange is over: a repeated 2xx. Dialog and direction are told by our own
     /// Record-Route; without it only the trust boundary is kept.
     pub(crate) fn late_response(
-        &self,
+        &mut self,
         env: &mut Env<'_>,
         answered: Answered,
         out: &mut Actions<Timer>,
     ) {
+        let id = answered.response.headers.values(HeaderName::RecordRoute).find_map(|value| {
+            match token_of(value) {
+                Some(Token::Dialog(id)) => Some(id).filter(|id| self.dialogs.get(*id).is_some()),
+                _ => None,
+            }
+        });
+        if self.ends_late_success(env, id, &answered, out) {
+            return;
+        }
         let Answered { context, branch, mut response, cause, flow } = answered;
-        let id =
-            response.headers.values(HeaderName::RecordRoute).find_map(|value| {
-                match token_of(value) {
-                    Some(Token::Dialog(id)) => {
-                        Some(id).filter(|id| self.dialogs.get(*id).is_some())
-                    }
-                    _ => None,
-                }
-            });
         let from_core = flow.is_none_or(|flow| self.config.trusts(flow.remote));
         match id.and_then(|id| self.dialogs.get(id)) {
             _ if from_core => self.to_ue(env, id, &mut response),
@@ -138,9 +177,7 @@ impl Pcscf {
         response.status = 504;
         reason_phrase(504).clone_into(&mut response.reason);
         if self.config.restoration {
-            let own = self.own_uri(env, Token::Ue(call.ue), Transport::Udp);
-            response.headers.set(HeaderName::PAssertedIdentity, &own);
-            response.set_body("application/3gpp-ims+xml", RESTORATION_BODY);
+            self.put_alternative(env, response, call.ue, Alternative::RESTORATION);
         }
     }
 
@@ -173,7 +210,13 @@ impl Pcscf {
         if ended {
             return self.end_fork(env, id, call, out);
         }
+        if status >= 300 && call.makes_dialog {
+            self.resources_end(env, id, out);
+        }
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
+        if call.makes_dialog && status >= 200 {
+            dialog.invite = None;
+        }
         if call.makes_dialog
             && (101..300).contains(&status)
             && let Some(tag) = response.to_tag().filter(|tag| tag.len() <= NAME_MAX)
@@ -203,7 +246,8 @@ impl Pcscf {
             }
         }
         let Some(mut lasts) = self.lasts(id, response) else { return };
-        if self.bindings.get(call.ue).is_none() {
+        let emergency = self.dialogs.get(id).is_some_and(|dialog| dialog.emergency);
+        if self.bindings.get(call.ue).is_none() && !emergency {
             // Nothing of a UE that is gone stays for long, whatever its peer wishes.
             lasts = lasts.min(DIALOG_LINGER);
         }
@@ -246,6 +290,7 @@ impl Pcscf {
             return;
         }
         env.note(ts24229("5.2.6.3.5"), || "the dialog is over".to_owned());
+        self.resources_end(env, id, out);
         self.dialogs.remove(id);
         out.push(Action::ClearTimer { timer });
     }
@@ -254,8 +299,8 @@ impl Pcscf {
     pub(crate) fn call_ended(&mut self, call: &Call) {
         let Some(id) = call.dialog.filter(|_| call.makes_dialog) else { return };
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
-        dialog.open = false;
-        if !dialog.is_confirmed() && !dialog.failed {
+        (dialog.open, dialog.invite) = (false, None);
+        if !dialog.is_confirmed() && !dialog.failed && dialog.released.is_none() {
             self.dialogs.remove(id);
         }
     }

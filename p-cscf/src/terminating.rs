@@ -9,6 +9,7 @@ use cscf_core::transport::Flow;
 
 use crate::dialogs::{Direction, Usage};
 use crate::exchange::{Call, Exchange};
+use crate::media::sdp_of;
 use crate::originating::{Keep, RETRY_AFTER_FULL, in_dialog};
 use crate::tokens::{DialogId, Token, UeId};
 use crate::{Pcscf, Timer, charging, edit, is_emergency, own_token, token_of};
@@ -45,6 +46,11 @@ impl Pcscf {
         };
         let (status, clause, why) = refusal;
         Self::refuse(env, out, &incoming, status, (clause, why));
+        if let (503, Some(seconds), Some(Action::Reply { response, .. })) =
+            (status, self.config.signalling_lost_retry_after, out.last_mut())
+        {
+            response.headers.push(HeaderName::RetryAfter, &seconds.to_string());
+        }
     }
 
     /// Whether the UE of a Path token can be reached: 430 tells an S-CSCF that knows outbound to
@@ -60,6 +66,10 @@ impl Pcscf {
         if ue.flow_lost {
             let status = if ue.outbound { 430 } else { 480 };
             return Err((status, format!("the flow of {} is gone", ue.impi())));
+        }
+        if ue.signalling_lost && incoming.kind == RequestKind::Initial {
+            let status = self.config.signalling_lost_retry_after.map_or(500, |_| 503);
+            return Err((status, format!("the signalling bearer of {} is lost", ue.impi())));
         }
         Ok(())
     }
@@ -89,18 +99,23 @@ impl Pcscf {
             }
             None => {}
         }
+        if self.refuses_offer(env, &incoming, out) {
+            return;
+        }
         let Some(ue) = self.bindings.get(id) else { return };
         let (flow, side, impi) = (ue.flow, ue.side, ue.association.impi.clone());
-        let Incoming { context, mut request, kind, .. } = incoming;
+        let request = &incoming.request;
         let icid = charging::param(&request.headers, "icid-value")
             .unwrap_or_else(|| charging::new_icid(&self.config, env.ids));
         let mut call = Call::new(id, Direction::ToUe, icid);
         call.sa = flow.sa;
         call.orig_ioi = charging::param(&request.headers, "orig-ioi");
-        call.called_party = called_party(&request);
+        call.called_party = called_party(request);
+        call.offered = sdp_of(&request.headers, &request.body).is_some();
         if let Some(usage) = usage {
-            self.begin_dialog(env, usage, &request, &mut call);
+            self.begin_dialog(env, usage, &incoming, &mut call);
         }
+        let Incoming { context, mut request, kind, .. } = incoming;
         env.note(ts24229("5.2.6.4"), || format!("to {impi} by its flow {flow}"));
         let token = call.dialog.map(Token::Dialog);
         let record_route = token.map(|token| self.own_uri_for(env, token, &flow));
@@ -119,6 +134,13 @@ impl Pcscf {
         out: &mut Actions<Timer>,
     ) {
         let Some(dialog) = self.dialogs.get(id) else { return };
+        if dialog.released.is_some() {
+            let why = "this node has released the dialog".to_owned();
+            return Self::refuse(env, out, &incoming, 481, (ts24229("5.2.8.1.4"), why));
+        }
+        if self.refuses_offer(env, &incoming, out) {
+            return;
+        }
         // The UE may have come back by another flow; without a record, the last one known must do.
         let ue = self.bindings.get(dialog.ue);
         let (flow, side) = ue.map_or((dialog.flow, dialog.side), |ue| (ue.flow, ue.side));
@@ -129,12 +151,14 @@ impl Pcscf {
         let mut call = in_dialog(id, dialog, Direction::ToUe, &incoming.request);
         call.sa = flow.sa;
         self.dialogs.heard(id, &incoming.request);
+        let came = Box::new(incoming.clone());
         let Incoming { context, mut request, kind, .. } = incoming;
         strip_to_ue(&mut request);
         if kind != RequestKind::Ack {
             self.exchanges.insert(context, Exchange::Call(call));
         }
-        out.push(forward_to_ue(context, request, flow, side, None));
+        let forward = forward_to_ue(context, request, flow, side, None);
+        self.forward_with_resources(env, Some(id), came, forward, out);
     }
 }
 

@@ -331,7 +331,7 @@ impl Role for Scscf {
     fn on_answer(&mut self, env: &mut Env<'_>, ask: AskId, answer: Answer, out: &mut ScscfActions) {
         let start = out.len();
         let Some(job) = self.owner.jobs.remove(&ask) else { return };
-        let Answer::Cx(answer) = answer;
+        let Some(answer) = answer.cx() else { return };
         match job {
             Job::Address(register) => {
                 self.owner.address_told(env, *register, answer, out);

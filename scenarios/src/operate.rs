@@ -101,6 +101,7 @@ pub fn targets(lab: &Lab, order: &Order) -> Vec<String> {
         | Order::Inject { node, .. }
         | Order::Originate { node, .. }
         | Order::Overload { node, .. } => vec![node.clone()],
+        Order::BearerLost { .. } | Order::Policy { .. } => of(&[NodeRole::Pcscf]),
         Order::Hss { .. } | Order::Ppr { .. } | Order::Rtr { .. } => of(&[NodeRole::Hss]),
         Order::Deregister { .. } | Order::Forget { .. } | Order::Reauthenticate { .. } => {
             of(&[NodeRole::Scscf])

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use cscf_core::engine::{Engine, Node as _};
+use cscf_core::engine::{Node as _, PolicyNode};
 use cscf_core::operator::{Order, OrderAnswer, Show};
 use cscf_core::sip::{HeaderName, Message, Request, Response};
 use cscf_core::time::Duration;
@@ -253,10 +253,9 @@ pub(crate) fn reconfigure(bench: &mut Bench, change: impl FnOnce(&mut p_cscf::Co
     let start = Start { seed, tracing: true, unix_at_epoch };
     let mut config = p_cscf::lab::config(&bench.config, &node).expect("configuration");
     change(&mut config);
-    let settings = bench.config.settings(&node, &start).expect("settings");
-    let engine = Engine::new("p1", Pcscf::new(config), settings, seed);
+    let node = p_cscf::lab::node_as(&bench.config, &node, &start, config).expect("a P-CSCF");
     assert!(bench.stage.lab.crash("p1"));
-    bench.stage.lab.restart(Box::new(engine));
+    bench.stage.lab.restart(Box::new(node));
 }
 
 /// A call that alice and bob, both by hand, have set up.
@@ -277,7 +276,7 @@ pub(crate) fn call() -> (Bench, Hand, Hand, Response, Request) {
 pub(crate) fn shown(bench: &mut Bench, what: Show) -> Vec<Vec<String>> {
     let order = Order::Show { what, of: Vec::new() };
     let lab = &mut bench.stage.lab;
-    let answer = lab.with("p1", |node: &mut Engine<Pcscf>, now| node.order(now, &order));
+    let answer = lab.with("p1", |node: &mut PolicyNode<Pcscf>, now| node.order(now, &order));
     let Some(Ok(OrderAnswer::Table(table))) = answer else { panic!("a table") };
     let named = |row: &Vec<String>| {
         table.columns.iter().zip(row).map(|(name, cell)| format!("{name}={cell}")).collect()

@@ -1,6 +1,6 @@
 //! The P-CSCF between UEs and the home network: identity, routes, charging, the edge of trust.
 
-use cscf_core::engine::Engine;
+use cscf_core::engine::PolicyNode;
 use cscf_core::sip::HeaderName;
 use cscf_core::time::Duration;
 use cscf_tests::{Bench, DOMAIN, Told};
@@ -390,7 +390,7 @@ fn overload() {
     let (mut bench, alice, bob, answer, _) = call();
     bench.play("wait 1s");
     let order = |bench: &mut Bench, retry_after| {
-        let done = bench.stage.lab.with("p1", |node: &mut Engine<Pcscf>, now| {
+        let done = bench.stage.lab.with("p1", |node: &mut PolicyNode<Pcscf>, now| {
             node.command(now, Command::Overload(retry_after));
         });
         done.expect("p1");

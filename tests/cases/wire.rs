@@ -123,10 +123,9 @@ impl Access {
             config.air_access_types = types.iter().map(|name| (*name).to_owned()).collect();
             let seed = bench.stage.lab.seed_of("p1");
             let start = Start { seed, tracing: true, unix_at_epoch: UNIX_AT_EPOCH };
-            let settings = bench.config.settings(&node, &start).expect("settings");
-            let role = p_cscf::Pcscf::new(config);
+            let node = p_cscf::lab::node_as(&bench.config, &node, &start, config);
             assert!(bench.stage.lab.crash("p1"));
-            bench.stage.lab.restart(Box::new(Engine::new("p1", role, settings, seed)));
+            bench.stage.lab.restart(Box::new(node.expect("a P-CSCF")));
         }
         bench.register(&["bob"]);
         let told = bench.sent("p1").into_iter().find(|told| told.label() == "REGISTER");

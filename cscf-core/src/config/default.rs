@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::edge::EdgeConfig;
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues};
 use super::security::GmSecurity;
 use super::server::ServerConfig;
@@ -75,6 +76,7 @@ fn node((name, role, ip, port): (&str, NodeRole, IpAddr, u16)) -> NodeConfig {
         capabilities: Vec::new(),
         server: ServerConfig::default(),
         serving: ServingConfig::default(),
+        edge: EdgeConfig::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use super::edge::EdgeConfig;
 use super::problem::{Problems, nearest};
 use super::security::GmSecurity;
 use super::server::ServerConfig;
@@ -134,6 +135,8 @@ pub struct NodeConfig {
     pub server: ServerConfig,
     /// S-CSCF: its choices.
     pub serving: ServingConfig,
+    /// P-CSCF: its choices.
+    pub edge: EdgeConfig,
 }
 
 impl NodeConfig {
@@ -457,11 +460,15 @@ pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<Nod
         Some(NodeRole::Scscf) => ServingConfig::read(&mut reader, problems),
         _ => ServingConfig::default(),
     };
+    let edge = match role {
+        Some(NodeRole::Pcscf) => EdgeConfig::read(&mut reader, problems),
+        _ => EdgeConfig::default(),
+    };
     reader.finish(problems);
     let (role, listen) = (role?, listen?);
     let advertise = advertise.unwrap_or_else(|| (listen.ip().to_string(), listen.port()));
     let name = name.to_owned();
-    Some(NodeConfig { name, role, listen, advertise, capabilities, server, serving })
+    Some(NodeConfig { name, role, listen, advertise, capabilities, server, serving, edge })
 }
 
 fn nodes(node: &Node, problems: &mut Problems) -> Vec<NodeConfig> {

@@ -4,6 +4,7 @@
 mod behaviour;
 mod criteria;
 mod default;
+mod edge;
 mod import;
 mod lab;
 mod nodes;
@@ -20,6 +21,7 @@ mod write;
 
 pub use behaviour::ServerBehaviour;
 pub use criteria::filter_criteria;
+pub use edge::{EdgeConfig, EmergencyCalls};
 pub use import::import_subscribers;
 pub use lab::{
     Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, named_entries,

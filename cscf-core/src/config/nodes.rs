@@ -48,6 +48,7 @@ impl Lab {
             // The Diameter client keeps the time of a question; this only catches what it forgot.
             limits: EngineLimits {
                 ask_for: self.cx_timeout + Duration::from_secs(1),
+                ask_policy_for: node.edge.policy_timeout,
                 ..EngineLimits::default()
             },
             path_mtu: self.path_mtus(),

@@ -158,7 +158,7 @@ impl ServingConfig {
     }
 }
 
-/// The users of `aka_algorithms_of` who are no subscribers of the lab; `nodes` is what the file
+/// The users of `aka_algorithms_of` and `policy_of` who are no subscribers of the lab; `nodes` is what the file
 /// says of its nodes.
 pub(super) fn unknown_users<'a>(
     nodes: &Node,
@@ -171,7 +171,8 @@ pub(super) fn unknown_users<'a>(
         Value::Map(keys) => Some(keys),
         Value::Scalar(_) | Value::Seq(_) => None,
     });
-    for entry in keys.flatten().filter(|entry| entry.key == "aka_algorithms_of") {
+    let names_users = |key: &str| matches!(key, "aka_algorithms_of" | "policy_of");
+    for entry in keys.flatten().filter(|entry| names_users(&entry.key)) {
         let Value::Map(users) = &entry.node.value else { continue };
         for user in users.iter().filter(|user| !known(&user.key)) {
             let near = nearest(&user.key, subscribers.clone());

@@ -20,14 +20,13 @@ impl Lab {
     /// needs of it.
     #[must_use]
     pub fn to_yaml_for_cscfs(&self) -> String {
-        let named: Vec<&String> = self
-            .nodes
-            .iter()
-            .flat_map(|it| &it.serving.aka_algorithms_of)
-            .map(|it| &it.0)
-            .collect();
+        let names_of = |node: &super::lab::NodeConfig| -> Vec<String> {
+            let algorithms = node.serving.aka_algorithms_of.iter().map(|it| &it.0);
+            algorithms.chain(node.edge.policy_of.iter().map(|it| &it.0)).cloned().collect()
+        };
+        let named: Vec<String> = self.nodes.iter().flat_map(names_of).collect();
         let is_named =
-            |one: &&SubscriberConfig| named.iter().any(|it| **it == one.name || **it == one.impi);
+            |one: &&SubscriberConfig| named.iter().any(|it| *it == one.name || *it == one.impi);
         // Most labs name nobody.
         let subscribers = if named.is_empty() { &[] } else { self.subscribers.as_slice() };
         self.written(&subscribers.iter().filter(is_named).collect::<Vec<_>>())
@@ -54,7 +53,7 @@ impl Lab {
              # Home network domain name and realm (TS 23.003 13.2).\ndomain: {}\n\n\
              # One entry a node. CSCFs listen on UDP and TCP, the HSS on TCP (Diameter).\n\
              # `advertise: host:port` is what others are told, where it differs from `listen`.\n\
-             # What an S-CSCF may have besides: docs/lab-file.md.\n\
+             # What a P- or S-CSCF may have besides: docs/lab-file.md.\n\
              nodes:\n",
             self.domain
         );
@@ -75,6 +74,9 @@ impl Lab {
             }
             if node.role == NodeRole::Scscf {
                 out.push_str(&node.serving.written());
+            }
+            if node.role == NodeRole::Pcscf {
+                out.push_str(&node.edge.written());
             }
             out.push_str("}\n");
         }

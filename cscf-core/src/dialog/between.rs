@@ -17,6 +17,8 @@ pub struct Between {
     caller: End,
     callee: End,
     confirmed: bool,
+    /// The number of the INVITE that made it.
+    invite: u32,
 }
 
 /// One end.
@@ -45,7 +47,8 @@ impl Between {
             cseq: invite.cseq().map_or(0, |cseq| cseq.number),
         };
         let call_id = invite.call_id().unwrap_or_default().into();
-        Self { call_id, caller, ..Self::default() }
+        let invite = caller.cseq;
+        Self { call_id, caller, invite, ..Self::default() }
     }
 
     /// Takes the callee's end from the 2xx to INVITE, as it was received; `is_ours` finds our own
@@ -128,18 +131,33 @@ impl Between {
         (self.bye(&self.callee, &self.caller), self.bye(&self.caller, &self.callee))
     }
 
+    /// The ACK of the 2xx to the INVITE that made it, in the name of the caller
+    /// (RFC 3261 §13.2.2.4); `None` as for [`Self::byes`].
+    #[must_use]
+    pub fn ack(&self) -> Option<Request> {
+        if !self.confirmed {
+            return None;
+        }
+        self.request(Method::Ack, (&self.caller, &self.callee), self.invite)
+    }
+
     fn bye(&self, from: &End, to: &End) -> Option<Request> {
+        self.request(Method::Bye, (from, to), from.cseq)
+    }
+
+    fn request(&self, method: Method, (from, to): (&End, &End), cseq: u32) -> Option<Request> {
         if from.address.is_empty() || to.address.is_empty() {
             return None;
         }
-        let mut request = Request::new(Method::Bye, to.target.as_deref()?);
+        let line = format!("{cseq} {method}");
+        let mut request = Request::new(method, to.target.as_deref()?);
         for route in &to.routes {
             request.headers.push(HeaderName::Route, route);
         }
         request.headers.push(HeaderName::From, &from.address);
         request.headers.push(HeaderName::To, &to.address);
         request.headers.push(HeaderName::CallId, &self.call_id);
-        request.headers.push(HeaderName::CSeq, &format!("{} BYE", from.cseq));
+        request.headers.push(HeaderName::CSeq, &line);
         Some(request)
     }
 }
@@ -202,5 +220,9 @@ mod tests {
         assert_eq!(to_callee.request_uri, "sip:b@2");
         assert_eq!(routes(&to_callee), ["<sip:r;lr>", "<sip:q;lr>"]);
         assert_eq!(to_callee.headers.get(HeaderName::CSeq), Some("8 BYE"));
+        let ack = between.ack().expect("an ACK");
+        assert_eq!((&*ack.request_uri, ack.method.as_str()), ("sip:b@2", "ACK"));
+        assert_eq!(ack.headers.get(HeaderName::CSeq), Some("7 ACK"));
+        assert_eq!(routes(&ack), routes(&to_callee));
     }
 }

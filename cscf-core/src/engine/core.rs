@@ -123,6 +123,7 @@ impl<R: Role> Engine<R> {
             Event::End(context) => role.on_context_end(context),
             Event::Flow(event) => role.on_flow(&mut core.env(now), event, actions),
             Event::Own(answered) => role.on_own_response(&mut core.env(now), *answered, actions),
+            Event::Policy(event) => role.on_policy(&mut core.env(now), event, actions),
             Event::Request(incoming) => role.on_request(&mut core.env(now), *incoming, actions),
             Event::Response(answered) => role.on_response(&mut core.env(now), *answered, actions),
         }
@@ -211,6 +212,7 @@ impl<R: Role> Node for Engine<R> {
                 self.core.events.push_back(Event::Demand(demand, what));
             }
             Input::Opened(flow) => self.core.on_opened(now, flow),
+            Input::Policy(event) => self.core.events.push_back(Event::Policy(event)),
             Input::Timeout => {}
             Input::Unreachable { local, remote, cause } => {
                 self.core.on_unreachable(now, local, remote, cause);

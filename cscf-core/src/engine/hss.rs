@@ -23,6 +23,7 @@ impl Node for HssNode {
             Input::Answer(..)
             | Input::Datagram(_)
             | Input::Demand(..)
+            | Input::Policy(_)
             | Input::Unreachable { .. } => return,
         };
         Self::handle_input(self, now, input);

@@ -14,6 +14,7 @@ mod injected;
 mod orders;
 mod outgoing;
 mod perform;
+mod policy_node;
 mod receive;
 mod route;
 mod security;
@@ -29,11 +30,13 @@ use bytes::Bytes;
 
 pub use self::core::{Engine, Sizes};
 pub use cx_node::CxNode;
+pub use policy_node::PolicyNode;
 pub use settings::{Counters, EngineLimits, Listen, Settings, host_text};
 
 use crate::cx::{AskId, CxDemand, DemandId, DemandReply};
 use crate::hss::StateFault;
 use crate::operator::{Order, OrderError, OrderResult};
+use crate::policy::PolicyEvent;
 use crate::role::{Answer, Question};
 use crate::time::Instant;
 use crate::trace::TraceEvent;
@@ -65,6 +68,8 @@ pub enum Input {
     Demand(DemandId, CxDemand),
     /// A connection is up: one that we asked for, or one a peer opened.
     Opened(Flow),
+    /// The policy function tells something.
+    Policy(PolicyEvent),
     /// The time [`Node::poll_timeout`] named has come.
     Timeout,
     /// A datagram to this address came back undelivered (ICMP).

@@ -79,8 +79,10 @@ pub struct EngineLimits {
     /// How long a connection may be silent before it is closed; `None`: as long as the peer likes
     /// (a registered UE keeps its connection, RFC 5626 §3.2).
     pub idle_for: Option<Duration>,
-    /// How long the outside may take to answer a question.
+    /// How long the HSS may take to answer a question.
     pub ask_for: Duration,
+    /// How long the policy function may take.
+    pub ask_policy_for: Duration,
     /// The Retry-After of a 503 that says a table is full.
     pub retry_after: Duration,
 }
@@ -101,6 +103,7 @@ impl Default for EngineLimits {
             first_message_for: Duration::from_secs(32),
             idle_for: None,
             ask_for: Duration::from_secs(10),
+            ask_policy_for: Duration::from_secs(5),
             retry_after: Duration::from_secs(5),
         }
     }

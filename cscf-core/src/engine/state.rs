@@ -11,10 +11,11 @@ use super::route::{Addresses, StatelessTags};
 use super::settings::Settings;
 use super::wire::{Outlet, SendFault};
 use crate::clause::{Clause, rfc3261};
-use crate::cx::{AskId, CxAnswer, CxDemand, DemandId};
+use crate::cx::{AskId, CxDemand, DemandId};
 use crate::dialog::field::uri_of;
 use crate::ids::{Ids, Seed};
 use crate::map::{Map, map};
+use crate::policy::PolicyEvent;
 use crate::proxy::{ContextAction, LoopGuard};
 use crate::role::{
     Answer, Answered, ContextId, Env, Incoming, OwnAnswered, OwnTag, Question, Side,
@@ -39,6 +40,7 @@ pub(super) enum Event {
     End(ContextId),
     Flow(FlowEvent),
     Own(Box<OwnAnswered>),
+    Policy(PolicyEvent),
     Request(Box<Incoming>),
     Response(Box<Answered>),
 }
@@ -269,7 +271,12 @@ impl Core {
 
     /// Asks the outside, with a deadline.
     pub(super) fn ask(&mut self, now: Instant, ask: AskId, question: Question) {
-        let deadline = self.due.insert(now + self.settings.limits.ask_for, Due::Ask(ask));
+        let limits = &self.settings.limits;
+        let within = match question {
+            Question::Cx(_) => limits.ask_for,
+            Question::Policy(_) => limits.ask_policy_for,
+        };
+        let deadline = self.due.insert(now + within, Due::Ask(ask));
         self.open_asks.insert(ask, deadline);
         self.outlet.push(super::Output::Ask(ask, question));
     }
@@ -292,8 +299,7 @@ impl Core {
             match due {
                 Due::Ask(ask) => {
                     if self.open_asks.remove(&ask).is_some() {
-                        let answer = Answer::Cx(CxAnswer::Unreachable);
-                        self.events.push_back(Event::Answer(ask, answer));
+                        self.events.push_back(Event::Answer(ask, Answer::TimedOut));
                     }
                 }
                 Due::Budget(attempt) => self.on_budget(now, attempt),

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use super::conn::{self, Outgoing};
 use super::task::{Conn, Datagrams, NodeTask, Path};
 use super::{bind, udp};
-use crate::cx::CxAnswer;
 use crate::engine::{Input, Node, Output};
-use crate::role::{Answer, Question};
+use crate::role::Answer;
 use crate::transport::{ConnId, Packet, Transport};
 
 /// Why what security associations are to protect does not leave.
@@ -20,9 +19,9 @@ impl<N: Node> NodeTask<N> {
     /// Does one thing the node wants. What that leads to is held until the node is drained.
     pub(super) fn perform(&mut self, output: Output) {
         match output {
-            Output::Ask(ask, Question::Cx(_)) => {
-                // Nodes that ask the HSS speak Diameter themselves; nobody is behind this door.
-                self.held.push_back(Input::Answer(ask, Answer::Cx(CxAnswer::Unreachable)));
+            Output::Ask(ask, _) => {
+                // Nodes that ask have who answers in them; nobody is behind this door.
+                self.held.push_back(Input::Answer(ask, Answer::TimedOut));
             }
             Output::Close(conn) => self.close(conn),
             Output::Connect { conn, transport, local, remote, sa: None } => {

@@ -53,7 +53,7 @@ impl Node for Echo {
             }
             Input::Timeout => return,
             Input::Unreachable { remote, cause, .. } => format!("unreachable {remote}: {cause}"),
-            Input::Answer(..) | Input::Demand(..) => return,
+            Input::Answer(..) | Input::Demand(..) | Input::Policy(_) => return,
         };
         self.happened.push(said);
     }

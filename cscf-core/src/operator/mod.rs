@@ -10,6 +10,7 @@ mod table;
 use std::fmt;
 
 use crate::cx::{CxCommand, CxResult, DeregistrationReason};
+use crate::policy::Conduct;
 use crate::registrar::ContactEvent;
 use crate::time::Duration;
 
@@ -50,6 +51,13 @@ pub enum Order {
         /// With how many of them; none: until told otherwise.
         times: Option<u32>,
     },
+    /// Loses bearers of a user now (TS 24.229 §5.2.8.1).
+    BearerLost {
+        /// The private identity.
+        who: String,
+        /// That of the signalling; else those of the sessions.
+        signalling: bool,
+    },
     /// Gives requests an answer that the node would not give by itself.
     Inject {
         /// The node.
@@ -83,6 +91,13 @@ pub enum Order {
         node: String,
         /// The Retry-After in seconds; none: no longer.
         retry_after: Option<u32>,
+    },
+    /// How the policy function behaves from now on.
+    Policy {
+        /// Towards whom; none: everybody.
+        who: Option<String>,
+        /// What it does when it is asked for resources.
+        conduct: Conduct,
     },
     /// Pushes the profile of a user to its S-CSCF, after these changes (TS 29.228 §6.2).
     Ppr {
@@ -211,8 +226,10 @@ impl Order {
     /// Who it is about, to be resolved with a lab.
     pub const fn subject_mut(&mut self) -> Subject<'_> {
         match self {
-            Self::Deregister { who, .. }
+            Self::BearerLost { who, .. }
+            | Self::Deregister { who, .. }
             | Self::Forget { who }
+            | Self::Policy { who: Some(who), .. }
             | Self::Ppr { who, .. }
             | Self::Reauthenticate { who, .. }
             | Self::Rtr { who, .. } => Subject::User(who),
@@ -221,7 +238,7 @@ impl Order {
             | Self::Inject { node, .. }
             | Self::Originate { node, .. }
             | Self::Overload { node, .. } => Subject::Node(node),
-            Self::Hss { .. } => Subject::Nobody,
+            Self::Hss { .. } | Self::Policy { who: None, .. } => Subject::Nobody,
             Self::Show { of, .. } => Subject::Users(of),
         }
     }

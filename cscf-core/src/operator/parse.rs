@@ -9,9 +9,9 @@ use crate::registrar::ContactEvent;
 use crate::time::Duration;
 
 /// The first words of orders.
-pub const VERBS: [&str; 13] = [
-    "call", "dereg", "drain", "forget", "hangup", "hss", "inject", "message", "overload", "ppr",
-    "reauth", "rtr", "show",
+pub const VERBS: [&str; 15] = [
+    "bearer", "call", "dereg", "drain", "forget", "hangup", "hss", "inject", "message", "overload",
+    "policy", "ppr", "reauth", "rtr", "show",
 ];
 
 /// Every order in a line.
@@ -29,6 +29,8 @@ hangup AS
 inject STATUS CSCF [--to METHOD] [--times N] | inject CSCF --off
 hss silent|old-sqn|bad-mac|garbled|garbage|late TIME|answers CODE [--to UAR|MAR|SAR|LIR] [--times N]
 hss normal
+policy accepts|refuses|refuses above KBPS|late TIME|silent|lost after TIME [--of USER]
+bearer lost|signalling-lost USER
 show registrations|challenges|sas|dialogs|subscribers|refusals [USER]
 ";
 
@@ -156,6 +158,14 @@ impl FromStr for Order {
         };
         let mut words = Words::read(rest)?;
         Ok(match *verb {
+            "bearer" => {
+                let kinds = [("lost", false), ("signalling-lost", true)];
+                if words.plain.is_empty() {
+                    return Err("say what is lost: `bearer lost USER`".to_owned());
+                }
+                let signalling = find("event of a bearer", words.plain.remove(0), &kinds)?;
+                Self::BearerLost { signalling, who: words.subject("bearer lost", "user")? }
+            }
             "dereg" => Self::Deregister {
                 contact: words.take("contact").map(str::to_owned),
                 event: words.one_of("reason", &EVENTS, ContactEvent::Rejected)?,
@@ -180,6 +190,11 @@ impl FromStr for Order {
                 let after = words.take("retry-after").map_or(Ok(RETRY_AFTER), number)?;
                 let retry_after = (!off).then_some(after);
                 Self::Overload { retry_after, node: words.subject(verb, "node")? }
+            }
+            "policy" => {
+                let who = words.take("of").map(str::to_owned);
+                words.no_options()?;
+                Self::Policy { who, conduct: words.plain.join(" ").parse()? }
             }
             "ppr" => {
                 let mut changes = Vec::new();
@@ -285,6 +300,9 @@ impl fmt::Display for Order {
     /// The text that reads back as the same order.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BearerLost { who, signalling } => {
+                write!(f, "bearer {} {who}", if *signalling { "signalling-lost" } else { "lost" })
+            }
             Self::Deregister { who, contact, event } => {
                 write!(f, "dereg {who} --reason {}", word_of(&EVENTS, event))?;
                 contact.iter().try_for_each(|uri| write!(f, " --contact {uri}"))
@@ -325,6 +343,10 @@ impl fmt::Display for Order {
                 write!(f, "overload {node} --retry-after {time}")
             }
             Self::Overload { node, retry_after: None } => write!(f, "overload {node} --off"),
+            Self::Policy { who, conduct } => {
+                write!(f, "policy {conduct}")?;
+                who.iter().try_for_each(|who| write!(f, " --of {who}"))
+            }
             Self::Ppr { who, changes } => {
                 write!(f, "ppr {who}")?;
                 changes.iter().try_for_each(|change| match change {
@@ -377,6 +399,12 @@ mod tests {
             "hangup as1",
             "overload p1 --retry-after 7",
             "overload p1 --off",
+            "policy accepts",
+            "policy refuses above 64 --of alice",
+            "policy late 7s",
+            "policy lost after 1500ms",
+            "bearer lost alice",
+            "bearer signalling-lost alice",
             "ppr alice --bar sip:a@b --unbar tel:+1 --charging aaa://c --password x",
             "reauth alice --within 60s",
             "rtr alice --reason server-change --impu sip:a@b --impu tel:+1",
@@ -410,6 +438,8 @@ mod tests {
         assert_eq!(fault("call as1"), "write `call AS TARGET [--for USER]`");
         assert_eq!(fault("inject"), "say which status: `inject STATUS NODE`");
         assert_eq!(fault("reauth alice --within soon"), "`soon` is no time, e.g. 60s");
+        assert_eq!(fault("bearer"), "say what is lost: `bearer lost USER`");
+        assert!(fault("policy refuse").starts_with("`refuse` is no policy; write accepts"));
         assert_eq!(fault("forget alice --now 1"), "there is no option --now here");
         assert_eq!(fault("forget alice bob"), "`bob` is not understood here");
         assert_eq!(fault("rtr alice --impu"), "--impu needs a value");

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use cscf_core::config::{
     Lab as LabConfig, NodeConfig, NodeRole, ServerConfig, ServingConfig, Start,
 };
-use cscf_core::engine::{CxNode, Engine};
+use cscf_core::engine::{CxNode, Engine, PolicyNode};
 use cscf_core::hss::HssNode;
 use cscf_core::operator;
 use cscf_core::role::Role;
@@ -40,12 +40,14 @@ fn engine_remainders<R: Role>(engine: &Engine<R>) -> Vec<(&'static str, usize)> 
     ]
 }
 
-impl LabNode for Engine<Pcscf> {
+impl LabNode for PolicyNode<Pcscf> {
     fn remainders(&self) -> Vec<(&'static str, usize)> {
-        let mut out = engine_remainders(self);
-        out.push(("registered UEs", self.role().registered_count()));
-        out.push(("dialogs", self.role().dialog_count()));
-        out.push(("state", usize::from(!self.role().is_idle())));
+        let mut out = engine_remainders(self.engine());
+        let role = self.engine().role();
+        out.push(("registered UEs", role.registered_count()));
+        out.push(("dialogs", role.dialog_count()));
+        out.push(("state", usize::from(!role.is_idle())));
+        out.push(("sessions with resources", self.function().session_count()));
         out
     }
 }
@@ -117,6 +119,7 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
         capabilities: Vec::new(),
         server: ServerConfig::default(),
         serving: ServingConfig::default(),
+        edge: EdgeConfig::default(),
     };
     let mut settings = lab.settings(&node, start)?;
     settings.rport = true;

@@ -32,7 +32,7 @@ impl Role for Asker {
     }
 
     fn on_answer(&mut self, _: &mut Env<'_>, ask: AskId, it: Answer, out: &mut Actions<u32>) {
-        let Answer::Cx(answer) = it;
+        let answer = it.cx().expect("of the HSS");
         let status = match &answer {
             CxAnswer::Unreachable => 504,
             _ => 404,

@@ -1,0 +1,295 @@
+//! Resources for media: what the policy function is asked before a session goes on, and what is
+//! done with its answers and news (TS 24.229 §5.2.7.2, §5.2.7.3, §5.2.8.1; TS 29.214 §4.4).
+//!
+//! The P-CSCF of a caller asks about the offer before it lets the INVITE go on; that of a callee
+//! about the answer before it lets it go back. Later offers are asked about where they want other
+//! media than before. Without an answer in time there are no resources.
+
+use std::collections::BTreeMap;
+
+use cscf_core::clause::ts24229;
+use cscf_core::cx::AskId;
+use cscf_core::policy::{
+    MediaWish, PolicyAnswer, PolicyEvent, PolicyRequest, PolicySession, PolicyWish,
+};
+use cscf_core::role::{Action, Actions, Answer, Answered, Env, Incoming, Question};
+use cscf_core::sip::HeaderName;
+
+use crate::dialogs::Direction;
+use crate::exchange::{Call, Exchange};
+use crate::media::{offers, sdp_of, wishes};
+use crate::release::Release;
+use crate::tokens::DialogId;
+use crate::{Pcscf, Timer, cause};
+
+/// Responses that may wait for one answer; more are dropped, and are sent again by the UE.
+const RESPONSES_MAX: usize = 16;
+
+/// What waits for the policy function.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    dialog: DialogId,
+    wish: Vec<MediaWish>,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// A request with an offer: as it came, and as it goes on.
+    Request(Box<Incoming>, Box<Action<Timer>>),
+    /// Responses, the first with a description.
+    Responses(Call, Vec<Answered>),
+}
+
+/// All that waits, bounded by the contexts of the engine.
+pub(crate) type AllWaiting = BTreeMap<AskId, Waiting>;
+
+impl Pcscf {
+    /// Lets a request go on, at once or when its media have resources. `came` is the request as it
+    /// was received.
+    pub(crate) fn forward_with_resources(
+        &mut self,
+        env: &mut Env<'_>,
+        dialog: Option<DialogId>,
+        came: Box<Incoming>,
+        forward: Action<Timer>,
+        out: &mut Actions<Timer>,
+    ) {
+        let wish = match sdp_of(&came.request.headers, &came.request.body) {
+            Some(sdp) if offers(&came.request.method) => wishes(&sdp),
+            _ => Vec::new(),
+        };
+        let asked = dialog.and_then(|id| self.ask_for(env, id, &wish, out).map(|ask| (id, ask)));
+        match asked {
+            None => out.push(forward),
+            Some((dialog, ask)) => {
+                let held = Held::Request(came, Box::new(forward));
+                self.waiting.insert(ask, Waiting { dialog, wish, held });
+            }
+        }
+    }
+
+    /// Asks for these media, unless they have resources already or there is nobody to ask.
+    fn ask_for(
+        &mut self,
+        env: &mut Env<'_>,
+        id: DialogId,
+        wish: &[MediaWish],
+        out: &mut Actions<Timer>,
+    ) -> Option<AskId> {
+        if !self.config.policy || wish.is_empty() {
+            return None;
+        }
+        let dialog = self.dialogs.get(id)?;
+        if dialog.granted.as_deref() == Some(wish) {
+            return None;
+        }
+        let who = self.bindings.get(dialog.ue)?.impi().to_owned();
+        let ask = env.next_ask();
+        let kinds: Vec<&str> = wish.iter().map(|media| media.kind.as_str()).collect();
+        env.note(ts24229("5.2.7.2"), || {
+            format!("asks the policy function for {} of {who}", kinds.join(" and "))
+        });
+        let wish = PolicyWish::Authorize(wish.to_vec());
+        let request = PolicyRequest { session: PolicySession(id.0), who, wish };
+        out.push(Action::Ask { ask, question: Question::Policy(request) });
+        Some(ask)
+    }
+
+    /// Keeps a response of a called UE back until its media have resources; gives it back if it may
+    /// go on.
+    pub(crate) fn keep_for_resources(
+        &mut self,
+        env: &mut Env<'_>,
+        call: &Call,
+        answered: Answered,
+        out: &mut Actions<Timer>,
+    ) -> Option<Answered> {
+        let (Some(id), Direction::ToUe | Direction::FromUe) = (call.dialog, call.direction) else {
+            return Some(answered);
+        };
+        let ours = |waiting: &&mut Waiting| waiting.dialog == id;
+        if answered.response.status < 300
+            && let Some(waiting) = self.waiting.values_mut().find(ours)
+            && let Held::Responses(_, all) = &mut waiting.held
+            && all.first().is_some_and(|first| first.context == answered.context)
+        {
+            if all.len() < RESPONSES_MAX {
+                all.push(answered);
+            }
+            return None;
+        }
+        let is_answer_of_ue = call.direction == Direction::ToUe || !call.offered;
+        if !call.makes_dialog || !is_answer_of_ue || answered.response.status >= 300 {
+            return Some(answered);
+        }
+        let Some(sdp) = sdp_of(&answered.response.headers, &answered.response.body) else {
+            return Some(answered);
+        };
+        let wish = wishes(&sdp);
+        match self.ask_for(env, id, &wish, out) {
+            None => Some(answered),
+            Some(ask) => {
+                let held = Held::Responses(call.clone(), vec![answered]);
+                self.waiting.insert(ask, Waiting { dialog: id, wish, held });
+                None
+            }
+        }
+    }
+
+    /// The policy function answers, or did not in time.
+    pub(crate) fn resources_answered(
+        &mut self,
+        env: &mut Env<'_>,
+        ask: AskId,
+        answer: &Answer,
+        out: &mut Actions<Timer>,
+    ) {
+        let Some(Waiting { dialog, wish, held }) = self.waiting.remove(&ask) else { return };
+        let acceptable = match answer {
+            Answer::Policy(PolicyAnswer::Granted) => {
+                return self.granted(env, dialog, (wish, held), out);
+            }
+            Answer::Policy(PolicyAnswer::Refused { acceptable_kbps }) => *acceptable_kbps,
+            _ => None,
+        };
+        let why = match answer {
+            Answer::TimedOut => "no answer in time",
+            _ => "refused",
+        };
+        match held {
+            Held::Request(came, _) => self.refuse_resources(env, &came, (why, acceptable), out),
+            Held::Responses(_, all) => {
+                let release = self.no_resources();
+                env.refuse(ts24229("5.2.7.3"), || {
+                    format!("the answer gets no resources ({why}): the session ends")
+                });
+                self.release(env, dialog, release, out);
+                for answered in &all {
+                    self.ends_late_success(env, Some(dialog), answered, out);
+                }
+            }
+        }
+        // The engine may have heard in time what the role did not.
+        self.resources_end(env, dialog, out);
+    }
+
+    fn granted(
+        &mut self,
+        env: &mut Env<'_>,
+        id: DialogId,
+        (wish, held): (Vec<MediaWish>, Held),
+        out: &mut Actions<Timer>,
+    ) {
+        let Some(dialog) = self.dialogs.get_mut(id).filter(|it| it.released.is_none()) else {
+            return Self::end_session(env, id, out);
+        };
+        dialog.granted = Some(wish);
+        match held {
+            // Cancelled meanwhile: nobody waits for it any more.
+            Held::Request(came, _) if !self.exchanges.contains_key(&came.context) => {
+                self.resources_end(env, id, out);
+            }
+            Held::Request(_, forward) => out.push(*forward),
+            Held::Responses(call, all) => {
+                for answered in all {
+                    let now = match self.exchanges.get(&answered.context) {
+                        Some(Exchange::Call(now)) => now.clone(),
+                        _ => call.clone(),
+                    };
+                    self.call_response(env, &now, answered, out);
+                }
+            }
+        }
+    }
+
+    /// Refuses a request for lack of resources (TS 24.229 §5.2.7.2): 488 with the bandwidth that
+    /// would be granted, else 503 while overloaded, else 500.
+    fn refuse_resources(
+        &self,
+        env: &mut Env<'_>,
+        came: &Incoming,
+        (why, acceptable): (&str, Option<u64>),
+        out: &mut Actions<Timer>,
+    ) {
+        let request = &came.request;
+        let status = match (acceptable, self.config.overload) {
+            (Some(_), _) => 488,
+            (None, Some(_)) => 503,
+            (None, None) => 500,
+        };
+        let cause = cause::resources(why, acceptable, self.config.overload.is_some());
+        let cause = cause.of_request(request);
+        let text = format!("{} gets {status}: {cause}", request.method);
+        env.diagnose(ts24229("5.2.7.2"), text, cause);
+        let mut response = request.reply(status);
+        if acceptable.is_some()
+            && let Some(sdp) = sdp_of(&request.headers, &request.body)
+        {
+            self.add_permitted(env, &mut response, &sdp, acceptable);
+        } else if let Some(seconds) = self.no_resources().retry_after {
+            response.headers.push(HeaderName::RetryAfter, &seconds.to_string());
+        }
+        out.push(Action::Reply { context: came.context, response: Box::new(response) });
+    }
+
+    /// How a session ends for lack of resources.
+    fn no_resources(&self) -> Release {
+        let retry_after = self.config.policy_retry_after.or(self.config.overload);
+        match self.config.overload {
+            Some(_) => Release { retry_after, ..Release::UNAVAILABLE },
+            None => Release { status: 500, retry_after, ..Release::UNAVAILABLE },
+        }
+    }
+
+    /// The policy function need not keep anything for this dialog any more.
+    pub(crate) fn resources_end(
+        &mut self,
+        env: &mut Env<'_>,
+        id: DialogId,
+        out: &mut Actions<Timer>,
+    ) {
+        let had = self.dialogs.get_mut(id).and_then(|dialog| dialog.granted.take()).is_some();
+        if had {
+            Self::end_session(env, id, out);
+        }
+    }
+
+    /// As [`Self::resources_end`] for a dialog that is gone already.
+    pub(crate) fn end_session(env: &mut Env<'_>, id: DialogId, out: &mut Actions<Timer>) {
+        let (session, wish) = (PolicySession(id.0), PolicyWish::End);
+        let request = PolicyRequest { session, who: String::new(), wish };
+        out.push(Action::Ask { ask: env.next_ask(), question: Question::Policy(request) });
+    }
+
+    /// News of bearers.
+    pub(crate) fn bearer_news(
+        &mut self,
+        env: &mut Env<'_>,
+        event: PolicyEvent,
+        out: &mut Actions<Timer>,
+    ) {
+        match event {
+            PolicyEvent::BearerLost(PolicySession(number)) => {
+                let id = DialogId(number);
+                let Some(dialog) = self.dialogs.get_mut(id) else { return };
+                dialog.granted = None;
+                let retry_after = self.config.policy_retry_after;
+                env.refuse(ts24229("5.2.8.1"), || {
+                    format!("the bearers of {} are lost: the session ends", dialog.call_id)
+                });
+                self.release(env, id, Release { retry_after, ..Release::UNAVAILABLE }, out);
+            }
+            PolicyEvent::SignallingLost(impi) => {
+                let ids: Vec<_> = self.bindings.of_impi(&impi).collect();
+                for id in ids {
+                    let Some(ue) = self.bindings.get_mut(id) else { continue };
+                    ue.signalling_lost = true;
+                    env.note(ts24229("5.2.8.1"), || {
+                        format!("the signalling bearer of {impi} is lost until it is heard again")
+                    });
+                }
+            }
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use cscf_core::config::{
-    Lab as LabConfig, NodeConfig, NodeRole, ServerConfig, ServingConfig, Start,
+    EdgeConfig, Lab as LabConfig, NodeConfig, NodeRole, ServerConfig, ServingConfig, Start,
 };
 use cscf_core::engine::{CxNode, Engine, PolicyNode};
 use cscf_core::hss::HssNode;

@@ -76,6 +76,8 @@ documents! {
     rfc3329 = "RFC 3329",
     /// The MESSAGE method.
     rfc3428 = "RFC 3428",
+    /// The REFER method.
+    rfc3515 = "RFC 3515",
     /// Symmetric response routing (rport).
     rfc3581 = "RFC 3581",
     /// The Service-Route header field.
@@ -86,10 +88,14 @@ documents! {
     rfc3856 = "RFC 3856",
     /// Event state publication.
     rfc3903 = "RFC 3903",
+    /// The Replaces header field.
+    rfc3891 = "RFC 3891",
     /// Session timers.
     rfc4028 = "RFC 4028",
     /// Issues of non-INVITE transactions.
     rfc4320 = "RFC 4320",
+    /// Authorization by a dialog (Target-Dialog).
+    rfc4538 = "RFC 4538",
     /// Loop detection and Max-Breadth.
     rfc5393 = "RFC 5393",
     /// Client-initiated connections (outbound).
@@ -98,6 +104,8 @@ documents! {
     rfc6026 = "RFC 6026",
     /// Location conveyance.
     rfc6442 = "RFC 6442",
+    /// INFO and its packages.
+    rfc6086 = "RFC 6086",
     /// Events.
     rfc6665 = "RFC 6665",
     /// Diameter base protocol.

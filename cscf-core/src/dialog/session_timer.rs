@@ -18,7 +18,9 @@ pub enum Refresher {
 }
 
 impl Refresher {
-    const fn as_str(self) -> &'static str {
+    /// Its name in Session-Expires.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Uac => "uac",
             Self::Uas => "uas",

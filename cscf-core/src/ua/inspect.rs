@@ -147,6 +147,10 @@ fn content(request: &Request, abilities: &Abilities<'_>) -> Result<(), Refusal> 
     if type_known && !encoded {
         return Ok(());
     }
+    // Encrypted for somebody: there is no key here for anything (RFC 3261 §21.4.28).
+    if ENCRYPTED.iter().any(|one| one.eq_ignore_ascii_case(plain)) {
+        return Err(Refusal::new(493, "21.4.28", "the body is encrypted".to_owned()));
+    }
     let why = if encoded {
         "Content-Encoding is not identity".to_owned()
     } else {
@@ -157,6 +161,9 @@ fn content(request: &Request, abilities: &Abilities<'_>) -> Result<(), Refusal> 
         .with(HeaderName::AcceptEncoding, "identity".to_owned())
         .with(HeaderName::AcceptLanguage, "en".to_owned()))
 }
+
+/// Bodies of S/MIME that only the owner of a key can read (RFC 8551 §3.3).
+const ENCRYPTED: [&str; 2] = ["application/pkcs7-mime", "application/x-pkcs7-mime"];
 
 /// `handling=optional`: the body may be ignored (RFC 3261 §8.2.3).
 fn is_optional(disposition: Option<&str>) -> bool {

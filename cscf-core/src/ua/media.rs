@@ -1,9 +1,11 @@
-//! The voice stream of a dialog: offers and answers as SDP (RFC 3264), hold, and the precondition
-//! attributes in them. One audio stream is ours; every other stream offered is refused with port 0.
+//! The streams of a dialog: offers and answers as SDP (RFC 3264), hold, and the precondition
+//! attributes in them. One audio stream is ours, and a video stream where the plan has one
+//! ([`super::video`]); every other stream offered is refused with port 0.
 
 use std::net::IpAddr;
 
 use super::precondition::Preconditions;
+use super::video::VideoPlan;
 use crate::sip::{Connection, Direction, Media as Stream, Origin, RtpMap, Sdp, SdpError};
 
 /// Streams an offer may have.
@@ -46,6 +48,33 @@ pub struct MediaPlan {
     pub bandwidth_rtcp: Option<(u32, u32)>,
     /// `a=ptime` and `a=maxptime` in ms, if said.
     pub packet_times: Option<(u16, u16)>,
+    /// The video stream it can, if any.
+    pub video: Option<VideoPlan>,
+    /// Whether an answer lists every common codec, not only the first (RFC 3264 §6.1 allows both).
+    pub all_codecs: bool,
+}
+
+impl MediaPlan {
+    /// What is left of the plan where only a description's media and codecs are allowed, e.g. that
+    /// of a 488 (TS 24.229 §5.1.3.1). `None` when nothing is left, or nothing changes.
+    #[must_use]
+    pub fn restricted_to(&self, body: &[u8]) -> Option<Self> {
+        let allowed = Sdp::parse(body).ok()?;
+        let voice = allowed.media.iter().find(|stream| stream.kind() == "audio")?;
+        let maps: Vec<RtpMap> = voice.rtpmaps().collect();
+        let formats = voice.formats().filter_map(|format| format.parse::<u8>().ok());
+        let maps: Vec<RtpMap> = formats.filter_map(|payload| map_of(payload, &maps)).collect();
+        let mut plan = self.clone();
+        plan.codecs.retain(|codec| {
+            maps.iter().any(|map| {
+                map.clock_rate == codec.clock_rate && map.encoding.eq_ignore_ascii_case(codec.name)
+            })
+        });
+        let video = allowed.media.iter().any(|stream| stream.kind() == "video");
+        plan.video = plan.video.filter(|_| video);
+        let speaks = plan.codecs.iter().any(|codec| !codec.is_tones());
+        (speaks && plan != *self).then_some(plan)
+    }
 }
 
 /// Why a description cannot be used; the culprit is the peer.
@@ -107,14 +136,21 @@ pub struct Media {
     held_by_peer: bool,
     /// `hold` as it was agreed last.
     agreed_hold: bool,
+    /// We want video.
+    video: bool,
+    /// Whether there is video, as it was agreed last.
+    agreed_video: bool,
+    /// Our last description holds more than was agreed: the next is another version.
+    narrowed: bool,
 }
 
 impl Media {
     /// A stream before any offer. `preconditions`: whether they are used, and if so whether the
     /// resources are there already.
     #[must_use]
-    pub const fn new(plan: MediaPlan, preconditions: Option<bool>) -> Self {
+    pub fn new(plan: MediaPlan, preconditions: Option<bool>) -> Self {
         Self {
+            video: plan.video.as_ref().is_some_and(|video| video.offered),
             plan,
             ours: None,
             offer: None,
@@ -123,6 +159,8 @@ impl Media {
             hold: false,
             held_by_peer: false,
             agreed_hold: false,
+            agreed_video: false,
+            narrowed: false,
         }
     }
 
@@ -135,6 +173,7 @@ impl Media {
                 self.capable()
             }
         };
+        self.place_video(&mut sdp);
         let direction = match (self.hold, self.held_by_peer) {
             (false, false) => Direction::SendRecv,
             (false, true) => Direction::RecvOnly,
@@ -180,11 +219,20 @@ impl Media {
     pub fn answer(&mut self) -> String {
         let Some(offer) = self.offer.take() else { return self.offer() };
         let chosen = self.usable_stream(&offer).ok();
+        let video = self.plan.video.as_ref().and_then(|plan| plan.usable_in(&offer));
+        self.video = video.is_some();
+        self.agreed_video = self.video;
         let mut sdp = self.blank();
         for (at, offered) in offer.media.iter().enumerate() {
             let formats: Vec<&str> = offered.formats().collect();
             let stream = if Some(at) == chosen {
                 self.answered_stream(&offer, offered)
+            } else if let Some((_, plan, map)) = video.filter(|(found, ..)| *found == at) {
+                let mut stream = plan.answered(offered, map);
+                let own = if self.hold { Direction::SendOnly } else { Direction::SendRecv };
+                stream.set_direction(own.answered_by(offered_direction(&offer, offered)));
+                write_qos(&mut stream, self.qos.as_ref());
+                stream
             } else {
                 Stream::new(offered.kind(), 0, offered.protocol(), &formats)
             };
@@ -194,7 +242,7 @@ impl Media {
     }
 
     fn answered_stream(&self, offer: &Sdp, offered: &Stream) -> Stream {
-        let common = self.common(offered);
+        let common = self.common(offered, self.plan.all_codecs);
         let formats: Vec<String> = common.iter().map(|(map, _)| map.payload.to_string()).collect();
         let formats: Vec<&str> = formats.iter().map(String::as_str).collect();
         let mut stream = Stream::new("audio", self.plan.port, offered.protocol(), &formats);
@@ -224,10 +272,14 @@ impl Media {
         if sdp.media.len() != ours.len() {
             return Err(MediaError::Streams { found: sdp.media.len() });
         }
-        let voice = ours.iter().zip(&sdp.media).find(|(our, _)| our.port() != 0);
+        let mut pairs = ours.iter().zip(&sdp.media);
+        let voice = pairs.clone().find(|(our, _)| is_voice(our));
         let Some((our, answered)) = voice.filter(|(_, answered)| answered.port() != 0) else {
             return Err(MediaError::NoVoice);
         };
+        let video = pairs.any(|(our, answered)| {
+            our.kind() == "video" && our.port() != 0 && answered.port() != 0
+        });
         let known: Vec<&str> = our.formats().collect();
         let agreed: Vec<String> =
             answered.formats().filter(|it| known.contains(it)).map(str::to_owned).collect();
@@ -240,17 +292,101 @@ impl Media {
             (None, Some(_)) => {}
         }
         self.agreed_hold = self.hold;
+        (self.video, self.agreed_video) = (video, video);
         self.narrow(&agreed);
         Ok(())
+    }
+
+    /// Whether the answer left more than one voice codec to choose from.
+    #[must_use]
+    pub fn has_choice(&self) -> bool {
+        self.voices().len() > 1
+    }
+
+    /// Decides for the first of several voice codecs, and the tones of its clock rate; the next
+    /// offer says so (TS 24.229 §6.1.2).
+    pub fn choose(&mut self) {
+        let voices = self.voices();
+        let Some(first) = voices.first() else { return };
+        let Some(stream) = self.ours.iter().flat_map(|ours| &ours.media).find(|it| is_voice(it))
+        else {
+            return;
+        };
+        let kept = stream.rtpmaps().filter(|map| {
+            let tones = map.encoding.eq_ignore_ascii_case("telephone-event");
+            map.payload == first.payload || (tones && map.clock_rate == first.clock_rate)
+        });
+        let kept: Vec<String> = kept.map(|map| map.payload.to_string()).collect();
+        self.narrow(&kept);
+    }
+
+    /// The voice codecs of our last description.
+    fn voices(&self) -> Vec<RtpMap> {
+        let stream = self.ours.iter().flat_map(|ours| &ours.media).find(|it| is_voice(it));
+        let Some(stream) = stream else { return Vec::new() };
+        let maps: Vec<RtpMap> = stream.rtpmaps().collect();
+        let formats = stream.formats().filter_map(|format| format.parse().ok());
+        let maps = formats.filter_map(|payload| map_of(payload, &maps));
+        maps.filter(|map| !map.encoding.eq_ignore_ascii_case("telephone-event")).collect()
+    }
+
+    /// The payload type and clock rate that tones have in this session (RFC 4733): those of the
+    /// clock rate of the voice codec. `None` where no tones were agreed.
+    #[must_use]
+    pub fn tones(&self) -> Option<(u8, u32)> {
+        let clock_rate = self.voices().first()?.clock_rate;
+        let mut streams = self.ours.iter().flat_map(|ours| &ours.media);
+        let stream = streams.find(|it| is_voice(it))?;
+        let known: Vec<&str> = stream.formats().collect();
+        let map = stream.rtpmaps().find(|map| {
+            map.encoding.eq_ignore_ascii_case("telephone-event")
+                && map.clock_rate == clock_rate
+                && known.contains(&map.payload.to_string().as_str())
+        })?;
+        Some((map.payload, map.clock_rate))
     }
 
     /// Further offers hold only what was agreed.
     fn narrow(&mut self, agreed: &[String]) {
         let Some(ours) = &mut self.ours else { return };
         let agreed: Vec<&str> = agreed.iter().map(String::as_str).collect();
-        if let Some(stream) = ours.media.iter_mut().find(|stream| stream.port() != 0) {
+        if let Some(stream) = ours.media.iter_mut().find(|stream| is_voice(stream)) {
+            self.narrowed |= stream.formats().ne(agreed.iter().copied());
             stream.set_formats(&agreed);
         }
+        self.place_agreed_video();
+    }
+
+    /// A video stream that was declined stays in further offers with port 0 (RFC 3264 §8).
+    fn place_agreed_video(&mut self) {
+        let Some(mut ours) = self.ours.take() else { return };
+        self.place_video(&mut ours);
+        self.ours = Some(ours);
+    }
+
+    /// Puts the video stream in, or takes it out by its port, as wanted (RFC 3264 §8.1, §8.2).
+    fn place_video(&self, sdp: &mut Sdp) {
+        let Some(plan) = &self.plan.video else { return };
+        let there = sdp.media.iter().position(|stream| stream.kind() == "video");
+        match there.and_then(|at| sdp.media.get_mut(at)) {
+            None if self.video => sdp.media.push(plan.offered_stream()),
+            Some(stream) if self.video && stream.port() == 0 => *stream = plan.offered_stream(),
+            Some(stream) if !self.video => stream.set_port(0),
+            _ => {}
+        }
+    }
+
+    /// Asks for video, or gives it up, with the next offer. Says whether there can be any.
+    pub fn want_video(&mut self, on: bool) -> bool {
+        let can = self.plan.video.is_some();
+        self.video = on && can;
+        can
+    }
+
+    /// Whether video was agreed.
+    #[must_use]
+    pub const fn has_video(&self) -> bool {
+        self.agreed_video
     }
 
     /// Asks for hold, or takes it back, with the next offer.
@@ -261,6 +397,7 @@ impl Media {
     /// The last offer was refused: what was agreed before holds.
     pub const fn revert(&mut self) {
         self.hold = self.agreed_hold;
+        self.video = self.agreed_video;
     }
 
     /// Whether we hold the peer.
@@ -315,7 +452,9 @@ impl Media {
     /// What we can, for a 488 (RFC 3261 §21.4.26).
     #[must_use]
     pub fn capabilities(&self) -> String {
-        self.capable().to_string()
+        let mut sdp = self.capable();
+        sdp.media.extend(self.plan.video.as_ref().map(VideoPlan::offered_stream));
+        sdp.to_string()
     }
 
     fn blank(&self) -> Sdp {
@@ -374,10 +513,11 @@ impl Media {
             && let Some(origin) = last.origin()
         {
             sdp.set_origin(&origin);
-            if sdp != *last {
+            if sdp != *last || std::mem::take(&mut self.narrowed) {
                 sdp.bump_version();
             }
         }
+        self.narrowed = false;
         let text = sdp.to_string();
         self.ours = Some(sdp);
         text
@@ -392,15 +532,16 @@ impl Media {
                 continue;
             }
             voice = true;
-            if !self.common(stream).is_empty() {
+            if !self.common(stream, false).is_empty() {
                 return Ok(at);
             }
         }
         Err(if voice { MediaError::NoCommonCodec } else { MediaError::NoVoice })
     }
 
-    /// In the order of the offer: the first codec of ours, and the tones with its clock rate.
-    fn common(&self, offered: &Stream) -> Vec<(RtpMap, &Codec)> {
+    /// In the order of the offer: the first codec of ours, and the tones with its clock rate; or
+    /// `all` that we know.
+    fn common(&self, offered: &Stream, all: bool) -> Vec<(RtpMap, &Codec)> {
         let maps: Vec<RtpMap> = offered.rtpmaps().collect();
         let known: Vec<(RtpMap, &Codec)> = offered
             .formats()
@@ -418,7 +559,7 @@ impl Media {
         known
             .into_iter()
             .filter(|(map, codec)| {
-                map.payload == payload || (codec.is_tones() && map.clock_rate == clock_rate)
+                all || map.payload == payload || (codec.is_tones() && map.clock_rate == clock_rate)
             })
             .collect()
     }
@@ -433,6 +574,10 @@ impl Media {
             same && codec.clock_rate == map.clock_rate && mono && alike
         })
     }
+}
+
+fn is_voice(stream: &Stream) -> bool {
+    stream.kind() == "audio" && stream.port() != 0
 }
 
 fn has_parameter(fmtp: &str, parameter: &str) -> bool {

@@ -21,6 +21,8 @@ fn plan(port: u16) -> MediaPlan {
         bandwidth_as: 49,
         bandwidth_rtcp: Some((612, 1837)),
         packet_times: Some((20, 240)),
+        video: None,
+        all_codecs: false,
     }
 }
 

@@ -9,6 +9,7 @@ mod precondition;
 mod reliable;
 mod session;
 mod subscriber;
+mod video;
 
 pub use accepted::{Accepted, after_glare, retry_after_pending};
 pub use inspect::{Abilities, Refusal, inspect, media_type};
@@ -17,6 +18,8 @@ pub use offer::{Carrier, Exchange, Untimely};
 pub use precondition::{Directions, Preconditions, Segment, Strength};
 pub use reliable::{Received, ReliableReceiver, ReliableSender, Resend, UnmatchedPrack};
 pub use session::{
-    Effect, RequestId, ResourcePolicy, Session, SessionEvent, SessionPhase, SessionSettings, Turn,
+    Effect, Habits, RequestId, ResourcePolicy, Session, SessionEvent, SessionPhase,
+    SessionSettings, Turn,
 };
 pub use subscriber::{Resubscribe, timer_n};
+pub use video::VideoPlan;

@@ -14,7 +14,7 @@ use cscf_core::role::{Action, Actions, ContextId, Env, Incoming, OwnAnswered, Ow
 use cscf_core::sip::{HeaderName, Method, Request, Response};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::ua::{
-    Abilities, Effect, RequestId, ResourcePolicy, Session, SessionEvent, SessionPhase,
+    Abilities, Effect, Habits, RequestId, ResourcePolicy, Session, SessionEvent, SessionPhase,
     SessionSettings, Turn, inspect,
 };
 
@@ -166,6 +166,7 @@ impl AppServer {
             media: CodecSet::VoLte.plan(self.agent.address, env.ids.below(1 << 31) + 1),
             skip_ack: false,
             skip_prack: false,
+            habits: Habits::default(),
         }
     }
 
@@ -264,6 +265,11 @@ impl AppServer {
             Effect::Ack(request) => {
                 let to = self.first_hop(&request);
                 out.push(Action::SendAck { request, to });
+            }
+            // Its abilities have none of these methods.
+            Effect::Asked(context, request) => {
+                let response = Box::new(request.reply(405));
+                out.push(Action::Reply { context, response });
             }
             Effect::Cancel(id) => {
                 out.push(Action::CancelOwn { tag: tag_of(number, id), reason: None });

@@ -8,7 +8,7 @@ use cscf_core::transport::Transport;
 use crate::operate::Person;
 use crate::report::pcapng::Names;
 use crate::script::{LabChanges, Order, Party, Scenario};
-use crate::ue::{CallOptions, Resources, UeCommand, UeConfig};
+use crate::ue::{Transfer, UeCommand, UeConfig};
 
 /// A scenario's lab with its UEs.
 #[derive(Clone, Debug)]
@@ -115,14 +115,27 @@ impl Instance {
     pub fn command(&self, order: &Order) -> UeCommand {
         match order {
             Order::Answer => UeCommand::Answer,
-            Order::Call { target } => {
-                UeCommand::Call { target: self.target(target), options: CallOptions::default() }
+            Order::About { whom, order } => UeCommand::About {
+                whom: self.identities(whom),
+                command: Box::new(self.command(order)),
+            },
+            Order::Call { target, options } => {
+                UeCommand::Call { target: self.target(target), options: *options }
             }
             Order::Cancel => UeCommand::Cancel,
             Order::Deregister => UeCommand::Deregister,
+            Order::Dressed { headers, order } => UeCommand::Dressed {
+                headers: headers.clone(),
+                command: Box::new(self.command(order)),
+            },
+            Order::Dtmf { digits, by } => UeCommand::SendDtmf { digits: digits.clone(), by: *by },
             Order::DeregisterAll => UeCommand::DeregisterAll,
             Order::Fetch => UeCommand::FetchRegistrations,
             Order::HangUp => UeCommand::Hangup,
+            Order::Hold { on, by_update: true } => UeCommand::HoldByUpdate { on: *on },
+            Order::Hold { on: true, .. } => UeCommand::Hold,
+            Order::Hold { on: false, .. } => UeCommand::Resume,
+            Order::LoseBearer => UeCommand::LoseBearer,
             Order::Message { target, text } => {
                 UeCommand::SendMessage { target: self.target(target), text: text.clone() }
             }
@@ -131,6 +144,7 @@ impl Instance {
             Order::Publish { status, expires } => {
                 UeCommand::Publish { status: status.clone(), expires: *expires }
             }
+            Order::Redirect { target } => UeCommand::Redirect { target: self.target(target) },
             Order::Register { expires } => UeCommand::Register { expires: *expires },
             Order::Request { method, target, changes } => UeCommand::SendRequest {
                 method: method.clone(),
@@ -141,10 +155,25 @@ impl Instance {
             Order::Reregister => UeCommand::Reregister,
             Order::Ring => UeCommand::Ring,
             Order::Subscribe => UeCommand::SubscribeReg,
+            Order::Transfer { target, attended, outside, quiet } => UeCommand::Transfer {
+                target: self.target(target),
+                how: Transfer {
+                    replaces: if *attended { self.identities(target) } else { Vec::new() },
+                    outside: *outside,
+                    quiet: *quiet,
+                },
+            },
+            Order::Video { on } => UeCommand::Video { on: *on },
             Order::Watch { target, event } => {
                 UeCommand::Watch { target: self.target(target), event: event.clone() }
             }
         }
+    }
+
+    /// All public identities of a party, or the URI as it is.
+    fn identities(&self, whom: &str) -> Vec<String> {
+        let party = self.ues.iter().find(|ue| ue.name == whom);
+        party.map_or_else(|| vec![self.target(whom)], |ue| ue.impus.clone())
     }
 
     /// A party's default public identity, the URI of a node, or the URI as it is.
@@ -272,12 +301,28 @@ fn change(config: &mut UeConfig, party: &Party) {
     if let Some(on) = party.reg_event {
         config.reg_event = on;
     }
-    if let Some(time) = party.resources {
-        config.resources = Resources::After(time);
-    }
+    change_calls(config, party);
     if party.radio == Some(false) {
         config.access_network_info = None;
     }
+}
+
+/// What a party says of its calls.
+fn change_calls(config: &mut UeConfig, party: &Party) {
+    let habits = &mut config.habits;
+    habits.packages.clone_from(&party.info_packages);
+    habits.follows_redirects = party.follows_redirects.unwrap_or(habits.follows_redirects);
+    habits.lowers_offer = party.lowers_offer.unwrap_or(habits.lowers_offer);
+    habits.refresher = party.refresher.unwrap_or(habits.refresher);
+    config.resources = party.resources.unwrap_or(config.resources);
+    config.codecs = party.codecs.unwrap_or(config.codecs);
+    config.all_codecs = party.all_codecs.unwrap_or(config.all_codecs);
+    config.video = party.video.unwrap_or(config.video);
+    config.refers = party.refers.unwrap_or(config.refers);
+    config.calls_max = party.calls.unwrap_or(config.calls_max);
+    config.robot = party.when_called.unwrap_or(config.robot);
+    config.session_timer.interval = party.session_expires.or(config.session_timer.interval);
+    config.session_timer.min_se = party.min_se.unwrap_or(config.session_timer.min_se);
 }
 
 /// The instance of a further device: a UUID made of its name, so that runs are alike.

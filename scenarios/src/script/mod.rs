@@ -4,6 +4,7 @@
 mod matcher;
 mod parameter;
 mod parse;
+mod party;
 mod request;
 mod runner;
 mod sentence;
@@ -15,11 +16,12 @@ pub use runner::{Failure, Stage, run};
 pub use shows::Shows;
 
 use cscf_core::config::{NodeConfig, Position, SecAgree, SubscriberConfig};
+use cscf_core::dialog::Refresher;
 use cscf_core::ifc::InitialFilterCriteria;
 use cscf_core::time::Duration;
 
 use crate::lab::NetworkOptions;
-use crate::ue::{Change, Gruu, Mistakes};
+use crate::ue::{CallOptions, Change, CodecSet, Dtmf, Gruu, Mistakes, Refers, Resources, Robot};
 
 /// A scenario file.
 #[derive(Clone, Debug)]
@@ -101,8 +103,32 @@ pub struct Party {
     pub tcp: Option<bool>,
     /// Whether it subscribes to its own registration state.
     pub reg_event: Option<bool>,
-    /// How long the resources of a call take.
-    pub resources: Option<Duration>,
+    /// When the resources of a call are there.
+    pub resources: Option<Resources>,
+    /// Its codecs.
+    pub codecs: Option<CodecSet>,
+    /// Whether it answers with every common codec.
+    pub all_codecs: Option<bool>,
+    /// Whether it can video.
+    pub video: Option<bool>,
+    /// The session interval it asks for.
+    pub session_expires: Option<Duration>,
+    /// The shortest session interval it takes.
+    pub min_se: Option<Duration>,
+    /// Who is to refresh the sessions it begins.
+    pub refresher: Option<Refresher>,
+    /// The info packages it takes.
+    pub info_packages: Vec<String>,
+    /// Whether it calls on where a 3xx sends it.
+    pub follows_redirects: Option<bool>,
+    /// Whether it calls again with what a 488 allows.
+    pub lowers_offer: Option<bool>,
+    /// What it does with a REFER.
+    pub refers: Option<Refers>,
+    /// How many calls it has at a time.
+    pub calls: Option<usize>,
+    /// What it does when it is called, without being told.
+    pub when_called: Option<Robot>,
     /// Whether it is on a 3GPP radio access (P-Access-Network-Info).
     pub radio: Option<bool>,
 }
@@ -155,21 +181,53 @@ pub enum StepKind {
 pub enum Order {
     /// Takes the call.
     Answer,
+    /// Does something about the call with somebody.
+    About {
+        /// Name of a party, or a URI.
+        whom: String,
+        /// What.
+        order: Box<Order>,
+    },
     /// Calls a party or URI.
     Call {
         /// Name of a party, or a URI.
         target: String,
+        /// How.
+        options: CallOptions,
     },
     /// Gives up a call that is not answered.
     Cancel,
     /// Switches off.
     Deregister,
+    /// Does something with other headers.
+    Dressed {
+        /// Names and values; `None` takes the header out.
+        headers: Vec<(String, Option<String>)>,
+        /// What.
+        order: Box<Order>,
+    },
+    /// Presses digits.
+    Dtmf {
+        /// Which.
+        digits: String,
+        /// How they travel.
+        by: Dtmf,
+    },
     /// Ends all registrations of the identity.
     DeregisterAll,
     /// Asks what is registered.
     Fetch,
     /// Ends the call.
     HangUp,
+    /// Puts the call on hold, or takes it back.
+    Hold {
+        /// Hold, or not.
+        on: bool,
+        /// By UPDATE, not by re-INVITE.
+        by_update: bool,
+    },
+    /// Loses the bearer of the call.
+    LoseBearer,
     /// Sends a text.
     Message {
         /// Name of a party, or a URI.
@@ -193,6 +251,11 @@ pub enum Order {
         status: String,
         /// The interval wished for.
         expires: Option<Duration>,
+    },
+    /// Sends the call that rings elsewhere.
+    Redirect {
+        /// Name of a party, or a URI.
+        target: String,
     },
     /// Registers.
     Register {
@@ -219,6 +282,22 @@ pub enum Order {
     Ring,
     /// Subscribes to the own registration state.
     Subscribe,
+    /// Transfers the other end of the call.
+    Transfer {
+        /// Name of a party, or a URI.
+        target: String,
+        /// Attended: the own call with that party is replaced.
+        attended: bool,
+        /// REFER in a dialog of its own.
+        outside: bool,
+        /// Without a subscription.
+        quiet: bool,
+    },
+    /// Adds video to the call, or drops it.
+    Video {
+        /// Adds.
+        on: bool,
+    },
     /// Subscribes to an event of somebody.
     Watch {
         /// Name of a party, or a URI.

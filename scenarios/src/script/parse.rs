@@ -4,17 +4,15 @@ use std::collections::BTreeSet;
 
 use cscf_core::config::{
     Node, Problems, Reader, SecAgree, SubscriberConfig, Value, duration, filter_criteria,
-    named_entries, nearest, read_names, read_node, read_subscriber, read_tree,
+    named_entries, read_names, read_node, read_subscriber, read_tree,
 };
 use cscf_core::ifc::InitialFilterCriteria;
 
 use super::{
-    Expectation, FieldExpectation, LabChanges, Matcher, Order, Party, Scenario, Seen, Step,
-    StepKind,
+    Expectation, FieldExpectation, LabChanges, Matcher, Order, Scenario, Seen, Step, StepKind,
 };
-use super::{parameter, request, sentence, shows};
+use super::{parameter, party, request, sentence, shows};
 use crate::lab::NetworkOptions;
-use crate::ue::{Gruu, Mistakes};
 
 /// The Diameter messages that an expectation may name.
 const DIAMETER: [&str; 18] = [
@@ -33,7 +31,8 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     let mut reader = Reader::new(&tree, "a scenario", &mut problems);
     let title = reader.required("scenario", &mut problems).and_then(Node::text).unwrap_or_default();
     let parties = reader.optional("parties");
-    let parties = parties.map(|node| parties_of(node, domain, &mut problems)).unwrap_or_default();
+    let parties =
+        parties.map(|node| party::read_all(node, domain, &mut problems)).unwrap_or_default();
     let network = reader.optional("network");
     let network = network.map(|node| network_of(node, &mut problems)).unwrap_or_default();
     let lab = reader.optional("lab");
@@ -123,7 +122,7 @@ fn network_of(node: &Node, problems: &mut Problems) -> NetworkOptions {
     network
 }
 
-fn on_off(text: &str) -> Result<bool, String> {
+pub(super) fn on_off(text: &str) -> Result<bool, String> {
     match text {
         "on" | "allow" => Ok(true),
         "off" | "refuse" => Ok(false),
@@ -185,99 +184,6 @@ fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
     changes
 }
 
-fn parties_of(node: &Node, domain: &str, problems: &mut Problems) -> Vec<Party> {
-    let Value::Map(entries) = &node.value else {
-        problems.push(node.at, "parties must be a mapping by name", None);
-        return Vec::new();
-    };
-    entries.iter().map(|entry| party(&entry.key, &entry.node, domain, problems)).collect()
-}
-
-fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Party {
-    let mut reader = Reader::new(node, "a party", problems);
-    let subscriber = reader.optional("subscriber");
-    let subscriber = subscriber.and_then(|node| read_subscriber(name, node, domain, problems));
-    let some_switch = |text: &str| on_off(text).map(Some);
-    let party = Party {
-        name: name.to_owned(),
-        subscriber,
-        of: reader.or("of", None, problems, some_text),
-        instance: reader.or("instance", None, problems, some_text),
-        reg_id: reader.or("reg_id", None, problems, |text| match text.parse() {
-            Ok(number @ 1..) => Ok(Some(number)),
-            _ => Err(format!("`{text}` is no number of a flow: 1, 2, …")),
-        }),
-        impu: reader.or("impu", None, problems, some_text),
-        pcscfs: reader.optional("p_cscfs").map(|node| names(node, problems)).unwrap_or_default(),
-        gruu: reader.or("gruu", None, problems, |text| match text {
-            "off" => Ok(Some(Gruu::Off)),
-            "on" | "public" => Ok(Some(Gruu::Public)),
-            "temporary" => Ok(Some(Gruu::Temporary)),
-            _ => Err(format!("`{text}` is neither off, on nor temporary")),
-        }),
-        security: reader.or("security", None, problems, some_switch),
-        retries: reader.or("retries", None, problems, some_switch),
-        early_security: reader.or("early_security", None, problems, some_switch),
-        mistakes: reader
-            .optional("mistakes")
-            .map(|node| mistakes(node, problems))
-            .unwrap_or_default(),
-        preconditions: reader.or("preconditions", None, problems, some_switch),
-        reliable: reader.or("reliable_provisionals", None, problems, some_switch),
-        tcp: reader.or("transport", None, problems, |text| match text {
-            "tcp" => Ok(Some(true)),
-            "udp" => Ok(Some(false)),
-            _ => Err(format!("`{text}` is neither udp nor tcp")),
-        }),
-        reg_event: reader.or("reg_event", None, problems, some_switch),
-        resources: reader.or("resources", None, problems, |text| duration(text).map(Some)),
-        radio: reader.or("radio", None, problems, some_switch),
-    };
-    reader.finish(problems);
-    party
-}
-
-fn some_text(text: &str) -> Result<Option<String>, String> {
-    Ok(Some(text.to_owned()))
-}
-
-/// A name or a list of names.
-fn names(node: &Node, problems: &mut Problems) -> Vec<String> {
-    let items = match &node.value {
-        Value::Seq(items) => items.as_slice(),
-        Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(node),
-    };
-    let mut out = Vec::new();
-    for item in items {
-        match item.text() {
-            Some(text) => out.push(text.to_owned()),
-            None => problems.push(item.at, "here must be the name of a node", None),
-        }
-    }
-    out
-}
-
-fn mistakes(node: &Node, problems: &mut Problems) -> Mistakes {
-    let items = match &node.value {
-        Value::Seq(items) => items.as_slice(),
-        Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(node),
-    };
-    let mut out = Mistakes::default();
-    for item in items {
-        let text = item.text().unwrap_or_default();
-        if out.make(text) {
-            continue;
-        }
-        let names = Mistakes::NAMED.iter().map(|(name, _)| *name);
-        let help = nearest(text, names.clone()).map_or_else(
-            || format!("known: {}", names.collect::<Vec<_>>().join(", ")),
-            |near| format!("did you mean `{near}`?"),
-        );
-        problems.push(item.at, format!("unknown mistake `{text}`"), Some(help));
-    }
-    out
-}
-
 fn steps_of(node: &Node, problems: &mut Problems) -> Vec<Step> {
     let Value::Seq(items) = &node.value else {
         problems.push(node.at, "steps must be a list", None);
@@ -331,8 +237,19 @@ fn details(node: &Node, kind: &mut StepKind, proves: &mut Proves, problems: &mut
             changes.extend(request::change(entry, problems));
             continue;
         }
+        if entry.key == "with"
+            && let StepKind::Command { order, .. } = kind
+        {
+            let headers = headers_of(&entry.node, problems);
+            *order = Order::Dressed { headers, order: Box::new(order.clone()) };
+            continue;
+        }
         let (StepKind::Expect(expectation) | StepKind::Never(expectation)) = kind else {
-            problems.push(entry.at, "only an expectation can look at headers", None);
+            problems.push(
+                entry.at,
+                "only an expectation can look at headers; a command takes other ones under `with`",
+                None,
+            );
             continue;
         };
         let Some(text) = entry.node.text() else {
@@ -362,6 +279,23 @@ fn details(node: &Node, kind: &mut StepKind, proves: &mut Proves, problems: &mut
     {
         problems.push(field.at, "a state has no headers; expect a message", None);
     }
+}
+
+/// The headers under `with`: values, or `absent`.
+fn headers_of(node: &Node, problems: &mut Problems) -> Vec<(String, Option<String>)> {
+    let Value::Map(entries) = &node.value else {
+        problems.push(node.at, "here must be `header: value` lines", None);
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    for entry in entries {
+        match entry.node.text() {
+            Some("absent") => out.push((entry.key.clone(), None)),
+            Some(text) => out.push((entry.key.clone(), Some(text.to_owned()))),
+            None => problems.push(entry.node.at, "a header is one value", None),
+        }
+    }
+    out
 }
 
 /// The header and parameter a condition looks at; only headers of SIP have parameters.

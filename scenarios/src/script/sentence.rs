@@ -5,11 +5,13 @@ use cscf_core::operator;
 use cscf_core::time::Duration;
 
 use super::{Expectation, Order, Seen, StepKind};
+use crate::ue::{CallOptions, Dtmf};
 
 /// How long an expectation waits where the sentence says nothing.
 const WITHIN: Duration = Duration::from_secs(10);
 
-const VERBS: [&str; 27] = [
+const VERBS: [&str; 34] = [
+    "adds",
     "answers",
     "asks",
     "calls",
@@ -19,21 +21,27 @@ const VERBS: [&str; 27] = [
     "deregisters",
     "diagnoses",
     "drains",
+    "drops",
     "fetches",
     "hangs",
+    "holds",
     "is",
+    "loses",
     "publishes",
     "re-registers",
     "receives",
+    "redirects",
     "refreshes",
     "refuses",
     "registers",
     "rejects",
     "restarts",
+    "resumes",
     "rings",
     "sends",
     "subscribes",
     "texts",
+    "transfers",
     "waits",
     "withdraws",
     "wait",
@@ -154,10 +162,10 @@ fn words(sentence: &str) -> Result<Vec<String>, String> {
     Ok(out)
 }
 
-/// `sends message "…" to bob` and `sends request FOO to bob` are commands, all other `sends` are
-/// expectations.
+/// `sends message "…" to bob`, `sends request FOO to bob` and `sends dtmf "…"` are commands, all
+/// other `sends` are expectations.
 fn is_text(rest: &[&str]) -> bool {
-    matches!(rest, ["message" | "request", ..])
+    matches!(rest, ["message" | "request" | "dtmf", ..])
 }
 
 /// Splits `… within 2s` off.
@@ -223,12 +231,18 @@ fn order(words: &[&str]) -> Result<Order, String> {
     Ok(match words {
         ["answers"] => Order::Answer,
         ["asks", target] => Order::Options { target: (*target).to_owned() },
-        ["calls", target] => Order::Call { target: (*target).to_owned() },
+        ["calls", target, how @ ..] => {
+            Order::Call { target: (*target).to_owned(), options: call_options(how)? }
+        }
         ["cancels"] => Order::Cancel,
         ["deregisters"] => Order::Deregister,
         ["deregisters", "everything"] => Order::DeregisterAll,
         ["fetches", _, "registrations"] => Order::Fetch,
         ["hangs", "up"] => Order::HangUp,
+        ["hangs", "up", "on", whom] => about(whom, Order::HangUp),
+        ["holds" | "resumes" | "adds" | "drops" | "loses" | "redirects" | "transfers", ..] => {
+            return in_call(words);
+        }
         ["re-registers"] => Order::Reregister,
         ["publishes", status] => Order::Publish { status: (*status).to_owned(), expires: None },
         ["publishes", status, "for", time @ ..] => {
@@ -250,6 +264,13 @@ fn order(words: &[&str]) -> Result<Order, String> {
         ["subscribes", "to", event, "of", target] => {
             Order::Watch { target: (*target).to_owned(), event: (*event).to_owned() }
         }
+        ["sends", "dtmf", digits, "by", how] => {
+            let usual = |digit: char| digit.is_ascii_digit() || "*#ABCD".contains(digit);
+            if digits.is_empty() || !digits.chars().all(usual) {
+                return Err(format!("`{digits}` is no digits: 0 to 9, *, #, A to D"));
+            }
+            Order::Dtmf { digits: (*digits).to_owned(), by: dtmf(how)? }
+        }
         ["sends", "message", text, "to", target] => {
             Order::Message { target: (*target).to_owned(), text: (*text).to_owned() }
         }
@@ -265,6 +286,92 @@ fn order(words: &[&str]) -> Result<Order, String> {
             });
         }
         _ => return Err(format!("`{}` is not understood", words.join(" "))),
+    })
+}
+
+fn about(whom: &str, order: Order) -> Order {
+    Order::About { whom: whom.to_owned(), order: Box::new(order) }
+}
+
+/// What changes a call that is up, or ends it elsewhere.
+fn in_call(words: &[&str]) -> Result<Order, String> {
+    let hold = |verb: &str, by_update| Order::Hold { on: verb == "holds", by_update };
+    Ok(match words {
+        [verb @ ("holds" | "resumes")] => hold(verb, false),
+        [verb @ ("holds" | "resumes"), "by", "UPDATE"] => hold(verb, true),
+        [verb @ ("holds" | "resumes"), whom] => about(whom, hold(verb, false)),
+        [verb @ ("holds" | "resumes"), whom, "by", "UPDATE"] => about(whom, hold(verb, true)),
+        ["adds", "video"] => Order::Video { on: true },
+        ["drops", "video"] => Order::Video { on: false },
+        ["loses", _, "bearer"] => Order::LoseBearer,
+        ["redirects", "to", target] => Order::Redirect { target: (*target).to_owned() },
+        ["transfers", whom, "to", target, how @ ..] => {
+            let (mut attended, mut outside, mut quiet) = (false, false, false);
+            let mut rest = how;
+            while !rest.is_empty() {
+                rest = match rest {
+                    ["attended", tail @ ..] => {
+                        attended = true;
+                        tail
+                    }
+                    ["out", "of", "dialog", tail @ ..] => {
+                        outside = true;
+                        tail
+                    }
+                    ["without", "subscription", tail @ ..] => {
+                        quiet = true;
+                        tail
+                    }
+                    _ => {
+                        return Err(not_known(
+                            rest,
+                            "attended, out of dialog, without subscription",
+                        ));
+                    }
+                };
+            }
+            let target = (*target).to_owned();
+            about(whom, Order::Transfer { target, attended, outside, quiet })
+        }
+        [verb @ ("adds" | "drops"), ..] => {
+            return Err(format!("write `{verb} video`, not `{}`", words.join(" ")));
+        }
+        ["loses", ..] => return Err("write `loses her bearer`".to_owned()),
+        ["redirects", ..] => return Err("write e.g. `redirects to carol`".to_owned()),
+        ["transfers", ..] => return Err("write e.g. `transfers bob to carol`".to_owned()),
+        _ => return Err(format!("`{}` is not understood", words.join(" "))),
+    })
+}
+
+fn not_known(words: &[&str], known: &str) -> String {
+    format!("`{}` is not understood here; there is: {known}", words.join(" "))
+}
+
+/// How a call is made: `with video`, `without offer`, `without preconditions`.
+fn call_options(words: &[&str]) -> Result<CallOptions, String> {
+    let mut options = CallOptions::default();
+    for pair in words.chunks(2) {
+        match pair {
+            ["with", "video"] => options.video = true,
+            ["with", "preconditions"] => options.preconditions = Some(true),
+            ["without", "offer"] => options.offerless = true,
+            ["without", "preconditions"] => options.preconditions = Some(false),
+            _ => {
+                let known = "with video, without offer, without preconditions";
+                return Err(not_known(pair, known));
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn dtmf(word: &str) -> Result<Dtmf, String> {
+    const KNOWN: [(&str, Dtmf); 3] =
+        [("info", Dtmf::Info), ("package", Dtmf::Package), ("rtp", Dtmf::Rtp)];
+    let found = KNOWN.iter().find(|(name, _)| *name == word).map(|(_, by)| *by);
+    found.ok_or_else(|| match nearest(word, KNOWN.iter().map(|(name, _)| *name)) {
+        Some(near) => format!("digits do not travel by `{word}`; did you mean `{near}`?"),
+        None => format!("digits do not travel by `{word}`: info, package or rtp"),
     })
 }
 
@@ -298,6 +405,29 @@ mod tests {
             read("alice sends message \"hello there\" to bob"),
             Ok(StepKind::Command { order: Order::Message { .. }, .. })
         ));
+        for (sentence, wanted) in [
+            ("alice holds", Order::Hold { on: true, by_update: false }),
+            ("alice resumes by UPDATE", Order::Hold { on: false, by_update: true }),
+            ("alice hangs up on bob", about("bob", Order::HangUp)),
+            ("alice adds video", Order::Video { on: true }),
+            ("alice loses her bearer", Order::LoseBearer),
+            ("bob redirects to carol", Order::Redirect { target: "carol".into() }),
+            ("alice sends dtmf \"12#\" by info", {
+                Order::Dtmf { digits: "12#".into(), by: Dtmf::Info }
+            }),
+            ("alice transfers bob to carol attended out of dialog", {
+                let target = "carol".into();
+                let (attended, outside, quiet) = (true, true, false);
+                about("bob", Order::Transfer { target, attended, outside, quiet })
+            }),
+            ("alice calls bob with video without offer", {
+                let options = CallOptions { video: true, offerless: true, preconditions: None };
+                Order::Call { target: "bob".into(), options }
+            }),
+        ] {
+            let Ok(StepKind::Command { order, .. }) = read(sentence) else { panic!("{sentence}") };
+            assert_eq!(order, wanted);
+        }
         assert!(matches!(read("s1 decides TS 24.229 5.4.1.2.2"), Ok(StepKind::Expect(_))));
         assert!(matches!(read("hss sends RTR within 1s"), Ok(StepKind::Expect(_))));
         for (sentence, order) in [
@@ -325,5 +455,17 @@ mod tests {
         assert!(read("alice receives 200 at once").is_err());
         assert!(read("alice receives 200 within 2").expect_err("unit").contains("unit"));
         assert!(read("bob rejects with 200").is_err());
+        for (sentence, hint) in [
+            ("alice hods", "`holds`"),
+            ("alice sends dtmf \"5\" by inof", "did you mean `info`"),
+            ("alice sends dtmf \"x\" by info", "no digits"),
+            ("alice calls bob with vidoe", "with video"),
+            ("alice transfers bob", "transfers bob to carol"),
+            ("alice transfers bob to carol atended", "attended"),
+            ("alice adds vdeo", "adds video"),
+        ] {
+            let fault = read(sentence).expect_err(sentence);
+            assert!(fault.contains(hint), "{sentence}: {fault}");
+        }
     }
 }

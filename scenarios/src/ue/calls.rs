@@ -1,21 +1,24 @@
 //! Calls: the sessions of the user agent core in the clothes of TS 24.229 §5.1.3 and §5.1.4, and
 //! what a robot does with those that come in.
 
-use cscf_core::clause::{own, rfc3261, ts24229};
+use cscf_core::clause::{own, rfc3261, rfc3891, ts24229};
 use cscf_core::dialog::DialogId;
 use cscf_core::role::{Action, Actions, ContextId, Env, Incoming, NextHop, OwnAnswered};
 use cscf_core::sip::{HeaderName, Method, NameAddr, Request, Response, Uri};
 use cscf_core::time::Instant;
 use cscf_core::transport::Transport;
 use cscf_core::ua::{
-    Abilities, Effect, RequestId, ResourcePolicy, Session, SessionEvent, SessionPhase,
+    Abilities, Effect, Habits, RequestId, ResourcePolicy, Session, SessionEvent, SessionPhase,
     SessionSettings, Turn, inspect,
 };
 
+use super::codecs::Extras;
 use super::config::Resources;
 use super::headers::dialled;
 use super::reginfo::asks_for_registration;
+use super::replaces::{caller_of, is_one_of};
 use super::requests::ABILITIES;
+use super::tones::{Digits, digit_of};
 use super::{CallOptions, Own, Robot, Ue, UeTimer};
 
 /// Calls held at most, those just over included.
@@ -28,6 +31,39 @@ pub(super) struct Call {
     /// When its timer is set for.
     deadline: Option<Instant>,
     incoming: bool,
+    /// The URI of the other end.
+    peer: String,
+    /// The call that this one replaces, until it does.
+    replaces: Option<u16>,
+    /// Digits that are still to be sent.
+    digits: Digits,
+}
+
+impl Call {
+    fn new(session: Session<ContextId>, peer: String, incoming: bool) -> Self {
+        let digits = Digits::default();
+        Self { session, deadline: None, incoming, peer, replaces: None, digits }
+    }
+
+    pub(super) const fn session(&self) -> &Session<ContextId> {
+        &self.session
+    }
+
+    pub(super) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    pub(super) const fn digits_mut(&mut self) -> &mut Digits {
+        &mut self.digits
+    }
+}
+
+/// How a call is begun, besides what its user says.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    pub(super) options: CallOptions,
+    /// Further headers of the INVITE.
+    pub(super) headers: Vec<(HeaderName, String)>,
 }
 
 impl Ue {
@@ -39,20 +75,37 @@ impl Ue {
         options: CallOptions,
         out: &mut Actions<UeTimer>,
     ) {
+        let start = Start { options, headers: Vec::new() };
+        let number = self.next_call();
+        self.begin_call(env, number, target, start, out);
+    }
+
+    /// Makes the call with this number.
+    pub(super) fn begin_call(
+        &mut self,
+        env: &mut Env<'_>,
+        number: u16,
+        target: &str,
+        start: Start,
+        out: &mut Actions<UeTimer>,
+    ) {
+        let Start { options, headers } = start;
         let target = dialled(target, &self.config.domain);
         let mut invite = self.initial_request(env.ids, Method::Invite, &target);
         Self::push_service(&mut invite.headers);
         invite.headers.push(HeaderName::PEarlyMedia, "supported");
         invite.headers.push(HeaderName::Accept, "application/sdp,application/3gpp-ims+xml");
-        let mut settings = self.session_settings(env);
+        for (name, value) in headers {
+            invite.headers.push(name, &value);
+        }
+        let mut settings = self.session_settings(env, options.video);
         if let Some(preconditions) = options.preconditions {
             settings.preconditions = preconditions;
         }
         let mut effects = Vec::new();
         let mut turn = turn(env, &mut effects);
         let session = Session::call(&mut turn, settings, invite, options.offerless);
-        let number = self.next_call();
-        self.settle(env, number, Call { session, deadline: None, incoming: false }, effects, out);
+        self.settle(env, number, Call::new(session, target, false), effects, out);
     }
 
     /// An INVITE outside a dialog, already inspected (TS 24.229 §5.1.4.1).
@@ -63,17 +116,21 @@ impl Ue {
         out: &mut Actions<UeTimer>,
     ) {
         let request = &incoming.request;
+        let replaced = match self.replaced_by(env, request) {
+            Ok(replaced) => replaced,
+            Err(status) => return self.reply(incoming, request.reply(status), out),
+        };
         let refusal = match self.config.robot {
             Robot::Busy => Some(486),
             Robot::Rejects(status) => Some(status.clamp(300, 699)),
-            _ if self.is_busy() => Some(486),
+            _ if replaced.is_none() && self.is_busy() => Some(486),
             _ => None,
         };
         if let Some(status) = refusal {
             env.refuse(rfc3261("13.3.1.3"), || format!("{status}: the user takes no call now"));
             return self.reply(incoming, request.reply(status), out);
         }
-        let settings = self.session_settings(env);
+        let settings = self.session_settings(env, false);
         let mut effects = Vec::new();
         let mut turn = turn(env, &mut effects);
         let session = Session::called(&mut turn, settings, incoming.context, request);
@@ -81,15 +138,17 @@ impl Ue {
         if session.phase() == SessionPhase::Incoming {
             out.push(Action::State("call incoming".to_owned()));
         }
-        let call = Call { session, deadline: None, incoming: true };
+        let mut call = Call::new(session, caller_of(request), true);
+        call.replaces = replaced;
         self.settle(env, number, call, effects, out);
         self.drive(env, number, out, |session, turn| session.ring(turn));
-        if self.config.robot == Robot::Echo {
+        // Who takes over a call finds it answered (RFC 3891 §3).
+        if self.config.robot == Robot::Echo || replaced.is_some() {
             self.drive(env, number, out, |session, turn| session.answer(turn));
         }
     }
 
-    fn next_call(&mut self) -> u16 {
+    pub(super) fn next_call(&mut self) -> u16 {
         self.next_call = self.next_call.wrapping_add(1);
         self.next_call
     }
@@ -98,15 +157,22 @@ impl Ue {
     pub(super) const fn abilities(&self) -> Abilities<'static> {
         let extensions: &'static [&'static str] =
             match (self.config.reliable_provisionals, self.config.preconditions) {
-                (true, true) => &["100rel", "precondition", "timer", "path", "gruu"],
-                (true, false) => &["100rel", "timer", "path", "gruu"],
-                (false, _) => &["timer", "path", "gruu"],
+                (true, true) => ABILITIES.extensions,
+                (true, false) => {
+                    &["100rel", "timer", "path", "gruu", "replaces", "norefersub", "tdialog"]
+                }
+                (false, _) => &["timer", "path", "gruu", "replaces", "norefersub", "tdialog"],
             };
         Abilities { extensions, ..ABILITIES }
     }
 
-    fn session_settings(&self, env: &mut Env<'_>) -> SessionSettings {
+    fn session_settings(&self, env: &mut Env<'_>, video: bool) -> SessionSettings {
         let config = &self.config;
+        let extras = Extras {
+            video: config.video || video,
+            video_offered: video,
+            all_codecs: config.all_codecs,
+        };
         SessionSettings {
             t1: config.timers.t1,
             t2: config.timers.t2,
@@ -120,9 +186,15 @@ impl Ue {
                 Resources::Reserved => ResourcePolicy::Reserved,
             },
             timer: config.session_timer,
-            media: config.codecs.plan(config.address, env.ids.below(1 << 31) + 1),
+            media: config.codecs.plan_with(config.address, env.ids.below(1 << 31) + 1, extras),
             skip_ack: config.mistakes.no_ack,
             skip_prack: config.mistakes.no_prack,
+            habits: Habits {
+                old_cseq: config.mistakes.old_cseq,
+                unwanted_package: config.mistakes.unwanted_package,
+                wrong_rack: config.mistakes.wrong_rack,
+                ..config.habits.clone()
+            },
         }
     }
 
@@ -135,7 +207,7 @@ impl Ue {
     }
 
     /// One step of a call's machine.
-    fn drive(
+    pub(super) fn drive(
         &mut self,
         env: &mut Env<'_>,
         number: u16,
@@ -158,13 +230,18 @@ impl Ue {
         out: &mut Actions<UeTimer>,
     ) {
         let mut at = 0;
+        let (mut asked, mut answered) = (Vec::new(), false);
         while let Some(effect) = effects.get(at).cloned() {
             at += 1;
             match effect {
+                Effect::Asked(context, request) => asked.push((context, request)),
                 Effect::Event(SessionEvent::Challenged(response)) => {
                     self.answer_challenge(env, &mut call, response, &mut effects);
                 }
-                effect => self.perform(env, number, &call, effect, out),
+                effect => {
+                    answered |= matches!(effect, Effect::Event(SessionEvent::InfoAnswered(_)));
+                    self.perform(env, number, &call, effect, out);
+                }
             }
         }
         let timer = UeTimer::Call(number);
@@ -175,8 +252,20 @@ impl Ue {
             _ => {}
         }
         call.deadline = deadline;
+        let up = call.session.phase() == SessionPhase::Talking;
+        let replaced = call.replaces.take_if(|_| up);
         if !call.session.is_gone() {
             self.calls.insert(number, call);
+        }
+        if answered {
+            self.next_digit(env, number, out);
+        }
+        if let Some(old) = replaced {
+            env.note(rfc3891("3"), || "the new call is there: ends the one it replaces".into());
+            self.drive(env, old, out, |session, turn| session.hang_up(turn));
+        }
+        for (context, request) in asked {
+            self.on_asked(env, number, context, &request, out);
         }
     }
 
@@ -206,12 +295,15 @@ impl Ue {
         out: &mut Actions<UeTimer>,
     ) {
         match effect {
+            // Answered when the call has settled.
+            Effect::Asked(..) => {}
             Effect::Ack(request) => {
                 let to = self.next_hop(&request);
                 out.push(Action::SendAck { request, to });
             }
             Effect::Cancel(id) => {
-                out.push(Action::CancelOwn { tag: call_tag(number, id), reason: None });
+                let reason = call.session.cancel_reason().map(str::to_owned);
+                out.push(Action::CancelOwn { tag: call_tag(number, id), reason });
             }
             Effect::Event(event) => self.on_event(env, number, call.incoming, event, out),
             Effect::Note(note) => env.notes.push(note),
@@ -229,7 +321,7 @@ impl Ue {
     }
 
     /// Outside a dialog the P-CSCF; inside one the route set, over our own transport.
-    fn next_hop(&self, request: &Request) -> NextHop {
+    pub(super) fn next_hop(&self, request: &Request) -> NextHop {
         let outside = request.to_tag().is_none();
         let routed = request.headers.contains(HeaderName::Route);
         if outside || (routed && self.config.transport != Transport::Udp) {
@@ -249,20 +341,37 @@ impl Ue {
     ) {
         let state = match event {
             SessionEvent::Challenged(_) => return,
+            SessionEvent::Answered(id, response) => {
+                return self.on_transfer_answered(env, (number, id), &response, out);
+            }
+            SessionEvent::EarlyMedia(on) => {
+                format!("early media {}", if on { "played" } else { "not played" })
+            }
             SessionEvent::Ended(why) => {
                 env.note(own("call"), || format!("the call is over: {why}"));
+                self.tell_referrer(env, number, 487, out);
                 "call ended".to_owned()
             }
-            SessionEvent::Established => "call established".to_owned(),
+            SessionEvent::Established => {
+                self.tell_referrer(env, number, 200, out);
+                "call established".to_owned()
+            }
             SessionEvent::Failed(response) => {
+                self.tell_referrer(env, number, response.status, out);
                 out.push(Action::State(format!("call failed {}", response.status)));
                 return self.on_call_failed(env, &response, out);
             }
             SessionEvent::Held => "call held".to_owned(),
             SessionEvent::HeldByPeer(true) => "held by peer".to_owned(),
             SessionEvent::HeldByPeer(false) => "resumed by peer".to_owned(),
-            SessionEvent::Info(_) => "info received".to_owned(),
+            SessionEvent::Info(info) => {
+                out.extend(digit_of(&info).map(|it| Action::State(format!("dtmf received {it}"))));
+                "info received".to_owned()
+            }
             SessionEvent::InfoAnswered(status) => format!("info answered {status}"),
+            SessionEvent::InfoUnwanted => "info not sent".to_owned(),
+            SessionEvent::Redirected(target) => format!("call redirected {target}"),
+            SessionEvent::Video(on) => format!("video {}", if on { "added" } else { "dropped" }),
             SessionEvent::Progress => "call progress".to_owned(),
             SessionEvent::Refused(status) => format!("change refused {status}"),
             SessionEvent::Resumed => "call resumed".to_owned(),
@@ -307,8 +416,14 @@ impl Ue {
     }
 
     /// The newest call for which `fits` holds.
-    fn newest(&self, fits: impl Fn(&Call) -> bool) -> Option<u16> {
+    pub(super) fn newest(&self, fits: impl Fn(&Call) -> bool) -> Option<u16> {
         self.calls.iter().rev().find(|(_, call)| fits(call)).map(|(number, _)| *number)
+    }
+
+    /// The newest call in one of these phases, with the person the order is about.
+    pub(super) fn meant(&self, phases: &[SessionPhase]) -> Option<u16> {
+        let about = |call: &Call| self.about.is_empty() || is_one_of(&call.peer, &self.about);
+        self.newest(|call| phases.contains(&call.session.phase()) && about(call))
     }
 
     /// An order for the newest call in one of these phases.
@@ -319,7 +434,7 @@ impl Ue {
         out: &mut Actions<UeTimer>,
         step: impl FnOnce(&mut Session<ContextId>, &mut Turn<'_, ContextId>),
     ) {
-        match self.newest(|call| phases.contains(&call.session.phase())) {
+        match self.meant(phases) {
             Some(number) => self.drive(env, number, out, step),
             None => out.push(Action::State("no call".to_owned())),
         }

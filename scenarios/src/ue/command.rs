@@ -9,6 +9,13 @@ use super::Change;
 /// An order of the user. What the protocol obliges a UE to do, it does unasked.
 #[derive(Clone, Debug)]
 pub enum UeCommand {
+    /// Does something about the call with somebody.
+    About {
+        /// The public identities of that person.
+        whom: Vec<String>,
+        /// What is done.
+        command: Box<UeCommand>,
+    },
     /// Answers the call that rings.
     Answer,
     /// Calls somebody.
@@ -22,6 +29,14 @@ pub enum UeCommand {
     Cancel,
     /// Ends the registration.
     Deregister,
+    /// Does something with other headers than it would have: those of the messages that leave at
+    /// once.
+    Dressed {
+        /// Names and values; `None` takes the header out. `body` and `request_uri` count as names.
+        headers: Vec<(String, Option<String>)>,
+        /// What is done.
+        command: Box<UeCommand>,
+    },
     /// Ends all registrations of the identity.
     DeregisterAll,
     /// Asks which contacts are registered.
@@ -42,6 +57,18 @@ pub enum UeCommand {
         /// The interval wished for; `None`: an hour.
         expires: Option<Duration>,
     },
+    /// Puts the call on hold, or takes it back, by UPDATE.
+    HoldByUpdate {
+        /// Hold, or not.
+        on: bool,
+    },
+    /// The bearer of the call is gone.
+    LoseBearer,
+    /// Sends the call that rings elsewhere, with 302.
+    Redirect {
+        /// A URI, a number or a name.
+        target: String,
+    },
     /// Registers.
     Register {
         /// The interval wished for; `None`: the configured one.
@@ -58,6 +85,13 @@ pub enum UeCommand {
     Resume,
     /// Tells the caller that it rings.
     Ring,
+    /// Presses digits in the call.
+    SendDtmf {
+        /// 0–9, `*`, `#`, A–D.
+        digits: String,
+        /// How they travel.
+        by: Dtmf,
+    },
     /// Sends INFO in the call.
     SendInfo {
         /// Content-Type of the body.
@@ -93,6 +127,18 @@ pub enum UeCommand {
     },
     /// Subscribes to the own registration state again.
     SubscribeReg,
+    /// Transfers the other end of the call to somebody (RFC 3515).
+    Transfer {
+        /// A URI, a number or a name.
+        target: String,
+        /// How.
+        how: Transfer,
+    },
+    /// Adds video to the call, or drops it.
+    Video {
+        /// Adds.
+        on: bool,
+    },
     /// Subscribes to an event of somebody (RFC 6665).
     Watch {
         /// A URI, a number or a name.
@@ -109,4 +155,29 @@ pub struct CallOptions {
     pub preconditions: Option<bool>,
     /// Whether the INVITE has no offer (RFC 3261 §13.2.1).
     pub offerless: bool,
+    /// Whether the call begins with video.
+    pub video: bool,
+}
+
+/// How digits travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtmf {
+    /// In INFO as of old: `application/dtmf-relay`.
+    Info,
+    /// In INFO of the package `infoDtmf` (RFC 6086).
+    Package,
+    /// As telephone-event beside the voice (RFC 4733): no message.
+    Rtp,
+}
+
+/// How a call is transferred.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transfer {
+    /// The public identities of the one whose call with us is to be replaced; none: a blind
+    /// transfer.
+    pub replaces: Vec<String>,
+    /// REFER in a dialog of its own with Target-Dialog (RFC 4538), not in that of the call.
+    pub outside: bool,
+    /// Without a subscription (RFC 4488).
+    pub quiet: bool,
 }

@@ -10,6 +10,7 @@ use cscf_core::dialog::TimerPolicy;
 use cscf_core::time::Duration;
 use cscf_core::transport::Transport;
 use cscf_core::transport::ipsec::Algorithms;
+use cscf_core::ua::Habits;
 
 use super::codecs::CodecSet;
 use super::mistakes::Mistakes;
@@ -53,8 +54,16 @@ pub struct UeConfig {
     pub resources: Resources,
     /// The codecs offered and taken.
     pub codecs: CodecSet,
+    /// Whether it answers with every codec that both know instead of the best one.
+    pub all_codecs: bool,
+    /// Whether it can video.
+    pub video: bool,
     /// Session timers.
     pub session_timer: TimerPolicy,
+    /// Info packages, redirections, who refreshes.
+    pub habits: Habits,
+    /// What it does when it is asked to call somebody (RFC 3515).
+    pub refers: Refers,
     /// Whether to subscribe to the own registration state (TS 24.229 §5.1.1.3).
     pub reg_event: bool,
     /// T1 and T2 of what the UE repeats itself.
@@ -168,6 +177,18 @@ pub enum Resources {
     Reserved,
 }
 
+/// What a UE does with a REFER.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refers {
+    /// Calls whom it is to call.
+    #[default]
+    Accepts,
+    /// Its user does not want to: 603.
+    Declines,
+    /// It may not: 403.
+    Forbids,
+}
+
 /// What a UE does without a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Robot {
@@ -240,7 +261,11 @@ impl UeConfig {
             reliable_provisionals: true,
             resources: Resources::After(Duration::from_millis(100)),
             codecs: if has_card { CodecSet::VoLte } else { CodecSet::Narrow },
+            all_codecs: false,
+            video: false,
             session_timer: TimerPolicy::default(),
+            habits: Habits::default(),
+            refers: Refers::Accepts,
             reg_event: true,
             timers: if has_card { lab.air_timers } else { lab.core_timers },
             gruu: Gruu::Off,

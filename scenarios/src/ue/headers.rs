@@ -3,16 +3,19 @@
 use std::net::{IpAddr, SocketAddr};
 
 use cscf_core::ids::Ids;
-use cscf_core::role::{NextHop, Side};
+use cscf_core::role::{Action, Actions, NextHop, Side};
 use cscf_core::sip::{HeaderName, Headers, Method, NameAddr, Request, Uri, host_eq};
 use cscf_core::transport::Transport;
 
-use super::{Gruu, Ue};
+use super::{Gruu, Ue, UeTimer};
 
 /// The IMS communication service identifier of multimedia telephony (TS 24.173 §5.1).
 pub(super) const ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.mmtel";
 /// The same, escaped as a feature tag's value wants it (TS 24.229 §7.9.2).
 const ICSI_TAG: &str = "+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel\"";
+
+/// The user part of a Contact that will be forgotten.
+const LOST_USER: &str = "long-ago@";
 
 /// An address as From and To hold it.
 pub(super) fn aor(impu: &str) -> String {
@@ -58,9 +61,10 @@ impl Ue {
     /// Our address as a URI.
     pub(super) fn contact_uri(&self) -> String {
         let address = SocketAddr::new(self.config.address.ip(), self.contact_port());
+        let user = if self.config.mistakes.lost_user { LOST_USER } else { "" };
         match self.config.transport {
-            Transport::Udp => format!("sip:{address}"),
-            transport => format!("sip:{address};transport={}", transport.param_name()),
+            Transport::Udp => format!("sip:{user}{address}"),
+            transport => format!("sip:{user}{address};transport={}", transport.param_name()),
         }
     }
 
@@ -107,7 +111,9 @@ impl Ue {
     /// public identities.
     pub(super) fn is_for_us(&self, uri: &Uri) -> bool {
         let same = |text: &String| Uri::parse(text).is_ok_and(|known| known == *uri);
-        self.is_own_address(uri)
+        // By mistake it has forgotten who it said it was.
+        let forgotten = self.config.mistakes.lost_user && uri.user().is_some();
+        (self.is_own_address(uri) && !forgotten)
             || self.registration.pub_gruu.as_ref().is_some_and(same)
             || self.registration.temp_gruu.as_ref().is_some_and(same)
             || self.config.impus.iter().any(same)
@@ -170,6 +176,44 @@ impl Ue {
     pub(super) fn push_service(headers: &mut Headers) {
         headers.push(HeaderName::PPreferredService, ICSI);
         headers.push(HeaderName::AcceptContact, &format!("*;{ICSI_TAG}"));
+    }
+}
+
+/// Other headers for what left since: requests and answers.
+pub(super) fn dress_from(
+    start: usize,
+    headers: &[(String, Option<String>)],
+    out: &mut Actions<UeTimer>,
+) {
+    for action in out.iter_mut().skip(start) {
+        match action {
+            Action::Originate { request, .. } => {
+                for (name, value) in headers {
+                    match (name.as_str(), value) {
+                        ("body", value) => {
+                            request.body = value.clone().unwrap_or_default().into();
+                            let length = request.body.len().to_string();
+                            request.headers.set(HeaderName::ContentLength, &length);
+                        }
+                        ("request_uri", Some(uri)) => request.request_uri.clone_from(uri),
+                        (name, value) => replace(&mut request.headers, name, value.as_deref()),
+                    }
+                }
+            }
+            Action::Reply { response, .. } => {
+                for (name, value) in headers {
+                    replace(&mut response.headers, name, value.as_deref());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn replace(headers: &mut Headers, name: &str, value: Option<&str>) {
+    let _ = headers.remove_named(name);
+    if let Some(value) = value {
+        headers.push_named(name, value);
     }
 }
 

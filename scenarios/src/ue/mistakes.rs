@@ -10,6 +10,9 @@ pub struct Mistakes {
     pub another_impu: bool,
     /// Answers the challenge with another address in Contact than it was challenged with.
     pub contact_changed: bool,
+    /// Has forgotten the user part of its Contact after it has registered: who calls it there calls
+    /// nobody.
+    pub lost_user: bool,
     /// Refreshes its registration with another address in Contact.
     pub new_contact: bool,
     /// Does not acknowledge a 2xx.
@@ -22,6 +25,8 @@ pub struct Mistakes {
     pub no_prack: bool,
     /// Offers the security agreement in Supported only, and no mechanism.
     pub no_sec_agree: bool,
+    /// Sends INFO and re-INVITE with a CSeq of the past.
+    pub old_cseq: bool,
     /// Has a card that is far ahead: every challenge is a synchronisation failure.
     pub old_sqn: bool,
     /// Has a card made for the HSS's OPc as if that were OP.
@@ -38,12 +43,16 @@ pub struct Mistakes {
     pub star_with_expires: bool,
     /// Requires an extension of the registrar that does not exist.
     pub unknown_require: bool,
+    /// Sends INFO of packages that the peer has not named.
+    pub unwanted_package: bool,
     /// Writes an Authorization that nobody can read.
     pub unreadable_authorization: bool,
     /// Writes an address into Via that it does not send from.
     pub via_differs: bool,
     /// Has a card with another key: the network's MAC looks wrong.
     pub wrong_key: bool,
+    /// Acknowledges provisional responses that never were.
+    pub wrong_rack: bool,
     /// Names a realm that is not the home network's.
     pub wrong_realm: bool,
     /// Answers with a wrong RES or password.
@@ -55,16 +64,18 @@ type Named = (&'static str, fn(&mut Mistakes) -> &mut bool);
 
 impl Mistakes {
     /// All mistakes by their words.
-    pub const NAMED: [Named; 22] = [
+    pub const NAMED: [Named; 26] = [
         ("another impi", |it| &mut it.another_impi),
         ("another impu", |it| &mut it.another_impu),
         ("contact changed", |it| &mut it.contact_changed),
+        ("lost user", |it| &mut it.lost_user),
         ("new contact", |it| &mut it.new_contact),
         ("no ack", |it| &mut it.no_ack),
         ("no answer", |it| &mut it.no_answer),
         ("no common algorithm", |it| &mut it.no_common_algorithm),
         ("no prack", |it| &mut it.no_prack),
         ("no sec-agree", |it| &mut it.no_sec_agree),
+        ("old cseq", |it| &mut it.old_cseq),
         ("old sqn", |it| &mut it.old_sqn),
         ("op as opc", |it| &mut it.op_as_opc),
         ("security-client differs", |it| &mut it.security_client_differs),
@@ -74,8 +85,10 @@ impl Mistakes {
         ("star with expires", |it| &mut it.star_with_expires),
         ("unknown require", |it| &mut it.unknown_require),
         ("unreadable authorization", |it| &mut it.unreadable_authorization),
+        ("unwanted package", |it| &mut it.unwanted_package),
         ("via differs", |it| &mut it.via_differs),
         ("wrong key", |it| &mut it.wrong_key),
+        ("wrong rack", |it| &mut it.wrong_rack),
         ("wrong realm", |it| &mut it.wrong_realm),
         ("wrong res", |it| &mut it.wrong_res),
     ];

@@ -16,8 +16,12 @@
 //!   `options answered N`, `request answered N`;
 //! - calls: `call incoming`, `call progress` (183 came), `call ringing` (180 came, or left),
 //!   `call established`, `call ended`, `call failed N`, `call held`, `call resumed`,
-//!   `held by peer`, `resumed by peer`, `change refused N`, `info received`, `info answered N`;
-//!   `no call` for an order that finds none.
+//!   `held by peer`, `resumed by peer`, `change refused N`, `video added`, `video dropped`,
+//!   `early media played`, `early media not played`, `call redirected URI`; `info received`,
+//!   `info answered N`, `info not sent`, `dtmf sent TEXT`, `dtmf received C`;
+//!   `no call` for an order that finds none;
+//! - transfers: `transfer accepted`, `transfer refused N`, `transfer progress N`,
+//!   `transfer done`, `transfer failed N`; `referred` for who is to call somebody.
 
 mod answers;
 mod arbitrary;
@@ -28,19 +32,23 @@ mod command;
 mod config;
 mod headers;
 mod mistakes;
+mod orders;
 mod publication;
 mod recovery;
+mod refer;
 mod reginfo;
 mod registration;
+mod replaces;
 mod requests;
 mod security;
 mod subscription;
+mod tones;
 mod watches;
 
 pub use arbitrary::{Change, PARTS, SIZE_MAX};
-pub use codecs::CodecSet;
-pub use command::{CallOptions, UeCommand};
-pub use config::{Credentials, Gruu, Resources, Robot, UeConfig};
+pub use codecs::{CodecSet, Evs};
+pub use command::{CallOptions, Dtmf, Transfer, UeCommand};
+pub use config::{Credentials, Gruu, Refers, Resources, Robot, UeConfig};
 pub use headers::dialled;
 pub use mistakes::Mistakes;
 pub use registration::Phase;
@@ -52,12 +60,13 @@ use cscf_core::role::{
 };
 use cscf_core::sip::{Message, Request, Uri};
 use cscf_core::transport::Flow;
-use cscf_core::ua::{RequestId, SessionPhase};
+use cscf_core::ua::RequestId;
 
 use authentication::Authenticator;
 use calls::Call;
 use publication::Publication;
 use recovery::Recovery;
+use refer::Transfers;
 use registration::Registration;
 use requests::Pending;
 use security::{Security, path_of};
@@ -138,6 +147,9 @@ pub struct Ue {
     next_pending: u32,
     calls: BTreeMap<u16, Call>,
     next_call: u16,
+    transfers: Transfers,
+    /// Whom an order is about, while it is obeyed.
+    about: Vec<String>,
 }
 
 impl Ue {
@@ -157,6 +169,8 @@ impl Ue {
             next_pending: 0,
             calls: BTreeMap::new(),
             next_call: 0,
+            transfers: Transfers::default(),
+            about: Vec::new(),
         }
     }
 
@@ -259,43 +273,8 @@ impl Role for Ue {
     }
 
     fn on_command(&mut self, env: &mut Env<'_>, command: UeCommand, out: &mut Actions<UeTimer>) {
-        use SessionPhase::{Calling, Incoming, Talking};
         let start = out.len();
-        match command {
-            UeCommand::Answer => self.order(env, &[Incoming], out, |it, turn| it.answer(turn)),
-            UeCommand::Call { target, options } => self.call(env, &target, options, out),
-            UeCommand::Cancel => self.order(env, &[Calling], out, |it, turn| it.cancel(turn)),
-            UeCommand::Hangup => self.order(env, &[Talking, Calling, Incoming], out, |it, turn| {
-                it.hang_up(turn);
-            }),
-            UeCommand::Hold => self.order(env, &[Talking], out, |it, turn| it.hold(turn, true)),
-            UeCommand::Reject { status } => self.order(env, &[Incoming], out, |it, turn| {
-                it.reject(turn, status.clamp(300, 699));
-            }),
-            UeCommand::Resume => self.order(env, &[Talking], out, |it, turn| it.hold(turn, false)),
-            UeCommand::Ring => self.order(env, &[Incoming], out, |it, turn| it.ring(turn)),
-            UeCommand::SendInfo { content_type, body } => {
-                self.order(env, &[Talking], out, |it, turn| it.info(turn, &content_type, body));
-            }
-            UeCommand::KeepPublication { keep } => self.keep_publication(env, keep, out),
-            UeCommand::Publish { status, expires } => self.publish(env, &status, expires, out),
-            UeCommand::Deregister => self.deregister(env, out),
-            UeCommand::DeregisterAll => self.deregister_all(env, out),
-            UeCommand::FetchRegistrations => self.fetch_registrations(env, out),
-            UeCommand::Register { expires } => {
-                let expires = expires.unwrap_or(self.config.expires);
-                self.register(env, expires, out);
-            }
-            UeCommand::Reregister => self.reregister(env, out),
-            UeCommand::SendMessage { target, text } => self.send_message(env, &target, &text, out),
-            UeCommand::SendOptions { target } => self.send_options(env, &target, out),
-            UeCommand::SendRequest { method, target, changes } => {
-                self.send_arbitrary(env, (&method, &target), &changes, out);
-            }
-            UeCommand::SendRaw { request } => self.send_raw(*request, out),
-            UeCommand::SubscribeReg => self.subscribe(env, out),
-            UeCommand::Watch { target, event } => self.watch(env, &target, &event, out),
-        }
+        self.obey(env, command, out);
         self.protect_from(start, out);
     }
 

@@ -28,15 +28,27 @@ pub(super) const ABILITIES: Abilities<'static> = Abilities {
         Method::Info,
         Method::Message,
         Method::Options,
+        Method::Refer,
+        Method::Subscribe,
     ],
     schemes: &["sip", "sips", "tel"],
-    extensions: &["100rel", "precondition", "timer", "path", "gruu"],
+    extensions: &[
+        "100rel",
+        "precondition",
+        "timer",
+        "path",
+        "gruu",
+        "replaces",
+        "norefersub",
+        "tdialog",
+    ],
     content_types: &[
         "application/sdp",
         "application/3gpp-ims+xml",
         "application/reginfo+xml",
         "application/dtmf-relay",
         "application/vnd.3gpp.sms",
+        "message/sipfrag",
         "text/plain",
     ],
     answer_type: "application/sdp",
@@ -53,6 +65,8 @@ pub(super) struct Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Message,
+    /// NOTIFY of a REFER that made a dialog of its own.
+    Notify,
     Options,
     Raw,
 }
@@ -84,6 +98,11 @@ impl Ue {
         self.send_plain(What::Options, request, out);
     }
 
+    /// NOTIFY in the dialog of a REFER.
+    pub(super) fn send_notify(&mut self, notify: Request, out: &mut Actions<UeTimer>) {
+        self.send_plain(What::Notify, notify, out);
+    }
+
     pub(super) fn send_raw(&mut self, request: Request, out: &mut Actions<UeTimer>) {
         self.send_plain(What::Raw, request, out);
     }
@@ -103,7 +122,7 @@ impl Ue {
         out.push(Action::Originate {
             tag: own.tag(),
             request: Box::new(request.clone()),
-            to: self.to_pcscf(),
+            to: self.next_hop(request),
             within: None,
             side: self.own_side(),
         });
@@ -132,6 +151,7 @@ impl Ue {
         out.push(Action::State(match (pending.what, response.status) {
             (What::Message, 200..=299) => "message delivered".to_owned(),
             (What::Message, status) => format!("message failed {status}"),
+            (What::Notify, _) => return,
             (What::Options, status) => format!("options answered {status}"),
             (What::Raw, status) => format!("request answered {status}"),
         }));
@@ -190,6 +210,8 @@ impl Ue {
         }
         match request.method {
             Method::Invite => self.on_invite(env, incoming, out),
+            Method::Refer => self.on_refer_outside(env, incoming, out),
+            Method::Subscribe => self.on_subscribe_request(env, incoming, out),
             _ => self.on_plain_request(env, incoming, out),
         }
     }

@@ -13,6 +13,8 @@ use super::{Own, Ue, UeTimer};
 
 /// Most watches of a UE.
 const WATCHES_MAX: usize = 16;
+/// The state of a SUBSCRIBE that was refused.
+const FAILED: &str = "subscription failed";
 /// Most notifiers of one watch.
 const NOTIFIERS_MAX: usize = 16;
 /// The interval asked for, in seconds.
@@ -40,6 +42,11 @@ impl Watch {
         self.dialogs.len() < room && now < self.until
     }
 
+    /// Whether it is of a REFER.
+    fn is_transfer(&self) -> bool {
+        self.request.method == Method::Refer
+    }
+
     fn dialog_with(&mut self, tag: Option<&str>) -> Option<&mut Dialog> {
         self.dialogs.iter_mut().find(|dialog| Some(dialog.id.remote_tag.as_str()) == tag)
     }
@@ -60,6 +67,16 @@ impl Ue {
         headers.push(HeaderName::Contact, &self.session_contact());
         headers.push(HeaderName::Event, event);
         headers.push(HeaderName::Expires, &INTERVAL.to_string());
+        self.watch_request(env, request, out);
+    }
+
+    /// Sends a request that makes a subscription: SUBSCRIBE, or REFER (RFC 3515 §2.4.4).
+    pub(super) fn watch_request(
+        &mut self,
+        env: &Env<'_>,
+        request: Request,
+        out: &mut Actions<UeTimer>,
+    ) {
         if self.watches.len() >= WATCHES_MAX {
             let _ = self.watches.pop_first();
         }
@@ -82,12 +99,14 @@ impl Ue {
             return;
         }
         if !response.is_success() {
-            if self.watches.remove(&number).is_some() {
-                out.push(Action::State(format!("subscription failed {}", response.status)));
+            if let Some(watch) = self.watches.remove(&number) {
+                let what = if watch.is_transfer() { "transfer refused" } else { FAILED };
+                out.push(Action::State(format!("{what} {}", response.status)));
             }
             return;
         }
         let Some(watch) = self.watches.get_mut(&number) else { return };
+        let transfer = watch.is_transfer();
         if let Some(dialog) = watch.dialog_with(response.to_tag()) {
             dialog.refresh_target(&response.headers);
         } else if watch.takes_another(env.now) {
@@ -96,7 +115,8 @@ impl Ue {
                 Err(error) => env.refuse(rfc3261("12.1.2"), || format!("no dialog: {error}")),
             }
         }
-        out.push(Action::State("subscribed".to_owned()));
+        let state = if transfer { "transfer accepted" } else { "subscribed" };
+        out.push(Action::State(state.to_owned()));
     }
 
     /// The watch a NOTIFY belongs to.
@@ -121,14 +141,16 @@ impl Ue {
         out: &mut Actions<UeTimer>,
     ) {
         let request = &incoming.request;
-        let status = match self.take_watch_notify(env, request) {
-            Ok(token) => {
-                out.push(Action::State(format!("event {token}")));
-                200
-            }
-            Err(status) => status,
-        };
+        let watched = self.watch_of(request).and_then(|number| self.watches.get(&number));
+        let refer = watched.filter(|watch| watch.is_transfer()).map(|watch| watch.request.clone());
+        let taken = self.take_watch_notify(env, request);
+        let status = taken.as_ref().map_or_else(|status| *status, |_| 200);
         self.reply(incoming, request.reply(status), out);
+        match (taken, refer) {
+            (Ok(_), Some(refer)) => self.heed_outside(env, &refer, request, out),
+            (Ok(token), None) => out.push(Action::State(format!("event {token}"))),
+            (Err(_), _) => {}
+        }
     }
 
     /// Takes a NOTIFY into its dialog, or makes the dialog: what state it tells, else the status to

@@ -60,7 +60,7 @@ fn anything(world: &mut World, chance: &mut Ids) {
     let other = if who == "alice" { "bob" } else { "alice" };
     let target = format!("sip:{other}@ims.mnc001.mcc001.3gppnetwork.org");
     let preconditions = [None, Some(true), Some(false)][chance.below(3) as usize];
-    let options = CallOptions { preconditions, offerless: chance.below(4) == 0 };
+    let options = CallOptions { preconditions, offerless: chance.below(4) == 0, video: false };
     let command = match chance.below(10) {
         0 | 1 => UeCommand::Call { target, options },
         2 | 3 => UeCommand::Answer,

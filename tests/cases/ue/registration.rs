@@ -276,7 +276,7 @@ fn switching_off() {
     let mut phone = Phone::new("alice");
     phone.register_fully("");
     let target = "bob".to_owned();
-    let options = scenarios::ue::CallOptions { preconditions: Some(false), offerless: false };
+    let options = scenarios::ue::CallOptions { preconditions: Some(false), ..Default::default() };
     let did = phone.command(UeCommand::Call { target, options });
     let (tag, invite) = did.request();
     let answer = "Contact: <sip:bob@10.0.0.2>\nContent-Type: application/sdp\n\n\

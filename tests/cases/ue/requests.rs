@@ -67,7 +67,7 @@ fn inspection() {
         }
     };
     check("BREW", "http:x", bad, 501, Some((HeaderName::Allow, "INVITE")));
-    check("REFER", "http:x", bad, 405, Some((HeaderName::Allow, "INVITE")));
+    check("PUBLISH", "http:x", bad, 405, Some((HeaderName::Allow, "INVITE")));
     check("INVITE", "http:x", bad, 416, None);
     check("INVITE", "sip:mallory@ims.example", bad, 404, None);
     check("INVITE", ALICE, bad, 420, Some((HeaderName::Unsupported, "x")));

@@ -87,7 +87,7 @@ impl<C: Copy> Session<C> {
             }
         }
         let mut leg = Leg::new(dialog, exchange, media);
-        leg.peer_updates = invite.headers.has_token(HeaderName::Allow, "UPDATE");
+        leg.learn(&invite.headers);
         self.legs.push(leg);
         Ok(())
     }
@@ -186,11 +186,25 @@ impl<C: Copy> Session<C> {
 
     /// The user refuses with a final status.
     pub fn reject(&mut self, turn: &mut Turn<'_, C>, status: u16) {
+        self.refuse(turn, status, &[]);
+    }
+
+    /// The same with further headers, such as the Contact of a 302.
+    pub fn refuse(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        status: u16,
+        headers: &[(HeaderName, String)],
+    ) {
         if self.phase != SessionPhase::Incoming {
             return;
         }
         let Some(invite) = self.peer.as_ref().map(|peer| peer.request.clone()) else { return };
-        self.finish(turn, invite.reply(status), "rejected");
+        let mut response = invite.reply(status);
+        for (name, value) in headers {
+            response.headers.push(*name, value);
+        }
+        self.finish(turn, response, "rejected");
     }
 
     /// The INVITE was cancelled; the CANCEL is answered already (RFC 3261 §9.2).

@@ -6,9 +6,9 @@ use super::{
     Effect, RequestId, ResourcePolicy, Sent, Session, SessionEvent, SessionPhase, SessionSettings,
     Turn, What, sdp,
 };
-use crate::clause::{rfc3261, rfc3262, rfc3264, rfc3312, rfc4028};
+use crate::clause::{rfc3261, rfc3262, rfc3264, rfc3312, ts24229};
 use crate::dialog::{Dialog, DialogId, DialogSide, SessionTimer};
-use crate::sip::{HeaderName, Method, MinSe, Request, Response};
+use crate::sip::{HeaderName, Method, Request, Response};
 use crate::ua::media::Media;
 use crate::ua::offer::{Carrier, Exchange};
 use crate::ua::reliable::Received;
@@ -25,7 +25,8 @@ impl<C: Copy> Session<C> {
         let mut session = Self::empty(settings, DialogSide::Caller, SessionPhase::Calling);
         session.dress(&mut invite.headers, session.settings.preconditions);
         if let Some(interval) = session.settings.timer.interval {
-            let value = format!("{};refresher=uac", interval.as_secs());
+            let who = session.settings.habits.refresher.as_str();
+            let value = format!("{};refresher={who}", interval.as_secs());
             invite.headers.set(HeaderName::SessionExpires, &value);
             let least = session.settings.timer.min_se.as_secs();
             invite.headers.set(HeaderName::MinSe, &least.to_string());
@@ -40,7 +41,7 @@ impl<C: Copy> Session<C> {
     }
 
     /// The media of a new dialog, before anything is agreed.
-    fn new_media(&self) -> Media {
+    pub(super) fn new_media(&self) -> Media {
         let reserved = self.settings.resources == ResourcePolicy::Reserved;
         Media::new(self.settings.media.clone(), self.settings.preconditions.then_some(reserved))
     }
@@ -68,9 +69,14 @@ impl<C: Copy> Session<C> {
 
     /// Gives up a call that is not answered (RFC 3261 §9.1).
     pub fn cancel(&mut self, turn: &mut Turn<'_, C>) {
+        self.cancel_because(turn, None);
+    }
+
+    pub(super) fn cancel_because(&mut self, turn: &mut Turn<'_, C>, reason: Option<&'static str>) {
         let Some((id, _)) = self.invite else { return };
         if self.phase == SessionPhase::Calling && !self.cancelled {
             self.cancelled = true;
+            self.cancel_reason = reason;
             turn.note(rfc3261("9.1"), || "the caller gives up: CANCEL".to_owned());
             turn.out.push(Effect::Cancel(id));
         }
@@ -101,9 +107,8 @@ impl<C: Copy> Session<C> {
     /// The leg of a response, new if this is its first one (RFC 3261 §12.1.2).
     fn leg_of(&mut self, turn: &mut Turn<'_, C>, response: &Response) -> Option<DialogId> {
         let id = DialogId::of_response(response);
-        let updates = response.headers.has_token(HeaderName::Allow, "UPDATE");
         if let Some(leg) = self.leg_mut(&id) {
-            leg.peer_updates |= updates;
+            leg.learn(&response.headers);
             return Some(id);
         }
         if self.legs.len() >= LEGS_MAX {
@@ -127,7 +132,7 @@ impl<C: Copy> Session<C> {
             let _ = exchange.send_offer(Carrier::Invite);
         }
         let mut leg = Leg::new(dialog, exchange, media);
-        leg.peer_updates = updates;
+        leg.learn(&response.headers);
         self.legs.push(leg);
         Some(id)
     }
@@ -150,11 +155,24 @@ impl<C: Copy> Session<C> {
                 _ => return,
             }
         }
+        self.early_media(turn, response);
         match response.status {
             180 => turn.event(SessionEvent::Ringing),
             183 => turn.event(SessionEvent::Progress),
             _ => {}
         }
+    }
+
+    /// What P-Early-Media of a provisional response authorises: media towards us are played in the
+    /// directions in which the other end may send (RFC 5009 §8). Without one, nothing changes.
+    fn early_media(&mut self, turn: &mut Turn<'_, C>, response: &Response) {
+        let Some(direction) = response.headers.early_media().and_then(|it| it.direction) else {
+            return;
+        };
+        let play = direction.sends();
+        let what = if play { "plays the network's media" } else { "plays no early media" };
+        turn.note(ts24229("5.1.3.1"), || format!("P-Early-Media: {what}"));
+        turn.event(SessionEvent::EarlyMedia(play));
     }
 
     /// A new reliable provisional response: its SDP counts, and PRACK answers it.
@@ -174,8 +192,11 @@ impl<C: Copy> Session<C> {
         }
         let Some((_, invite)) = &self.invite else { return };
         let number = invite.cseq().map_or(1, |cseq| cseq.number);
+        let wrong = self.settings.habits.wrong_rack;
         let Some(leg) = self.leg_mut(id) else { return };
+        let answer = answer.or_else(|| narrower(turn, leg, Carrier::Prack));
         let mut prack = leg.dialog.request(Method::Prack);
+        let rseq = if wrong { rseq.wrapping_add(7) } else { rseq };
         prack.headers.push(HeaderName::RAck, &format!("{rseq} {number} INVITE"));
         if let Some(answer) = answer {
             prack.set_body("application/sdp", answer);
@@ -270,6 +291,23 @@ impl<C: Copy> Session<C> {
         self.established = true;
         self.timer = SessionTimer::learn(turn.now, &response.headers);
         turn.event(SessionEvent::Established);
+        self.narrow(turn, &id);
+    }
+
+    /// The answer left several codecs, and came too late for a PRACK: says which one by UPDATE, or
+    /// by re-INVITE where the peer knows none.
+    fn narrow(&mut self, turn: &mut Turn<'_, C>, id: &DialogId) {
+        let Some(leg) = self.leg_mut(id).filter(|leg| leg.media.has_choice()) else { return };
+        if !leg.peer_updates {
+            leg.media.choose();
+            return self.reinvite(turn);
+        }
+        let Some(offer) = narrower(turn, leg, Carrier::Update) else { return };
+        let mut update = leg.dialog.request(Method::Update);
+        let uses = leg.media.uses_preconditions();
+        update.set_body("application/sdp", offer);
+        self.dress(&mut update.headers, uses);
+        self.send(turn, What::Update, id, update);
     }
 
     /// ACK for the 2xx to the INVITE; kept, for the 2xx may come again.
@@ -310,33 +348,24 @@ impl<C: Copy> Session<C> {
                 self.challenged = true;
                 turn.event(SessionEvent::Challenged(Box::new(response.clone())));
             }
-            422 if !self.cancelled && self.wait_longer(turn, response) => {}
+            _ if self.tries_again(turn, response) => {}
             _ => self.end(turn, Some(SessionEvent::Failed(Box::new(response.clone())))),
         }
-    }
-
-    /// 422: tries once more with the interval the other side wants (RFC 4028 §7.3).
-    fn wait_longer(&mut self, turn: &mut Turn<'_, C>, response: &Response) -> bool {
-        let asked = response.headers.get(HeaderName::MinSe).and_then(|it| MinSe::parse(it).ok());
-        let Some(least) = asked.map(|it| it.seconds) else { return false };
-        let Some((_, invite)) = &self.invite else { return false };
-        let before = invite.headers.get(HeaderName::MinSe).and_then(|it| MinSe::parse(it).ok());
-        if before.is_some_and(|before| before.seconds >= least) {
-            return false;
-        }
-        turn.note(rfc4028("7.3"), || format!("422: tries again with {least} s"));
-        let mut invite = invite.clone();
-        let number = invite.cseq().map_or(1, |cseq| cseq.number);
-        invite.headers.set(HeaderName::CSeq, &format!("{} INVITE", number.saturating_add(1)));
-        invite.headers.set(HeaderName::MinSe, &least.to_string());
-        let value = format!("{least};refresher=uac");
-        invite.headers.set(HeaderName::SessionExpires, &value);
-        self.invite_again(turn, invite);
-        true
     }
 
     /// The owner has no answer to the challenge: the call failed.
     pub fn give_up(&mut self, turn: &mut Turn<'_, C>, response: Box<Response>) {
         self.end(turn, Some(SessionEvent::Failed(response)));
     }
+}
+
+/// The offer that chooses one of several codecs of the last answer, where there is a choice: at the
+/// first possible time (TS 24.229 §6.1.2).
+fn narrower<C>(turn: &mut Turn<'_, C>, leg: &mut Leg, carrier: Carrier) -> Option<String> {
+    if !leg.media.has_choice() || !leg.exchange.send_offer(carrier) {
+        return None;
+    }
+    leg.media.choose();
+    turn.note(ts24229("6.1.2"), || "the answer lists several codecs: offers one".to_owned());
+    Some(leg.media.offer())
 }

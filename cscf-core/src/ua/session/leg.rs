@@ -1,8 +1,9 @@
 //! One dialog of a session with its own offer/answer exchange and preconditions: a caller has one
 //! per fork, a callee exactly one.
 
+use super::info::packages;
 use crate::dialog::Dialog;
-use crate::sip::Request;
+use crate::sip::{HeaderName, Headers, Request};
 use crate::ua::media::Media;
 use crate::ua::offer::Exchange;
 use crate::ua::reliable::ReliableReceiver;
@@ -22,8 +23,12 @@ pub(super) struct Leg {
     pub(super) told: bool,
     /// The last ACK, to be repeated with each repeated 2xx, and its CSeq.
     pub(super) ack: Option<(u32, Request)>,
+    /// The user knows that there is video.
+    pub(super) told_video: bool,
     /// What the peer's Allow lists of UPDATE.
     pub(super) peer_updates: bool,
+    /// The info packages the peer takes.
+    pub(super) peer_packages: Vec<String>,
 }
 
 impl Leg {
@@ -36,7 +41,17 @@ impl Leg {
             receiver: ReliableReceiver::default(),
             prack_pending: false,
             ack: None,
+            told_video: false,
             peer_updates: false,
+            peer_packages: Vec::new(),
+        }
+    }
+
+    /// Learns from a message of the peer what it can.
+    pub(super) fn learn(&mut self, headers: &Headers) {
+        self.peer_updates |= headers.has_token(HeaderName::Allow, "UPDATE");
+        if let Some(packages) = packages(headers) {
+            self.peer_packages = packages;
         }
     }
 

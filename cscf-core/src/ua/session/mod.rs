@@ -4,11 +4,17 @@
 //! A pure state machine: messages, orders and time go in, [`Effect`]s come out. `C` is the owner's
 //! name for a server transaction. The owner dresses what leaves with headers of its own.
 
+mod again;
 mod callee;
 mod caller;
+mod habits;
+mod info;
 mod leg;
 mod offers;
+mod release;
 mod within;
+
+pub use habits::Habits;
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +28,7 @@ use super::reliable::{ReliableSender, Resend};
 use crate::clause::{Clause, rfc3261, rfc4028};
 use crate::dialog::{DialogId, DialogSide, SessionTimer, TimerPolicy};
 use crate::ids::Ids;
-use crate::sip::{HeaderName, Request, Response};
+use crate::sip::{HeaderName, Method, Request, Response};
 use crate::time::{Duration, Instant};
 use crate::trace::Note;
 use leg::Leg;
@@ -77,6 +83,8 @@ pub struct SessionSettings {
     pub skip_ack: bool,
     /// A mistake for tests: no PRACK.
     pub skip_prack: bool,
+    /// What else differs from user to user.
+    pub habits: Habits,
 }
 
 /// What a session wants done, in order.
@@ -84,7 +92,10 @@ pub struct SessionSettings {
 pub enum Effect<C> {
     /// Send this ACK: no transaction.
     Ack(Box<Request>),
-    /// Cancel the INVITE with this number.
+    /// A request in the dialog that is not about the session (REFER, NOTIFY …): the owner answers
+    /// it. Its CSeq was checked.
+    Asked(C, Box<Request>),
+    /// Cancel the INVITE with this number, for [`Session::cancel_reason`].
     Cancel(RequestId),
     /// Tell the user.
     Event(SessionEvent),
@@ -99,8 +110,12 @@ pub enum Effect<C> {
 /// What a user notices.
 #[derive(Clone, Debug)]
 pub enum SessionEvent {
+    /// The final response to a request of [`Session::ask`].
+    Answered(RequestId, Box<Response>),
     /// The INVITE was challenged; the owner may call [`Session::invite_again`].
     Challenged(Box<Response>),
+    /// Whether media of the network may be played before the answer (RFC 5009 §8).
+    EarlyMedia(bool),
     /// The session is over; why, in a word or two.
     Ended(&'static str),
     /// The call is up: the 2xx is acknowledged.
@@ -115,14 +130,20 @@ pub enum SessionEvent {
     Info(Box<Request>),
     /// INFO of ours was answered.
     InfoAnswered(u16),
+    /// INFO of ours was not sent: the peer takes no such package (RFC 6086 §4.2.1).
+    InfoUnwanted,
     /// A 183 came.
     Progress,
+    /// The call was redirected: calls this URI now.
+    Redirected(String),
     /// A change of the session was refused; the session stays as it was.
     Refused(u16),
     /// Our hold was taken back.
     Resumed,
     /// A 180 came (caller), or we told the caller that it rings (callee).
     Ringing,
+    /// Video came to the session, or left it.
+    Video(bool),
 }
 
 /// One turn of the machine: time, chance, and the list to fill.
@@ -190,6 +211,8 @@ enum What {
     Bye,
     Info,
     Invite,
+    /// A request of the owner's.
+    Other,
     Prack,
     Reinvite,
     Update,
@@ -206,6 +229,8 @@ struct PeerInvite<C> {
 /// What is to be tried again after glare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retry {
+    /// UPDATE with an offer.
+    Offer,
     Reinvite,
     Update,
 }
@@ -215,7 +240,8 @@ enum Retry {
 struct Wishes {
     ring: bool,
     answer: bool,
-    bye: bool,
+    /// Why it wants to end the call as soon as it may.
+    bye: Option<&'static str>,
 }
 
 /// One call at one end.
@@ -227,7 +253,13 @@ pub struct Session<C> {
     /// Our own first INVITE (caller).
     invite: Option<(RequestId, Request)>,
     cancelled: bool,
+    /// The Reason of our CANCEL.
+    cancel_reason: Option<&'static str>,
     challenged: bool,
+    /// How often the call was redirected.
+    redirected: u8,
+    /// The offer was lowered to what a 488 allows.
+    lowered: bool,
     legs: Vec<Leg>,
     sent: BTreeMap<RequestId, Sent>,
     next: u16,
@@ -254,7 +286,10 @@ impl<C: Copy> Session<C> {
             phase,
             invite: None,
             cancelled: false,
+            cancel_reason: None,
             challenged: false,
+            redirected: 0,
+            lowered: false,
             legs: Vec::new(),
             sent: BTreeMap::new(),
             next: 0,
@@ -282,6 +317,12 @@ impl<C: Copy> Session<C> {
     #[must_use]
     pub const fn is_gone(&self) -> bool {
         matches!(self.phase, SessionPhase::Over) && self.over_at.is_none()
+    }
+
+    /// The Reason of our CANCEL, where it has one (RFC 3326).
+    #[must_use]
+    pub const fn cancel_reason(&self) -> Option<&'static str> {
+        self.cancel_reason
     }
 
     /// Whether a request belongs to one of its dialogs.
@@ -409,10 +450,43 @@ impl<C: Copy> Session<C> {
 
     /// Sends a request inside the dialog of a leg.
     fn send(&mut self, turn: &mut Turn<'_, C>, what: What, dialog: &DialogId, request: Request) {
+        self.send_numbered(turn, what, dialog, request);
+    }
+
+    fn send_numbered(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        what: What,
+        dialog: &DialogId,
+        mut request: Request,
+    ) -> RequestId {
         let id = self.number();
+        if self.settings.habits.old_cseq && matches!(what, What::Info | What::Reinvite) {
+            let old = format!("1 {}", request.method);
+            request.headers.set(HeaderName::CSeq, &old);
+        }
         let cseq = request.cseq().map_or(0, |cseq| cseq.number);
         self.sent.insert(id, Sent { what, dialog: Some(dialog.clone()), cseq, answered: false });
         turn.out.push(Effect::Request(id, Box::new(request)));
+        id
+    }
+
+    /// Sends a request of the owner's inside the dialog of the call, e.g. REFER; `dress` completes
+    /// it. Its final response comes as [`SessionEvent::Answered`]. `None` where the call is not up.
+    pub fn ask(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        method: Method,
+        dress: impl FnOnce(&mut Request),
+    ) -> Option<RequestId> {
+        if !matches!(self.phase, SessionPhase::Talking | SessionPhase::Incoming) {
+            return None;
+        }
+        let leg = self.talking()?;
+        let mut request = leg.dialog.request(method);
+        let id = leg.dialog.id.clone();
+        dress(&mut request);
+        Some(self.send_numbered(turn, What::Other, &id, request))
     }
 
     fn is_pending(&self, what: What) -> bool {
@@ -421,6 +495,25 @@ impl<C: Copy> Session<C> {
 
     fn leg_mut(&mut self, id: &DialogId) -> Option<&mut Leg> {
         self.legs.iter_mut().find(|leg| leg.dialog.id == *id)
+    }
+
+    /// The dialog of the call, as Replaces and Target-Dialog of another name it: Call-ID, our tag
+    /// and the peer's.
+    #[must_use]
+    pub fn dialog_id(&self) -> Option<&DialogId> {
+        self.legs.first().map(|leg| &leg.dialog.id)
+    }
+
+    /// The media of the call.
+    #[must_use]
+    pub fn media(&self) -> Option<&super::media::Media> {
+        self.legs.first().map(|leg| &leg.media)
+    }
+
+    /// Whether we made the call.
+    #[must_use]
+    pub const fn is_caller(&self) -> bool {
+        matches!(self.side, DialogSide::Caller)
     }
 
     /// The dialog of the call: the only one after the 2xx.
@@ -440,6 +533,9 @@ impl<C: Copy> Session<C> {
             supported.insert(0, "100rel");
         }
         headers.set(HeaderName::Supported, &supported.join(","));
+        if !self.settings.habits.packages.is_empty() {
+            headers.set(HeaderName::RecvInfo, &self.settings.habits.packages.join(", "));
+        }
     }
 }
 

@@ -12,11 +12,7 @@ impl<C: Copy> Session<C> {
     /// up, the callee goes on or refuses.
     pub(super) fn on_resources(&mut self, turn: &mut Turn<'_, C>) {
         if matches!(self.settings.resources, ResourcePolicy::Fails(_)) {
-            return match self.phase {
-                SessionPhase::Calling => self.cancel(turn),
-                SessionPhase::Incoming => self.fail_resources(turn),
-                SessionPhase::Ending | SessionPhase::Over | SessionPhase::Talking => {}
-            };
+            return self.on_reservation_failed(turn);
         }
         for leg in &mut self.legs {
             leg.media.reserve();
@@ -61,8 +57,16 @@ impl<C: Copy> Session<C> {
         id: &DialogId,
         response: &Response,
     ) {
+        let body = sdp(&response.headers, &response.body);
         if let Some(leg) = self.leg_mut(id) {
             leg.prack_pending = false;
+            if leg.exchange.is_sent_by(Carrier::Prack) {
+                let taken = body.map(|body| leg.media.take_answer(body));
+                leg.exchange.settle();
+                if !matches!(taken, Some(Ok(()))) {
+                    turn.refuse(rfc3264("7"), || "PRACK without a usable answer".to_owned());
+                }
+            }
         }
         if !response.is_success() {
             turn.refuse(rfc3261("8.1.3"), || format!("PRACK was answered {}", response.status));
@@ -81,7 +85,8 @@ impl<C: Copy> Session<C> {
         let Some(leg) = self.leg_mut(id) else { return };
         if response.is_success() {
             leg.dialog.refresh_target(&response.headers);
-            if leg.exchange.is_sent_by(Carrier::Update) {
+            let offered = leg.exchange.is_sent_by(Carrier::Update);
+            if offered {
                 let taken = body.map(|body| leg.media.take_answer(body));
                 leg.exchange.settle();
                 if !matches!(taken, Some(Ok(()))) {
@@ -89,6 +94,9 @@ impl<C: Copy> Session<C> {
                 }
             }
             self.learn_timer(turn, response);
+            if offered && !calling {
+                self.tell_change(turn, id);
+            }
             return;
         }
         let offered = leg.exchange.is_sent_by(Carrier::Update);
@@ -98,7 +106,14 @@ impl<C: Copy> Session<C> {
         if offered && calling {
             leg.told = false;
         }
-        if !self.try_later(turn, Retry::Update, response) {
+        let retry = if offered && !calling { Retry::Offer } else { Retry::Update };
+        if !self.try_later(turn, retry, response) {
+            if offered
+                && !calling
+                && let Some(leg) = self.leg_mut(id)
+            {
+                leg.media.revert();
+            }
             turn.event(SessionEvent::Refused(response.status));
         }
     }
@@ -131,16 +146,58 @@ impl<C: Copy> Session<C> {
 
     /// Puts the call on hold, or takes it back (RFC 3264 §8.4).
     pub fn hold(&mut self, turn: &mut Turn<'_, C>, on: bool) {
+        self.hold_by(turn, on, &Method::Invite);
+    }
+
+    /// The same, by UPDATE or re-INVITE.
+    pub fn hold_by(&mut self, turn: &mut Turn<'_, C>, on: bool, method: &Method) {
         if self.phase != SessionPhase::Talking {
             return;
         }
         if let Some(leg) = self.talking() {
             leg.media.hold(on);
         }
-        self.reinvite(turn);
+        if *method == Method::Update { self.offer_update(turn) } else { self.reinvite(turn) }
     }
 
-    fn reinvite(&mut self, turn: &mut Turn<'_, C>) {
+    /// Adds video to the call, or drops it (RFC 3264 §8.1, §8.2).
+    pub fn video(&mut self, turn: &mut Turn<'_, C>, on: bool) {
+        if self.phase != SessionPhase::Talking {
+            return;
+        }
+        if self.talking().is_some_and(|leg| leg.media.want_video(on)) {
+            self.reinvite(turn);
+        }
+    }
+
+    /// UPDATE with an offer inside an established call.
+    fn offer_update(&mut self, turn: &mut Turn<'_, C>) {
+        let at = turn.now + crate::time::Duration::from_millis(500);
+        let Some(leg) = self.talking() else { return };
+        if !leg.exchange.send_offer(Carrier::Update) {
+            self.retry = Some((at, Retry::Offer));
+            return;
+        }
+        let mut update = leg.dialog.request(Method::Update);
+        let id = leg.dialog.id.clone();
+        let uses = leg.media.uses_preconditions();
+        update.set_body("application/sdp", leg.media.offer());
+        self.dress(&mut update.headers, uses);
+        self.send(turn, What::Update, &id, update);
+    }
+
+    /// Tells the user what an accepted offer of ours changed.
+    fn tell_change(&mut self, turn: &mut Turn<'_, C>, id: &DialogId) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        let (held, video) = (leg.media.is_held(), leg.media.has_video());
+        if std::mem::replace(&mut leg.told_video, video) == video {
+            turn.event(if held { SessionEvent::Held } else { SessionEvent::Resumed });
+        } else {
+            turn.event(SessionEvent::Video(video));
+        }
+    }
+
+    pub(super) fn reinvite(&mut self, turn: &mut Turn<'_, C>) {
         let busy = self.is_pending(What::Reinvite) || self.peer.is_some();
         let at = turn.now + crate::time::Duration::from_millis(500);
         let Some(leg) = self.talking() else { return };
@@ -177,7 +234,6 @@ impl<C: Copy> Session<C> {
             leg.dialog.refresh_target(&response.headers);
             let taken = body.map(|body| leg.media.take_answer(body));
             leg.exchange.settle();
-            let held = leg.media.is_held();
             self.acknowledge_cseq(turn, id, cseq, None);
             self.sent.retain(|_, sent| sent.what != What::Reinvite || sent.cseq == cseq);
             for sent in self.sent.values_mut().filter(|sent| sent.what == What::Reinvite) {
@@ -188,8 +244,7 @@ impl<C: Copy> Session<C> {
                 turn.refuse(rfc3264("7"), || "re-INVITE without a usable answer: BYE".to_owned());
                 return self.bye(turn, "no usable SDP answer");
             }
-            turn.event(if held { SessionEvent::Held } else { SessionEvent::Resumed });
-            return;
+            return self.tell_change(turn, id);
         }
         leg.exchange.withdraw(true);
         if !self.try_later(turn, Retry::Reinvite, response) {
@@ -208,6 +263,7 @@ impl<C: Copy> Session<C> {
             (Retry::Reinvite, SessionPhase::Talking) => self.reinvite(turn),
             (Retry::Update, SessionPhase::Calling) => self.tell_all(turn),
             (Retry::Update, SessionPhase::Talking) => self.refresh(turn),
+            (Retry::Offer, SessionPhase::Talking) => self.offer_update(turn),
             _ => {}
         }
     }

@@ -2,7 +2,10 @@
 //! INFO and BYE (RFC 3261 §12.2, §14, §15; RFC 3262; RFC 3311; RFC 6086).
 
 use super::callee::not_acceptable;
-use super::{PeerInvite, RequestId, Retry, Session, SessionEvent, SessionPhase, Turn, What, sdp};
+use super::release::reason_of;
+use super::{
+    Effect, PeerInvite, RequestId, Retry, Session, SessionEvent, SessionPhase, Turn, What, sdp,
+};
 use crate::clause::{rfc3261, rfc3262, rfc3264, rfc3311, rfc4028};
 use crate::dialog::{DialogId, DialogSide, SessionTimer};
 use crate::sip::{HeaderName, Method, Request, Response};
@@ -31,13 +34,13 @@ impl<C: Copy> Session<C> {
         }
         match request.method {
             Method::Bye => self.on_bye(turn, context, &id, request),
-            Method::Info => {
-                turn.respond(context, request.reply(200));
-                turn.event(SessionEvent::Info(Box::new(request.clone())));
-            }
+            Method::Info => self.on_info(turn, context, request),
             Method::Invite => self.on_reinvite(turn, context, &id, request),
             Method::Prack => self.on_prack(turn, context, &id, request),
             Method::Update => self.on_update(turn, context, &id, request),
+            Method::Refer | Method::Notify | Method::Subscribe => {
+                turn.out.push(Effect::Asked(context, Box::new(request.clone())));
+            }
             _ => {
                 let mut response = request.reply(405);
                 response.headers.push(HeaderName::Allow, &self.settings.abilities.allow());
@@ -62,7 +65,7 @@ impl<C: Copy> Session<C> {
         }
         // The dialog is gone for the peer, or the peer is gone (RFC 3261 §12.2.1.2).
         let gone = matches!(response.status, 408 | 481);
-        if gone && !matches!(what, What::Bye | What::Info) {
+        if gone && !matches!(what, What::Bye | What::Info | What::Other) {
             turn.refuse(rfc3261("12.2.1.2"), || {
                 format!("{} inside the dialog: ends it", response.status)
             });
@@ -74,6 +77,7 @@ impl<C: Copy> Session<C> {
             What::Prack => self.on_prack_answered(turn, &dialog, response),
             What::Reinvite => self.on_reinvite_answered(turn, &dialog, cseq, response),
             What::Update => self.on_update_answered(turn, &dialog, response),
+            What::Other => turn.event(SessionEvent::Answered(id, Box::new(response.clone()))),
             What::Invite => {}
         }
     }
@@ -101,8 +105,8 @@ impl<C: Copy> Session<C> {
             self.established = true;
             turn.event(SessionEvent::Established);
         }
-        if self.wishes.bye {
-            self.bye(turn, "hung up");
+        if let Some(why) = self.wishes.bye {
+            self.bye(turn, why);
         }
     }
 
@@ -192,7 +196,7 @@ impl<C: Copy> Session<C> {
             }
             return Err(response);
         }
-        let held = leg.media.is_held_by_peer();
+        let (held, video) = (leg.media.is_held_by_peer(), leg.media.has_video());
         if let Err(error) = leg.media.take_offer(body) {
             leg.exchange.withdraw(true);
             turn.refuse(rfc3264("6"), || format!("{}: {error}", error.status()));
@@ -201,9 +205,13 @@ impl<C: Copy> Session<C> {
         let answer = leg.media.answer();
         leg.exchange.settle();
         leg.told = leg.media.is_reserved();
-        let now_held = leg.media.is_held_by_peer();
+        let (now_held, now_video) = (leg.media.is_held_by_peer(), leg.media.has_video());
+        leg.told_video = now_video;
         if held != now_held {
             turn.event(SessionEvent::HeldByPeer(now_held));
+        }
+        if video != now_video {
+            turn.event(SessionEvent::Video(now_video));
         }
         Ok(answer)
     }
@@ -219,6 +227,7 @@ impl<C: Copy> Session<C> {
         }
         if let Some(leg) = self.leg_mut(id) {
             leg.dialog.refresh_target(&request.headers);
+            leg.learn(&request.headers);
         }
         let mut response = self.dialog_response(request, 200);
         let _ = response.headers.remove(HeaderName::RecordRoute);
@@ -301,6 +310,7 @@ impl<C: Copy> Session<C> {
         };
         if let Some(leg) = self.leg_mut(id) {
             leg.dialog.refresh_target(&request.headers);
+            leg.learn(&request.headers);
         }
         let mut response = self.dialog_response(request, 200);
         response.set_body("application/sdp", body);
@@ -322,7 +332,7 @@ impl<C: Copy> Session<C> {
                     self.side == DialogSide::Callee && self.peer.is_some() && !self.established;
                 if unacknowledged {
                     // The callee may not send BYE before the ACK (RFC 3261 §15).
-                    self.wishes.bye = true;
+                    self.wishes.bye = Some("hung up");
                 } else {
                     self.bye(turn, "hung up");
                 }
@@ -344,7 +354,7 @@ impl<C: Copy> Session<C> {
         };
         if why != "hung up" {
             // Nobody waits for the answer to tell the user.
-            self.bye_leg(turn, &id);
+            self.bye_leg_because(turn, &id, reason_of(why));
             return self.end(turn, Some(SessionEvent::Ended(why)));
         }
         self.phase = SessionPhase::Ending;
@@ -354,8 +364,20 @@ impl<C: Copy> Session<C> {
     }
 
     pub(super) fn bye_leg(&mut self, turn: &mut Turn<'_, C>, id: &DialogId) {
+        self.bye_leg_because(turn, id, None);
+    }
+
+    fn bye_leg_because(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        id: &DialogId,
+        reason: Option<&'static str>,
+    ) {
         let Some(leg) = self.leg_mut(id) else { return };
-        let bye = leg.dialog.request(Method::Bye);
+        let mut bye = leg.dialog.request(Method::Bye);
+        if let Some(reason) = reason {
+            bye.headers.push(HeaderName::Reason, reason);
+        }
         self.send(turn, What::Bye, id, bye);
     }
 
@@ -369,18 +391,6 @@ impl<C: Copy> Session<C> {
             return;
         }
         self.end(turn, Some(SessionEvent::Ended("lost")));
-    }
-
-    /// Sends INFO in the call (RFC 6086).
-    pub fn info(&mut self, turn: &mut Turn<'_, C>, content_type: &str, body: bytes::Bytes) {
-        if self.phase != SessionPhase::Talking {
-            return;
-        }
-        let Some(leg) = self.talking() else { return };
-        let mut info = leg.dialog.request(Method::Info);
-        info.set_body(content_type, body);
-        let id = leg.dialog.id.clone();
-        self.send(turn, What::Info, &id, info);
     }
 
     /// After glare: once more, later (RFC 3261 §14.1, RFC 3311 §5.3).

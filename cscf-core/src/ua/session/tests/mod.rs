@@ -39,9 +39,12 @@ fn settings(port: u16) -> SessionSettings {
             bandwidth_as: 49,
             bandwidth_rtcp: None,
             packet_times: None,
+            video: None,
+            all_codecs: false,
         },
         skip_ack: false,
         skip_prack: false,
+        habits: Habits::default(),
     }
 }
 
@@ -175,7 +178,7 @@ impl World {
                     let text = text.split(['{', '(']).next().unwrap_or_default().trim();
                     self.events.push(format!("{} {text}", self.ends[from].name));
                 }
-                Effect::Note(_) => {}
+                Effect::Note(_) | Effect::Asked(..) => {}
                 Effect::Request(id, request) => {
                     self.contexts.push((from, id));
                     self.post(to, Wire::Request(self.contexts.len() - 1, request));

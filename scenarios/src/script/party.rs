@@ -1,0 +1,174 @@
+//! The UEs under `parties`: who they are, what they can, what they do wrong.
+
+use cscf_core::config::{Node, Problems, Reader, Value, duration, nearest, read_subscriber};
+use cscf_core::dialog::Refresher;
+
+use super::Party;
+use super::parse::on_off;
+use crate::ue::{CodecSet, Gruu, Mistakes, Refers, Resources, Robot};
+
+/// Reads all parties of a scenario.
+pub(super) fn read_all(node: &Node, domain: &str, problems: &mut Problems) -> Vec<Party> {
+    let Value::Map(entries) = &node.value else {
+        problems.push(node.at, "parties must be a mapping by name", None);
+        return Vec::new();
+    };
+    entries.iter().map(|entry| party(&entry.key, &entry.node, domain, problems)).collect()
+}
+
+fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Party {
+    let mut reader = Reader::new(node, "a party", problems);
+    let subscriber = reader.optional("subscriber");
+    let subscriber = subscriber.and_then(|node| read_subscriber(name, node, domain, problems));
+    let some_switch = |text: &str| on_off(text).map(Some);
+    let some_time = |text: &str| duration(text).map(Some);
+    let party = Party {
+        name: name.to_owned(),
+        subscriber,
+        of: reader.or("of", None, problems, some_text),
+        instance: reader.or("instance", None, problems, some_text),
+        reg_id: reader.or("reg_id", None, problems, |text| match text.parse() {
+            Ok(number @ 1..) => Ok(Some(number)),
+            _ => Err(format!("`{text}` is no number of a flow: 1, 2, …")),
+        }),
+        impu: reader.or("impu", None, problems, some_text),
+        pcscfs: reader.optional("p_cscfs").map(|node| names(node, problems)).unwrap_or_default(),
+        gruu: reader.or("gruu", None, problems, |text| match text {
+            "off" => Ok(Some(Gruu::Off)),
+            "on" | "public" => Ok(Some(Gruu::Public)),
+            "temporary" => Ok(Some(Gruu::Temporary)),
+            _ => Err(format!("`{text}` is neither off, on nor temporary")),
+        }),
+        security: reader.or("security", None, problems, some_switch),
+        retries: reader.or("retries", None, problems, some_switch),
+        early_security: reader.or("early_security", None, problems, some_switch),
+        mistakes: reader
+            .optional("mistakes")
+            .map(|node| mistakes(node, problems))
+            .unwrap_or_default(),
+        preconditions: reader.or("preconditions", None, problems, some_switch),
+        reliable: reader.or("reliable_provisionals", None, problems, some_switch),
+        tcp: reader.or("transport", None, problems, |text| match text {
+            "tcp" => Ok(Some(true)),
+            "udp" => Ok(Some(false)),
+            _ => Err(format!("`{text}` is neither udp nor tcp")),
+        }),
+        reg_event: reader.or("reg_event", None, problems, some_switch),
+        resources: reader.or("resources", None, problems, |text| resources(text).map(Some)),
+        codecs: reader.or("codecs", None, problems, |text| codecs(text).map(Some)),
+        all_codecs: reader.or("answers_all_codecs", None, problems, some_switch),
+        video: reader.or("video", None, problems, some_switch),
+        session_expires: reader.or("session_expires", None, problems, some_time),
+        min_se: reader.or("min_se", None, problems, some_time),
+        refresher: reader.or("refresher", None, problems, |text| match text {
+            "uac" => Ok(Some(Refresher::Uac)),
+            "uas" => Ok(Some(Refresher::Uas)),
+            _ => Err(format!("`{text}` is neither uac nor uas")),
+        }),
+        info_packages: reader
+            .optional("info_packages")
+            .map(|node| names(node, problems))
+            .unwrap_or_default(),
+        follows_redirects: reader.or("follows_redirects", None, problems, some_switch),
+        lowers_offer: reader.or("lowers_offer", None, problems, some_switch),
+        refers: reader.or("refers", None, problems, |text| match text {
+            "accepts" => Ok(Some(Refers::Accepts)),
+            "declines" => Ok(Some(Refers::Declines)),
+            "forbids" => Ok(Some(Refers::Forbids)),
+            _ => Err(format!("`{text}` is neither accepts, declines nor forbids")),
+        }),
+        calls: reader.or("calls", None, problems, |text| match text.parse() {
+            Ok(number @ 1..=256) => Ok(Some(number)),
+            _ => Err(format!("`{text}` is no number of calls, 1 to 256")),
+        }),
+        when_called: reader.or("when_called", None, problems, |text| robot(text).map(Some)),
+        radio: reader.or("radio", None, problems, some_switch),
+    };
+    reader.finish(problems);
+    party
+}
+
+fn some_text(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.to_owned()))
+}
+
+/// A name or a list of names.
+fn names(node: &Node, problems: &mut Problems) -> Vec<String> {
+    let items = match &node.value {
+        Value::Seq(items) => items.as_slice(),
+        Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(node),
+    };
+    let mut out = Vec::new();
+    for item in items {
+        match item.text() {
+            Some(text) => out.push(text.to_owned()),
+            None => problems.push(item.at, "here must be a name", None),
+        }
+    }
+    out
+}
+
+fn mistakes(node: &Node, problems: &mut Problems) -> Mistakes {
+    let items = match &node.value {
+        Value::Seq(items) => items.as_slice(),
+        Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(node),
+    };
+    let mut out = Mistakes::default();
+    for item in items {
+        let text = item.text().unwrap_or_default();
+        if out.make(text) {
+            continue;
+        }
+        let names = Mistakes::NAMED.iter().map(|(name, _)| *name);
+        let help = nearest(text, names.clone()).map_or_else(
+            || format!("known: {}", names.collect::<Vec<_>>().join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        problems.push(item.at, format!("unknown mistake `{text}`"), Some(help));
+    }
+    out
+}
+
+/// `200ms`, `ready`, `fail after 200ms`.
+fn resources(text: &str) -> Result<Resources, String> {
+    if text == "ready" {
+        return Ok(Resources::Reserved);
+    }
+    match text.strip_prefix("fail after ") {
+        Some(time) => duration(time).map(Resources::Fail),
+        None => duration(text)
+            .map(Resources::After)
+            .map_err(|fault| format!("{fault}; write a time, `ready` or `fail after 200ms`")),
+    }
+}
+
+fn codecs(text: &str) -> Result<CodecSet, String> {
+    let found = CodecSet::NAMED.iter().find(|(name, _)| *name == text);
+    let names = || CodecSet::NAMED.iter().map(|(name, _)| *name);
+    found.map(|(_, set)| *set).ok_or_else(|| match nearest(text, names()) {
+        Some(near) => format!("unknown codecs `{text}`; did you mean `{near}`?"),
+        None => {
+            let known: Vec<&str> = names().collect();
+            format!("unknown codecs `{text}`; known: {}", known.join(", "))
+        }
+    })
+}
+
+/// `waits`, `rings`, `busy`, `echo`, `answers after 2s`, `rejects with 603`.
+fn robot(text: &str) -> Result<Robot, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words.as_slice() {
+        ["waits"] => Ok(Robot::None),
+        ["rings"] => Ok(Robot::Rings),
+        ["busy"] => Ok(Robot::Busy),
+        ["echo"] => Ok(Robot::Echo),
+        ["answers", "after", time @ ..] => Ok(Robot::Answers { after: duration(&time.concat())? }),
+        ["rejects", "with", status] => {
+            let status = status.parse().ok().filter(|status| (300..700).contains(status));
+            status.map(Robot::Rejects).ok_or("reject with a status from 300 to 699".to_owned())
+        }
+        _ => Err(format!(
+            "`{text}` is not understood: waits, rings, busy, echo, answers after 2s, rejects with 603"
+        )),
+    }
+}

@@ -2,12 +2,14 @@
 //! the aliases of a telephone number, and what follows from an IMSI. Decides nothing about who may
 //! use an identity; that is the business of registrar and HSS.
 
+mod numbering;
 mod wildcard;
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
+pub use self::numbering::{NumberFault, Numbering};
 pub use self::wildcard::Wildcard;
 use crate::sip::{Uri, UriError, decode, encode, host_ip, phone_digits};
 

@@ -13,6 +13,7 @@ use crate::policy::{PolicyAnswer, PolicyEvent, PolicyRequest};
 use crate::sip::{Message, Request, Response};
 use crate::time::{Duration, Instant, UnixTime};
 use crate::trace::{Diagnosis, Note};
+use crate::transport::dns::{DnsAnswer, DnsQuestion};
 use crate::transport::ipsec::SaCommand;
 use crate::transport::{Flow, FlowEvent};
 
@@ -136,6 +137,8 @@ pub enum Question {
     Cx(CxRequest),
     /// To the policy function.
     Policy(PolicyRequest),
+    /// To the DNS.
+    Dns(DnsQuestion),
 }
 
 /// The answer to a [`Question`].
@@ -143,6 +146,8 @@ pub enum Question {
 pub enum Answer {
     /// From the HSS ([`CxAnswer::Unreachable`] when the client had none).
     Cx(CxAnswer),
+    /// From the DNS.
+    Dns(DnsAnswer),
     /// From the policy function.
     Policy(PolicyAnswer),
     /// From nobody: the time for the answer ran out.
@@ -156,7 +161,7 @@ impl Answer {
         match self {
             Self::Cx(answer) => Some(answer),
             Self::TimedOut => Some(CxAnswer::Unreachable),
-            Self::Policy(_) => None,
+            Self::Dns(_) | Self::Policy(_) => None,
         }
     }
 }

@@ -24,6 +24,10 @@ pub struct Config {
     /// Whether a request outside REGISTER goes to another S-CSCF when the assigned one is silent
     /// (S-CSCF restoration, TS 23.380 §4.3).
     pub restoration: bool,
+    /// What a request for a user is answered whom the HSS does not know: 404 or 604.
+    pub unknown_user: u16,
+    /// Whether requests for other domains are sent on (TS 24.229 §5.3.2.1); else 404.
+    pub transit: bool,
     /// Retry-After in seconds while overloaded; `None` while healthy.
     pub overload: Option<u32>,
 }
@@ -49,6 +53,8 @@ impl Config {
             candidate_for: Duration::from_secs(6),
             candidates_for: Duration::from_secs(24),
             restoration: false,
+            unknown_user: 404,
+            transit: false,
             overload: None,
         }
     }

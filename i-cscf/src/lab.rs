@@ -12,11 +12,14 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
         uri: node.sip_uri(),
         capabilities: node.capabilities.clone(),
     };
-    let scscfs = lab.nodes.iter().filter(|node| node.role == NodeRole::Scscf).map(scscf);
+    let domain = lab.domain_of(node);
     Config {
-        trusted: lab.trusted_peers(),
-        scscfs: scscfs.collect(),
-        ..Config::new(node.sip_uri(), lab.domain.clone())
+        trusted: lab.peers_trusted_by(node),
+        scscfs: lab.nodes_of(domain, NodeRole::Scscf).map(scscf).collect(),
+        restoration: node.entry.restoration,
+        unknown_user: node.entry.unknown_user,
+        transit: node.entry.transit,
+        ..Config::new(node.sip_uri(), domain)
     }
 }
 

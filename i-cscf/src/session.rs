@@ -5,7 +5,7 @@ use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{CxAnswer, CxRequest, CxResult, Lir, ServerAnswer};
 use cscf_core::registrar::{identity_key, number_key};
 use cscf_core::role::{Action, Answered, Cause, ContextId, Env, Incoming, NextHop, Side};
-use cscf_core::sip::{ChargingVector, HeaderName, Method, Request, Uri};
+use cscf_core::sip::{ChargingVector, HeaderName, Method, Privacy, Request, Response, Uri};
 
 use crate::register::describe;
 use crate::select::{candidates, same_server};
@@ -29,6 +29,10 @@ pub(crate) struct Locating {
     lir: Lir,
     tried: Vec<String>,
     answered: bool,
+    /// Whether it came from inside the trust domain.
+    trusted: bool,
+    /// The wildcarded identity that stands for the user (TS 24.229 §5.3.2.1).
+    profile_key: Option<String>,
 }
 
 impl Icscf {
@@ -61,6 +65,12 @@ impl Icscf {
             request.headers.remove(HeaderName::Route);
             sanitize(env, &mut request);
         }
+        if self.is_transit(&request, originating, trusted) {
+            env.note(ts24229("5.3.2.1"), || {
+                format!("{} is of another network: sent on", request.request_uri)
+            });
+            return forward(context, request, out);
+        }
         let lir = match self.location_request(&request, originating) {
             Ok(lir) => lir,
             Err(refusal) => return refuse(env, context, &request, refusal, out),
@@ -73,9 +83,19 @@ impl Icscf {
         }
         env.note(ts24229("5.3.2.1"), || format!("asks the HSS who serves {}", lir.impu));
         let question = CxRequest::Lir(lir.clone());
-        let locating = Locating { request, lir, tried: Vec::new(), answered: false };
+        let (tried, answered, profile_key) = (Vec::new(), false, None);
+        let locating = Locating { request, lir, tried, answered, trusted, profile_key };
         self.pending.insert(context, Pending::Session(Box::new(locating)));
         self.ask(env, context, question, out);
+    }
+
+    /// Whether a request of a trusted peer is for another network, and this one lets it pass
+    /// (TS 24.229 §5.3.2.1).
+    fn is_transit(&self, request: &Request, originating: bool, trusted: bool) -> bool {
+        let abroad =
+            |uri: &Uri| uri.is_sip() && uri.host().is_some_and(|host| !self.config.is_home(host));
+        let passes = self.config.transit && trusted && !originating;
+        passes && request.uri().is_ok_and(|uri| abroad(&uri))
     }
 
     /// Reads the LIR out of an initial request (TS 24.229 §5.3.2.1, TS 29.228 §6.1.4).
@@ -112,17 +132,21 @@ impl Icscf {
         out: &mut IcscfActions,
     ) {
         let Some(Pending::Session(locating)) = self.pending.get_mut(&context) else { return };
-        let chosen = judge(answer).and_then(|answer| match answer.server_name {
-            Some(name) => Ok(name),
-            None => {
-                let wanted = answer.capabilities.unwrap_or_default();
-                let mut list = candidates(&self.config, &wanted, &locating.tried);
-                list.next().map(str::to_owned).ok_or_else(|| {
-                    let status = if locating.tried.is_empty() { 600 } else { 504 };
-                    Refusal::new(status, "5.3.2.2", "no S-CSCF is left that can serve")
-                })
-            }
-        });
+        if let CxAnswer::Server(ServerAnswer { wildcard: Some(wildcard), .. }) = &answer {
+            locating.profile_key = Some(wildcard.clone());
+        }
+        let chosen =
+            judge(answer, self.config.unknown_user).and_then(|answer| match answer.server_name {
+                Some(name) => Ok(name),
+                None => {
+                    let wanted = answer.capabilities.unwrap_or_default();
+                    let mut list = candidates(&self.config, &wanted, &locating.tried);
+                    list.next().map(str::to_owned).ok_or_else(|| {
+                        let status = if locating.tried.is_empty() { 600 } else { 504 };
+                        Refusal::new(status, "5.3.2.2", "no S-CSCF is left that can serve")
+                    })
+                }
+            });
         match chosen {
             Ok(name) => self.send_to(env, context, name, out),
             Err(refusal) => self.refuse_session(env, context, refusal, out),
@@ -156,6 +180,10 @@ impl Icscf {
         locating.tried.push(name);
         let mut request = locating.request.clone();
         request.headers.push_front(HeaderName::Route, &format!("<{route}>"));
+        if let Some(wildcard) = &locating.profile_key {
+            env.note(ts24229("5.3.2.1"), || format!("the profile is that of {wildcard}"));
+            request.headers.set(HeaderName::PProfileKey, &format!("<{wildcard}>"));
+        }
         forward(context, request, out);
     }
 
@@ -167,10 +195,13 @@ impl Icscf {
         answered: Answered,
         out: &mut IcscfActions,
     ) {
-        let Answered { context, branch, response, cause, .. } = answered;
+        let Answered { context, branch, mut response, cause, .. } = answered;
         let Some(Pending::Session(locating)) = self.pending.get_mut(&context) else { return };
         if cause == Cause::Received {
             locating.answered = true;
+            if !locating.trusted {
+                leave_trust(&mut response);
+            }
             return pass_up(context, branch, response, out);
         }
         let scscf = locating.tried.last().cloned().unwrap_or_default();
@@ -244,12 +275,24 @@ fn sanitize(env: &mut Env<'_>, request: &mut Request) {
     }
 }
 
+/// Takes away what a network outside the trust domain is not told (TS 24.229 §4.4,
+/// RFC 3325 §7).
+fn leave_trust(response: &mut Response) {
+    let headers = &mut response.headers;
+    headers.remove(HeaderName::PChargingVector);
+    headers.remove(HeaderName::PChargingFunctionAddresses);
+    let privacy = headers.get(HeaderName::Privacy).and_then(|it| Privacy::parse(it).ok());
+    if privacy.is_some_and(|it| it.hides_asserted_identity()) {
+        headers.remove(HeaderName::PAssertedIdentity);
+    }
+}
+
 /// What a LIA means for the request (TS 24.229 §5.3.2.2).
-fn judge(answer: CxAnswer) -> Result<ServerAnswer, Refusal> {
+fn judge(answer: CxAnswer, unknown_user: u16) -> Result<ServerAnswer, Refusal> {
     let (status, why) = match answer {
         CxAnswer::Server(answer) if answer.result.is_success() => return Ok(answer),
         CxAnswer::Server(answer) => match answer.result {
-            CxResult::UserUnknown => (404, "the HSS does not know the user".to_owned()),
+            CxResult::UserUnknown => (unknown_user, "the HSS does not know the user".to_owned()),
             CxResult::IdentityNotRegistered => (480, "the user is not registered".to_owned()),
             result => (480, format!("the HSS says {result:?}")),
         },

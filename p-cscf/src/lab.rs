@@ -14,18 +14,15 @@ use crate::{Config, Emergency, Pcscf, Security};
 ///
 /// The lab has no I-CSCF.
 pub fn config(lab: &Lab, node: &NodeConfig) -> Result<Config, String> {
-    let entries: Vec<String> = lab
-        .nodes
-        .iter()
-        .filter(|node| node.role == NodeRole::Icscf)
-        .map(NodeConfig::sip_uri)
-        .collect();
+    let domain = lab.domain_of(node);
+    let entries = lab.nodes_of(domain, NodeRole::Icscf).map(NodeConfig::sip_uri);
+    let entries: Vec<String> = entries.collect();
     let Some(first) = entries.first() else {
         return Err(format!("{} needs an I-CSCF, and the lab has none", node.name));
     };
-    let mut config = Config::new(&node.name, &node.advertised(), &lab.domain, first);
+    let mut config = Config::new(&node.name, &node.advertised(), domain, first);
     config.core_entries = entries;
-    config.trusted_peers = lab.trusted_peers();
+    config.trusted_peers = lab.peers_trusted_by(node);
     config.security = Security { gm: lab.gm.clone(), esp: lab.esp };
     config.notify_awaited = timer_n(lab.core_timers.t1);
     config.reg_await_auth = lab.reg_await_auth;

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 
 use cscf_core::auth::Algorithm;
 use cscf_core::config::HssFailure;
+use cscf_core::identity::Numbering;
 use cscf_core::ifc::PROFILE_MAX;
 use cscf_core::registrar::ExpiryLimits;
-use cscf_core::sip::{DEFAULT_PORT, Uri};
+use cscf_core::sip::{DEFAULT_PORT, MediaPolicy, Uri};
 use cscf_core::time::Duration;
 
 /// Configuration of an S-CSCF.
@@ -23,9 +24,15 @@ pub struct Config {
     pub icscf: String,
     /// Where requests for other domains go; by the Request-URI itself if none.
     pub exit: Option<String>,
+    /// The numbering plan (TS 24.229 §5.4.3.2).
+    pub numbering: Numbering,
+    /// Where numbers go that are not of this network: the SIP URI of what stands for a BGCF.
+    pub break_out: Option<String>,
     /// Peers inside the trust domain; port 0 stands for every port of the address
     /// (TS 24.229 §4.4).
     pub trusted: Vec<SocketAddr>,
+    /// Whether other networks belong to the trust domain: what is asserted goes there, too.
+    pub trusts_other_networks: bool,
     /// How long registrations may last.
     pub expiry: ExpiryLimits,
     /// How long an answer to a challenge may take (reg-await-auth, TS 24.229 §7.8).
@@ -85,6 +92,9 @@ pub struct Config {
     pub visited_networks: Option<Vec<String>>,
     /// The IMS communication services a user may ask for; none means every service (RFC 6050).
     pub services: Option<Vec<String>>,
+    /// What the media profiles of users allow, by number; one without entry allows everything
+    /// (TS 24.229 §6.3).
+    pub media_profiles: BTreeMap<u32, MediaPolicy>,
     /// How long an application server may take for its first response to an INVITE; four times as
     /// long for its final response to another request (TS 24.229 §5.4.3.2, §5.4.3.3).
     pub server_answers_within: Duration,
@@ -127,7 +137,10 @@ impl Config {
             home_domains: vec![home_domain.into()],
             icscf: icscf.into(),
             exit: None,
+            numbering: Numbering::default(),
+            break_out: None,
             trusted: Vec::new(),
+            trusts_other_networks: true,
             expiry: ExpiryLimits {
                 min: Duration::from_secs(60),
                 max: Duration::from_secs(600_000),
@@ -157,6 +170,7 @@ impl Config {
             challenges_max: 200_000,
             visited_networks: None,
             services: None,
+            media_profiles: BTreeMap::new(),
             server_answers_within: Duration::from_secs(5),
             unregistered_for: Duration::from_secs(300),
             unregistered_max: 100_000,

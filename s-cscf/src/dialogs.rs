@@ -7,6 +7,7 @@ use cscf_core::dialog::Between;
 use cscf_core::operator::Table;
 use cscf_core::role::OwnTag;
 use cscf_core::sip::{HeaderName, Method, NameAddr, Request, Response};
+use cscf_core::transport::target::Place;
 
 use crate::charging;
 
@@ -29,6 +30,10 @@ pub(crate) struct Dialogs {
 pub(crate) struct Dialog {
     pub(crate) icid: Box<str>,
     users: Vec<Box<str>>,
+    /// The media profile of the user served in it.
+    pub(crate) media: Option<u32>,
+    /// The URIs of application servers that its INVITE went to.
+    servers: Vec<Box<str>>,
     between: Between,
     /// BYEs of our own without an answer; requests are refused meanwhile.
     byes: usize,
@@ -65,6 +70,8 @@ impl Dialogs {
         let dialog = Dialog {
             icid: icid.into(),
             users: Vec::new(),
+            servers: Vec::new(),
+            media: None,
             between: Between::of_invite(invite),
             byes: 0,
         };
@@ -88,6 +95,22 @@ impl Dialogs {
             self.by_user.entry(user.clone()).or_default().insert(number);
         }
         dialog.users = users;
+    }
+
+    /// Notes the media profile of the served user.
+    pub(crate) fn set_media(&mut self, number: u64, profile: Option<u32>) {
+        if let Some(dialog) = self.list.get_mut(&number) {
+            dialog.media = profile;
+        }
+    }
+
+    /// Notes a server that the INVITE goes to.
+    pub(crate) fn add_server(&mut self, number: u64, server: &str) {
+        if let Some(dialog) = self.list.get_mut(&number)
+            && !dialog.servers.iter().any(|its| **its == *server)
+        {
+            dialog.servers.push(server.into());
+        }
     }
 
     /// Forgets a dialog.
@@ -166,17 +189,17 @@ impl Dialogs {
         list
     }
 
-    /// One of our BYEs has its final answer; says whether it was one. With the last the dialog is
+    /// One of our BYEs has its final answer; gives its dialog. With the last the dialog is
     /// forgotten.
-    pub(crate) fn bye_answered(&mut self, tag: OwnTag) -> bool {
-        let Some(number) = self.byes.remove(&tag) else { return false };
+    pub(crate) fn bye_answered(&mut self, tag: OwnTag) -> Option<u64> {
+        let number = self.byes.remove(&tag)?;
         if let Some(dialog) = self.list.get_mut(&number) {
             dialog.byes = dialog.byes.saturating_sub(1);
             if dialog.byes == 0 {
                 self.remove(number);
             }
         }
-        true
+        Some(number)
     }
 }
 
@@ -184,6 +207,19 @@ impl Dialog {
     /// Whether the request names this dialog as only its parties can.
     pub(crate) fn is_of(&self, request: &Request) -> bool {
         self.between.is_of(request)
+    }
+
+    /// Whether the next hop of a request is an application server of the dialog.
+    pub(crate) fn goes_to_server(&self, request: &Request) -> bool {
+        let next = request.headers.first_value(HeaderName::Route);
+        let next = next.map_or(request.request_uri.as_str(), |route| route);
+        let Some(next) = Place::of_uri(next) else { return false };
+        let place = |place: &Place<'_>| (place.host.to_ascii_lowercase(), place.effective_port());
+        let here = place(&next);
+        self.servers
+            .iter()
+            .filter_map(|server| Place::of_uri(server))
+            .any(|server| place(&server) == here)
     }
 
     /// Whether this node is ending it.

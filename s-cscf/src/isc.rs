@@ -191,13 +191,16 @@ impl Sessions {
         let Leg { context, request, served, dialog, vector, .. } = leg;
         if !self.calls.contains_key(context) {
             let mut call = Call::new(served.side(), request.method.clone(), vector.clone());
+            call.charging_ccf.clone_from(&served.set.charging_ccf);
             if request.method == Method::Invite {
                 call.refusal = Some(Box::new(request.reply(480)));
                 let known = dialog.filter(|number| self.dialogs.get(*number).is_some());
                 call.opened = known.is_none();
-                call.dialog = Some(known.unwrap_or_else(|| {
+                let number = known.unwrap_or_else(|| {
                     self.open_dialog(env, request, vector.icid(), served.tokens())
-                }));
+                });
+                self.dialogs.set_media(number, Self::media_profile(served));
+                call.dialog = Some(number);
             }
             let marked = marker(call.case, call.dialog.unwrap_or(0));
             let top = request.headers.first_value(HeaderName::RecordRoute);
@@ -236,11 +239,13 @@ impl Sessions {
         };
         let context = leg.context;
         let call = self.enter(env, &leg);
+        let opened = call.dialog;
         let branch = call.add_branch(Box::default(), std::collections::VecDeque::new());
         let record_route = call.record_route.clone();
         let mut leg = Box::new(leg);
         leg.dialog = call.dialog;
         let (odi, handling) = (Box::from(odi), server.default_handling);
+        let at_server = name.clone();
         call.server = Some(AtServer {
             branch,
             odi: Box::clone(&odi),
@@ -250,6 +255,9 @@ impl Sessions {
             heard: false,
             returns: 0,
         });
+        if let Some(dialog) = opened {
+            self.dialogs.add_server(dialog, &at_server);
+        }
         self.odis.insert(odi, context);
         out.push(Action::Forward {
             context,

@@ -3,6 +3,7 @@
 use cscf_core::config::{Lab, NodeConfig, NodeRole, ServingConfig, Start};
 use cscf_core::engine::{CxNode, Engine};
 use cscf_core::registrar::ExpiryLimits;
+use cscf_core::sip::MediaPolicy;
 use cscf_core::time::Duration;
 
 use crate::{AkaWithoutSecAgree, Config, Scscf};
@@ -10,9 +11,12 @@ use crate::{AkaWithoutSecAgree, Config, Scscf};
 /// The configuration of an S-CSCF of the lab: the first I-CSCF is where requests enter a network.
 #[must_use]
 pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
-    let icscf = lab.node(NodeRole::Icscf).map(NodeConfig::sip_uri).unwrap_or_default();
-    let mut config = Config::new(node.sip_uri(), &lab.domain, icscf);
-    config.trusted = lab.trusted_peers();
+    let domain = lab.domain_of(node);
+    let icscf = lab.nodes_of(domain, NodeRole::Icscf).next();
+    let icscf = icscf.map(NodeConfig::sip_uri).unwrap_or_default();
+    let mut config = Config::new(node.sip_uri(), domain, icscf);
+    config.trusted = lab.peers_trusted_by(node);
+    config.trusts_other_networks = lab.interconnect;
     config.expiry = ExpiryLimits {
         min: lab.registration.expires_min,
         max: lab.registration.expires_max,
@@ -21,6 +25,8 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
         min_override: lab.registration.expires_min > Duration::from_secs(3600),
     };
     config.giba = lab.gm.giba;
+    config.numbering = lab.numbering.plan.clone();
+    config.break_out = lab.break_out_uri();
     config.await_auth_for = lab.reg_await_auth;
     config.aka_without_sec_agree = if lab.aka_without_sec_agree {
         AkaWithoutSecAgree::Allow
@@ -40,7 +46,10 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
         profile_max,
         restoration,
         proxy_authentication,
+        media_profiles,
     } = node.serving.clone();
+    let policies = media_profiles.iter().map(|(id, allowed)| (*id, media_policy(allowed)));
+    config.media_profiles = policies.collect();
     let by_user = aka_algorithms_of.into_iter();
     let impi = |who: String| lab.user_named(&who).map_or_else(|| who.clone(), str::to_owned);
     config.aka_algorithms_by_user = by_user.map(|(who, list)| (impi(who), list)).collect();
@@ -58,6 +67,14 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
         feature_caps,
         ..config
     }
+}
+
+/// The policy of kinds of media, `audio`, and kinds with a codec, `audio/AMR-WB`.
+fn media_policy(allowed: &[String]) -> MediaPolicy {
+    let kinds = allowed.iter().map(|text| text.split('/').next().unwrap_or(text).to_owned());
+    let codecs = allowed.iter().filter_map(|text| Some(text.split_once('/')?.1.to_owned()));
+    let codecs: Vec<String> = codecs.collect();
+    MediaPolicy { media: Some(kinds.collect()), codecs: (!codecs.is_empty()).then_some(codecs) }
 }
 
 /// An S-CSCF of the lab.

@@ -15,8 +15,11 @@ mod deregister;
 mod dialogs;
 mod giba;
 mod gruu;
+mod history;
 mod isc;
 pub mod lab;
+mod media;
+mod numbers;
 mod operator;
 mod originating;
 mod outbound;
@@ -36,6 +39,7 @@ mod tests;
 mod third_party;
 mod third_party_body;
 mod unregistered;
+mod within;
 
 use std::sync::Arc;
 
@@ -49,6 +53,7 @@ use cscf_core::role::{
 };
 use cscf_core::sip::{Method, Request, Uri};
 use cscf_core::time::Duration;
+use cscf_core::transport::dns::DnsAnswer;
 
 pub use cscf_core::config::HssFailure;
 
@@ -79,6 +84,8 @@ pub enum Timer {
     Expiry(u64),
     /// An application server will not have the users of a set, and they have to go.
     ServerFailed(u64),
+    /// A session was not refreshed in time; the number of its dialog (RFC 4028 §8).
+    Session(u64),
     /// A subscription to the reg event ends.
     Subscription(Box<str>),
     /// The profile of an identity without contacts was kept long enough.
@@ -304,7 +311,7 @@ impl Role for Scscf {
         out: &mut ScscfActions,
     ) {
         let over = !answered.response.is_provisional();
-        if over && self.sessions.dialogs.bye_answered(answered.tag) {
+        if over && self.sessions.bye_answered(answered.tag, out) {
             return;
         }
         let start = out.len();
@@ -330,6 +337,13 @@ impl Role for Scscf {
 
     fn on_answer(&mut self, env: &mut Env<'_>, ask: AskId, answer: Answer, out: &mut ScscfActions) {
         let start = out.len();
+        if self.sessions.numbered.contains_key(&ask) {
+            let answer = match answer {
+                Answer::Dns(answer) => answer,
+                Answer::Cx(_) | Answer::Policy(_) | Answer::TimedOut => DnsAnswer::Unreachable,
+            };
+            return self.sessions.number_told(env, ask, &answer, out);
+        }
         let Some(job) = self.owner.jobs.remove(&ask) else { return };
         let Some(answer) = answer.cx() else { return };
         match job {
@@ -368,6 +382,7 @@ impl Role for Scscf {
         match timer {
             Timer::AwaitAuth(impi) => self.owner.await_auth_over(env, &impi, out),
             Timer::Expiry(set) => self.owner.expired(env, set, out),
+            Timer::Session(dialog) => self.sessions.session_expired(env, dialog),
             Timer::ServerFailed(set) => self.owner.server_deregisters(env, set, out),
             Timer::Subscription(token) => self.owner.subscription_over(env, &token, out),
             Timer::Unregistered(key) => self.owner.unregistered_over(env, &key, out),

@@ -8,7 +8,7 @@ use cscf_core::clause::ts24229;
 use cscf_core::ifc;
 use cscf_core::registrar::{PublicIdentity, Registration, identity_key};
 use cscf_core::role::{Action, ContextId, Env, Incoming, NextHop, Side};
-use cscf_core::sip::{HeaderName, Ioi, Request, Response, TelUri, Uri};
+use cscf_core::sip::{HeaderName, Ioi, Privacy, Request, Response, Uri};
 
 use crate::isc::{Leg, Served};
 use crate::refusal::Refusal;
@@ -19,12 +19,12 @@ use crate::{ScscfActions, charging};
 const IMS_XML: &str = "application/3gpp-ims+xml";
 
 /// Where a request goes.
-struct Target {
-    to: NextHop,
+pub(crate) struct Target {
+    pub(crate) to: NextHop,
     /// The Request-URI it gets, if it changes.
-    request_uri: Option<String>,
+    pub(crate) request_uri: Option<String>,
     /// Whether it stays in the home network.
-    home: bool,
+    pub(crate) home: bool,
 }
 
 impl Sessions {
@@ -61,17 +61,41 @@ impl Sessions {
         };
         let PublicIdentity { uri, key, .. } = served;
         let served = Served { case, uri, key, set, token: token.map(Into::into) };
+        let profile = Self::media_profile(&served);
+        if self.refuses_media(env, (context, &request), profile, out) {
+            return;
+        }
         let leg = Leg::new(env, context, request, served);
         self.walk(env, leg, out);
     }
 
     /// No server wants the request any more: it goes to whom it is for
     /// (TS 24.229 §5.4.3.2 steps 8 to 12).
-    pub(crate) fn leaves(&mut self, env: &mut Env<'_>, mut leg: Leg, out: &mut ScscfActions) {
-        let target = match self.target(&leg.request) {
-            Ok(target) => target,
-            Err(refusal) => return refusal.send(env, leg.context, &leg.request, out),
+    pub(crate) fn leaves(&mut self, env: &mut Env<'_>, leg: Leg, out: &mut ScscfActions) {
+        let routed = leg.request.headers.contains(HeaderName::Route);
+        let number = match routed {
+            true => Ok(None),
+            false => self.number_of(&leg.request),
         };
+        let target = match number {
+            Ok(Some(number)) => return self.to_number(env, leg, number, out),
+            Ok(None) => self.target(&leg.request),
+            Err(refusal) => Err(refusal),
+        };
+        match target {
+            Ok(target) => self.forward_to(env, leg, target, out),
+            Err(refusal) => refusal.send(env, leg.context, &leg.request, out),
+        }
+    }
+
+    /// Forwards a request that needs no service any more.
+    pub(crate) fn forward_to(
+        &mut self,
+        env: &mut Env<'_>,
+        mut leg: Leg,
+        target: Target,
+        out: &mut ScscfActions,
+    ) {
         let call = self.enter(env, &leg);
         call.add_branch(Box::default(), VecDeque::new());
         let record_route = call.record_route.clone();
@@ -81,6 +105,7 @@ impl Sessions {
         if !target.home {
             request.headers.remove(HeaderName::PAccessNetworkInfo);
             request.headers.remove(HeaderName::PChargingFunctionAddresses);
+            self.leave_trust(env, request);
         }
         if let Some(uri) = target.request_uri {
             env.note(ts24229("5.4.3.2"), || format!("Request-URI becomes {uri}"));
@@ -118,6 +143,7 @@ impl Sessions {
         }
         env.note(ts24229("5.4.3.2"), || format!("the served user is {}", served.uri));
         request.headers.remove(HeaderName::PServedUser);
+        self.check_gruu(request, set)?;
         self.assert_service(env, request)?;
         let asserted = request.headers.addresses(HeaderName::PAssertedIdentity);
         if let Some(alias) = self.alias(&asserted) {
@@ -125,6 +151,19 @@ impl Sessions {
             request.headers.push(HeaderName::PAssertedIdentity, &format!("<{alias}>"));
         }
         Ok(served.clone())
+    }
+
+    /// A GRUU in Contact must be one of the user that sends it (RFC 5627 §4.3; the refusal is this
+    /// operator's choice).
+    fn check_gruu(&self, request: &Request, set: &Registration) -> Result<(), Refusal> {
+        let Ok(contact) = request.headers.address(HeaderName::Contact) else { return Ok(()) };
+        let uri = &contact.uri;
+        let ours = self.is_me(uri) || uri.host().is_some_and(|host| self.config.is_home(host));
+        let owned = || set.of_gruu(uri).is_some_and(|list| !list.is_empty());
+        if ours && uri.param("gr").is_some() && !owned() {
+            return Err(Refusal::new(403, "5.4.3.2", format!("{uri} is no GRUU of the caller")));
+        }
+        Ok(())
     }
 
     /// Turns the service the UE prefers into the one that is asserted, if the user has it
@@ -153,36 +192,36 @@ impl Sessions {
             return Ok(Target { to: NextHop::AsRouted, request_uri: None, home: true });
         }
         let uri = request.uri().map_err(|fault| refused(400, format!("Request-URI: {fault}")))?;
-        let entry = || NextHop::Uri(self.config.icscf.clone());
         match &uri {
-            Uri::Tel(tel) => {
-                let request_uri = Some(self.global_number(tel).ok_or_else(|| {
-                    refused(404, format!("no translation of the local number {uri}"))
-                })?);
-                Ok(Target { to: entry(), request_uri, home: true })
-            }
             Uri::Sip(sip) if self.config.is_home(sip.host()) => {
-                let phone =
-                    uri.param("user").is_some_and(|value| value.eq_ignore_ascii_case("phone"));
-                if phone && !uri.user().is_some_and(|user| user.starts_with('+')) {
-                    return Err(refused(404, format!("no translation of the local number {uri}")));
-                }
-                Ok(Target { to: entry(), request_uri: None, home: true })
+                let to = NextHop::Uri(self.config.icscf.clone());
+                Ok(Target { to, request_uri: None, home: true })
             }
-            Uri::Sip(_) => {
-                let to = self.config.exit.clone().map_or(NextHop::AsRouted, NextHop::Uri);
-                Ok(Target { to, request_uri: None, home: false })
-            }
+            Uri::Sip(_) => Ok(Target { to: self.abroad(), request_uri: None, home: false }),
             // The scheme is known (the engine refuses others): a service that nobody here offers.
-            Uri::Other(_) => Err(refused(404, format!("no routing for {uri}"))),
+            Uri::Other(_) | Uri::Tel(_) => Err(refused(404, format!("no routing for {uri}"))),
         }
     }
 
-    /// The SIP URI of a global number in this network, which serves as its number map
-    /// (TS 24.229 §5.4.3.2 step 10).
-    fn global_number(&self, tel: &TelUri) -> Option<String> {
-        let home = self.config.realm();
-        tel.is_global().then(|| format!("sip:{}@{home};user=phone", tel.digits()))
+    /// Takes away what a network outside the trust domain is not told (TS 24.229 §4.4,
+    /// RFC 3325 §7).
+    fn leave_trust(&self, env: &mut Env<'_>, request: &mut Request) {
+        if self.config.trusts_other_networks {
+            return;
+        }
+        env.note(ts24229("4.4"), || "leaves the trust domain".to_owned());
+        let headers = &mut request.headers;
+        headers.remove(HeaderName::PChargingVector);
+        headers.remove(HeaderName::PAssertedService);
+        let privacy = headers.get(HeaderName::Privacy).and_then(|it| Privacy::parse(it).ok());
+        if privacy.is_some_and(|it| it.hides_asserted_identity()) {
+            headers.remove(HeaderName::PAssertedIdentity);
+        }
+    }
+
+    /// Where requests for other networks go.
+    pub(crate) fn abroad(&self) -> NextHop {
+        self.config.exit.clone().map_or(NextHop::AsRouted, NextHop::Uri)
     }
 }
 

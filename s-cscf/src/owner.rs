@@ -273,6 +273,7 @@ impl RegistrationOwner {
                     | AssignmentType::NoAssignment
             ),
             restoration: None,
+            wildcard: None,
         }
     }
 }

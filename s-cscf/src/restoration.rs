@@ -6,6 +6,7 @@ use cscf_core::cx::{
     AssignmentType, CxAnswer, CxRequest, Restoration, RestoredContact, RestoredSubscription, Saa,
 };
 use cscf_core::dialog::Dialog;
+use cscf_core::identity::Wildcard;
 use cscf_core::registrar::{Binding, ContactWish, Source, Wish};
 use cscf_core::role::{Action, Env, Incoming, Question};
 use cscf_core::sip::{HeaderName, Method, NameAddr, Request};
@@ -27,6 +28,13 @@ pub(crate) enum Waiting {
     Request(Box<Incoming>, Box<str>),
 }
 
+/// The wildcarded identity whose profile a request wants, as the I-CSCF was told it (RFC 5002).
+pub(crate) fn profile_key(request: &Request) -> Option<String> {
+    let value = request.headers.get(HeaderName::PProfileKey)?;
+    let uri = value.split_once('<')?.1.rsplit_once('>')?.0;
+    Wildcard::is_meant(uri).then(|| uri.to_owned())
+}
+
 impl RegistrationOwner {
     /// Asks the HSS for the profile of a user that is not known here, and what it keeps of it.
     pub(crate) fn ask_restoration(
@@ -44,6 +52,9 @@ impl RegistrationOwner {
         };
         let mut sar = self.assignment("", impu, why);
         sar.impi = impi.map(str::to_owned);
+        if let Waiting::Request(incoming, _) = &waiting {
+            sar.wildcard = profile_key(&incoming.request);
+        }
         let ask = env.next_ask();
         self.jobs.insert(ask, Job::Restore(waiting));
         out.push(Action::Ask { ask, question: Question::Cx(CxRequest::Sar(sar)) });

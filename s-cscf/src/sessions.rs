@@ -5,16 +5,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use cscf_core::clause::{own, rfc5626, ts24229};
+use cscf_core::cx::AskId;
 use cscf_core::registrar::Registrations;
 use cscf_core::role::{Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, Side};
 use cscf_core::sip::{
-    ChargingVector, HeaderName, Ioi, Method, NameAddr, Request, Response, Uri, host_eq,
+    ChargingFunctionAddresses, ChargingVector, HeaderName, Ioi, Method, NameAddr, Request,
+    Response, Uri, host_eq,
 };
 
-use crate::dialogs::{Dialog, Dialogs, refreshes};
+use crate::dialogs::{Dialogs, refreshes};
 use crate::isc::AtServer;
+use crate::numbers::Numbered;
 use crate::refusal::Refusal;
-use crate::{Config, ScscfActions, charging};
+use crate::{Config, ScscfActions, Timer, charging};
 
 /// Why a session of a user that is gone ends.
 const GONE: &str = "SIP;cause=480;text=\"The user is no longer registered\"";
@@ -39,6 +42,8 @@ pub(crate) struct Sessions {
     pub(crate) dialogs: Dialogs,
     /// Requests at application servers, by original dialog identifier.
     pub(crate) odis: BTreeMap<Box<str>, ContextId>,
+    /// Requests whose number ENUM is asked about.
+    pub(crate) numbered: BTreeMap<AskId, Numbered>,
 }
 
 /// Whom this S-CSCF serves in a session.
@@ -49,7 +54,7 @@ pub(crate) enum SessionCase {
 }
 
 impl SessionCase {
-    const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Originating => "orig",
             Self::Terminating => "term",
@@ -64,6 +69,8 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     /// The P-Charging-Vector it came with, or that it was given.
     pub(crate) vector: ChargingVector,
+    /// Where the served user's charging data go (TS 24.229 §4.5.6).
+    pub(crate) charging_ccf: Option<Box<str>>,
     /// The dialog it opens.
     pub(crate) dialog: Option<u64>,
     /// Whether that dialog is its own: it is not when it came back from a server.
@@ -73,9 +80,9 @@ pub(crate) struct Call {
     /// Nobody else is tried any more.
     pub(crate) cancelled: bool,
     /// The dialog it is in.
-    within: Option<u64>,
+    pub(crate) within: Option<u64>,
     /// In a dialog: whether the caller of the dialog sent it.
-    by_caller: bool,
+    pub(crate) by_caller: bool,
     /// The Service-Route tokens of the users whose contacts the branches go to, by branch; empty
     /// for a branch to something else.
     pub(crate) users: Vec<Box<str>>,
@@ -112,6 +119,7 @@ impl Call {
             case,
             method,
             vector,
+            charging_ccf: None,
             dialog: None,
             opened: false,
             server: None,
@@ -143,7 +151,8 @@ impl Call {
 impl Sessions {
     pub(crate) fn new(config: Arc<Config>, published: Registrations) -> Self {
         let (calls, odis) = (BTreeMap::new(), BTreeMap::new());
-        Self { config, published, calls, dialogs: Dialogs::default(), odis }
+        let (dialogs, numbered) = (Dialogs::default(), BTreeMap::new());
+        Self { config, published, calls, dialogs, odis, numbered }
     }
 
     /// What is kept, by name.
@@ -152,6 +161,7 @@ impl Sessions {
             ("requests", self.calls.len()),
             ("dialogs", self.dialogs.len()),
             ("original dialog identifiers", self.odis.len()),
+            ("questions about numbers", self.numbered.len()),
         ]
     }
 
@@ -247,7 +257,7 @@ impl Sessions {
     }
 
     /// The number of the dialog in our Record-Route.
-    fn dialog_of(incoming: &Incoming) -> Option<u64> {
+    pub(crate) fn dialog_of(incoming: &Incoming) -> Option<u64> {
         let route = Uri::parse(incoming.own_route.as_deref()?).ok()?;
         route.user()?.split_once("-rr.")?.1.parse().ok()
     }
@@ -282,74 +292,6 @@ impl Sessions {
         opens.then(|| self.config.route_of(&marker(case, dialog.unwrap_or(0))))
     }
 
-    /// Forwards a request in a dialog, or an ACK, by its route set: no identities, no services
-    /// (TS 24.229 §5.4.3.2, §5.4.3.3).
-    pub(crate) fn subsequent(
-        &mut self,
-        env: &mut Env<'_>,
-        mut incoming: Incoming,
-        out: &mut ScscfActions,
-    ) {
-        self.sanitize(env, &mut incoming);
-        let number = Self::dialog_of(&incoming);
-        let Incoming { context, mut request, own_route, .. } = incoming;
-        let route = own_route.as_deref().and_then(|text| Uri::parse(text).ok());
-        let marker = route.as_ref().and_then(Uri::user).unwrap_or_default();
-        let dialog = number.and_then(|number| self.dialogs.get(number));
-        if dialog.is_some_and(Dialog::is_released) && request.method != Method::Ack {
-            let why = "this node is ending the dialog";
-            return Refusal::new(481, "5.4.5.1.2", why).send(env, context, &request, out);
-        }
-        if let Some(dialog) = dialog {
-            charging::keep_icid(&mut request.headers, &dialog.icid);
-        }
-        self.resolve_gruu(env, &mut request);
-        env.note(ts24229("5.4.3.2"), || {
-            let known = if dialog.is_some() { "" } else { ", of a dialog not known here" };
-            format!("{}{known} follows its route", request.method)
-        });
-        // The same value again, so that a peer that takes route sets from refreshes keeps it.
-        let refresh = refreshes(&request.method) && number.is_some();
-        let record_route = refresh.then(|| self.config.route_of(marker));
-        if request.method != Method::Ack {
-            let vector = charging::vector(&request.headers).unwrap_or_default();
-            let case = if marker.starts_with(SessionCase::Terminating.word()) {
-                SessionCase::Terminating
-            } else {
-                SessionCase::Originating
-            };
-            let mut call = Call::new(case, request.method.clone(), vector);
-            call.within = number;
-            call.by_caller = number.is_some_and(|number| self.dialogs.on_request(number, &request));
-            call.add_branch(Box::default(), VecDeque::new());
-            self.calls.insert(context, call);
-        }
-        out.push(Action::Forward {
-            context,
-            request: Box::new(request),
-            to: NextHop::AsRouted,
-            record_route,
-            within: None,
-            side: Side::Core,
-        });
-    }
-
-    /// A request in a dialog whose target is a GRUU of a user here goes to the contact behind it
-    /// (RFC 5627 §5.4, TS 24.229 §5.4.3.3).
-    fn resolve_gruu(&self, env: &mut Env<'_>, request: &mut Request) {
-        let Ok(uri) = request.uri() else { return };
-        let Some(set) = uri.param("gr").and_then(|_| self.published.by_uri(&uri)) else { return };
-        let bindings = set.of_gruu(&uri).unwrap_or_default();
-        let Some(binding) = bindings.iter().find(|its| its.expires_at > env.now) else { return };
-        env.note(ts24229("5.4.7A"), || format!("{uri} stands for {}", binding.contact.uri));
-        request.request_uri = binding.contact.uri.to_string();
-        if !request.headers.contains(HeaderName::Route) {
-            for path in &binding.path {
-                request.headers.push(HeaderName::Route, path);
-            }
-        }
-    }
-
     /// Takes a response to a forwarded request (TS 24.229 §5.4.3.2, §5.4.3.3).
     pub(crate) fn answered(
         &mut self,
@@ -357,7 +299,12 @@ impl Sessions {
         answered: Answered,
         out: &mut ScscfActions,
     ) {
-        let Answered { context, branch, mut response, cause, .. } = answered;
+        let Answered { context, branch, mut response, cause, flow } = answered;
+        if flow.is_some_and(|flow| !self.config.trusts(flow.remote)) {
+            UNTRUSTED.iter().for_each(|name| {
+                response.headers.remove(*name);
+            });
+        }
         let Some(call) = self.calls.get_mut(&context) else {
             out.push(Action::PassUp { context, branch, response: Box::new(response) });
             return;
@@ -373,6 +320,7 @@ impl Sessions {
         {
             env.note(ts24229("5.4.5.2"), || "BYE is answered: the dialog is over".to_owned());
             self.dialogs.remove(dialog);
+            out.push(Action::ClearTimer { timer: Timer::Session(dialog) });
         }
         if response.is_success() {
             call.confirmed = true;
@@ -385,8 +333,13 @@ impl Sessions {
             if let Some(number) = call.within.filter(|_| refreshes(&call.method)) {
                 self.dialogs.on_success(number, call.by_caller, &response);
             }
+            let session = call.dialog.or(call.within).filter(|_| refreshes(&call.method));
+            if let Some(number) = session.filter(|number| self.dialogs.get(*number).is_some()) {
+                Self::note_session_timer(env, number, &response, out);
+            }
         }
         let (case, vector, searching) = (call.case, call.vector.clone(), call.searching);
+        let charging_ccf = call.charging_ccf.clone();
         if self.server_answered(env, (context, branch), &response, cause, out) {
             return;
         }
@@ -400,9 +353,27 @@ impl Sessions {
         if case == SessionCase::Terminating {
             self.add_alias(env, &mut response);
         }
+        self.add_charging_functions(case, &vector, charging_ccf.as_deref(), &mut response);
         let came = (!vector.icid().is_empty()).then_some(&vector);
         charging::set_response(&mut response.headers, came, &self.own_ioi(case, &vector));
         out.push(Action::PassUp { context, branch, response: Box::new(response) });
+    }
+
+    /// Says where charging data go to a P-CSCF of this network, and to nobody else; what another
+    /// network says of its own goes no further (TS 24.229 §4.5.6, §5.4.3.2).
+    fn add_charging_functions(
+        &self,
+        case: SessionCase,
+        came: &ChargingVector,
+        ccf: Option<&str>,
+        response: &mut Response,
+    ) {
+        let home = came.orig_ioi().is_some_and(|ioi| ioi == Ioi::Type1(self.config.realm().into()));
+        response.headers.remove(HeaderName::PChargingFunctionAddresses);
+        if let (SessionCase::Originating, true, Some(ccf)) = (case, home, ccf) {
+            let addresses = ChargingFunctionAddresses::new(&[ccf], &[]).to_string();
+            response.headers.push(HeaderName::PChargingFunctionAddresses, &addresses);
+        }
     }
 
     /// What this network is called towards the side the request came from: of the same type as
@@ -557,6 +528,7 @@ impl Sessions {
 
     /// A request is over; its dialog too unless a 2xx confirmed it.
     pub(crate) fn context_end(&mut self, context: ContextId) {
+        self.numbered.retain(|_, numbered| numbered.context() != context);
         let Some(call) = self.calls.remove(&context) else { return };
         self.forget_server(&call);
         if call.opened

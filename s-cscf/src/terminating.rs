@@ -15,8 +15,9 @@ use cscf_core::time::Instant;
 use crate::isc::{Leg, Served};
 use crate::originating::member;
 use crate::refusal::Refusal;
+use crate::restoration::profile_key;
 use crate::sessions::{Sessions, Target};
-use crate::{ScscfActions, charging};
+use crate::{ScscfActions, charging, history};
 
 /// Instances of equal preference; of each the contacts that are its flows, one without an instance
 /// alone.
@@ -41,6 +42,10 @@ impl Sessions {
             Err(refusal) => return refusal.send(env, context, &request, out),
         };
         env.note(ts24229("5.4.3.3"), || format!("the served user is {}", served.uri));
+        let profile = Self::media_profile(&served);
+        if self.refuses_media(env, (context, &request), profile, out) {
+            return;
+        }
         request.headers.remove(HeaderName::PServedUser);
         request.headers.remove(HeaderName::PProfileKey);
         let leg = Leg::new(env, context, request, served);
@@ -64,9 +69,17 @@ impl Sessions {
             return Err(refused(404, format!("{uri} is not of this network")));
         }
         let found = self.published.by_uri(&uri).or(unregistered);
+        if mine && found.is_none() {
+            // It stands for nobody, and never will again (RFC 5627 §5.1).
+            return Err(refused(404, format!("{uri} is no temporary GRUU of a user here")));
+        }
         let set = found.ok_or_else(|| refused(480, format!("{uri} is not registered here")))?;
         // A temporary GRUU is none of the identities: it means the one that is shown first.
-        let identity = member(&set, &uri).or_else(|| set.default_identity()).cloned();
+        // What the I-CSCF was told counts before what is found here (TS 24.229 §5.4.3.3 step 2).
+        let key = profile_key(request);
+        let keyed = key.as_deref().and_then(|key| set.identity(key));
+        let identity = keyed.or_else(|| member(&set, &uri));
+        let identity = identity.or_else(|| set.default_identity()).cloned();
         let identity = identity.ok_or_else(|| refused(404, format!("{uri} is no user here")))?;
         if identity.barred {
             return Err(refused(404, format!("{uri} is barred")));
@@ -118,17 +131,22 @@ impl Sessions {
         charging::set_request(&mut model.headers, leg.vector.icid(), &home);
         let called = format!("<{}>", leg.request.request_uri);
         model.headers.set(HeaderName::PCalledPartyId, &called);
-        let to = |binding: &Binding| {
+        let mut count = 0;
+        let mut to = |binding: &Binding| {
             let mut request = model.clone();
             request.request_uri = binding.contact.uri.to_string();
+            count += 1;
+            let called = &leg.request.request_uri;
+            history::add(&mut request.headers, called, &request.request_uri, count);
             request.headers.remove(HeaderName::Route);
             for path in &binding.path {
                 request.headers.push(HeaderName::Route, path);
             }
             (request, binding.token.clone())
         };
-        let target = |flows: &Vec<Binding>| Target { flows: flows.iter().map(to).collect() };
-        groups.iter().map(|group| group.iter().map(target).collect()).collect()
+        let mut target =
+            |flows: &Vec<Binding>| Target { flows: flows.iter().map(&mut to).collect() };
+        groups.iter().map(|group| group.iter().map(&mut target).collect()).collect()
     }
 }
 

@@ -130,7 +130,9 @@ impl ThirdParties {
             let identities = profile.public_identities.iter();
             let identities =
                 identities.filter_map(|its| PublicIdentity::new(&its.identity, its.barred));
-            services.push(Service { identities: identities.collect(), filters });
+            let media_profile = profile.subscribed_media_profile_id;
+            let identities = identities.collect();
+            services.push(Service { identities, filters, media_profile });
         }
         services.into()
     }

@@ -204,6 +204,7 @@ pub(crate) fn sar(peer: &str, impi: &str, impus: &[&str], kind: u32) -> Sar {
         server_name: format!("sip:{peer}"),
         assignment_type: AssignmentType::from_code(kind).expect("a type"),
         profile_available: false,
+        wildcard: None,
         restoration: None,
     }
 }

@@ -15,7 +15,7 @@ use super::{Case, case};
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("call::each_hop_says_100_once", &["P-ORI-130"], trying),
-        case("call::sdp_passes_byte_for_byte", &["P-SDP-030"], unchanged),
+        case("call::sdp_passes_byte_for_byte", &["P-SDP-030", "G-ICID-020"], unchanged),
         case("call::a_503_of_one_hop_is_500_for_the_next", &["P-OVL-030"], unavailable),
         case("call::hold_and_resume_pass_unchanged", &["M-HOLD-010"], hold),
         case("message::a_message_takes_all_steps_without_a_dialog", &["N-MSG-010"], message),

@@ -18,6 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("wildcards::whoever_matches_is_served", &[], served),
         case("wildcards::hostile_expressions_stand_for_nobody", &[], hostile),
+        case("wildcards::the_profile_key_travels_with_the_request", &["S-TER-150"], profile_key),
     ]
 }
 
@@ -133,4 +134,37 @@ fn hostile() {
     hand.impu = own;
     let trusted = hand.trusted();
     assert_eq!(label(&hand.register(&trusted)), "403 REGISTER");
+}
+
+fn profile_key() {
+    let wild = format!("sip:hall-!.*!@{DOMAIN}");
+    let mut bench = Bench::of(&format!(
+        "scenario: none\nparties:\n  alice: {{}}\nlab:\n  nodes:\n    \
+         as1: {{role: as, listen: \"127.0.0.1:7060\", behaviour: refuses 486}}\n  subscribers:\n    \
+         hall:\n      impi: hall@{DOMAIN}\n      \
+         impus: [\"sip:hall@{DOMAIN}\", \"{wild}\"]\n      \
+         digest: {{password: hall-secret, algorithms: [MD5]}}\n      filter_criteria:\n        \
+         - {{priority: 1, server: as1, all_of: [{{session_case: terminating unregistered}}]}}\n\
+         steps: []\n"
+    ));
+    bench.register(&["alice"]);
+    bench.run_for(A_MOMENT);
+    bench.mark();
+    bench.play(&format!("alice calls sip:hall-7@{DOMAIN}\nalice is call failed 486"));
+    let told = |node: &str, name: &str| {
+        let all = super::hand::asked(&bench, node, name);
+        let last = all.last().unwrap_or_else(|| panic!("{name} of {node}"));
+        last.text(&dictionary::WILDCARDED_PUBLIC_IDENTITY).map(str::to_owned)
+    };
+    assert_eq!(told("hss", "LIA"), Some(wild.clone()));
+    let to_s1 = super::by_hand::one(&bench, "i1", bench.addr("s1"), "INVITE");
+    assert_eq!(to_s1.header("P-Profile-Key"), format!("<{wild}>"));
+    assert_eq!(told("s1", "SAR"), Some(wild));
+    let served = super::by_hand::one(&bench, "s1", bench.addr("as1"), "INVITE");
+    assert!(served.header("P-Served-User").contains("regstate=unreg"));
+    // A distinct identity needs no key.
+    bench.mark();
+    bench.play(&format!("alice calls sip:hall@{DOMAIN}\nalice is call failed 486"));
+    let to_s1 = super::by_hand::one(&bench, "i1", bench.addr("s1"), "INVITE");
+    assert_eq!(to_s1.header("P-Profile-Key"), "");
 }

@@ -4,7 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::edge::EdgeConfig;
+use super::entry::EntryConfig;
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues};
+use super::numbering::{DnsConfig, NumberingConfig};
 use super::security::GmSecurity;
 use super::server::ServerConfig;
 use super::serving::ServingConfig;
@@ -39,6 +41,7 @@ impl Lab {
         Self {
             nodes: nodes.into_iter().map(node).collect(),
             untrusted: Vec::new(),
+            interconnect: true,
             // Never on the network unless the lab file says so.
             control: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9480)),
             aka_without_sec_agree: true,
@@ -56,6 +59,8 @@ impl Lab {
             reg_await_auth: secs(240),
             cx_timeout: secs(5),
             path_mtu: PathMtu::Known(65_536),
+            numbering: NumberingConfig::default(),
+            dns: DnsConfig::default(),
             subscribers: vec![
                 usim_subscriber("alice", 1, (mcc, mnc), *b"0123456789abcdef", &domain),
                 usim_subscriber("bob", 2, (mcc, mnc), *b"fedcba9876543210", &domain),
@@ -77,6 +82,8 @@ fn node((name, role, ip, port): (&str, NodeRole, IpAddr, u16)) -> NodeConfig {
         server: ServerConfig::default(),
         serving: ServingConfig::default(),
         edge: EdgeConfig::default(),
+        entry: EntryConfig::default(),
+        domain: None,
     }
 }
 

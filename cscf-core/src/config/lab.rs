@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 
 use super::edge::EdgeConfig;
+use super::entry::EntryConfig;
+use super::numbering::{DnsConfig, NumberingConfig};
 use super::problem::{Problems, nearest};
 use super::security::GmSecurity;
 use super::server::ServerConfig;
@@ -21,6 +23,8 @@ pub struct Lab {
     pub nodes: Vec<NodeConfig>,
     /// Names of nodes that the others take for strangers (TS 24.229 §4.4).
     pub untrusted: Vec<String>,
+    /// Whether the networks of the lab trust each other (TS 24.229 §4.4).
+    pub interconnect: bool,
     /// The control address; none means no control interface.
     pub control: Option<SocketAddr>,
     /// Whether a right AKA answer without security agreement registers (a rule of this emulator).
@@ -45,6 +49,10 @@ pub struct Lab {
     pub cx_timeout: Duration,
     /// The largest datagram that passes; larger requests go by TCP (RFC 3261 §18.1.1).
     pub path_mtu: PathMtu,
+    /// What becomes of numbers (TS 24.229 §5.4.3.2).
+    pub numbering: NumberingConfig,
+    /// What the DNS knows.
+    pub dns: DnsConfig,
     /// The subscribers, in the order of the file.
     pub subscribers: Vec<SubscriberConfig>,
 }
@@ -137,6 +145,10 @@ pub struct NodeConfig {
     pub serving: ServingConfig,
     /// P-CSCF: its choices.
     pub edge: EdgeConfig,
+    /// I-CSCF: its choices.
+    pub entry: EntryConfig,
+    /// The network it belongs to, where that is not the lab's (`Lab::domain`).
+    pub domain: Option<String>,
 }
 
 impl NodeConfig {
@@ -189,13 +201,6 @@ impl Lab {
     pub fn protected_ports(&self, node: &NodeConfig) -> Vec<SocketAddr> {
         let ports = std::iter::once(self.gm.port_ps).chain(self.gm.port_pc.iter().copied());
         ports.map(|port| SocketAddr::new(node.listen.ip(), port)).collect()
-    }
-
-    /// The addresses of all nodes that are not said to be strangers: peers inside the trust domain.
-    #[must_use]
-    pub fn trusted_peers(&self) -> Vec<SocketAddr> {
-        let trusted = self.nodes.iter().filter(|node| !self.untrusted.contains(&node.name));
-        trusted.map(|node| node.listen).collect()
     }
 }
 
@@ -271,6 +276,9 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
             .map(|node| untrusted(node, &nodes, problems))
             .unwrap_or_default(),
         nodes,
+        interconnect: reader.or("interconnect", true, problems, |text| {
+            choice(text, &[("trusted", true), ("untrusted", false)])
+        }),
         control: reader.or("control", None, problems, control),
         aka_without_sec_agree: reader.or("aka_without_sec_agree", true, problems, |text| {
             choice(text, &[("allow", true), ("refuse", false)])
@@ -293,11 +301,17 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
         reg_await_auth: reader.or("reg_await_auth", secs(240), problems, duration),
         cx_timeout: reader.or("cx_timeout", secs(5), problems, duration),
         path_mtu: reader.or("path_mtu", PathMtu::Known(65_536), problems, path_mtu),
+        numbering: reader
+            .optional("numbering")
+            .map(|node| NumberingConfig::read(node, problems))
+            .unwrap_or_default(),
+        dns: reader.optional("dns").map(|node| DnsConfig::read(node, problems)).unwrap_or_default(),
         subscribers,
         domain,
     };
     reader.finish(problems);
-    for fault in lab.unknown_servers() {
+    let faults = lab.unknown_servers().into_iter().chain(lab.unknown_places());
+    for fault in faults.chain(lab.incomplete_networks()) {
         problems.push(tree.at, fault, None);
     }
     if let Some(nodes) = listed {
@@ -464,11 +478,27 @@ pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<Nod
         Some(NodeRole::Pcscf) => EdgeConfig::read(&mut reader, problems),
         _ => EdgeConfig::default(),
     };
+    let entry = match role {
+        Some(NodeRole::Icscf) => EntryConfig::read(&mut reader, problems),
+        _ => EntryConfig::default(),
+    };
+    let domain = reader.or("domain", None, problems, |text| domain_name(text).map(Some));
     reader.finish(problems);
     let (role, listen) = (role?, listen?);
     let advertise = advertise.unwrap_or_else(|| (listen.ip().to_string(), listen.port()));
     let name = name.to_owned();
-    Some(NodeConfig { name, role, listen, advertise, capabilities, server, serving, edge })
+    Some(NodeConfig {
+        name,
+        role,
+        listen,
+        advertise,
+        capabilities,
+        server,
+        serving,
+        edge,
+        entry,
+        domain,
+    })
 }
 
 fn nodes(node: &Node, problems: &mut Problems) -> Vec<NodeConfig> {

@@ -5,9 +5,12 @@ mod behaviour;
 mod criteria;
 mod default;
 mod edge;
+mod entry;
 mod import;
 mod lab;
+mod networks;
 mod nodes;
+mod numbering;
 mod pieces;
 mod plain;
 mod problem;
@@ -22,12 +25,14 @@ mod write;
 pub use behaviour::ServerBehaviour;
 pub use criteria::filter_criteria;
 pub use edge::{EdgeConfig, EmergencyCalls};
+pub use entry::EntryConfig;
 pub use import::import_subscribers;
 pub use lab::{
     Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, named_entries,
     read_lab, read_lab_but_subscribers, read_names, read_node,
 };
 pub use nodes::Start;
+pub use numbering::{DnsConfig, NumberingConfig};
 pub use problem::{Problem, Problems, nearest, render};
 pub use security::{Confidentiality, GmSecurity, SaReject, SecAgree};
 pub use server::{RegisterAnswer, ServerConfig, Watchers};

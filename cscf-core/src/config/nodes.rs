@@ -1,6 +1,8 @@
 //! What the engine, the Diameter client and the HSS of a node are told, made from the lab. The
 //! roles' own configuration is made in their packages (`p_cscf::lab` and so on).
 
+use std::sync::Arc;
+
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, TimerValues};
 use super::subscriber::{Auth, Impu, SubscriberConfig};
 use crate::auth::{AkaKeys, Scheme};
@@ -41,6 +43,7 @@ impl Lab {
             .into();
         Ok(Settings {
             hosts: self.hosts(),
+            zone: self.zone()?.map(Arc::new),
             core: timers("core_timers", &self.core_timers)?,
             air: timers("air_timers", &self.air_timers)?,
             tracing: start.tracing,
@@ -67,6 +70,9 @@ impl Lab {
                 hosts.add_addr(host, node.listen);
             }
         }
+        for (domain, entry) in self.entry_points() {
+            hosts.add_addr(domain, entry);
+        }
         hosts
     }
 
@@ -87,8 +93,8 @@ impl Lab {
     #[must_use]
     pub fn diameter_peer(&self, node: &NodeConfig, start: &Start) -> LocalPeer {
         LocalPeer {
-            origin_host: format!("{}.{}", node.name, self.domain),
-            origin_realm: self.domain.clone(),
+            origin_host: format!("{}.{}", node.name, self.domain_of(node)),
+            origin_realm: self.domain_of(node).to_owned(),
             // Grows from start to start, as long as they are a second apart (RFC 6733 §8.16).
             origin_state_id: u32::try_from(start.unix_at_epoch.0).unwrap_or(u32::MAX),
         }
@@ -109,13 +115,15 @@ impl Lab {
         node: &NodeConfig,
         start: &Start,
     ) -> Result<DiameterClient, String> {
+        let domain = self.domain_of(node);
         let hss = self
-            .node(NodeRole::Hss)
+            .nodes_of(domain, NodeRole::Hss)
+            .next()
             .ok_or_else(|| format!("{} needs an HSS, and the lab has none", node.name))?;
         let config = ClientConfig {
             us: self.diameter_peer(node, start),
-            destination_realm: self.domain.clone(),
-            destination_host: Some(format!("{}.{}", hss.name, self.domain)),
+            destination_realm: domain.to_owned(),
+            destination_host: Some(format!("{}.{domain}", hss.name)),
             server: hss.listen,
             local: node.listen,
             timing: self.diameter_timing(),
@@ -132,14 +140,16 @@ impl Lab {
         let config = HssConfig {
             name: node.name.clone(),
             us: self.diameter_peer(node, start),
-            home_domain: self.domain.clone(),
+            home_domain: self.domain_of(node).to_owned(),
             keep_server_name: false,
             // By time: an HSS that starts again is ahead of every USIM it has met before.
             sqn_scheme: Scheme::Time,
             timing: self.diameter_timing(),
             unix_at_epoch: start.unix_at_epoch,
         };
-        let subscribers = self.subscribers.iter().map(|it| self.subscription(it)).collect();
+        let home = self.domain_of(node);
+        let mine = self.subscribers.iter().filter(|its| self.home_of(its) == home);
+        let subscribers = mine.map(|it| self.subscription(it)).collect();
         HssNode::new(config, subscribers, start.seed).map_err(|fault| fault.to_string())
     }
 
@@ -196,7 +206,7 @@ impl Lab {
             },
             Auth::Card { keys, amf, sqn } => Credentials::Aka { keys: *keys, amf: *amf, sqn: *sqn },
             Auth::Digest { password, algorithms } => Credentials::Digest {
-                realm: self.domain.clone(),
+                realm: self.home_of(subscriber).to_owned(),
                 password: password.clone(),
                 algorithms: algorithms.clone(),
             },
@@ -210,6 +220,7 @@ impl Lab {
         set.profile_xml.clone_from(&subscriber.hss.profile_xml);
         if let Some(services) = set.service_profiles.first_mut() {
             services.initial_filter_criteria = self.criteria(subscriber);
+            services.subscribed_media_profile_id = subscriber.hss.media_profile;
         }
         Subscriber {
             private_identities: vec![PrivateIdentity {
@@ -221,6 +232,7 @@ impl Lab {
             capabilities: subscriber.hss.capabilities.clone(),
             visited_networks: subscriber.hss.visited_networks.clone(),
             framed_ip: subscriber.hss.framed_ip,
+            charging_ccf: subscriber.hss.charging_ccf.clone(),
             ..Subscriber::default()
         }
     }

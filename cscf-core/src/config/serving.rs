@@ -43,6 +43,9 @@ pub struct ServingConfig {
     pub restoration: bool,
     /// Whether users of SIP digest prove their other requests, too (TS 24.229 §5.4.3.6).
     pub proxy_authentication: bool,
+    /// What the media profiles of subscribers allow, by number (TS 24.229 §6.3): kinds such as
+    /// `audio`, or kinds with a codec, `audio/AMR-WB`. A profile without entry allows everything.
+    pub media_profiles: Vec<(u32, Vec<String>)>,
 }
 
 /// What a REGISTER is answered when the HSS cannot be asked (TS 24.229 §5.4.1.2).
@@ -69,6 +72,7 @@ impl Default for ServingConfig {
             profile_max: u32::try_from(PROFILE_MAX).unwrap_or(u32::MAX),
             restoration: false,
             proxy_authentication: false,
+            media_profiles: Vec::new(),
         }
     }
 }
@@ -98,6 +102,7 @@ impl ServingConfig {
         let default = Self::default();
         let list = reader.optional("aka_algorithms").map(|node| algorithms(node, problems));
         let by_user = reader.optional("aka_algorithms_of").map(|node| by_user(node, problems));
+        let media = reader.optional("media_profiles").map(|node| media_profiles(node, problems));
         Self {
             vectors_per_request: reader
                 .or("vectors_per_request", 1, problems, |text| within(text, 1, 8)),
@@ -119,6 +124,7 @@ impl ServingConfig {
             }),
             restoration: reader.or("restoration", false, problems, on_off),
             proxy_authentication: reader.or("proxy_authentication", false, problems, on_off),
+            media_profiles: media.unwrap_or_default(),
         }
     }
 
@@ -154,6 +160,10 @@ impl ServingConfig {
         say(mine.restoration, "restoration", on(mine.restoration));
         let proves = mine.proxy_authentication;
         say(proves, "proxy_authentication", on(proves));
+        let media = mine.media_profiles.iter();
+        let media = media.map(|(id, kinds)| format!("{id}: [{}]", kinds.join(", ")));
+        let media: Vec<String> = media.collect();
+        say(!media.is_empty(), "media_profiles", format!("{{{}}}", media.join(", ")));
         out
     }
 }
@@ -217,6 +227,27 @@ fn by_user(node: &Node, problems: &mut Problems) -> Vec<(String, Vec<Algorithm>)
     entries.map(|(who, _, node)| (who.to_owned(), algorithms(node, problems))).collect()
 }
 
+fn media_profiles(node: &Node, problems: &mut Problems) -> Vec<(u32, Vec<String>)> {
+    let mut out = Vec::new();
+    for (id, at, node) in named_entries(node, "media_profiles", problems) {
+        let Value::Seq(items) = &node.value else {
+            problems.push(node.at, "here must be a list, e.g. [audio, video/H264]", None);
+            continue;
+        };
+        let kind = |text: &str| {
+            let fine = |it: char| it.is_ascii_alphanumeric() || "-/.".contains(it);
+            let known = !text.is_empty() && text.chars().all(fine);
+            known.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` is no kind of media"))
+        };
+        let kinds = items.iter().filter_map(|item| scalar(item, problems, kind)).collect();
+        match id.parse() {
+            Ok(id) => out.push((id, kinds)),
+            Err(_) => problems.push(at, format!("`{id}` is no number of a profile"), None),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::lab::{Lab, read_lab};
@@ -236,6 +267,7 @@ mod tests {
             profile_max: 2_000,
             restoration: true,
             proxy_authentication: true,
+            media_profiles: vec![(1, vec!["audio".to_owned(), "video/H264".to_owned()])],
         }
     }
 

@@ -100,6 +100,10 @@ pub struct HssData {
     /// The address that the access network gave its UE, for GIBA (TS 29.228 §6.3); of an IPv6
     /// address the first 64 bits count.
     pub framed_ip: Option<IpAddr>,
+    /// The media profile it has subscribed to (TS 29.228 §B.2.1A); an S-CSCF says what is in it.
+    pub media_profile: Option<u32>,
+    /// Where its charging data go: the primary charging collection function.
+    pub charging_ccf: Option<String>,
 }
 
 impl SubscriberConfig {
@@ -265,6 +269,14 @@ fn hss_data(reader: &mut Reader<'_>, problems: &mut Problems) -> HssData {
         framed_ip: reader.or("framed_ip", None, problems, |text| {
             let addr = text.parse().map(Some);
             addr.map_err(|_| format!("`{text}` is no IPv4 or IPv6 address"))
+        }),
+        media_profile: reader.or("media_profile", None, problems, |text| {
+            text.parse().map(Some).map_err(|_| format!("`{text}` is no number"))
+        }),
+        charging_ccf: reader.or("charging_ccf", None, problems, |text| {
+            let fine = text.starts_with("aaa://") && !text.contains(char::is_whitespace);
+            fine.then(|| Some(text.to_owned()))
+                .ok_or_else(|| format!("`{text}` is no address, e.g. aaa://ccf.ims.example"))
         }),
     }
 }

@@ -37,6 +37,8 @@ impl Lab {
         self.write_head(&mut out);
         self.write_choices(&mut out);
         self.write_gm(&mut out);
+        out += &self.numbering.written();
+        out += &self.dns.written();
         let nobody = if subscribers.is_empty() { " {}" } else { "" };
         let _ = writeln!(out, "\nsubscribers:{nobody}");
         for subscriber in subscribers {
@@ -72,6 +74,12 @@ impl Lab {
             if node.role == NodeRole::As {
                 out.push_str(&node.server.written());
             }
+            if node.role == NodeRole::Icscf {
+                out.push_str(&node.entry.written());
+            }
+            if let Some(domain) = &node.domain {
+                let _ = write!(out, ", domain: {domain}");
+            }
             if node.role == NodeRole::Scscf {
                 out.push_str(&node.serving.written());
             }
@@ -86,6 +94,9 @@ impl Lab {
                 out,
                 "\n# Nodes that the others take for strangers.\nuntrusted: [{names}]\n"
             );
+        }
+        if !self.interconnect {
+            out.push_str("\n# The networks do not trust each other.\ninterconnect: untrusted\n");
         }
         let control = self.control.map_or_else(|| "off".to_owned(), |addr| addr.to_string());
         let _ =
@@ -236,6 +247,12 @@ fn write_hss_data(out: &mut String, data: &HssData) {
     }
     if let Some(addr) = data.framed_ip {
         let _ = writeln!(out, "    framed_ip: \"{addr}\"");
+    }
+    if let Some(id) = data.media_profile {
+        let _ = writeln!(out, "    media_profile: {id}");
+    }
+    if let Some(ccf) = &data.charging_ccf {
+        let _ = writeln!(out, "    charging_ccf: {}", quoted(ccf));
     }
 }
 

@@ -134,6 +134,8 @@ pub struct ServerAnswer {
     pub server_name: Option<String>,
     /// What a new one must have.
     pub capabilities: Option<ServerCapabilities>,
+    /// LIA: the wildcarded identity that stands for the one asked for (TS 29.228 §6.1.4).
+    pub wildcard: Option<String>,
 }
 
 /// Multimedia-Auth-Request.
@@ -308,6 +310,9 @@ pub struct Sar {
     pub profile_available: bool,
     /// What the S-CSCF wants kept for its restoration (TS 29.228 §6.1.2).
     pub restoration: Option<Restoration>,
+    /// The wildcarded identity that stands for the public one, if the I-CSCF was told it
+    /// (TS 29.228 §6.1.2).
+    pub wildcard: Option<String>,
 }
 
 /// Server-Assignment-Answer.

@@ -68,6 +68,9 @@ pub(super) fn encode(answer: &CxAnswer, request: &CxRequest, out: &mut Vec<Avp>)
             if let Some(capabilities) = &server.capabilities {
                 out.push(encode_capabilities(capabilities));
             }
+            if let Some(wildcard) = &server.wildcard {
+                out.push(Avp::text(&avp::WILDCARDED_PUBLIC_IDENTITY, wildcard));
+            }
         }
         CxAnswer::Maa(maa) => encode_maa(maa, request, out),
         CxAnswer::Saa(saa) => encode_saa(saa, request, out),
@@ -232,6 +235,11 @@ fn decode_server(result: CxResult, fields: &Fields<'_>) -> Result<ServerAnswer, 
         result,
         server_name: name.map(Avp::as_text).transpose()?.map(str::to_owned),
         capabilities: group.map(decode_capabilities).transpose()?,
+        wildcard: fields
+            .optional(&avp::WILDCARDED_PUBLIC_IDENTITY)?
+            .map(Avp::as_text)
+            .transpose()?
+            .map(str::to_owned),
     })
 }
 

@@ -61,6 +61,9 @@ pub(super) fn encode(request: &CxRequest, out: &mut Vec<Avp>) {
             out.push(Avp::number(&avp::SERVER_ASSIGNMENT_TYPE, sar.assignment_type.code()));
             let available = u32::from(sar.profile_available);
             out.push(Avp::number(&avp::USER_DATA_ALREADY_AVAILABLE, available));
+            if let Some(wildcard) = &sar.wildcard {
+                out.push(Avp::text(&avp::WILDCARDED_PUBLIC_IDENTITY, wildcard));
+            }
             if let Some(info) = &sar.restoration {
                 out.push(restoration::supported_features());
                 out.push(restoration::encode(info));
@@ -162,6 +165,7 @@ fn decode_sar(fields: &Fields<'_>) -> Result<Sar, Fault> {
             .optional(&avp::SCSCF_RESTORATION_INFO)?
             .map(restoration::decode)
             .transpose()?,
+        wildcard: fields.optional(&avp::WILDCARDED_PUBLIC_IDENTITY)?.map(owned_text).transpose()?,
     })
 }
 

@@ -72,6 +72,7 @@ fn sar() -> CxRequest {
         assignment_type: AssignmentType::UserDeregistration,
         profile_available: true,
         restoration: Some(restoration()),
+        wildcard: None,
     })
 }
 
@@ -87,11 +88,13 @@ pub(super) fn full(request: &CxRequest) -> CxAnswer {
             result: CxResult::FirstRegistration,
             server_name: None,
             capabilities: Some(capabilities),
+            wildcard: None,
         }),
         CxRequest::Lir(_) => CxAnswer::Server(ServerAnswer {
             result: CxResult::Success,
             server_name: Some("sip:s1.ims.example".into()),
             capabilities: None,
+            wildcard: None,
         }),
         CxRequest::Mar(mar) if mar.scheme == AuthScheme::Aka => {
             let item = |n: u8| AuthItem::Aka {
@@ -172,7 +175,12 @@ fn every_result_arrives_as_it_was_given() {
         let CxRequest::Lir(lir) = request else { panic!() };
         let number: usize = lir.impu.parse().unwrap();
         let result = RESULTS[number];
-        CxAnswer::Server(ServerAnswer { result, server_name: None, capabilities: None })
+        CxAnswer::Server(ServerAnswer {
+            result,
+            server_name: None,
+            capabilities: None,
+            wildcard: None,
+        })
     }
     let mut pair = Pair::new(nth);
     pair.run(Duration::ZERO);

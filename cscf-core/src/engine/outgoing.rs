@@ -4,15 +4,16 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::route::{self, Hop};
+use super::route::{self, Hop, Ways};
 use super::state::{Core, Due};
 use super::wire::SendFault;
-use crate::clause::rfc3261;
+use crate::clause::{rfc3261, rfc3263};
 use crate::proxy;
 use crate::role::{BranchId, ContextId, NextHop, OwnTag, Side, Within};
 use crate::sip::{HeaderName, Method, Request, Response};
 use crate::time::{DeadlineId, Instant};
 use crate::transaction::ClientId;
+use crate::transport::locate::{Locating, Step};
 use crate::transport::target::Target;
 use crate::transport::{Flow, Transport};
 
@@ -101,7 +102,7 @@ impl Core {
     ) {
         self.attempt_count += 1;
         let id = AttemptId(self.attempt_count);
-        let hops = self.prepare(&mut request, &how.to);
+        let hops = self.prepare(now, &mut request, &how.to);
         let template = match owner {
             Owner::Own(_) => Some(Box::new(request.reply(500))),
             Owner::Branch(..) => None,
@@ -152,14 +153,51 @@ impl Core {
     }
 
     /// Repairs the request for a strict router, completes it, and finds its hops.
-    fn prepare(&self, request: &mut Request, to: &NextHop) -> Result<Vec<Hop>, String> {
+    fn prepare(
+        &mut self,
+        now: Instant,
+        request: &mut Request,
+        to: &NextHop,
+    ) -> Result<Vec<Hop>, String> {
         proxy::ensure_content_length(request);
         let routed = match to {
             NextHop::AsRouted => proxy::post_process_routes(request)
                 .map_err(|fault| format!("topmost Route is malformed: {fault}"))?,
             NextHop::Flow(_) | NextHop::Uri(_) => String::new(),
         };
-        route::hops(&self.settings, to, &routed)
+        match route::ways(&self.settings, to, &routed)? {
+            Ways::Known(hops) => Ok(hops),
+            Ways::Look(locating) => self.look(now, locating),
+        }
+    }
+
+    /// Asks the names of the lab for the servers of a next hop (RFC 3263 §4).
+    fn look(&mut self, now: Instant, mut locating: Locating) -> Result<Vec<Hop>, String> {
+        let host = locating.host().to_owned();
+        let mut asked = Vec::new();
+        loop {
+            match (locating.step(), &self.settings.zone) {
+                (Step::Ask(question), Some(zone)) => {
+                    let answer = zone.answer(&question);
+                    asked.push(format!("{question}: {}", answer.records().len()));
+                    let ids = &mut self.ids;
+                    let mut pick =
+                        |bound: u32| u32::try_from(ids.below(u64::from(bound))).unwrap_or_default();
+                    locating.told(&answer, &mut pick);
+                }
+                (Step::Found(targets), _) if !targets.is_empty() => {
+                    self.note(now, rfc3263("4"), || {
+                        let list: Vec<String> = targets
+                            .iter()
+                            .map(|target| format!("{} {}", target.transport, target.addr))
+                            .collect();
+                        format!("{host} is {} ({})", list.join(", "), asked.join(", "))
+                    });
+                    return Ok(route::hops(targets));
+                }
+                _ => return Err(format!("{host} is not found: {}", asked.join(", "))),
+            }
+        }
     }
 
     /// Tries the next hop that can be tried; without one the attempt has failed.
@@ -296,7 +334,7 @@ impl Core {
         mut request: Request,
         to: &NextHop,
     ) {
-        let hops = match self.prepare(&mut request, to) {
+        let hops = match self.prepare(now, &mut request, to) {
             Ok(hops) => hops,
             Err(text) => return self.note(now, rfc3261("16.6"), || format!("not sent: {text}")),
         };

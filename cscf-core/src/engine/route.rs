@@ -11,6 +11,7 @@ use super::settings::{Listen, Settings};
 use crate::ids::Seed;
 use crate::role::NextHop;
 use crate::sip::{HeaderName, Request, Uri};
+use crate::transport::locate::Locating;
 use crate::transport::target::{Place, Target};
 use crate::transport::via::{self, ViaView};
 use crate::transport::{Flow, Transport};
@@ -153,17 +154,33 @@ fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
+/// All ways to the next hop.
+pub(super) enum Ways {
+    /// They are known.
+    Known(Vec<Hop>),
+    /// The DNS has to be asked.
+    Look(Locating),
+}
+
 /// All ways to the next hop; `routed` is where the request itself says it goes. The text of the
 /// error says what did not resolve.
-pub(super) fn hops(settings: &Settings, to: &NextHop, routed: &str) -> Result<Vec<Hop>, String> {
+pub(super) fn ways(settings: &Settings, to: &NextHop, routed: &str) -> Result<Ways, String> {
     let uri = match to {
-        NextHop::Flow(flow) => return Ok(vec![Hop::Flow(*flow)]),
+        NextHop::Flow(flow) => return Ok(Ways::Known(vec![Hop::Flow(*flow)])),
         NextHop::Uri(uri) => uri.as_str(),
         NextHop::AsRouted => routed,
     };
     let place = Place::of_uri(uri).ok_or_else(|| format!("{uri} is no address of SIP"))?;
-    let targets = settings.hosts.resolve(&place).map_err(|fault| fault.to_string())?;
-    Ok(targets.into_iter().map(Hop::Target).collect())
+    match settings.hosts.resolve(&place) {
+        Ok(targets) => Ok(Ways::Known(hops(targets))),
+        // A name that the table of the lab does not have may be one of the DNS.
+        Err(fault) if settings.zone.is_none() => Err(fault.to_string()),
+        Err(_) => Ok(Ways::Look(Locating::new(&place))),
+    }
+}
+
+pub(super) fn hops(targets: Vec<Target>) -> Vec<Hop> {
+    targets.into_iter().map(Hop::Target).collect()
 }
 
 /// Completes the topmost Via of a request with where it came from (RFC 3261 §18.2.1, RFC 3581 §4).

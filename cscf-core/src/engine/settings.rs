@@ -1,11 +1,13 @@
 //! What an engine is told when it is made, and what it counts.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::ids::ShardId;
 use crate::time::{Duration, UnixTime};
 use crate::transaction::Timers;
 use crate::transport::Transport;
+use crate::transport::dns::Zone;
 use crate::transport::size::PathMtu;
 use crate::transport::target::Hosts;
 
@@ -119,6 +121,8 @@ pub struct Settings {
     pub own_hosts: Vec<String>,
     /// The table of names (RFC 3263).
     pub hosts: Hosts,
+    /// The names of the lab that the DNS knows; without, the outside is asked.
+    pub zone: Option<Arc<Zone>>,
     /// Whether datagrams ask for their answer at the port they come from (RFC 3581 §3): a UE that
     /// may be behind a translation. Under security associations the ports are agreed.
     pub rport: bool,
@@ -150,6 +154,7 @@ impl Settings {
             listen,
             own_hosts: Vec::new(),
             hosts: Hosts::new(),
+            zone: None,
             rport: false,
             keep_alives: false,
             core: Timers::CORE,

@@ -51,7 +51,12 @@ impl Store {
     ) -> CxAnswer {
         match request {
             CxRequest::Uar(uar) => CxAnswer::Server(self.answer_uar(env, uar)),
-            CxRequest::Lir(lir) => CxAnswer::Server(self.answer_lir(env, lir)),
+            CxRequest::Lir(lir) => {
+                let wildcard = self.wildcard_of(&lir.impu).map(str::to_owned);
+                let answer = self.answer_lir(env, lir);
+                let wildcard = wildcard.filter(|_| answer.result.is_success());
+                CxAnswer::Server(ServerAnswer { wildcard, ..answer })
+            }
             CxRequest::Mar(mar) => CxAnswer::Maa(self.answer_mar(env, origin_host, mar)),
             CxRequest::Sar(sar) => {
                 CxAnswer::Saa(self.answer_sar(env, origin_host, keep_server_name, sar))
@@ -111,7 +116,7 @@ impl Store {
             let result = CxResult::FirstRegistration;
             env.note(clause, format!("no S-CSCF serves the subscription: {result}"));
             let capabilities = capabilities(subscription);
-            return ServerAnswer { result, server_name: None, capabilities };
+            return ServerAnswer { result, server_name: None, capabilities, wildcard: None };
         };
         // Only for type REGISTRATION this is a SUBSEQUENT_REGISTRATION (step 7).
         let result =
@@ -120,7 +125,12 @@ impl Store {
             clause,
             format!("{} is {registration}, S-CSCF {}: {result}", uar.impu, server.name),
         );
-        ServerAnswer { result, server_name: Some(server.name.clone()), capabilities: None }
+        ServerAnswer {
+            result,
+            server_name: Some(server.name.clone()),
+            capabilities: None,
+            wildcard: None,
+        }
     }
 
     /// Steps 2 to 6 of TS 29.228 §6.1.1.1.
@@ -170,7 +180,7 @@ impl Store {
             let result = CxResult::Success;
             env.note(clause, format!("{} is hosted by {server}: {result}", lir.impu));
             let server_name = Some(server.clone());
-            return ServerAnswer { result, server_name, capabilities: None };
+            return ServerAnswer { result, server_name, capabilities: None, wildcard: None };
         }
         if lir.capabilities {
             return reassign(env, clause, subscription, found.set);
@@ -197,13 +207,13 @@ impl Store {
                 let text = format!("{} is {registration}, S-CSCF {}", lir.impu, server.name);
                 env.note(clause, format!("{text}: {result}"));
                 let server_name = Some(server.name.clone());
-                ServerAnswer { result, server_name, capabilities: None }
+                ServerAnswer { result, server_name, capabilities: None, wildcard: None }
             }
             None => {
                 let result = CxResult::UnregisteredService;
                 env.note(clause, format!("{} has services, no S-CSCF: {result}", lir.impu));
                 let capabilities = capabilities(subscription);
-                ServerAnswer { result, server_name: None, capabilities }
+                ServerAnswer { result, server_name: None, capabilities, wildcard: None }
             }
         }
     }
@@ -226,7 +236,7 @@ fn reassign(
     env.note(clause, format!("capabilities are asked for: S-CSCF may be reassigned: {result}"));
     // Without capabilities any S-CSCF will do; an empty group says so.
     let capabilities = Some(subscription.provisioned.capabilities.clone().unwrap_or_default());
-    ServerAnswer { result, server_name: None, capabilities }
+    ServerAnswer { result, server_name: None, capabilities, wildcard: None }
 }
 
 fn capabilities(subscription: &Subscription) -> Option<ServerCapabilities> {
@@ -234,7 +244,7 @@ fn capabilities(subscription: &Subscription) -> Option<ServerCapabilities> {
 }
 
 const fn bare(result: CxResult) -> ServerAnswer {
-    ServerAnswer { result, server_name: None, capabilities: None }
+    ServerAnswer { result, server_name: None, capabilities: None, wildcard: None }
 }
 
 /// Our own rule: TS 29.228 lets `Unknown` lead to SIP digest only; an S-CSCF that cannot tell asks

@@ -83,9 +83,12 @@ impl Orders {
 /// An answer that has nothing but its result.
 pub(super) fn bare_answer(command: CxCommand, result: CxResult) -> CxAnswer {
     match command {
-        CxCommand::Lir | CxCommand::Uar => {
-            CxAnswer::Server(ServerAnswer { result, server_name: None, capabilities: None })
-        }
+        CxCommand::Lir | CxCommand::Uar => CxAnswer::Server(ServerAnswer {
+            result,
+            server_name: None,
+            capabilities: None,
+            wildcard: None,
+        }),
         CxCommand::Mar => CxAnswer::Maa(Maa { result, items: Vec::new() }),
         CxCommand::Sar => CxAnswer::Saa(bare_saa(result)),
     }

@@ -181,6 +181,7 @@ impl Network {
             assignment_type: AssignmentType::Registration,
             profile_available: false,
             restoration: None,
+            wildcard: None,
         };
         let CxAnswer::Saa(saa) = self.ask(client, CxRequest::Sar(sar)) else { panic!() };
         let profile = UserProfile::parse(saa.user_data.as_deref().unwrap()).unwrap();

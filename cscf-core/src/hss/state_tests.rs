@@ -36,6 +36,7 @@ fn used() -> Bench {
         assignment_type: AssignmentType::Registration,
         profile_available: false,
         restoration: Some(restoration("alice@ims.example")),
+        wildcard: None,
     }));
     bench.say("MAR tablet sip:carol@ims.example s2 AKA");
     bench.say("SAR tablet sip:carol@ims.example s2 1");
@@ -71,6 +72,7 @@ fn another_store_goes_on_where_one_was() {
         assignment_type: AssignmentType::UnregisteredUser,
         profile_available: false,
         restoration: None,
+        wildcard: None,
     };
     let crate::cx::CxAnswer::Saa(saa) = after.ask(&CxRequest::Sar(asked)) else { panic!("SAA") };
     assert_eq!(saa.restoration, [restoration("alice@ims.example")]);

@@ -492,6 +492,16 @@ impl Store {
         })
     }
 
+    /// The wildcarded identity that stands for one that is not provisioned itself.
+    pub(super) fn wildcard_of(&self, text: &str) -> Option<&str> {
+        let impu = Impu::parse(text).ok().filter(|_| !Wildcard::is_meant(text))?;
+        let mut forms = impu.aliases(&self.home_domain);
+        let distinct = self.by_impu.contains_key(impu.as_str())
+            || forms.any(|alias| self.by_impu.contains_key(alias.as_str()));
+        let stands = |its: &&(Wildcard, Found)| its.0.stands_for(impu.as_str());
+        self.wildcards.iter().filter(|_| !distinct).find(stands).map(|(it, _)| it.as_str())
+    }
+
     /// The identities of a set as they were provisioned.
     pub(super) fn impus_of(&self, found: Found) -> Vec<String> {
         let set = self

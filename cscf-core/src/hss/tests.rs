@@ -200,6 +200,7 @@ fn question(words: &str) -> CxRequest {
             assignment_type: AssignmentType::from_code(words[4].parse().unwrap()).unwrap(),
             profile_available: has("has"),
             restoration: None,
+            wildcard: None,
         }),
         odd => panic!("{odd}"),
     }

@@ -176,6 +176,8 @@ pub struct Service {
     pub identities: Box<[PublicIdentity]>,
     /// Which application servers take part.
     pub filters: Filters,
+    /// The media that the user has subscribed to, by number (TS 29.228 §B.2.1A).
+    pub media_profile: Option<u32>,
 }
 
 /// An implicit registration set: identities registered together, and their contacts

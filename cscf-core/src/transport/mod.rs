@@ -1,6 +1,8 @@
 //! Rules about transport, without a socket: flows, packets, where the next hop is.
 
+pub mod dns;
 pub mod ipsec;
+pub mod locate;
 pub mod size;
 pub mod stun;
 pub mod target;

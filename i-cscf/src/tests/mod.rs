@@ -150,13 +150,18 @@ fn invite(uri: &str, headers: &str) -> String {
 
 fn server(result: CxResult, name: Option<&str>) -> CxAnswer {
     let server_name = name.map(str::to_owned);
-    CxAnswer::Server(ServerAnswer { result, server_name, capabilities: None })
+    CxAnswer::Server(ServerAnswer { result, server_name, capabilities: None, wildcard: None })
 }
 
 fn capabilities(result: CxResult, mandatory: &[u32]) -> CxAnswer {
     let wanted =
         ServerCapabilities { mandatory: mandatory.to_vec(), ..ServerCapabilities::default() };
-    CxAnswer::Server(ServerAnswer { result, server_name: None, capabilities: Some(wanted) })
+    CxAnswer::Server(ServerAnswer {
+        result,
+        server_name: None,
+        capabilities: Some(wanted),
+        wildcard: None,
+    })
 }
 
 fn replied(out: &Out) -> &Response {

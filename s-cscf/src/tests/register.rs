@@ -102,6 +102,7 @@ fn the_right_response_is_assigned_at_the_hss() {
         assignment_type: AssignmentType::Registration,
         profile_available: false,
         restoration: None,
+        wildcard: None,
     };
     assert_eq!(*sar(&out), expected);
     let cleared = Timer::AwaitAuth(IMPI.into());

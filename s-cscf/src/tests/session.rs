@@ -185,7 +185,8 @@ fn requests_in_the_dialog_follow_the_route_and_keep_the_icid() {
     let (request, to, record_route) = forwarded(&out)[0];
     assert_eq!((to, record_route), (&NextHop::AsRouted, None));
     assert_eq!(list(request, HeaderName::Route), ["<sip:p2.example;lr>"]);
-    assert_eq!(list(request, HeaderName::PChargingVector), ["icid-value=\"p1-9\""]);
+    let vector = "icid-value=\"p1-9\";orig-ioi=\"ims.example\"";
+    assert_eq!(list(request, HeaderName::PChargingVector), [vector]);
 
     let out = bench.send(&within("UPDATE", ";tag=b"));
     assert_eq!(forwarded(&out)[0].2, Some("<sip:orig-rr.1@s1.ims.example:6060;lr>"));

@@ -156,9 +156,9 @@ impl AppServer {
         }
         Self {
             uri: node.sip_uri(),
-            domain: lab.domain.clone(),
+            domain: lab.domain_of(node).to_owned(),
             config: node.server.clone(),
-            trusted: lab.trusted_peers(),
+            trusted: lab.peers_trusted_by(node),
             t1: lab.core_timers.t1,
             people,
             users: BTreeMap::new(),
@@ -167,7 +167,11 @@ impl AppServer {
             calls: BTreeMap::new(),
             overriding: node.server.overriding.iter().filter_map(|it| key_of(it)).collect(),
             overload: None,
-            entry: lab.node(NodeRole::Icscf).map(NodeConfig::sip_uri).unwrap_or_default(),
+            entry: lab
+                .nodes_of(lab.domain_of(node), NodeRole::Icscf)
+                .next()
+                .map(NodeConfig::sip_uri)
+                .unwrap_or_default(),
             identities: lab
                 .subscribers
                 .iter()

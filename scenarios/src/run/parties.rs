@@ -60,7 +60,6 @@ impl Instance {
         if names.len() > UES_MAX {
             return Err(InstanceError::TooMany);
         }
-        let pcscf = lab.node(NodeRole::Pcscf).map(|node| node.sip_uri()).unwrap_or_default();
         let mut ues = Vec::new();
         for (name, host) in names.iter().zip(101..) {
             let address = SocketAddr::new(ip(x, y, host), 5060);
@@ -71,6 +70,9 @@ impl Instance {
                 let known: Vec<&str> = lab.subscribers.iter().map(|s| s.name.as_str()).collect();
                 InstanceError::UnknownParty { name: known_as.clone(), known: known.join(", ") }
             })?;
+            let home = lab.nodes_of(lab.home_of(subscriber), NodeRole::Pcscf).next();
+            let pcscf = home.or_else(|| lab.node(NodeRole::Pcscf));
+            let pcscf = pcscf.map(|node| node.sip_uri()).unwrap_or_default();
             let mut config = UeConfig::of_subscriber(&lab, subscriber, &pcscf, address);
             config.name.clone_from(name);
             if let Some(party) = party {
@@ -213,11 +215,23 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
         expires_min,
         expires_max,
         nodes,
+        numbering,
+        dns,
+        interconnect,
         untrusted,
         subscribers,
         filter_criteria,
     } = changes;
     lab.untrusted.extend(untrusted.iter().map(|(_, name)| name.clone()));
+    if let Some(trusted) = *interconnect {
+        lab.interconnect = trusted;
+    }
+    if let Some(numbering) = numbering {
+        lab.numbering.clone_from(numbering);
+    }
+    if let Some(dns) = dns {
+        lab.dns.clone_from(dns);
+    }
     for node in nodes {
         match lab.nodes.iter_mut().find(|its| its.name == node.name) {
             Some(same) => *same = node.clone(),

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use cscf_core::config::{
-    EdgeConfig, Lab as LabConfig, NodeConfig, NodeRole, ServerConfig, ServingConfig, Start,
+    EdgeConfig, EntryConfig, Lab as LabConfig, NodeConfig, NodeRole, ServerConfig, ServingConfig,
+    Start,
 };
 use cscf_core::engine::{CxNode, Engine, PolicyNode};
 use cscf_core::hss::HssNode;
@@ -120,6 +121,8 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
         server: ServerConfig::default(),
         serving: ServingConfig::default(),
         edge: EdgeConfig::default(),
+        entry: EntryConfig::default(),
+        domain: None,
     };
     let mut settings = lab.settings(&node, start)?;
     settings.rport = true;

@@ -15,7 +15,9 @@ pub use parse::read_scenario;
 pub use runner::{Failure, Stage, run};
 pub use shows::Shows;
 
-use cscf_core::config::{NodeConfig, Position, SecAgree, SubscriberConfig};
+use cscf_core::config::{
+    DnsConfig, NodeConfig, NumberingConfig, Position, SecAgree, SubscriberConfig,
+};
 use cscf_core::dialog::Refresher;
 use cscf_core::ifc::InitialFilterCriteria;
 use cscf_core::time::Duration;
@@ -60,6 +62,12 @@ pub struct LabChanges {
     /// Further nodes, or others in the place of those of the same name. They get addresses of the
     /// instance, and keep their ports.
     pub nodes: Vec<NodeConfig>,
+    /// Whether the networks of the lab trust each other.
+    pub interconnect: Option<bool>,
+    /// What becomes of numbers.
+    pub numbering: Option<NumberingConfig>,
+    /// What the DNS knows.
+    pub dns: Option<DnsConfig>,
     /// Nodes that the others take for strangers.
     pub untrusted: Vec<(Position, String)>,
     /// Further subscribers, or others in the place of those of the same name.

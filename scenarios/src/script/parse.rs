@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use cscf_core::config::{
-    Node, Problems, Reader, SecAgree, SubscriberConfig, Value, duration, filter_criteria,
-    named_entries, read_names, read_node, read_subscriber, read_tree,
+    DnsConfig, Node, NumberingConfig, Problems, Reader, SecAgree, SubscriberConfig, Value,
+    duration, filter_criteria, named_entries, read_names, read_node, read_subscriber, read_tree,
 };
 use cscf_core::ifc::InitialFilterCriteria;
 
@@ -173,6 +173,13 @@ fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
         expires_min: reader.or("expires_min", None, problems, some_time),
         expires_max: reader.or("expires_max", None, problems, some_time),
         nodes,
+        interconnect: reader.or("interconnect", None, problems, |text| match text {
+            "trusted" => Ok(Some(true)),
+            "untrusted" => Ok(Some(false)),
+            _ => Err(format!("`{text}` is neither trusted nor untrusted")),
+        }),
+        numbering: reader.optional("numbering").map(|node| NumberingConfig::read(node, problems)),
+        dns: reader.optional("dns").map(|node| DnsConfig::read(node, problems)),
         untrusted: reader
             .optional("untrusted")
             .map(|node| read_names(node, problems))

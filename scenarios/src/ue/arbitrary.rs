@@ -18,8 +18,7 @@ pub struct Change {
 }
 
 /// The names of a change that are no headers.
-pub const PARTS: [&str; 5] =
-    ["request_uri", "request_uri_size", "body", "body_size", "version"];
+pub const PARTS: [&str; 5] = ["request_uri", "request_uri_size", "body", "body_size", "version"];
 
 /// Most bytes that a request of a given size may have.
 pub const SIZE_MAX: usize = 4 << 20;

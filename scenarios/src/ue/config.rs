@@ -234,7 +234,7 @@ impl UeConfig {
                 default.to_owned()
             },
             impus,
-            domain: lab.domain.clone(),
+            domain: lab.home_of(subscriber).to_owned(),
             pcscf: pcscf.to_owned(),
             other_pcscfs: Vec::new(),
             address,

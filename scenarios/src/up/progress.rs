@@ -63,9 +63,11 @@ impl Progress {
                 people.insert(user_of(identity).to_owned(), subscriber.name.clone());
             }
         }
+        let core = lab.nodes.iter().filter(|node| !lab.untrusted.contains(&node.name));
+        let core = core.map(|node| node.listen);
         Self {
             pcscfs: of_role(NodeRole::Pcscf).map(|node| node.name.clone()).collect(),
-            core: lab.trusted_peers().into_iter().collect(),
+            core: core.collect(),
             people,
             ..Self::default()
         }

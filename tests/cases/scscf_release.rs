@@ -94,8 +94,7 @@ fn early() {
     around.bench.play("operator deregisters alice\nwait 100ms");
     let cancel = around.i1.heard(&mut around.bench, "CANCEL").remove(0);
     assert_eq!(get(&cancel, HeaderName::Reason), [GONE]);
-    let refused = one(&around.bench, "s1", around.p1.addr, "480 INVITE");
-    assert_eq!(refused.response().status, 480);
+    assert!(!sent_to(&around.bench, "s1", around.p1.addr, "480 INVITE").is_empty());
     // The callee goes.
     let mut around = Around::new();
     let text = around.to_user("INVITE", &impu(2), 1, "");
@@ -106,7 +105,7 @@ fn early() {
     around.bench.play("operator deregisters bob\nwait 100ms");
     let cancel = around.p1.heard(&mut around.bench, "CANCEL").remove(0);
     assert_eq!(get(&cancel, HeaderName::Reason), [GONE]);
-    one(&around.bench, "s1", around.i1.addr, "480 INVITE");
+    assert!(!sent_to(&around.bench, "s1", around.i1.addr, "480 INVITE").is_empty());
 }
 
 fn deregistered() {

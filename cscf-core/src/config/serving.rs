@@ -315,8 +315,8 @@ mod tests {
             assert_eq!((problem.text.as_str(), problem.at.line as usize), (text, line + 1));
             assert_eq!(problem.help.as_deref().unwrap_or_default(), help);
         }
-        let other = lab.replace("127.0.0.1:4060\"}", "127.0.0.1:4060\", restoration: on}");
+        let other = lab.replace("127.0.0.1:4060\"}", "127.0.0.1:4060\", strict_path: on}");
         let problems = read_lab(&other).expect_err("an I-CSCF");
-        assert_eq!(problems.0[0].text, "unknown key `restoration` in a node");
+        assert_eq!(problems.0[0].text, "unknown key `strict_path` in a node");
     }
 }

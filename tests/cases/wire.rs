@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 
 use cscf_core::config::{PathMtu, Start};
-use cscf_core::engine::Engine;
 use cscf_core::sip::{HeaderName, Message, Request, Response};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceKind;

@@ -29,5 +29,6 @@ pub fn cast_of(instance: &Instance) -> Cast {
         crashed: BTreeSet::new(),
         edges: edges.map(|node| node.name.clone()).collect(),
         ue_addresses: instance.ues.iter().map(|ue| ue.address).collect(),
+        roles: instance.lab.nodes.iter().map(|node| (node.listen.ip(), node.role)).collect(),
     }
 }

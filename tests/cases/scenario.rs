@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cscf_core::config::{NodeRole, Problems, render};
+use cscf_core::config::{Lab, NodeRole, Problems, render};
 use scenarios::builtin::{self, Builtin};
 use scenarios::conformance::{Behaviour, catalogue};
+use scenarios::lab::checks;
+use scenarios::run::Instance;
 use scenarios::script::{Failure, Scenario, Seen, StepKind, read_scenario};
 
 use super::Case;
-use cscf_tests::DOMAIN;
+use cscf_tests::{DOMAIN, cast_of};
 
 /// One case a scenario.
 pub(crate) fn cases() -> Vec<Case> {
@@ -25,7 +27,15 @@ fn scenario_case(builtin: &'static Builtin) -> Case {
         markers_stand_where_they_can_prove(builtin, &scenario)?;
         codes_are_shown_for_their_reason(builtin, &scenario)?;
         let outcome = scenarios::run::simulate(builtin.source, 1)?;
+        let instance = Instance::new(&Lab::default_lab(), &scenario, 1, 0);
+        let mut cast = cast_of(&instance.map_err(|fault| fault.to_string())?);
+        cast.crashed.extend(scenario.steps.iter().filter_map(|step| match &step.kind {
+            StepKind::Crash { node } => Some(node.clone()),
+            _ => None,
+        }));
+        let violations = checks::at_each_hop(&outcome.events, &cast);
         match outcome.failure {
+            None if !violations.is_empty() => Err(violations.join("\n")),
             None => Ok(()),
             Some(Failure::Expectation(problem)) => {
                 let problems = Problems(vec![problem]);

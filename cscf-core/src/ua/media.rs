@@ -4,6 +4,9 @@
 
 use std::net::IpAddr;
 
+use super::formats::{
+    answered_fmtp, has_parameter, is_voice, map_of, offered_direction, read_qos, write_qos,
+};
 use super::precondition::Preconditions;
 use super::video::VideoPlan;
 use crate::sip::{Connection, Direction, Media as Stream, Origin, RtpMap, Sdp, SdpError};
@@ -425,6 +428,12 @@ impl Media {
         self.qos.is_some()
     }
 
+    /// Whether an offer of ours would use preconditions.
+    #[must_use]
+    pub const fn would_use_preconditions(&self) -> bool {
+        self.reserved.is_some()
+    }
+
     /// Whether our resources are there; true where nobody asks.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
@@ -573,67 +582,6 @@ impl Media {
             let alike = aligned == has_parameter(codec.fmtp, "octet-align=1");
             same && codec.clock_rate == map.clock_rate && mono && alike
         })
-    }
-}
-
-fn is_voice(stream: &Stream) -> bool {
-    stream.kind() == "audio" && stream.port() != 0
-}
-
-fn has_parameter(fmtp: &str, parameter: &str) -> bool {
-    fmtp.split(';').any(|one| one.trim().eq_ignore_ascii_case(parameter))
-}
-
-/// Our parameters, and the mode set the peer is restricted to (RFC 4867 §8.3.1).
-fn answered_fmtp(codec: &Codec, offered: Option<&str>) -> String {
-    let restricted = offered
-        .into_iter()
-        .flat_map(|fmtp| fmtp.split(';'))
-        .map(str::trim)
-        .find(|one| one.to_ascii_lowercase().starts_with("mode-set="));
-    match restricted {
-        Some(modes) => format!("{modes};{}", codec.fmtp),
-        None => codec.fmtp.to_owned(),
-    }
-}
-
-/// The `rtpmap` of a payload type, or the static one (RFC 3551 §6).
-fn map_of(payload: u8, maps: &[RtpMap]) -> Option<RtpMap> {
-    let fixed = |name: &str| RtpMap {
-        payload,
-        encoding: name.to_owned(),
-        clock_rate: 8000,
-        parameters: None,
-    };
-    let said = maps.iter().find(|map| map.payload == payload).cloned();
-    said.or_else(|| match payload {
-        0 => Some(fixed("PCMU")),
-        8 => Some(fixed("PCMA")),
-        _ => None,
-    })
-}
-
-/// The direction an offer means: an address of zero is the hold of old, where the peer does not
-/// receive (RFC 3264 §8.4).
-fn offered_direction(sdp: &Sdp, stream: &Stream) -> Direction {
-    let said = sdp.direction_of(stream);
-    if !sdp.connection_of(stream).is_some_and(|connection| connection.is_unspecified()) {
-        return said;
-    }
-    if said.sends() { Direction::SendOnly } else { Direction::Inactive }
-}
-
-fn read_qos(stream: &Stream) -> Option<Preconditions> {
-    Preconditions::parse(stream.lines().iter().filter_map(|line| line.attribute()))
-}
-
-fn write_qos(stream: &mut Stream, qos: Option<&Preconditions>) {
-    for name in ["curr", "des", "conf"] {
-        let _ = stream.remove_attribute(name);
-    }
-    let Some(qos) = qos else { return };
-    for (name, value) in qos.attributes() {
-        stream.push_attribute(name, &value);
     }
 }
 

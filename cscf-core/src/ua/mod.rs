@@ -2,6 +2,7 @@
 //! pure state machines. Knows no role and no TS 24.229; its owner adds those headers.
 
 mod accepted;
+mod formats;
 mod inspect;
 mod media;
 mod offer;

@@ -1,10 +1,13 @@
 //! Invariants that hold in every run, whatever the network did: one function each, its name a
 //! sentence. They look at the wire only.
 
+mod hops;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use cscf_core::clause::own;
+use cscf_core::config::NodeRole;
 use cscf_core::sip::{self, HeaderName, Message, Method, Request, Response};
 use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
 
@@ -24,6 +27,8 @@ pub struct Cast {
     pub edges: BTreeSet<String>,
     /// Addresses of UEs; their protected ports count as well.
     pub ue_addresses: BTreeSet<std::net::SocketAddr>,
+    /// The roles of the nodes by their addresses, where each node has one of its own.
+    pub roles: BTreeMap<std::net::IpAddr, NodeRole>,
 }
 
 /// Runs all checks on a finished run.
@@ -39,6 +44,20 @@ pub fn all(events: &[TraceEvent], cast: &Cast) -> Violations {
     an_impostor_never_gets_a_200(&seen, cast, &mut out);
     max_forwards_falls_by_one_a_hop(&seen, cast, &mut out);
     what_nobody_may_touch_arrives_unchanged(&seen, cast, &mut out);
+    hops::all(&seen, cast, &mut out);
+    out
+}
+
+/// Runs only the checks of single messages, which hold whatever the nodes are ordered to do: which
+/// header may be at which hop.
+#[must_use]
+pub fn at_each_hop(events: &[TraceEvent], cast: &Cast) -> Violations {
+    let seen = Seen::of(events);
+    let mut out = Vec::new();
+    no_key_passes_the_edge(&seen, cast, &mut out);
+    no_charging_vector_passes_the_edge(&seen, cast, &mut out);
+    the_icid_is_constant_along_a_dialog(&seen, cast, &mut out);
+    hops::all(&seen, cast, &mut out);
     out
 }
 
@@ -193,12 +212,13 @@ fn at_the_edge<'s, 'a>(seen: &'s Seen<'a>, cast: &'s Cast) -> impl Iterator<Item
     })
 }
 
-/// TS 24.229 §4.5.2: one icid for a dialog or stand-alone transaction; each REGISTER has its own. A
-/// request that its UE sent again on a new branch, after its connection broke, is another
+/// TS 24.229 §4.5.2: one icid for a dialog or stand-alone transaction; each REGISTER has its own, and
+/// so has an INVITE that is made once more under the same Call-ID after a 407, 422 or 302. A request that its UE sent again on a new branch, after its connection broke, is another
 /// transaction to the network: such a Call-ID is left out.
 fn the_icid_is_constant_along_a_dialog(seen: &Seen<'_>, cast: &Cast, out: &mut Violations) {
     let mut branches: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     let mut again: BTreeSet<&str> = BTreeSet::new();
+    let mut attempts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (item, request) in seen.sent_requests() {
         let initial = !request.headers.get(HeaderName::To).is_some_and(|to| to.contains(";tag="));
         let hop_by_hop = matches!(request.method, Method::Ack | Method::Cancel);
@@ -207,11 +227,15 @@ fn the_icid_is_constant_along_a_dialog(seen: &Seen<'_>, cast: &Cast, out: &mut V
             if **first != *item.branch {
                 again.insert(&item.call_id);
             }
+            attempts.entry(&item.call_id).or_default().insert(&item.cseq);
         }
     }
-    let mut known: BTreeMap<&str, String> = BTreeMap::new();
+    let mut known: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for item in &seen.0 {
-        if method_of(&item.cseq) == "REGISTER" || again.contains(item.call_id.as_str()) {
+        let method = method_of(&item.cseq);
+        // Who goes on with the subscriptions of a node that is gone knows no icid of theirs.
+        let taken_over = method == "NOTIFY" && !cast.crashed.is_empty();
+        if method == "REGISTER" || taken_over || again.contains(item.call_id.as_str()) {
             continue;
         }
         let Some(vector) = item.message.headers().get(HeaderName::PChargingVector) else {
@@ -219,10 +243,11 @@ fn the_icid_is_constant_along_a_dialog(seen: &Seen<'_>, cast: &Cast, out: &mut V
         };
         let Some(icid) = vector.split("icid-value=").nth(1) else { continue };
         let icid = icid.split(';').next().unwrap_or_default().trim_matches('"').to_owned();
-        let first = known.entry(&item.call_id).or_insert_with(|| icid.clone());
-        if *first != icid {
+        let ids = known.entry(&item.call_id).or_default();
+        let may = attempts.get(item.call_id.as_str()).map_or(1, BTreeSet::len);
+        if ids.insert(icid.clone()) && ids.len() > may {
             let (at, node) = (item.event.at, &item.event.node);
-            out.push(format!("{at} {node} {}: icid {icid}, was {first}", item.cseq));
+            out.push(format!("{at} {node} {}: icid {icid} is one too many", item.cseq));
         }
     }
 }

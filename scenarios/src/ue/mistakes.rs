@@ -10,6 +10,8 @@ pub struct Mistakes {
     pub another_impu: bool,
     /// Answers the challenge with another address in Contact than it was challenged with.
     pub contact_changed: bool,
+    /// Hears no calls.
+    pub deaf: bool,
     /// Has forgotten the user part of its Contact after it has registered: who calls it there calls
     /// nobody.
     pub lost_user: bool,
@@ -64,10 +66,11 @@ type Named = (&'static str, fn(&mut Mistakes) -> &mut bool);
 
 impl Mistakes {
     /// All mistakes by their words.
-    pub const NAMED: [Named; 26] = [
+    pub const NAMED: [Named; 27] = [
         ("another impi", |it| &mut it.another_impi),
         ("another impu", |it| &mut it.another_impu),
         ("contact changed", |it| &mut it.contact_changed),
+        ("deaf", |it| &mut it.deaf),
         ("lost user", |it| &mut it.lost_user),
         ("new contact", |it| &mut it.new_contact),
         ("no ack", |it| &mut it.no_ack),

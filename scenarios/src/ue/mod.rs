@@ -58,7 +58,7 @@ use std::collections::BTreeMap;
 use cscf_core::role::{
     Actions, Cause, ContextId, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role, Side,
 };
-use cscf_core::sip::{Message, Request, Uri};
+use cscf_core::sip::{Message, Method, Request, Uri};
 use cscf_core::transport::Flow;
 use cscf_core::ua::RequestId;
 
@@ -202,6 +202,11 @@ impl Role for Ue {
     type Timer = UeTimer;
 
     fn admits(&self, flow: &Flow, message: &Message) -> Result<(), &'static str> {
+        if self.config.mistakes.deaf
+            && matches!(message, Message::Request(request) if request.method == Method::Invite)
+        {
+            return Err("the phone hears no calls");
+        }
         if flow.sa.is_some() { Ok(()) } else { self.admits_clear(message) }
     }
 

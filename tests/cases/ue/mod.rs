@@ -9,6 +9,7 @@ mod recovery;
 mod registration;
 mod requests;
 mod security;
+mod sessions;
 mod subscriber;
 mod whole;
 mod world;
@@ -25,6 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(mistakes::cases());
     cases.extend(requests::cases());
     cases.extend(calls::cases());
+    cases.extend(sessions::cases());
     cases.extend(network::cases());
     cases
 }

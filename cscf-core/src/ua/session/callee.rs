@@ -103,9 +103,11 @@ impl<C: Copy> Session<C> {
         if !self.may_be_reliable(&invite) {
             return;
         }
-        let (needs, met) = self
-            .talking()
-            .map_or((false, true), |leg| (leg.media.uses_preconditions(), leg.media.is_met()));
+        let (needs, met) = self.talking().map_or((false, true), |leg| match leg.exchange {
+            // Without an offer we make one, and nothing is there yet.
+            Exchange::Nothing => (leg.media.would_use_preconditions(), false),
+            _ => (leg.media.uses_preconditions(), leg.media.is_met()),
+        });
         if needs && met {
             turn.note(rfc3312("6"), || "all resources are there: no 183 needed".to_owned());
             return;

@@ -157,7 +157,14 @@ impl<C: Copy> Session<C> {
         }
         self.early_media(turn, response);
         match response.status {
-            180 => turn.event(SessionEvent::Ringing),
+            180 => {
+                let network = self.early_media;
+                turn.note(ts24229("5.1.3.1"), || {
+                    let what = if network { "the network's tone" } else { "local ringback" };
+                    format!("180: {what}")
+                });
+                turn.event(SessionEvent::Ringing);
+            }
             183 => turn.event(SessionEvent::Progress),
             _ => {}
         }
@@ -170,6 +177,7 @@ impl<C: Copy> Session<C> {
             return;
         };
         let play = direction.sends();
+        self.early_media = play;
         let what = if play { "plays the network's media" } else { "plays no early media" };
         turn.note(ts24229("5.1.3.1"), || format!("P-Early-Media: {what}"));
         turn.event(SessionEvent::EarlyMedia(play));
@@ -235,6 +243,7 @@ impl<C: Copy> Session<C> {
         }
         let answer = leg.media.answer();
         leg.exchange.settle();
+        leg.told = leg.media.is_reserved();
         self.reserve(turn, id);
         Ok(taken.then_some(answer))
     }

@@ -258,6 +258,8 @@ pub struct Session<C> {
     challenged: bool,
     /// How often the call was redirected.
     redirected: u8,
+    /// The network may play something before the answer.
+    early_media: bool,
     /// The offer was lowered to what a 488 allows.
     lowered: bool,
     legs: Vec<Leg>,
@@ -289,6 +291,7 @@ impl<C: Copy> Session<C> {
             cancel_reason: None,
             challenged: false,
             redirected: 0,
+            early_media: false,
             lowered: false,
             legs: Vec::new(),
             sent: BTreeMap::new(),

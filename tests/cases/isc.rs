@@ -26,10 +26,10 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-const INVITE: &str = "all_of: [{method: INVITE}]";
+pub(crate) const INVITE: &str = "all_of: [{method: INVITE}]";
 
 /// A lab with servers of these behaviours, as1 first, and the criteria of alice and bob.
-fn lab(servers: &[&str], alice: &[&str], bob: &[&str]) -> Bench {
+pub(crate) fn lab(servers: &[&str], alice: &[&str], bob: &[&str]) -> Bench {
     let mut text =
         "scenario: none\nparties:\n  alice: {}\n  bob: {}\n  carol: {}\nlab:\n  nodes:\n"
             .to_owned();
@@ -51,16 +51,16 @@ fn lab(servers: &[&str], alice: &[&str], bob: &[&str]) -> Bench {
     Bench::of(&text)
 }
 
-fn criterion(priority: u32, server: &str, rest: &str) -> String {
+pub(crate) fn criterion(priority: u32, server: &str, rest: &str) -> String {
     format!("priority: {priority}, server: {server}, {rest}")
 }
 
 /// A server by hand.
-fn server(around: &mut Around, name: &str) -> Hand {
+pub(crate) fn server(around: &mut Around, name: &str) -> Hand {
     Hand::node(&mut around.bench, name, "s1")
 }
 
-fn values(request: &Request, name: HeaderName) -> Vec<String> {
+pub(crate) fn values(request: &Request, name: HeaderName) -> Vec<String> {
     request.headers.values(name).map(str::to_owned).collect()
 }
 
@@ -76,7 +76,7 @@ fn send_back(hand: &Hand, bench: &mut Bench, came: &Request, n: u32, edit: impl 
 }
 
 /// From which node to which the requests of this method went, in time.
-fn way(bench: &Bench, method: &str) -> Vec<String> {
+pub(crate) fn way(bench: &Bench, method: &str) -> Vec<String> {
     let nodes = ["p1", "s1", "i1", "as1", "as2", "as3", "alice", "bob", "carol"];
     let known = nodes.iter().filter(|node| bench.config.node_named(node).is_some());
     let names: Vec<(&str, std::net::SocketAddr)> =

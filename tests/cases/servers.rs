@@ -21,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("servers::a_server_hides_the_caller", &["A-GEN-070"], privacy),
         case("servers::an_overloaded_server_says_so", &["A-GEN-090"], overloaded),
         case("servers::a_bridge_leaves_nothing_behind", &[], remainders),
+        case("servers::anonymous_callers_are_refused", &["RC-433"], anonymous),
         case("servers::a_diversion_is_told_or_not", &["RC-181"], diversion),
     ]
 }
@@ -438,6 +439,31 @@ fn diversion() {
         let ringing = one(&around.bench, "as1", s1, "180 INVITE");
         if let Some(forwarded) = forwarded.first() {
             assert!(forwarded.at < ringing.at, "181 stands before the 180");
+        }
+    }
+}
+
+fn anonymous() {
+    let alice = impu(1);
+    for (keys, privacy, status) in [
+        (String::new(), "Privacy: id", 433),
+        (String::new(), "Privacy: header", 433),
+        (String::new(), "Privacy: none", 0),
+        (String::new(), "", 0),
+        (format!(", overriding: \"{alice}\""), "Privacy: id", 0),
+    ] {
+        let it = criterion(1, "as1", "all_of: [{method: INVITE}, {session_case: terminating}]");
+        let behaviour = format!("refuses anonymous{keys}");
+        let mut around = Around::of(lab(&[&behaviour], &[], &[&it]));
+        let lines = format!("P-Asserted-Identity: <{alice}>\n{privacy}");
+        let text = around.to_user("INVITE", &impu(2), 1, &lines);
+        around.i1.send(&mut around.bench, &text);
+        let rings = around.p1.heard(&mut around.bench, "INVITE").len();
+        assert_eq!(rings, usize::from(status == 0), "{keys} {privacy}");
+        if status > 0 {
+            let refused = around.i1.answered(&mut around.bench);
+            assert_eq!(refused.status, status);
+            assert_eq!(get(&refused.headers, HeaderName::Reason), "SIP;cause=433");
         }
     }
 }

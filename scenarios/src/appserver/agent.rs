@@ -1,8 +1,8 @@
 //! The application server as user agent: it takes calls to play an announcement (TS 24.229 §5.7.2),
 //! and makes calls of its own (§5.7.3). No media are sent, only described.
 //!
-//! States told to the trace: `call incoming`, `caller IDENTITY` (as asserted), `call ringing` (of a
-//! call out), `call established`, `call ended`, `call failed N`.
+//! States told to the trace: `call incoming`, `call ringing` (of a call out), `call established`,
+//! `call ended`, `call failed N`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -125,7 +125,6 @@ impl AppServer {
         let caller = caller.unwrap_or("nobody that is asserted").to_owned();
         env.note(ts24229("5.7.2"), || format!("takes the call itself; the caller is {caller}"));
         out.push(Action::State("call incoming".to_owned()));
-        out.push(Action::State(format!("caller {caller}")));
         let settings = self.session_settings(env);
         let mut effects = Vec::new();
         let context = incoming.context;

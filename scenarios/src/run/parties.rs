@@ -166,6 +166,9 @@ impl Instance {
                 },
             },
             Order::Video { on } => UeCommand::Video { on: *on },
+            Order::Unwatch { target, event } => {
+                UeCommand::Unwatch { target: self.target(target), event: event.clone() }
+            }
             Order::Watch { target, event } => {
                 UeCommand::Watch { target: self.target(target), event: event.clone() }
             }

@@ -306,6 +306,13 @@ pub enum Order {
         /// Adds.
         on: bool,
     },
+    /// Ends a subscription to an event.
+    Unwatch {
+        /// Name of a party, or a URI.
+        target: String,
+        /// The event package.
+        event: String,
+    },
     /// Subscribes to an event of somebody.
     Watch {
         /// Name of a party, or a URI.

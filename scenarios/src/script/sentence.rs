@@ -10,7 +10,7 @@ use crate::ue::{CallOptions, Dtmf};
 /// How long an expectation waits where the sentence says nothing.
 const WITHIN: Duration = Duration::from_secs(10);
 
-const VERBS: [&str; 34] = [
+const VERBS: [&str; 35] = [
     "adds",
     "answers",
     "asks",
@@ -42,6 +42,7 @@ const VERBS: [&str; 34] = [
     "subscribes",
     "texts",
     "transfers",
+    "unsubscribes",
     "waits",
     "withdraws",
     "wait",
@@ -270,6 +271,9 @@ fn order(words: &[&str]) -> Result<Order, String> {
                 return Err(format!("`{digits}` is no digits: 0 to 9, *, #, A to D"));
             }
             Order::Dtmf { digits: (*digits).to_owned(), by: dtmf(how)? }
+        }
+        ["unsubscribes", "from", event, "of", target] => {
+            Order::Unwatch { target: (*target).to_owned(), event: (*event).to_owned() }
         }
         ["sends", "message", text, "to", target] => {
             Order::Message { target: (*target).to_owned(), text: (*text).to_owned() }

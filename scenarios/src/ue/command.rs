@@ -139,6 +139,13 @@ pub enum UeCommand {
         /// Adds.
         on: bool,
     },
+    /// Ends the subscription to an event of somebody.
+    Unwatch {
+        /// A URI, a number or a name.
+        target: String,
+        /// The event package.
+        event: String,
+    },
     /// Subscribes to an event of somebody (RFC 6665).
     Watch {
         /// A URI, a number or a name.

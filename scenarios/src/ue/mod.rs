@@ -11,6 +11,7 @@
 //!   `notified active`, `notified shortened`, `notified deactivated`, `notified probation`,
 //!   `notified terminated`;
 //! - events of others: `subscribed`, `subscription failed N`, `event active` (and other states);
+//! - `no subscription` for an order that finds none;
 //! - its presence: `published`, `publication removed`, `publication failed N`, `no publication`;
 //! - outside calls: `message delivered`, `message failed N`, `message received TEXT`,
 //!   `options answered N`, `request answered N`;

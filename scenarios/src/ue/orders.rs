@@ -92,6 +92,7 @@ impl Ue {
                 self.send_arbitrary(env, (&method, &target), &changes, out);
             }
             UeCommand::SubscribeReg => self.subscribe(env, out),
+            UeCommand::Unwatch { target, event } => self.unwatch(env, &target, &event, out),
             UeCommand::Watch { target, event } => self.watch(env, &target, &event, out),
             // All others are about calls.
             _ => {}

@@ -67,6 +67,9 @@ impl Ue {
         headers.push(HeaderName::Contact, &self.session_contact());
         headers.push(HeaderName::Event, event);
         headers.push(HeaderName::Expires, &INTERVAL.to_string());
+        if event == "presence" {
+            headers.push(HeaderName::Accept, "application/pidf+xml");
+        }
         self.watch_request(env, request, out);
     }
 
@@ -85,6 +88,41 @@ impl Ue {
         self.originate(Own::Watch(number), &request, out);
         let until = env.now + self.config.timers.t1 * NOTIFY_AWAITED;
         self.watches.insert(number, Watch { request, dialogs: Vec::new(), until });
+    }
+
+    /// Ends the subscriptions to an event of somebody (RFC 6665 §4.1.2.3); each is over with its
+    /// last NOTIFY.
+    pub(super) fn unwatch(
+        &mut self,
+        env: &mut Env<'_>,
+        target: &str,
+        event: &str,
+        out: &mut Actions<UeTimer>,
+    ) {
+        let target = dialled(target, &self.config.domain);
+        let contact = self.session_contact();
+        let mut requests = Vec::new();
+        for (number, watch) in &mut self.watches {
+            let named = watch.request.headers.get(HeaderName::Event) == Some(event);
+            if !named || watch.request.request_uri != target {
+                continue;
+            }
+            for dialog in &mut watch.dialogs {
+                let mut request = dialog.request(Method::Subscribe);
+                request.headers.push(HeaderName::Contact, &contact);
+                request.headers.push(HeaderName::Event, event);
+                request.headers.push(HeaderName::Expires, "0");
+                requests.push((*number, request));
+            }
+        }
+        if requests.is_empty() {
+            env.refuse(rfc6665("4.1.2.3"), || "there is no such subscription".to_owned());
+            out.push(Action::State("no subscription".to_owned()));
+        }
+        for (number, mut request) in requests {
+            self.push_access(&mut request.headers);
+            self.originate(Own::Watch(number), &request, out);
+        }
     }
 
     pub(super) fn on_watch_response(

@@ -22,7 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("servers::an_overloaded_server_says_so", &["A-GEN-090"], overloaded),
         case("servers::a_bridge_leaves_nothing_behind", &[], remainders),
         case("servers::anonymous_callers_are_refused", &["RC-433"], anonymous),
-        case("servers::a_diversion_is_told_or_not", &["RC-181"], diversion),
+        case("servers::a_diversion_is_told_or_not", &["RC-181", "M-CDIV-010"], diversion),
     ]
 }
 

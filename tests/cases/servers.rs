@@ -226,8 +226,8 @@ fn remainders() {
         text.push_str(loss);
         text.push_str(
             "lab:\n  nodes:\n    as1: {role: as, listen: \"127.0.0.1:7010\", behaviour: b2bua}\n  \
-             subscribers:\n    alice:\n      filter_criteria:\n        - {priority: 1, server: as1, \
-             all_of: [{method: INVITE}]}\nsteps: []\n",
+             subscribers:\n    alice:\n      filter_criteria:\n        - {priority: 1, \
+             server: as1, all_of: [{method: INVITE}]}\nsteps: []\n",
         );
         let mut bench = Bench::of(&text);
         bench.play(

@@ -168,8 +168,8 @@ impl ServingConfig {
     }
 }
 
-/// The users of `aka_algorithms_of` and `policy_of` who are no subscribers of the lab; `nodes` is what the file
-/// says of its nodes.
+/// The users of `aka_algorithms_of` and `policy_of` who are no subscribers of the lab; `nodes` is
+/// what the file says of its nodes.
 pub(super) fn unknown_users<'a>(
     nodes: &Node,
     known: impl Fn(&str) -> bool,

@@ -31,7 +31,7 @@ pub(crate) fn sdp_of(headers: &Headers, body: &[u8]) -> Option<Sdp> {
     text.split(&format!("--{boundary}")).find_map(|part| {
         let (head, inner) = part.split_once("\r\n\r\n")?;
         let is_sdp = head.to_ascii_lowercase().contains("application/sdp");
-        is_sdp.then(|| Sdp::parse(inner.trim_end_matches("\r\n").as_bytes()).ok()).flatten()
+        is_sdp.then(|| Sdp::parse(inner.strip_suffix("\r\n")?.as_bytes()).ok()).flatten()
     })
 }
 

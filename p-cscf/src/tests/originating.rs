@@ -142,9 +142,17 @@ fn an_overloaded_p_cscf_refuses_new_calls_but_no_emergency() {
     bench.command(Command::Overload(Some(7)));
     check(&bench.request(ALICE, INVITE).1, "reply 503\n+ Retry-After: 7");
     let sos = INVITE.replace("INVITE tel:+15550101", "INVITE urn:service:sos.police");
+    serves_emergencies(&mut bench);
     assert!(bench.request(ALICE, &sos).1.starts_with("forward"));
     let message = INVITE.replace("INVITE", "MESSAGE");
     assert!(bench.request(ALICE, &message).1.starts_with("forward"));
+}
+
+/// A network that takes emergency calls of its own users.
+fn serves_emergencies(bench: &mut Bench) {
+    let config = &mut bench.pcscf.config;
+    config.visited_network = "ims.example".to_owned();
+    config.emergency.e_cscfs = vec!["sip:e1.ims.example;lr".to_owned()];
 }
 
 /// P-EMG-060.
@@ -157,6 +165,7 @@ fn an_emergency_registration_serves_emergency_calls_only() {
     let _ = bench.response(context, CORE, &answer);
     check(&bench.request(ALICE, INVITE).1, "reply 403");
     let call = INVITE.replace("INVITE tel:+15550101", "INVITE urn:service:sos");
+    serves_emergencies(&mut bench);
     assert!(bench.request(ALICE, &call).1.starts_with("forward"));
 }
 

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cscf_core::cx::AskId;
 use cscf_core::dialog::Between;
 use cscf_core::policy::MediaWish;
 use cscf_core::role::{ContextId, Side};
-use cscf_core::sip::{Method, Request};
+use cscf_core::sip::{Method, Request, Response, Sdp};
 use cscf_core::time::Instant;
 use cscf_core::transport::Flow;
 
@@ -58,6 +59,17 @@ pub(crate) struct Fork {
     pub(crate) route_set: Vec<Box<str>>,
 }
 
+/// An INVITE without final answer: what is needed to answer it from here.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingInvite {
+    /// Its context.
+    pub(crate) context: ContextId,
+    /// Its answer but for the status; the message itself is not kept.
+    pub(crate) answer: Response,
+    /// Its offer, where only some media are permitted.
+    pub(crate) offer: Option<Sdp>,
+}
+
 /// A dialog-making request and what came of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialog {
@@ -94,7 +106,9 @@ pub(crate) struct Dialog {
     /// When it is forgotten unless something happens.
     pub(crate) expires_at: Instant,
     /// The INVITE that made it, while nothing final has gone back.
-    pub(crate) invite: Option<(ContextId, Box<Request>)>,
+    pub(crate) invite: Option<Box<PendingInvite>>,
+    /// The question that responses of this dialog wait for.
+    pub(crate) asking: Option<AskId>,
     /// The media that have resources.
     pub(crate) granted: Option<Vec<MediaWish>>,
     /// How this node has released it: it is kept to answer for it.

@@ -165,7 +165,10 @@ impl Pcscf {
         let icid = charging::new_icid(&self.config, env.ids);
         let mut call = Call::new(id, Direction::FromUe, icid);
         call.sa = incoming.flow.sa;
-        if let Some(usage) = Usage::of(&incoming.request.method) {
+        // Where no dialog can be kept the call goes on all the same.
+        let usage = Usage::of(&incoming.request.method);
+        if let Some(usage) = usage.filter(|_| self.cannot_keep(&incoming.request, usage).is_none())
+        {
             self.begin_dialog(env, usage, &incoming, &mut call);
         }
         let Incoming { context, mut request, .. } = incoming;

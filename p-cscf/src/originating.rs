@@ -11,7 +11,7 @@ use cscf_core::transport::Transport;
 
 use crate::bindings::Ue;
 use crate::config::{RouteMismatch, Stranger};
-use crate::dialogs::{Dialog, Direction, Usage};
+use crate::dialogs::{Dialog, Direction, PendingInvite, Usage};
 use crate::exchange::{Call, Exchange};
 use crate::identity::Identity;
 use crate::media::sdp_of;
@@ -132,15 +132,15 @@ impl Pcscf {
         if self.refuses_offer(env, &incoming, out) {
             return;
         }
-        let came = Box::new(incoming.clone());
-        let Incoming { context, mut request, flow, .. } = incoming;
         let icid = charging::new_icid(&self.config, env.ids);
         let mut call = Call::new(ue, Direction::FromUe, icid);
-        (call.unanswered, call.sa) = (true, flow.sa);
-        call.offered = sdp_of(&request.headers, &request.body).is_some();
+        (call.unanswered, call.sa) = (true, incoming.flow.sa);
+        call.offered = sdp_of(&incoming.request.headers, &incoming.request.body).is_some();
         if let Some(usage) = usage {
-            self.begin_dialog(env, usage, &came, &mut call);
+            self.begin_dialog(env, usage, &incoming, &mut call);
         }
+        let wanted = self.wanted(call.dialog, &incoming);
+        let Incoming { context, mut request, flow, .. } = incoming;
         let headers = &mut request.headers;
         edit::strip_from_ue(headers);
         edit::set_routes(headers, &routes);
@@ -166,7 +166,7 @@ impl Pcscf {
             within: None,
             side: Side::Core,
         };
-        self.forward_with_resources(env, dialog, came, forward, out);
+        self.forward_with_resources(env, dialog, (wanted, forward), out);
     }
 
     /// Whom the request is from: what the UE prefers if it is registered, else its default
@@ -224,7 +224,7 @@ impl Pcscf {
         if self.refuses_offer(env, &incoming, out) {
             return;
         }
-        let came = Box::new(incoming.clone());
+        let wanted = self.wanted(Some(id), &incoming);
         let (from, to) = tags(&incoming.request);
         let routes = dialog.ue_routes(&from, &to);
         if let Some(routes) = routes
@@ -249,7 +249,8 @@ impl Pcscf {
         if kind != RequestKind::Ack {
             self.exchanges.insert(context, Exchange::Call(call));
         }
-        self.forward_with_resources(env, Some(id), came, forward_in_dialog(context, request), out);
+        let forward = forward_in_dialog(context, request);
+        self.forward_with_resources(env, Some(id), (wanted, forward), out);
     }
 
     /// A dialog this node does not know: whoever has it answers (RFC 3261 §12.2.2). Only for UEs
@@ -329,7 +330,8 @@ impl Pcscf {
             called_routes: if called { routes.map(Into::into).collect() } else { Vec::new() },
             between: (usage == Usage::Session).then(|| Box::new(Between::of_invite(request))),
             expires_at: env.now + self.config.dialog_idle_max,
-            invite: (usage == Usage::Session).then(|| (came.context, Box::new(request.clone()))),
+            invite: (usage == Usage::Session).then(|| Box::new(self.pending_invite(came))),
+            asking: None,
             granted: None,
             released: None,
             emergency: false,
@@ -337,6 +339,16 @@ impl Pcscf {
         let id = DialogId(tokens::number(env.ids));
         self.dialogs.insert(id, dialog);
         (call.dialog, call.makes_dialog) = (Some(id), true);
+    }
+
+    fn pending_invite(&self, came: &Incoming) -> PendingInvite {
+        let Incoming { context, request, .. } = came;
+        let mut answer = request.reply(500);
+        // It may ring for minutes; the few headers must not keep the whole message.
+        answer.headers.detach();
+        let restricted = !self.config.media.permits_all();
+        let offer = restricted.then(|| sdp_of(&request.headers, &request.body)).flatten();
+        PendingInvite { context: *context, answer, offer }
     }
 
     /// Why no dialog can be kept for this request, if so.

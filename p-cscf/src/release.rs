@@ -7,10 +7,9 @@ use cscf_core::role::{Action, Actions, Answered, Env, NextHop, OwnTag, Side};
 use cscf_core::sip::{HeaderName, Request, Response, reason_phrase};
 use cscf_core::time::Duration;
 
-use crate::dialogs::{Dialog, Direction};
-use crate::tokens::{self, DialogId, UeId};
+use crate::dialogs::{Dialog, Direction, PendingInvite};
+use crate::tokens::{self, DialogId, Token, UeId};
 use crate::{DIALOG_LINGER, Pcscf, Timer, charging, token_of};
-use crate::{media, tokens::Token};
 
 /// How long the BYEs of the S-CSCF may be on their way: 64 × T1.
 const OTHERS_FIRST: Duration = Duration::from_secs(32);
@@ -48,7 +47,9 @@ impl Pcscf {
     /// The sessions of a UE end soon.
     pub(crate) fn release_soon(&self, env: &Env<'_>, ue: UeId, out: &mut Actions<Timer>) {
         for id in self.dialogs.all_of(ue) {
-            if self.dialogs.get(id).is_some_and(|dialog| dialog.between.is_some()) {
+            // An emergency call does not depend on a registration (TS 24.229 §5.2.5).
+            let ends = |dialog: &Dialog| dialog.between.is_some() && !dialog.emergency;
+            if self.dialogs.get(id).is_some_and(ends) {
                 let at = env.now + OTHERS_FIRST;
                 out.push(Action::SetTimer { timer: Timer::Release(id), at });
             }
@@ -92,13 +93,14 @@ impl Pcscf {
         dialog.released = Some(how);
         dialog.expires_at = env.now + DIALOG_LINGER;
         out.push(Action::SetTimer { timer: Timer::Dialog(id), at: dialog.expires_at });
-        if let Some((context, invite)) = dialog.invite.take() {
+        if let Some(invite) = dialog.invite.take() {
+            let context = invite.context;
             env.note(ts24229("5.2.8.1.1"), || {
                 format!("cancels towards the callee and answers {} to the INVITE", how.status)
             });
             let reason = Some(how.reason.to_owned());
             out.push(Action::Cancel { context, reason });
-            let response = self.answer_of(env, &invite, how);
+            let response = self.answer_of(env, *invite, how);
             out.push(Action::Reply { context, response: Box::new(response) });
             return;
         }
@@ -123,15 +125,15 @@ impl Pcscf {
     }
 
     /// The answer to an INVITE whose session is released.
-    fn answer_of(&self, env: &mut Env<'_>, invite: &Request, how: Release) -> Response {
-        let mut response = invite.response(how.status, reason_phrase(how.status));
+    fn answer_of(&self, env: &mut Env<'_>, invite: PendingInvite, how: Release) -> Response {
+        let PendingInvite { answer: mut response, offer, .. } = invite;
+        response.status = how.status;
+        reason_phrase(how.status).clone_into(&mut response.reason);
         if let Some(seconds) = how.retry_after {
             response.headers.push(HeaderName::RetryAfter, &seconds.to_string());
         }
-        if how.status == 488
-            && let Some(sdp) = media::sdp_of(&invite.headers, &invite.body)
-        {
-            self.add_permitted(env, &mut response, &sdp, None);
+        if let (488, Some(offer)) = (how.status, offer) {
+            self.add_permitted(env, &mut response, &offer, None);
         }
         response
     }
@@ -146,7 +148,7 @@ impl Pcscf {
         out: &mut Actions<Timer>,
     ) -> bool {
         let response = &answered.response;
-        let Some(id) = id.filter(|_| is_success_of_invite(response)) else { return false };
+        let Some(id) = id.filter(|_| (200..300).contains(&response.status)) else { return false };
         let vector = match self.dialogs.get(id) {
             Some(dialog) => charging::of_request(&self.config, &dialog.icid),
             None => return false,
@@ -156,6 +158,9 @@ impl Pcscf {
         let to = way_to_callee(dialog);
         let to_core = dialog.direction == Direction::FromUe;
         let Some(between) = &mut dialog.between else { return false };
+        if !between.is_made_by(response) {
+            return false;
+        }
         let first = !between.is_confirmed();
         between.confirm(response, |it| token_of(it) == Some(Token::Dialog(id)));
         env.note(ts24229("5.2.8.1.1"), || {
@@ -172,11 +177,6 @@ impl Pcscf {
         }
         true
     }
-}
-
-fn is_success_of_invite(response: &Response) -> bool {
-    (200..300).contains(&response.status)
-        && response.cseq().is_ok_and(|cseq| cseq.method == cscf_core::sip::Method::Invite)
 }
 
 /// Where requests to the callee of a dialog go.

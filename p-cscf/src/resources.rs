@@ -33,6 +33,13 @@ pub(crate) struct Waiting {
     held: Held,
 }
 
+/// Media that a request wants, and the request as it came.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    wish: Vec<MediaWish>,
+    came: Box<Incoming>,
+}
+
 #[derive(Debug)]
 enum Held {
     /// A request with an offer: as it came, and as it goes on.
@@ -45,28 +52,34 @@ enum Held {
 pub(crate) type AllWaiting = BTreeMap<AskId, Waiting>;
 
 impl Pcscf {
-    /// Lets a request go on, at once or when its media have resources. `came` is the request as it
-    /// was received.
+    /// What the offer of a request wants that its dialog does not have yet, with the request as it
+    /// came; `None` where nobody is to be asked.
+    pub(crate) fn wanted(&self, dialog: Option<DialogId>, came: &Incoming) -> Option<Wanted> {
+        let Incoming { request, .. } = came;
+        if !self.config.policy || !offers(&request.method) {
+            return None;
+        }
+        let wish = wishes(&sdp_of(&request.headers, &request.body)?);
+        let granted = self.dialogs.get(dialog?)?.granted.as_ref();
+        (granted != Some(&wish)).then(|| Wanted { wish, came: Box::new(came.clone()) })
+    }
+
+    /// Lets a request go on, at once or when its media have resources.
     pub(crate) fn forward_with_resources(
         &mut self,
         env: &mut Env<'_>,
         dialog: Option<DialogId>,
-        came: Box<Incoming>,
-        forward: Action<Timer>,
+        (wanted, forward): (Option<Wanted>, Action<Timer>),
         out: &mut Actions<Timer>,
     ) {
-        let wish = match sdp_of(&came.request.headers, &came.request.body) {
-            Some(sdp) if offers(&came.request.method) => wishes(&sdp),
-            _ => Vec::new(),
-        };
-        let asked = dialog.and_then(|id| self.ask_for(env, id, &wish, out).map(|ask| (id, ask)));
-        match asked {
-            None => out.push(forward),
-            Some((dialog, ask)) => {
-                let held = Held::Request(came, Box::new(forward));
-                self.waiting.insert(ask, Waiting { dialog, wish, held });
-            }
+        if let (Some(dialog), Some(Wanted { wish, came })) = (dialog, wanted)
+            && let Some(ask) = self.ask_for(env, dialog, &wish, out)
+        {
+            let held = Held::Request(came, Box::new(forward));
+            self.waiting.insert(ask, Waiting { dialog, wish, held });
+            return;
         }
+        out.push(forward);
     }
 
     /// Asks for these media, unless they have resources already or there is nobody to ask.
@@ -105,12 +118,10 @@ impl Pcscf {
         answered: Answered,
         out: &mut Actions<Timer>,
     ) -> Option<Answered> {
-        let (Some(id), Direction::ToUe | Direction::FromUe) = (call.dialog, call.direction) else {
-            return Some(answered);
-        };
-        let ours = |waiting: &&mut Waiting| waiting.dialog == id;
+        let Some(id) = call.dialog else { return Some(answered) };
+        let asking = self.dialogs.get(id).and_then(|dialog| dialog.asking);
         if answered.response.status < 300
-            && let Some(waiting) = self.waiting.values_mut().find(ours)
+            && let Some(waiting) = asking.and_then(|ask| self.waiting.get_mut(&ask))
             && let Held::Responses(_, all) = &mut waiting.held
             && all.first().is_some_and(|first| first.context == answered.context)
         {
@@ -130,6 +141,9 @@ impl Pcscf {
         match self.ask_for(env, id, &wish, out) {
             None => Some(answered),
             Some(ask) => {
+                if let Some(dialog) = self.dialogs.get_mut(id) {
+                    dialog.asking = Some(ask);
+                }
                 let held = Held::Responses(call.clone(), vec![answered]);
                 self.waiting.insert(ask, Waiting { dialog: id, wish, held });
                 None
@@ -146,6 +160,9 @@ impl Pcscf {
         out: &mut Actions<Timer>,
     ) {
         let Some(Waiting { dialog, wish, held }) = self.waiting.remove(&ask) else { return };
+        if let Some(dialog) = self.dialogs.get_mut(dialog) {
+            dialog.asking.take_if(|its| *its == ask);
+        }
         let acceptable = match answer {
             Answer::Policy(PolicyAnswer::Granted) => {
                 return self.granted(env, dialog, (wish, held), out);

@@ -151,14 +151,14 @@ impl Pcscf {
         let mut call = in_dialog(id, dialog, Direction::ToUe, &incoming.request);
         call.sa = flow.sa;
         self.dialogs.heard(id, &incoming.request);
-        let came = Box::new(incoming.clone());
+        let wanted = self.wanted(Some(id), &incoming);
         let Incoming { context, mut request, kind, .. } = incoming;
         strip_to_ue(&mut request);
         if kind != RequestKind::Ack {
             self.exchanges.insert(context, Exchange::Call(call));
         }
         let forward = forward_to_ue(context, request, flow, side, None);
-        self.forward_with_resources(env, Some(id), came, forward, out);
+        self.forward_with_resources(env, Some(id), (wanted, forward), out);
     }
 }
 

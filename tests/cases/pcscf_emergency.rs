@@ -27,6 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
             number,
         ),
         case("pcscf_emergency::over_an_emergency_registration", &["P-EMG-070"], emergency),
+        case("pcscf_emergency::a_call_outlasts_the_registration", &[], outlasts),
         case("pcscf_emergency::another_e_cscf_is_tried", &["P-EMG-080"], fail_over),
     ]
 }
@@ -281,6 +282,25 @@ fn emergency() {
     assert_eq!(get("Route"), format!("<sip:{E1};lr>"));
     assert!(charging(&get("P-Charging-Vector"), "icid-value").is_some());
     assert!(get("Record-Route").contains(&format!("@{};lr>", bench.addr("p1"))));
+}
+
+/// The network takes the registration away while the call stands.
+fn outlasts() {
+    let (mut bench, alice, e1) = lab(|_| {});
+    alice.send(&mut bench, &alice.request("INVITE", "urn:service:sos", 1, &sdp(AMR)));
+    let invite = e1.heard_one(&mut bench, "INVITE");
+    e1.answer(&mut bench, &invite, 200, &sdp(AMR));
+    let answer = alice.answered(&mut bench);
+    alice.send(&mut bench, &alice.in_dialog("ACK", 1, &answer, ""));
+    bench.play("operator deregisters alice\nwait 300s");
+    alice.send(&mut bench, &alice.request("MESSAGE", &impu(2), 5, ""));
+    assert_eq!(sent_to(&bench, "p1", alice.addr, "403 MESSAGE").len(), 1, "not registered");
+    assert!(bench.sent("p1").iter().all(|told| told.label() != "BYE"));
+    bench.heard(&alice.name);
+    alice.send(&mut bench, &alice.in_dialog("BYE", 2, &answer, ""));
+    let bye = e1.heard_one(&mut bench, "BYE");
+    e1.answer(&mut bench, &bye, 200, "");
+    assert_eq!(alice.answered(&mut bench).status, 200);
 }
 
 fn fail_over() {

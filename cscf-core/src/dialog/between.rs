@@ -131,6 +131,14 @@ impl Between {
         (self.bye(&self.callee, &self.caller), self.bye(&self.caller, &self.callee))
     }
 
+    /// Whether a response is to the INVITE that made it.
+    #[must_use]
+    pub fn is_made_by(&self, response: &Response) -> bool {
+        response
+            .cseq()
+            .is_ok_and(|cseq| cseq.method == Method::Invite && cseq.number == self.invite)
+    }
+
     /// The ACK of the 2xx to the INVITE that made it, in the name of the caller
     /// (RFC 3261 §13.2.2.4); `None` as for [`Self::byes`].
     #[must_use]

@@ -1,8 +1,10 @@
-//! Random runs: UEs of all kinds register, call, cancel, send texts and switch off in random order
-//! over two hours of virtual time, while the network loses, delays, doubles and reorders packets.
-//! Then calm; then every invariant must hold and every table be empty.
+//! Random runs: UEs of all kinds, some subscribers with two of them, register, call, hold, cancel,
+//! send texts and switch off in random order over two hours of virtual time, while the network
+//! loses, delays, doubles and reorders packets and, in every second run, nodes start anew. Then
+//! calm; then every invariant must hold and every table be empty.
 //!
-//! `CSCF_SEED=17 cargo test -p cscf-tests --test simulation` replays one seed.
+//! `CSCF_SEED=17 cargo test -p cscf-tests --test simulation` replays one seed; `CSCF_SEEDS=1000`
+//! runs so many instead of 200.
 
 #![allow(
     clippy::expect_used,
@@ -27,12 +29,13 @@ use cscf_core::trace::{Protocol, TraceEvent, TraceKind};
 use cscf_core::transport::Transport;
 use cscf_tests::{cast_of, seed_to_replay};
 use scenarios::lab::NetworkOptions;
-use scenarios::lab::checks;
+use scenarios::lab::checks::{self, Cast};
 use scenarios::run::{Instance, SimulatedStage};
 use scenarios::script::{Stage as _, read_scenario};
 use scenarios::ue::{CallOptions, Resources, Robot, Ue, UeCommand};
 
 const SEEDS: u64 = 200;
+const NODES: [&str; 4] = ["p1", "i1", "s1", "hss"];
 const HOURS_2: Duration = Duration::from_secs(7_200);
 /// Longer than any registration, subscription or transaction of these runs.
 const EXPIRY: Duration = Duration::from_secs(8_000);
@@ -137,7 +140,14 @@ fn instance(chance: &mut Chance) -> Instance {
     let lab = lab(ue_count);
     let names: Vec<&str> = lab.subscribers.iter().map(|it| it.name.as_str()).collect();
     let take = usize::try_from(ue_count).expect("few");
-    let parties: String = names.iter().take(take).map(|name| format!("  {name}: {{}}\n")).collect();
+    let mut parties: String =
+        names.iter().take(take).map(|name| format!("  {name}: {{}}\n")).collect();
+    // Further devices of some subscribers: what comes in for them forks.
+    for name in names.iter().take(take) {
+        if chance.percent(20) {
+            parties.push_str(&format!("  {name}-tablet: {{of: {name}}}\n"));
+        }
+    }
     let source = format!("scenario: random\nparties:\n{parties}steps: []\n");
     let scenario = read_scenario(&source, &lab.domain).expect("reads");
     let mut instance = Instance::new(&lab, &scenario, 1, 0).expect("instance");
@@ -164,29 +174,53 @@ fn instance(chance: &mut Chance) -> Instance {
     instance
 }
 
-/// What the users do: when, who, what.
-fn plan(chance: &mut Chance, instance: &Instance) -> Vec<(Instant, String, UeCommand)> {
+/// What happens, and to whom.
+enum Deed {
+    /// A user does something.
+    User(String, UeCommand),
+    /// A node stops.
+    Crash(&'static str),
+    /// It starts again, with nothing of what it knew.
+    Restart(&'static str),
+}
+
+/// What happens when.
+type Plan = Vec<(Instant, Deed)>;
+
+/// Nodes stop and start anew, one after the other.
+fn shake(chance: &mut Chance, plan: &mut Plan) -> BTreeSet<String> {
+    let mut shaken = BTreeSet::new();
+    if chance.percent(50) {
+        return shaken;
+    }
+    let mut at = Instant::EPOCH + chance.millis(30_000, 600_000);
+    for _ in 0..1 + chance.below(5) {
+        let node = NODES[usize::try_from(chance.below(4)).expect("few")];
+        plan.push((at, Deed::Crash(node)));
+        at = at + chance.millis(1, 30_000);
+        plan.push((at, Deed::Restart(node)));
+        at = at + chance.millis(1_000, 1_200_000);
+        shaken.insert(node.to_owned());
+    }
+    shaken
+}
+
+/// What the users do.
+fn plan(chance: &mut Chance, instance: &Instance) -> Plan {
     let mut plan = Vec::new();
     let end = u64::try_from(HOURS_2.as_millis()).expect("short");
     for ue in &instance.ues {
         let start = Instant::EPOCH + chance.millis(0, 60_000);
-        plan.push((start, ue.name.clone(), UeCommand::Register { expires: None }));
+        plan.push((start, Deed::User(ue.name.clone(), UeCommand::Register { expires: None })));
         for _ in 0..4 + chance.below(6) {
             let at = Instant::EPOCH + chance.millis(60_000, end - 120_000);
             act(chance, instance, &ue.name, at, &mut plan);
         }
     }
-    plan.sort_by_key(|(at, ..)| *at);
     plan
 }
 
-fn act(
-    chance: &mut Chance,
-    instance: &Instance,
-    ue: &str,
-    at: Instant,
-    plan: &mut Vec<(Instant, String, UeCommand)>,
-) {
+fn act(chance: &mut Chance, instance: &Instance, ue: &str, at: Instant, plan: &mut Plan) {
     let bound = u64::try_from(instance.ues.len()).expect("few");
     let other = &instance.ues[usize::try_from(chance.below(bound)).expect("few")];
     let target = if chance.percent(5) {
@@ -194,12 +228,17 @@ fn act(
     } else {
         other.impus.first().cloned().unwrap_or_default()
     };
-    let mut push = |after: Duration, command| plan.push((at + after, ue.to_owned(), command));
+    let mut push =
+        |after: Duration, command| plan.push((at + after, Deed::User(ue.to_owned(), command)));
     match chance.below(10) {
         0..=4 => {
             push(Duration::ZERO, UeCommand::Call { target, options: CallOptions::default() });
             if chance.percent(30) {
                 push(chance.millis(1, 4_000), UeCommand::Cancel);
+            }
+            if chance.percent(30) {
+                push(chance.millis(4_000, 20_000), UeCommand::Hold);
+                push(chance.millis(20_000, 40_000), UeCommand::Resume);
             }
             push(chance.millis(6_000, 60_000), UeCommand::Hangup);
         }
@@ -237,18 +276,30 @@ fn storm(chance: &mut Chance) -> NetworkOptions {
 fn run(seed: u64) -> (Vec<TraceEvent>, Vec<String>) {
     let mut chance = Chance::new(seed);
     let instance = instance(&mut chance);
-    let cast = cast_of(&instance);
-    let plan = plan(&mut chance, &instance);
+    let mut plan = plan(&mut chance, &instance);
+    let crashed = shake(&mut chance, &mut plan);
+    plan.sort_by_key(|(at, _)| *at);
+    let cast = Cast { crashed, ..cast_of(&instance) };
     let impis: Vec<String> = instance.ues.iter().map(|ue| ue.impi.clone()).collect();
     let network = storm(&mut chance);
     let mut stage = SimulatedStage::new(instance, network, seed).expect("stage");
     let mut faults = Vec::new();
     let mut sqns: BTreeMap<String, u64> = BTreeMap::new();
-    for (at, ue, command) in plan {
+    for (at, deed) in plan {
         stage.lab.run_until(at);
-        let given = stage.lab.with(&ue, |node: &mut Engine<Ue>, now| node.command(now, command));
-        given.expect("a UE of that name");
-        sqn_never_falls(&mut stage, &impis, &mut sqns, &mut faults);
+        match deed {
+            Deed::User(ue, command) => {
+                let given =
+                    stage.lab.with(&ue, |node: &mut Engine<Ue>, now| node.command(now, command));
+                given.expect("a UE of that name");
+            }
+            Deed::Crash(node) => stage.crash(node).expect("runs"),
+            Deed::Restart(node) => stage.restart(node).expect("starts"),
+        }
+        // A number that nobody has asked for since a restart is that of the card's first day.
+        if !cast.crashed.contains("hss") {
+            sqn_never_falls(&mut stage, &impis, &mut sqns, &mut faults);
+        }
     }
     stage.lab.run_until(Instant::EPOCH + HOURS_2);
     // Calm: everybody hangs up and switches off, and what is left expires.

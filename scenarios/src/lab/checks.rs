@@ -40,6 +40,7 @@ pub fn all(events: &[TraceEvent], cast: &Cast) -> Violations {
     no_408_answers_anything_but_invite(&seen, &injectors(events), &mut out);
     no_key_passes_the_edge(&seen, cast, &mut out);
     no_charging_vector_passes_the_edge(&seen, cast, &mut out);
+    no_withheld_identity_passes_the_edge(&seen, cast, &mut out);
     the_icid_is_constant_along_a_dialog(&seen, cast, &mut out);
     an_impostor_never_gets_a_200(&seen, cast, &mut out);
     max_forwards_falls_by_one_a_hop(&seen, cast, &mut out);
@@ -200,6 +201,30 @@ fn no_charging_vector_passes_the_edge(seen: &Seen<'_>, cast: &Cast, out: &mut Vi
                 let (at, node) = (item.event.at, &item.event.node);
                 out.push(format!("{at} {node} sends {name} to a UE"));
             }
+        }
+    }
+}
+
+/// RFC 3325 §7, TS 24.229 §4.4.2: an identity that is to be withheld stays in the network, and no
+/// UE asserts one there: what a P-CSCF lets in is its own word.
+fn no_withheld_identity_passes_the_edge(seen: &Seen<'_>, cast: &Cast, out: &mut Violations) {
+    let withheld = |message: &Message| {
+        let values = message.headers().fields(HeaderName::Privacy);
+        let mut values = values.flat_map(|field| field.value().split([';', ',']));
+        values.any(|value| value.trim().eq_ignore_ascii_case("id"))
+    };
+    for item in at_the_edge(seen, cast) {
+        let asserted = item.message.headers().contains(HeaderName::PAssertedIdentity);
+        if asserted && withheld(&item.message) {
+            let (at, node) = (item.event.at, &item.event.node);
+            out.push(format!("{at} {node} sends P-Asserted-Identity to a UE that may not see it"));
+        }
+    }
+    for item in &seen.0 {
+        let preferred = item.message.headers().contains(HeaderName::PPreferredIdentity);
+        if item.sent && preferred && !cast.ues.contains(&*item.event.node) {
+            let (at, node) = (item.event.at, &item.event.node);
+            out.push(format!("{at} {node} {}: P-Preferred-Identity goes on", item.cseq));
         }
     }
 }

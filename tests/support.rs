@@ -350,7 +350,8 @@ impl Bench {
         self.mark = self.stage.events().len();
     }
 
-    fn events(&self) -> impl Iterator<Item = &TraceEvent> {
+    /// The events since the mark.
+    pub fn events(&self) -> impl Iterator<Item = &TraceEvent> {
         self.stage.events().iter().skip(self.mark)
     }
 
@@ -552,7 +553,7 @@ impl Node for RawPeer {
     fn handle_input(&mut self, _now: Instant, input: Input) {
         match input {
             Input::Datagram(packet) => self.packets.push(packet),
-            Input::Bytes { conn, bytes } => {
+            Input::Bytes { conn, bytes, .. } => {
                 match self.streams.iter_mut().find(|(known, _)| *known == conn) {
                     Some((_, so_far)) => *so_far = [&so_far[..], &bytes[..]].concat().into(),
                     None => self.streams.push((conn, bytes)),

@@ -360,6 +360,13 @@ pub trait Role {
         Ok(())
     }
 
+    /// Whether the next request finds this node with too much to do, so that it is to be refused
+    /// if it is new work that may wait (TS 24.229 §4.12); with the Retry-After, in seconds. Told
+    /// before each request; by default nothing may wait.
+    fn on_load(&mut self, retry_after: Option<u32>) {
+        let _ = retry_after;
+    }
+
     /// A new request, or the ACK of a 2xx. CANCEL and retransmissions never arrive here.
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<Self::Timer>);
 

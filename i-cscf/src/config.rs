@@ -28,8 +28,6 @@ pub struct Config {
     pub unknown_user: u16,
     /// Whether requests for other domains are sent on (TS 24.229 §5.3.2.1); else 404.
     pub transit: bool,
-    /// Retry-After in seconds while overloaded; `None` while healthy.
-    pub overload: Option<u32>,
 }
 
 /// An S-CSCF that can be chosen.
@@ -55,7 +53,6 @@ impl Config {
             restoration: false,
             unknown_user: 404,
             transit: false,
-            overload: None,
         }
     }
 

@@ -18,7 +18,7 @@ use std::convert::Infallible;
 
 use cscf_core::clause::{Clause, ts24229};
 use cscf_core::cx::{AskId, CxRequest};
-use cscf_core::operator::{Order, OrderAnswer, OrderError, OrderResult};
+use cscf_core::operator::{Order, OrderError, OrderResult, Refused, Workload};
 use cscf_core::role::{
     Action, Actions, Answer, Answered, BranchId, ContextId, Env, Incoming, Question, RequestKind,
     Role,
@@ -34,6 +34,8 @@ use crate::session::Locating;
 #[derive(Debug)]
 pub struct Icscf {
     config: Config,
+    /// Whether it takes new work.
+    work: Workload,
     pending: BTreeMap<ContextId, Pending>,
     /// Open questions; an answer to any other is late and has nobody waiting for it.
     asks: BTreeMap<AskId, ContextId>,
@@ -73,7 +75,7 @@ impl Icscf {
     /// An I-CSCF with this configuration and no request in its hands.
     #[must_use]
     pub const fn new(config: Config) -> Self {
-        Self { config, pending: BTreeMap::new(), asks: BTreeMap::new() }
+        Self { config, work: Workload::NONE, pending: BTreeMap::new(), asks: BTreeMap::new() }
     }
 
     /// What it still holds, by name; all zero when nothing is going on.
@@ -114,20 +116,20 @@ fn refuse(
 }
 
 /// Answers 503 with Retry-After: this node has too much to do (TS 24.229 §4.12).
-fn refuse_overloaded(
+fn refuse_new_work(
     env: &mut Env<'_>,
     context: ContextId,
     request: &Request,
-    retry_after: u32,
+    (why, retry_after): (Refused, u32),
     out: &mut IcscfActions,
 ) {
-    let method = &request.method;
+    let (method, state, order) = (&request.method, why.as_str(), why.order());
     let cause = Diagnosis::new("", "the load of this I-CSCF")
-        .ours(format!("overloaded, Retry-After {retry_after} s"))
+        .ours(format!("{state}, Retry-After {retry_after} s"))
         .theirs(format!("a new {method}"))
-        .change("nothing at the phone: it comes again; or end the order `overload`")
+        .change(format!("nothing at the phone: it comes again; or end the order `{order}`"))
         .of_request(request);
-    let text = format!("{method} gets 503: this I-CSCF is overloaded");
+    let text = format!("{method} gets 503: this I-CSCF is {state}");
     env.diagnose(ts24229("4.12"), text, cause);
     let mut response = request.reply(503);
     response.headers.push(HeaderName::RetryAfter, &retry_after.to_string());
@@ -137,6 +139,10 @@ fn refuse_overloaded(
 impl Role for Icscf {
     type Command = Infallible;
     type Timer = Infallible;
+
+    fn on_load(&mut self, retry_after: Option<u32>) {
+        self.work.measured = retry_after;
+    }
 
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut IcscfActions) {
         if incoming.request.method == Method::Register {
@@ -178,12 +184,7 @@ impl Role for Icscf {
     }
 
     fn on_order(&mut self, _: &mut Env<'_>, order: &Order, _: &mut IcscfActions) -> OrderResult {
-        let Order::Overload { retry_after, .. } = order else { return Err(OrderError::NotHere) };
-        self.config.overload = *retry_after;
-        Ok(OrderAnswer::Done(match retry_after {
-            Some(time) => format!("new work gets 503, Retry-After {time} s"),
-            None => "new work is taken".to_owned(),
-        }))
+        self.work.obey(order).ok_or(OrderError::NotHere)
     }
 }
 

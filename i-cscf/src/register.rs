@@ -14,7 +14,7 @@ use cscf_core::sip::{Contacts, HeaderName, Headers, NameAddr, Request, Response,
 use cscf_core::time::{Duration, Instant};
 
 use crate::select::{candidates, same_server};
-use crate::{Icscf, IcscfActions, Pending, Refusal, cause, pass_up, refuse, refuse_overloaded};
+use crate::{Icscf, IcscfActions, Pending, Refusal, cause, pass_up, refuse, refuse_new_work};
 
 /// A REGISTER on its way to an S-CSCF.
 #[derive(Debug)]
@@ -51,8 +51,8 @@ impl Icscf {
         };
         // Who has a registration, who leaves and who is in an emergency is let through.
         let new = uar.authorization_type == AuthorizationType::Registration && !uar.emergency;
-        if let Some(retry_after) = self.config.overload.filter(|_| new && !protected) {
-            return refuse_overloaded(env, context, &request, retry_after, out);
+        if let Some(refusal) = self.work.refusal().filter(|_| new && !protected) {
+            return refuse_new_work(env, context, &request, refusal, out);
         }
         env.note(ts24229("5.3.1.2"), || {
             let Uar { impi, impu, .. } = &uar;

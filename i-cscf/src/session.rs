@@ -9,7 +9,7 @@ use cscf_core::sip::{ChargingVector, HeaderName, Method, Privacy, Request, Respo
 
 use crate::register::describe;
 use crate::select::{candidates, same_server};
-use crate::{Icscf, IcscfActions, Pending, Refusal, pass_up, refuse, refuse_overloaded};
+use crate::{Icscf, IcscfActions, Pending, Refusal, pass_up, refuse, refuse_new_work};
 
 /// What a peer outside the trust domain may not say (TS 24.229 §5.3.2.1).
 const UNTRUSTED: [HeaderName; 7] = [
@@ -44,10 +44,10 @@ impl Icscf {
         out: &mut IcscfActions,
     ) {
         let Incoming { context, mut request, flow, own_route, .. } = incoming;
-        if let Some(retry_after) = self.config.overload
-            && request.method == Method::Invite
+        if let Some(refusal) = self.work.refusal()
+            && !request.asks_emergency_service()
         {
-            return refuse_overloaded(env, context, &request, retry_after, out);
+            return refuse_new_work(env, context, &request, refusal, out);
         }
         let trusted = self.config.trusts(flow.remote);
         let route = own_route.as_deref().and_then(|text| Uri::parse(text).ok());

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use cscf_core::operator::Refused;
 use cscf_core::sip::{HeaderName, MediaPolicy, NotPermitted};
 use cscf_core::trace::Diagnosis;
 
@@ -90,11 +91,15 @@ pub(crate) fn draining() -> Diagnosis {
 }
 
 /// New work is not taken.
-pub(crate) fn overloaded(retry_after: u32) -> Diagnosis {
+pub(crate) fn no_new_work(why: Refused, retry_after: u32) -> Diagnosis {
+    let ours = match why {
+        Refused::Overloaded => "overload, or a full table",
+        Refused::Drained => "this P-CSCF is being emptied",
+    };
     Diagnosis::new("", "new work is taken")
         .theirs("a new request")
-        .ours(format!("overload, or a full table: come again after {retry_after} s"))
-        .change("wait, or `cscf ctl overload NODE --off`")
+        .ours(format!("{ours}: come again after {retry_after} s"))
+        .change(format!("wait, or `cscf ctl {} NODE --off`", why.order()))
 }
 
 /// No entry point of the home network answers.

@@ -50,14 +50,10 @@ pub struct Config {
     pub reg_event_subscription: bool,
     /// How long a NOTIFY of its own subscriptions is awaited: timer N (RFC 6665 §4.1.2.4).
     pub notify_awaited: Duration,
-    /// Retry-After in seconds while overloaded; `None` while healthy.
-    pub overload: Option<u32>,
     /// Whether emergency registrations are let through (TS 24.229 §5.2.2.1); else 403.
     pub emergency_registration: bool,
     /// Whether it knows flows (RFC 5626): its Path says `ob` to UEs that register them.
     pub outbound: bool,
-    /// Whether it sends new UEs elsewhere (305).
-    pub draining: bool,
     /// Media and codecs that may pass (TS 24.229 §6.2).
     pub media: MediaPolicy,
     /// Whether a policy function is asked for resources (TS 24.229 §5.2.7.2).
@@ -182,9 +178,7 @@ impl Config {
             reason_to_ue: true,
             reg_event_subscription: true,
             notify_awaited: Timers::CORE.n(),
-            overload: None,
             emergency_registration: true,
-            draining: false,
             media: MediaPolicy::default(),
             policy: false,
             policy_retry_after: None,

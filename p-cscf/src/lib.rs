@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use cscf_core::clause::{Clause, own, ts24229};
 use cscf_core::cx::AskId;
 use cscf_core::dialog::field;
-use cscf_core::operator::{Order, OrderResult};
+use cscf_core::operator::{Order, OrderResult, Refused, Workload};
 use cscf_core::policy::PolicyEvent;
 use cscf_core::role::{
     Action, Actions, Answer, Answered, Cause, ContextId, Env, Incoming, OwnAnswered, RequestKind,
@@ -69,6 +69,7 @@ const DIALOG_LINGER: Duration = Duration::from_secs(128);
 #[derive(Debug)]
 pub struct Pcscf {
     config: Config,
+    work: Workload,
     associations: Associations,
     bindings: Bindings,
     dialogs: Dialogs,
@@ -110,6 +111,7 @@ impl Pcscf {
     pub fn new(config: Config) -> Self {
         Self {
             config,
+            work: Workload::default(),
             associations: Associations::default(),
             bindings: Bindings::default(),
             dialogs: Dialogs::default(),
@@ -203,17 +205,32 @@ impl Pcscf {
         out.push(Action::Reply { context: *context, response: Box::new(response) });
     }
 
+    /// Refuses a session where no new work is taken; says whether it did.
+    fn refuses_by_load(
+        &self,
+        env: &mut Env<'_>,
+        incoming: &Incoming,
+        out: &mut Actions<Timer>,
+    ) -> bool {
+        let may_wait =
+            incoming.kind == RequestKind::Initial && !incoming.request.asks_emergency_service();
+        let Some(refusal) = self.work.refusal().filter(|_| may_wait) else { return false };
+        Self::refuse_new_work(env, out, incoming, refusal);
+        true
+    }
+
     /// Answers 503 with Retry-After.
-    fn refuse_overloaded(
+    fn refuse_new_work(
         env: &mut Env<'_>,
         out: &mut Actions<Timer>,
         incoming: &Incoming,
-        retry_after: u32,
+        (why, retry_after): (Refused, u32),
     ) {
         let method = &incoming.request.method;
+        let state = why.as_str();
         let text =
-            format!("{method} gets 503: this P-CSCF is overloaded, Retry-After {retry_after} s");
-        let cause = cause::overloaded(retry_after).of_request(&incoming.request);
+            format!("{method} gets 503: this P-CSCF is {state}, Retry-After {retry_after} s");
+        let cause = cause::no_new_work(why, retry_after).of_request(&incoming.request);
         env.diagnose(ts24229("4.12"), text, cause);
         let mut response = incoming.request.response(503, reason_phrase(503));
         response.headers.push(HeaderName::RetryAfter, &retry_after.to_string());
@@ -294,6 +311,10 @@ impl Pcscf {
 impl Role for Pcscf {
     type Command = Command;
     type Timer = Timer;
+
+    fn on_load(&mut self, retry_after: Option<u32>) {
+        self.work.measured = retry_after;
+    }
 
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<Timer>) {
         let trusted = self.config.trusts(incoming.flow.remote);
@@ -387,8 +408,8 @@ impl Role for Pcscf {
     fn on_command(&mut self, env: &mut Env<'_>, command: Command, _out: &mut Actions<Timer>) {
         env.note(own("operator"), || format!("{command:?}"));
         match command {
-            Command::Drain(on) => self.config.draining = on,
-            Command::Overload(retry_after) => self.config.overload = retry_after,
+            Command::Drain(on) => self.work.draining = on,
+            Command::Overload(retry_after) => self.work.ordered = retry_after,
         }
     }
 
@@ -435,11 +456,6 @@ fn token_of(address: &str) -> Option<Token> {
 }
 
 /// Whether the request asks for an emergency service (RFC 5031 §4.2).
-fn is_emergency(request: &Request) -> bool {
-    let uri = request.request_uri.to_ascii_lowercase();
-    uri == "urn:service:sos" || uri.starts_with("urn:service:sos.")
-}
-
 /// Host and port of the topmost Via, lower case; empty if it cannot be read.
 fn sent_by(request: &Request) -> String {
     request.via().map(|via| via.sent_by()).unwrap_or_default()

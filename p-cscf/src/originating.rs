@@ -3,6 +3,7 @@
 
 use cscf_core::clause::{own, rfc3261, rfc3325, ts24229};
 use cscf_core::dialog::Between;
+use cscf_core::operator::Refused;
 use cscf_core::role::{
     Action, Actions, ContextId, Env, Incoming, NextHop, RequestKind, Role as _, Side,
 };
@@ -97,10 +98,8 @@ impl Pcscf {
         if let Some(service) = self.emergency_service(&incoming.request) {
             return self.emergency_from_ue(env, incoming, (ue, service), out);
         }
-        if let Some(retry_after) = self.config.overload
-            && incoming.request.method == Method::Invite
-        {
-            return Self::refuse_overloaded(env, out, &incoming, retry_after);
+        if self.refuses_by_load(env, &incoming, out) {
+            return;
         }
         if self.bindings.get(ue).is_some_and(Ue::is_emergency_only) {
             let why = "only an emergency registration, and no emergency service asked".to_owned();
@@ -109,7 +108,7 @@ impl Pcscf {
         let usage = Usage::of(&incoming.request.method);
         if let Some(refusal) = self.cannot_keep(&incoming.request, usage) {
             return match refusal {
-                Keep::Full => Self::refuse_overloaded(env, out, &incoming, RETRY_AFTER_FULL),
+                Keep::Full => Self::refuse_new_work(env, out, &incoming, FULL),
                 Keep::TooLong(why) => {
                     Self::refuse(env, out, &incoming, 400, (own("limits"), why));
                 }
@@ -375,7 +374,7 @@ pub(crate) enum Keep {
 }
 
 /// Retry-After when the table of dialogs is full, in seconds.
-pub(crate) const RETRY_AFTER_FULL: u32 = 10;
+pub(crate) const FULL: (Refused, u32) = (Refused::Overloaded, 10);
 
 /// From and To tag, empty where there is none.
 pub(crate) fn tags(request: &Request) -> (String, String) {

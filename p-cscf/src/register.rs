@@ -5,6 +5,7 @@
 use cscf_core::auth::{Challenge, Credentials, IntegrityProtected, is_digest};
 use cscf_core::clause::{own, rfc3261, ts24229, ts33203};
 use cscf_core::dialog::field;
+use cscf_core::operator::Refused;
 use cscf_core::role::{
     Action, Actions, Answered, Cause, ContextId, Env, Incoming, NextHop, Side, Within,
 };
@@ -239,7 +240,7 @@ impl Pcscf {
         if facts.emergency || (registered && facts.removes) {
             return false;
         }
-        if self.config.draining {
+        if self.work.draining {
             let why = (ts24229("5.1.1.2.1"), cause::draining());
             Self::refuse_because(env, out, incoming, 305, why);
             return true;
@@ -248,11 +249,11 @@ impl Pcscf {
             return false;
         }
         let full = self.bindings.registered_count() >= self.config.limits.registered_max;
-        let retry_after = self.config.overload.or(full.then_some(RETRY_AFTER_FULL));
-        if let Some(retry_after) = retry_after {
-            Self::refuse_overloaded(env, out, incoming, retry_after);
+        let refusal = self.work.refusal().or(full.then_some(FULL));
+        if let Some(refusal) = refusal {
+            Self::refuse_new_work(env, out, incoming, refusal);
         }
-        retry_after.is_some()
+        refusal.is_some()
     }
 
     /// Keeps the UE in mind until its first registration succeeds.
@@ -535,7 +536,7 @@ impl Pcscf {
 }
 
 /// Retry-After when the table of registrations is full, in seconds.
-const RETRY_AFTER_FULL: u32 = 60;
+const FULL: (Refused, u32) = (Refused::Overloaded, 60);
 
 /// What the contacts ask for, and for how many seconds if they say so.
 fn wish(contacts: &Contacts, request: &Request) -> (Wish, Option<u32>) {

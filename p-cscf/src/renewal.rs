@@ -15,7 +15,7 @@ use crate::associations::{Record, State};
 use crate::exchange::{Exchange, Register};
 use crate::security::{Agreement, mechanism};
 use crate::tokens::UeId;
-use crate::{Pcscf, Timer, is_emergency};
+use crate::{Pcscf, Timer};
 
 /// How much longer than the registration associations last (TS 33.203 §7.4.2a).
 const BEYOND: Duration = Duration::from_secs(30);
@@ -338,7 +338,8 @@ impl Pcscf {
         let remote = incoming.flow.remote;
         let method = &incoming.request.method;
         let Some(sa) = incoming.flow.sa else {
-            if !self.associations.protects(remote.ip()) || is_emergency(&incoming.request) {
+            if !self.associations.protects(remote.ip()) || incoming.request.asks_emergency_service()
+            {
                 return true;
             }
             let why = "in clear text, and the UE has security associations".to_owned();

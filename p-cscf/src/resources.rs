@@ -230,12 +230,12 @@ impl Pcscf {
         out: &mut Actions<Timer>,
     ) {
         let request = &came.request;
-        let status = match (acceptable, self.config.overload) {
+        let status = match (acceptable, self.work.overload()) {
             (Some(_), _) => 488,
             (None, Some(_)) => 503,
             (None, None) => 500,
         };
-        let cause = cause::resources(why, acceptable, self.config.overload.is_some());
+        let cause = cause::resources(why, acceptable, self.work.overload().is_some());
         let cause = cause.of_request(request);
         let text = format!("{} gets {status}: {cause}", request.method);
         env.diagnose(ts24229("5.2.7.2"), text, cause);
@@ -252,8 +252,8 @@ impl Pcscf {
 
     /// How a session ends for lack of resources.
     fn no_resources(&self) -> Release {
-        let retry_after = self.config.policy_retry_after.or(self.config.overload);
-        match self.config.overload {
+        let retry_after = self.config.policy_retry_after.or(self.work.overload());
+        match self.work.overload() {
             Some(_) => Release { retry_after, ..Release::UNAVAILABLE },
             None => Release { status: 500, retry_after, ..Release::UNAVAILABLE },
         }

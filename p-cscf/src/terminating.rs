@@ -4,15 +4,15 @@
 use cscf_core::clause::{own, rfc3261, ts24229};
 use cscf_core::dialog::field;
 use cscf_core::role::{Action, Actions, ContextId, Env, Incoming, NextHop, RequestKind, Side};
-use cscf_core::sip::{HeaderName, Method, Request};
+use cscf_core::sip::{HeaderName, Request};
 use cscf_core::transport::Flow;
 
 use crate::dialogs::{Direction, Usage};
 use crate::exchange::{Call, Exchange};
 use crate::media::sdp_of;
-use crate::originating::{Keep, RETRY_AFTER_FULL, in_dialog};
+use crate::originating::{FULL, Keep, in_dialog};
 use crate::tokens::{DialogId, Token, UeId};
-use crate::{Pcscf, Timer, charging, edit, is_emergency, own_token, token_of};
+use crate::{Pcscf, Timer, charging, edit, own_token, token_of};
 
 /// The longest P-Called-Party-ID that is kept, in bytes.
 const CALLED_MAX: usize = 1024;
@@ -81,18 +81,15 @@ impl Pcscf {
         id: UeId,
         out: &mut Actions<Timer>,
     ) {
-        if let Some(retry_after) = self.config.overload
-            && incoming.request.method == Method::Invite
-            && !is_emergency(&incoming.request)
-        {
-            return Self::refuse_overloaded(env, out, &incoming, retry_after);
+        if self.refuses_by_load(env, &incoming, out) {
+            return;
         }
         // A To tag means that the dialog began elsewhere; there is none to record.
         let usage =
             Usage::of(&incoming.request.method).filter(|_| incoming.kind == RequestKind::Initial);
         match self.cannot_keep(&incoming.request, usage) {
             Some(Keep::Full) => {
-                return Self::refuse_overloaded(env, out, &incoming, RETRY_AFTER_FULL);
+                return Self::refuse_new_work(env, out, &incoming, FULL);
             }
             Some(Keep::TooLong(why)) => {
                 return Self::refuse(env, out, &incoming, 400, (own("limits"), why));

@@ -46,7 +46,7 @@ use std::sync::Arc;
 use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{AskId, CxAnswer, CxDemand, DemandId};
 use cscf_core::ids::Seed;
-use cscf_core::operator::{Order, OrderResult};
+use cscf_core::operator::{Order, OrderResult, Workload};
 use cscf_core::registrar::{ContactEvent, Registration, Registrations};
 use cscf_core::role::{
     Actions, Answer, Answered, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role,
@@ -68,8 +68,8 @@ use crate::sessions::Sessions;
 pub struct Scscf {
     owner: RegistrationOwner,
     sessions: Sessions,
-    /// Retry-After in seconds while overloaded.
-    overload: Option<u32>,
+    /// Whether it takes new work.
+    work: Workload,
 }
 
 /// The actions of an S-CSCF.
@@ -130,7 +130,7 @@ impl Scscf {
         Self {
             owner: RegistrationOwner::new(Arc::clone(&config), published.clone()),
             sessions: Sessions::new(config, published),
-            overload: None,
+            work: Workload::default(),
         }
     }
 
@@ -281,6 +281,10 @@ impl Scscf {
 impl Role for Scscf {
     type Command = Command;
     type Timer = Timer;
+
+    fn on_load(&mut self, retry_after: Option<u32>) {
+        self.work.measured = retry_after;
+    }
 
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut ScscfActions) {
         let start = out.len();

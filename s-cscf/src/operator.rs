@@ -30,15 +30,8 @@ impl Scscf {
                 let text = format!("{who} has to authenticate within {} s", within.as_secs());
                 (who, Command::Reauthenticate { impi, within }, text)
             }
-            Order::Overload { retry_after, .. } => {
-                self.overload = *retry_after;
-                return Ok(OrderAnswer::Done(match retry_after {
-                    Some(time) => format!("new work gets 503, Retry-After {time} s"),
-                    None => "new work is taken".to_owned(),
-                }));
-            }
             Order::Show { what, of } => return self.show(env.now, *what, of),
-            _ => return Err(OrderError::NotHere),
+            _ => return self.work.obey(order).ok_or(OrderError::NotHere),
         };
         if !self.owner.is_registered(impi) {
             return Err(OrderError::refused(format!("{impi} is not registered here")));

@@ -1,4 +1,4 @@
-//! An S-CSCF with too much to do (TS 24.229 §4.12): new work gets 503 with Retry-After. Who has a
+//! An S-CSCF with too much to do, or being emptied (TS 24.229 §4.12): new work gets 503 with Retry-After. Who has a
 //! registration, who leaves, who is in an emergency and what is in a dialog goes on.
 
 use cscf_core::auth::{Credentials, IntegrityProtected};
@@ -19,14 +19,14 @@ impl Scscf {
         out: &mut ScscfActions,
     ) -> bool {
         let request = &incoming.request;
-        let Some(retry_after) = self.overload.filter(|_| is_new_work(incoming)) else {
-            return false;
-        };
+        let refusal = self.work.refusal().filter(|_| is_new_work(incoming));
+        let Some((why, retry_after)) = refusal else { return false };
+        let (state, order) = (why.as_str(), why.order());
         let cause = Diagnosis::new("", "the load of this S-CSCF")
             .theirs(format!("a new {}", request.method))
-            .ours(format!("overloaded, Retry-After {retry_after} s"))
-            .change("nothing at the phone: it comes again; or end the order `overload`");
-        Refusal::by(503, ts24229("4.12"), "this S-CSCF is overloaded")
+            .ours(format!("{state}, Retry-After {retry_after} s"))
+            .change(format!("nothing at the phone: it comes again; or end the order `{order}`"));
+        Refusal::by(503, ts24229("4.12"), format!("this S-CSCF is {state}"))
             .because(cause)
             .with(HeaderName::RetryAfter, retry_after.to_string())
             .send(env, incoming.context, request, out);
@@ -40,7 +40,7 @@ fn is_new_work(incoming: &Incoming) -> bool {
         return false;
     }
     if request.method != Method::Register {
-        return request.method == Method::Invite;
+        return !request.asks_emergency_service();
     }
     let flag = credentials(request).as_ref().and_then(Credentials::integrity_protected);
     let contacts = request.contacts().ok();

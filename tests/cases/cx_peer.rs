@@ -67,7 +67,7 @@ impl Node for CxPeer {
 
     fn handle_input(&mut self, now: Instant, input: Input) {
         let input = match input {
-            Input::Bytes { conn, bytes } => ClientInput::Bytes(conn, bytes),
+            Input::Bytes { conn, bytes, .. } => ClientInput::Bytes(conn, bytes),
             Input::Closed { conn, cause } => ClientInput::Closed(conn, cause),
             Input::Opened(flow) => ClientInput::Opened(flow),
             Input::Timeout => ClientInput::Timeout,

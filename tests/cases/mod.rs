@@ -18,6 +18,7 @@ mod isc;
 mod networks;
 mod numbers;
 mod outbound;
+mod overload;
 mod parser;
 mod pcscf_associations;
 mod pcscf_edge;
@@ -101,6 +102,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(networks::cases());
     all.extend(numbers::cases());
     all.extend(outbound::cases());
+    all.extend(overload::cases());
     all.extend(parser::cases());
     all.extend(pcscf_edge::cases());
     all.extend(pcscf_associations::cases());

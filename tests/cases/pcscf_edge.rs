@@ -121,7 +121,7 @@ fn told() {
 
 fn drained() {
     let mut hand = edge();
-    reconfigure(&mut hand.bench, |config| config.draining = true);
+    hand.bench.play("p1 drains");
     let lines = hand.unchallenged(None);
     let answer = hand.register(&lines);
     assert_eq!(label(&answer), "305 REGISTER");
@@ -165,7 +165,7 @@ fn no_emergency() {
 
 fn overloaded() {
     let mut hand = edge();
-    reconfigure(&mut hand.bench, |config| config.overload = Some(30));
+    hand.bench.play("operator orders \"overload p1 --retry-after 30\"");
     let lines = hand.unchallenged(None);
     let answer = hand.register(&lines);
     assert_eq!(label(&answer), "503 REGISTER");

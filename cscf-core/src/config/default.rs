@@ -7,6 +7,7 @@ use super::edge::EdgeConfig;
 use super::entry::EntryConfig;
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues};
 use super::numbering::{DnsConfig, NumberingConfig};
+use super::load::LoadConfig;
 use super::security::GmSecurity;
 use super::server::ServerConfig;
 use super::serving::ServingConfig;
@@ -84,6 +85,7 @@ fn node((name, role, ip, port): (&str, NodeRole, IpAddr, u16)) -> NodeConfig {
         edge: EdgeConfig::default(),
         entry: EntryConfig::default(),
         domain: None,
+        load: LoadConfig::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::edge::EdgeConfig;
 use super::entry::EntryConfig;
 use super::numbering::{DnsConfig, NumberingConfig};
+use super::load::LoadConfig;
 use super::problem::{Problems, nearest};
 use super::security::GmSecurity;
 use super::server::ServerConfig;
@@ -149,6 +150,8 @@ pub struct NodeConfig {
     pub entry: EntryConfig,
     /// The network it belongs to, where that is not the lab's (`Lab::domain`).
     pub domain: Option<String>,
+    /// How fast it is, and how much new work it takes.
+    pub load: LoadConfig,
 }
 
 impl NodeConfig {
@@ -483,6 +486,10 @@ pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<Nod
         _ => EntryConfig::default(),
     };
     let domain = reader.or("domain", None, problems, |text| domain_name(text).map(Some));
+    let load = match role {
+        Some(NodeRole::Hss) | None => LoadConfig::default(),
+        Some(_) => LoadConfig::read(&mut reader, problems),
+    };
     reader.finish(problems);
     let (role, listen) = (role?, listen?);
     let advertise = advertise.unwrap_or_else(|| (listen.ip().to_string(), listen.port()));
@@ -498,6 +505,7 @@ pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<Nod
         edge,
         entry,
         domain,
+        load,
     })
 }
 

@@ -9,6 +9,7 @@ mod entry;
 mod import;
 mod lab;
 mod networks;
+mod load;
 mod nodes;
 mod numbering;
 mod pieces;
@@ -31,6 +32,7 @@ pub use lab::{
     Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, named_entries,
     read_lab, read_lab_but_subscribers, read_names, read_node,
 };
+pub use load::LoadConfig;
 pub use nodes::Start;
 pub use numbering::{DnsConfig, NumberingConfig};
 pub use problem::{Problem, Problems, nearest, render};

@@ -55,6 +55,7 @@ impl Lab {
                 ..EngineLimits::default()
             },
             path_mtu: self.path_mtus(),
+            load: node.load.limit,
             keep_alives: node.role == NodeRole::Pcscf,
             ..Settings::new(listen)
         })

@@ -86,6 +86,7 @@ impl Lab {
             if node.role == NodeRole::Pcscf {
                 out.push_str(&node.edge.written());
             }
+            out.push_str(&node.load.written());
             out.push_str("}\n");
         }
         if !self.untrusted.is_empty() {

@@ -124,7 +124,10 @@ impl<R: Role> Engine<R> {
             Event::Flow(event) => role.on_flow(&mut core.env(now), event, actions),
             Event::Own(answered) => role.on_own_response(&mut core.env(now), *answered, actions),
             Event::Policy(event) => role.on_policy(&mut core.env(now), event, actions),
-            Event::Request(incoming) => role.on_request(&mut core.env(now), *incoming, actions),
+            Event::Request(incoming) => {
+                role.on_load(core.load_of(now, &incoming));
+                role.on_request(&mut core.env(now), *incoming, actions);
+            }
             Event::Response(answered) => role.on_response(&mut core.env(now), *answered, actions),
         }
     }
@@ -205,9 +208,15 @@ impl<R: Role> Node for Engine<R> {
     fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Answer(ask, answer) => self.core.on_answer(ask, answer),
-            Input::Bytes { conn, bytes } => self.core.on_bytes(now, conn, &bytes),
+            Input::Bytes { conn, bytes, received_at } => {
+                self.core.load.taken(now, received_at);
+                self.core.on_bytes(now, conn, &bytes);
+            }
             Input::Closed { conn, cause } => self.core.on_closed(now, conn, cause),
-            Input::Datagram(packet) => self.core.on_datagram(now, packet),
+            Input::Datagram(packet) => {
+                self.core.load.taken(now, packet.received_at);
+                self.core.on_datagram(now, packet);
+            }
             Input::Demand(demand, what) => {
                 self.core.events.push_back(Event::Demand(demand, what));
             }

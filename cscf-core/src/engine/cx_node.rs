@@ -125,7 +125,7 @@ impl<R: Role> Node for CxNode<R> {
 
     fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Bytes { conn, bytes } if self.owns(conn) => {
+            Input::Bytes { conn, bytes, .. } if self.owns(conn) => {
                 self.client.handle_input(now, ClientInput::Bytes(conn, bytes));
             }
             Input::Closed { conn, cause } if self.owns(conn) => {

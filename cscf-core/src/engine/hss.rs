@@ -16,7 +16,7 @@ impl Node for HssNode {
     /// Everything but connections and time means nothing to an HSS.
     fn handle_input(&mut self, now: Instant, input: Input) {
         let input = match input {
-            Input::Bytes { conn, bytes } => HssInput::Bytes(conn, bytes),
+            Input::Bytes { conn, bytes, .. } => HssInput::Bytes(conn, bytes),
             Input::Closed { conn, cause } => HssInput::Closed(conn, cause),
             Input::Opened(flow) => HssInput::Opened(flow),
             Input::Timeout => HssInput::Timeout,

@@ -11,6 +11,7 @@ mod core;
 mod cx_node;
 mod hss;
 mod injected;
+mod load;
 mod orders;
 mod outgoing;
 mod perform;
@@ -30,6 +31,7 @@ use bytes::Bytes;
 
 pub use self::core::{Engine, Sizes};
 pub use cx_node::CxNode;
+pub use load::LoadLimit;
 pub use policy_node::PolicyNode;
 pub use settings::{Counters, EngineLimits, Listen, Settings, host_text};
 
@@ -54,6 +56,8 @@ pub enum Input {
         conn: ConnId,
         /// The bytes.
         bytes: Bytes,
+        /// When they arrived.
+        received_at: Instant,
     },
     /// A connection ended, or could not be opened.
     Closed {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::load::LoadLimit;
 use crate::ids::ShardId;
 use crate::time::{Duration, UnixTime};
 use crate::transaction::Timers;
@@ -85,7 +86,7 @@ pub struct EngineLimits {
     pub ask_for: Duration,
     /// How long the policy function may take.
     pub ask_policy_for: Duration,
-    /// The Retry-After of a 503 that says a table is full.
+    /// The Retry-After of a 503 that says a table is full, or that there is too much new work.
     pub retry_after: Duration,
 }
 
@@ -139,6 +140,8 @@ pub struct Settings {
     pub unix_at_epoch: UnixTime,
     /// Bounds.
     pub limits: EngineLimits,
+    /// How much new work is too much.
+    pub load: LoadLimit,
     /// What is known about path MTUs.
     pub path_mtu: PathMtu,
     /// The number of this engine inside its node.
@@ -162,6 +165,7 @@ impl Settings {
             tracing: false,
             unix_at_epoch: UnixTime(0),
             limits: EngineLimits::default(),
+            load: LoadLimit::default(),
             path_mtu: PathMtu::default(),
             shard: ShardId(0),
         }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::contexts::Context;
 use super::core::Sizes;
 use super::injected::Injected;
+use super::load::Load;
 use super::outgoing::{Attempt, AttemptId};
 use super::route::{Addresses, StatelessTags};
 use super::settings::Settings;
@@ -74,6 +75,8 @@ pub(super) struct Core {
     pub(super) associations: BTreeMap<SaId, SaSet>,
     /// Answers that the operator ordered.
     pub(super) injected: Option<Injected>,
+    /// How long messages wait, and how many come.
+    pub(super) load: Load,
     pub(super) extensions: Vec<String>,
     pub(super) proxy: bool,
     pub(super) ids: Ids,
@@ -122,6 +125,7 @@ impl Core {
             addresses: Addresses::new(&settings),
             associations: BTreeMap::new(),
             injected: None,
+            load: Load::new(settings.load),
             extensions,
             proxy,
             ids: Ids::new(seed, settings.shard),

@@ -115,6 +115,8 @@ pub(super) struct NodeTask<N> {
     order: Option<Command<N>>,
     accepted: u64,
     buffer: Vec<u8>,
+    /// When the node last had nothing to do: what it takes up now has waited since then at most.
+    rested_at: Instant,
     deadline: Option<Instant>,
     sleep: Option<(Instant, Pin<Box<Sleep>>)>,
     stopping: bool,
@@ -129,6 +131,7 @@ impl<N: Node> NodeTask<N> {
         with: Surroundings,
     ) -> Self {
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
+        let rested_at = with.clock.now();
         let inbox = Inbox::new(&sockets, with.switch.as_ref());
         let with_queue = |(addr, socket)| Datagrams { addr, socket, waiting: Waiting::default() };
         Self {
@@ -150,6 +153,7 @@ impl<N: Node> NodeTask<N> {
             order: None,
             accepted: 0,
             buffer: vec![0; udp::DATAGRAM_BYTES_MAX],
+            rested_at,
             deadline: None,
             sleep: None,
             stopping: false,
@@ -181,6 +185,7 @@ impl<N: Node> NodeTask<N> {
                 yield_now().await;
             } else {
                 self.wait().await;
+                self.rested_at = self.with.clock.now();
             }
         }
         watch.asked = true;
@@ -281,7 +286,7 @@ impl<N: Node> NodeTask<N> {
             // A copy of its own size: what keeps a slice of it keeps nothing else alive.
             let bytes = Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default());
             let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa: None };
-            let received_at = self.with.clock.now();
+            let received_at = self.rested_at;
             self.input(Input::Datagram(Packet { flow, bytes, received_at }));
             busy = true;
         }
@@ -306,7 +311,7 @@ impl<N: Node> NodeTask<N> {
             Event::Accepted { stream, local, remote } => self.accept(stream, local, remote),
             Event::Bytes(conn, bytes) => {
                 if self.conns.contains_key(&conn) {
-                    self.input(Input::Bytes { conn, bytes });
+                    self.input(Input::Bytes { conn, bytes, received_at: self.rested_at });
                 }
             }
             Event::Closed(conn, cause) => self.closed(conn, cause),
@@ -358,13 +363,13 @@ impl<N: Node> NodeTask<N> {
         match hop {
             Hop::Bytes { conn, bytes } => {
                 if self.conns.contains_key(&conn) {
-                    self.input(Input::Bytes { conn, bytes });
+                    self.input(Input::Bytes { conn, bytes, received_at: self.rested_at });
                 }
             }
             Hop::Closed(conn) => self.closed(conn, "closed by the peer".to_owned()),
             Hop::Datagram { local, remote, bytes } => {
                 let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa: None };
-                let received_at = self.with.clock.now();
+                let received_at = self.rested_at;
                 self.input(Input::Datagram(Packet { flow, bytes, received_at }));
             }
             Hop::Open { local, remote, back } => {

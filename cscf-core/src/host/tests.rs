@@ -32,7 +32,7 @@ impl Node for Echo {
 
     fn handle_input(&mut self, now: Instant, input: Input) {
         let said = match input {
-            Input::Bytes { conn, bytes } => {
+            Input::Bytes { conn, bytes, .. } => {
                 let said = format!("bytes {}", String::from_utf8_lossy(&bytes));
                 let flood = Bytes::from(vec![b'x'; self.flood]);
                 let bytes = if self.flood > 0 { flood } else { bytes };

@@ -6,6 +6,7 @@
 
 mod parse;
 mod table;
+mod workload;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ use crate::time::Duration;
 
 pub use parse::{USAGE, VERBS};
 pub use table::Table;
+pub use workload::{Refused, Workload};
 
 /// An order to a node. Users are named by private identity, as the nodes know them; before it is
 /// resolved with a lab ([`Order::subject_mut`]) a name of the lab may stand there.
@@ -30,7 +32,8 @@ pub enum Order {
         /// What the subscribers are told: rejected, deactivated or probation.
         event: ContactEvent,
     },
-    /// Sends new UEs to another P-CSCF, or no longer (TS 24.229 §5.2.2.1).
+    /// Empties a node: a P-CSCF sends new UEs to another one (TS 24.229 §5.2.2.1), and new work gets
+    /// 503 everywhere; or no longer.
     Drain {
         /// The node.
         node: String,

@@ -21,7 +21,7 @@ reauth USER [--within 60s]
 rtr USER [--reason permanent|new-server|server-change|remove] [--impu URI]…
 ppr USER [--bar URI]… [--unbar URI]… [--charging AAA-URI] [--password TEXT]
 forget USER
-drain P-CSCF [--off]
+drain NODE [--off]
 overload NODE [--retry-after SECONDS | --off]
 call AS TARGET [--for USER]
 message AS TARGET TEXT… [--for USER]

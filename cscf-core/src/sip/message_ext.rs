@@ -220,6 +220,16 @@ impl Request {
         super::uri::Uri::parse(&self.request_uri)
     }
 
+    /// Whether an emergency service is asked for (RFC 5031 §4.2).
+    #[must_use]
+    pub fn asks_emergency_service(&self) -> bool {
+        const SOS: &str = "urn:service:sos";
+        let uri = self.request_uri.split_at_checked(SOS.len());
+        uri.is_some_and(|(service, rest)| {
+            service.eq_ignore_ascii_case(SOS) && (rest.is_empty() || rest.starts_with('.'))
+        })
+    }
+
     /// A response with the usual reason phrase, see [`Request::response`].
     #[must_use]
     pub fn reply(&self, status: u16) -> Response {

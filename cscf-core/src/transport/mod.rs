@@ -146,7 +146,8 @@ pub struct Packet {
     pub flow: Flow,
     /// Its bytes.
     pub bytes: Bytes,
-    /// When the host had it in hand (for waiting times; zero for packets that leave).
+    /// When it arrived: a host tells the earliest time that it can have been (for waiting times;
+    /// zero for packets that leave).
     pub received_at: Instant,
 }
 

@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use cscf_core::clause::{own, ts24229};
 use cscf_core::config::{Lab, NodeConfig, NodeRole, RegisterAnswer, ServerConfig, Start};
 use cscf_core::engine::Engine;
-use cscf_core::operator::{Order, OrderResult};
+use cscf_core::operator::{Order, OrderResult, Workload};
 use cscf_core::registrar::identity_key;
 use cscf_core::role::{
     Action, Actions, Answered, ContextId, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role,
@@ -81,8 +81,8 @@ pub struct AppServer {
     calls: BTreeMap<ContextId, ChargingVector>,
     /// Keys of callers that are taken though they hide who they are.
     overriding: Vec<String>,
-    /// The Retry-After of 503 to everything new, while it is overloaded.
-    overload: Option<u32>,
+    /// Whether it takes new work.
+    work: Workload,
     /// Where calls go that begin here: an I-CSCF.
     entry: String,
     /// The default public identities of subscribers, by name.
@@ -166,7 +166,7 @@ impl AppServer {
             sent: 0,
             calls: BTreeMap::new(),
             overriding: node.server.overriding.iter().filter_map(|it| key_of(it)).collect(),
-            overload: None,
+            work: Workload::NONE,
             entry: lab
                 .nodes_of(lab.domain_of(node), NodeRole::Icscf)
                 .next()
@@ -388,6 +388,10 @@ fn key_of(text: &str) -> Option<String> {
 impl Role for AppServer {
     type Command = std::convert::Infallible;
     type Timer = ServerTimer;
+
+    fn on_load(&mut self, retry_after: Option<u32>) {
+        self.work.measured = retry_after;
+    }
 
     fn on_request(
         &mut self,

@@ -26,12 +26,8 @@ impl AppServer {
         out: &mut Actions<ServerTimer>,
     ) -> OrderResult {
         match order {
-            Order::Overload { retry_after, .. } => {
-                self.overload = *retry_after;
-                Ok(OrderAnswer::done(match retry_after {
-                    Some(_) => "new requests get 503",
-                    None => "new requests are taken again",
-                }))
+            Order::Drain { .. } | Order::Overload { .. } => {
+                self.work.obey(order).ok_or(OrderError::NotHere)
             }
             Order::HangUp { .. } => {
                 let count = self.hang_up_all(env, out);
@@ -132,13 +128,12 @@ impl AppServer {
         incoming: &Incoming,
         out: &mut Actions<ServerTimer>,
     ) -> bool {
-        let Some(seconds) = self.overload else { return false };
-        if incoming.kind != RequestKind::Initial {
-            return false;
-        }
         let request = &incoming.request;
+        let may_wait = incoming.kind == RequestKind::Initial && !request.asks_emergency_service();
+        let Some((why, seconds)) = self.work.refusal().filter(|_| may_wait) else { return false };
+        let state = why.as_str();
         env.refuse(ts24229("5.7.1.9"), || {
-            format!("503: overloaded, says Retry-After {seconds} to {}", request.method)
+            format!("503: {state}, says Retry-After {seconds} to {}", request.method)
         });
         out.push(Action::State(format!("refused {} 503", request.method)));
         let mut response = request.reply(503);

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use cscf_core::engine::{Input, Node, Output};
 use cscf_core::ids::{Ids, Seed, ShardId};
 use cscf_core::operator::{Order, OrderError, OrderResult};
-use cscf_core::time::Instant;
+use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
 use cscf_core::transport::ipsec::SaCommand;
 use cscf_core::transport::{ConnId, Flow, Packet, SaId, Transport};
@@ -55,6 +55,10 @@ struct Slot {
     node: Option<Box<dyn LabNode>>,
     deadline: Option<Instant>,
     esp: Database,
+    /// How long it works on each message.
+    service_time: Duration,
+    /// When it will be through with the messages that have arrived.
+    free_at: Instant,
 }
 
 #[derive(Debug)]
@@ -107,7 +111,14 @@ impl Lab {
             self.by_addr.insert(*addr, slot);
         }
         let name = node.name().to_owned();
-        self.slots.push(Slot { name, node: Some(node), deadline: None, esp: Database::default() });
+        self.slots.push(Slot {
+            name,
+            node: Some(node),
+            deadline: None,
+            esp: Database::default(),
+            service_time: Duration::ZERO,
+            free_at: Instant::EPOCH,
+        });
         self.drain(slot);
     }
 
@@ -119,6 +130,13 @@ impl Lab {
         }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.esp.declare(ports);
+        }
+    }
+
+    /// Has the node `name` work so long on each message; those that arrive meanwhile wait.
+    pub fn slow_down(&mut self, name: &str, service_time: Duration) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.name == name) {
+            slot.service_time = service_time;
         }
     }
 
@@ -281,13 +299,14 @@ impl Lab {
                 if let Some(sa) = self.accepted(slot, &packet.flow, esp.as_ref()) {
                     packet.flow.sa = sa;
                     packet.received_at = self.now;
-                    self.input(slot, Input::Datagram(packet));
+                    self.serve(slot, Input::Datagram(packet));
                 }
             }
             Event::Segment { slot, flow, bytes, esp } => {
                 if let (Some(_), Some(conn)) = (self.accepted(slot, &flow, esp.as_ref()), flow.conn)
                 {
-                    self.input(slot, Input::Bytes { conn, bytes });
+                    let received_at = self.now;
+                    self.serve(slot, Input::Bytes { conn, bytes, received_at });
                 }
             }
             Event::Input { slot, input } => self.input(slot, input),
@@ -296,6 +315,19 @@ impl Lab {
                     inbox.push(packet);
                 }
             }
+        }
+    }
+
+    /// Hands a message to a node when it has worked through those before.
+    fn serve(&mut self, index: usize, input: Input) {
+        let now = self.now;
+        match self.slots.get_mut(index) {
+            Some(slot) if slot.service_time > Duration::ZERO => {
+                let done_at = slot.free_at.max(now) + slot.service_time;
+                slot.free_at = done_at;
+                self.post(done_at, Event::Input { slot: index, input });
+            }
+            _ => self.input(index, input),
         }
     }
 

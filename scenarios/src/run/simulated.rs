@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use cscf_core::config::{
-    EdgeConfig, EntryConfig, Lab as LabConfig, NodeConfig, NodeRole, ServerConfig, ServingConfig,
+    EdgeConfig, EntryConfig, Lab as LabConfig, LoadConfig, NodeConfig, NodeRole, ServerConfig, ServingConfig,
     Start,
 };
 use cscf_core::engine::{CxNode, Engine, PolicyNode};
@@ -123,6 +123,7 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
         edge: EdgeConfig::default(),
         entry: EntryConfig::default(),
         domain: None,
+        load: LoadConfig::default(),
     };
     let mut settings = lab.settings(&node, start)?;
     settings.rport = true;
@@ -158,6 +159,9 @@ impl SimulatedStage {
         for node in hss.into_iter().chain(others) {
             let setup = setup_of(&lab, &node.name);
             lab.add(lab_node(&instance.lab, node, &setup)?, &[node.listen]);
+            if let Some(time) = node.load.service_time {
+                lab.slow_down(&node.name, time);
+            }
             if node.role == NodeRole::Pcscf {
                 lab.protect(&node.name, &instance.lab.protected_ports(node));
             }

@@ -127,7 +127,11 @@ impl<'a> Net<'a> {
                 }
                 Output::Write { conn, bytes } => match self.ends.get(&(at, conn)) {
                     Some((to, conn)) => {
-                        self.queue.push_back((later, *to, Input::Bytes { conn: *conn, bytes }));
+                        self.queue.push_back((
+                            later,
+                            *to,
+                            Input::Bytes { conn: *conn, bytes, received_at: later },
+                        ));
                     }
                     None => {
                         let flow = flow(Transport::Tcp, at, at, Some(conn));

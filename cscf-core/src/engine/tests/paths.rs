@@ -167,7 +167,10 @@ fn segments_may_be_cut_and_merged_anywhere() {
         let opened = flow(Transport::Tcp, addr(3), far(9), Some(conn));
         b.handle_input(START, Input::Opened(opened));
         for bytes in text.as_bytes().chunks(portion) {
-            b.handle_input(START, Input::Bytes { conn, bytes: Bytes::copy_from_slice(bytes) });
+            b.handle_input(
+                START,
+                Input::Bytes { conn, bytes: Bytes::copy_from_slice(bytes), received_at: START },
+            );
         }
         assert_eq!(b.role().requests.len(), 3, "portions of {portion}");
         let writes: Vec<String> = std::iter::from_fn(|| b.poll_output())
@@ -190,7 +193,7 @@ fn a_stream_without_content_length_is_answered_and_closed() {
     net.input(addr(3), Input::Opened(flow(Transport::Tcp, addr(3), far(9), Some(conn))));
     let text = request("MESSAGE", "sip:bob@n3.example", "").replace("Content-Length: 0\r\n", "");
     let bytes = Bytes::from(text.replace("/UDP", "/TCP"));
-    net.input(addr(3), Input::Bytes { conn, bytes });
+    net.input(addr(3), Input::Bytes { conn, bytes, received_at: START });
     assert_eq!(net.sent("n3"), ["TCP 400"]);
     assert!(net.got[0].text.starts_with("SIP/2.0 400 Missing Content-Length"));
     drop(net);
@@ -203,7 +206,10 @@ fn a_ping_is_answered_with_a_pong() {
     let mut b = agent(3, Agent::default());
     let conn = ConnId::accepted(1);
     b.handle_input(START, Input::Opened(flow(Transport::Tcp, addr(3), far(9), Some(conn))));
-    b.handle_input(START, Input::Bytes { conn, bytes: Bytes::from_static(b"\r\n\r\n") });
+    b.handle_input(
+        START,
+        Input::Bytes { conn, bytes: Bytes::from_static(b"\r\n\r\n"), received_at: START },
+    );
     let pong = std::iter::from_fn(|| b.poll_output()).any(|output| {
         matches!(output, crate::engine::Output::Write { bytes, .. } if &bytes[..] == b"\r\n")
     });
@@ -361,7 +367,10 @@ fn a_connection_that_never_says_anything_whole_is_closed() {
     b.handle_input(START, Input::Opened(flow(Transport::Tcp, addr(3), far(9), Some(conn))));
     for n in 0..10 {
         let now = START + Duration::from_secs(3 * n);
-        b.handle_input(now, Input::Bytes { conn, bytes: Bytes::from_static(b"MESSAGE") });
+        b.handle_input(
+            now,
+            Input::Bytes { conn, bytes: Bytes::from_static(b"MESSAGE"), received_at: now },
+        );
     }
     b.handle_input(START + Duration::from_secs(33), Input::Timeout);
     assert_eq!(b.sizes().connections, 0);
@@ -373,7 +382,7 @@ fn a_stream_cannot_fill_the_memory() {
     let conn = ConnId::accepted(1);
     b.handle_input(START, Input::Opened(flow(Transport::Tcp, addr(3), far(9), Some(conn))));
     let bytes = Bytes::from(vec![b'x'; STREAM_BYTES_MAX]);
-    b.handle_input(START, Input::Bytes { conn, bytes });
+    b.handle_input(START, Input::Bytes { conn, bytes, received_at: START });
     assert_eq!(b.sizes().connections, 0);
 }
 

@@ -103,7 +103,7 @@ fn storm<R: Role>(mut engine: Engine<R>, seed: u64) -> (Engine<R>, Vec<Bytes>) {
             1 | 2 if !conns.is_empty() => {
                 let conn = conns[dice.below(conns.len())];
                 let bytes = Bytes::from(dice.message());
-                engine.handle_input(now, Input::Bytes { conn, bytes });
+                engine.handle_input(now, Input::Bytes { conn, bytes, received_at: now });
             }
             3 if !conns.is_empty() => {
                 let conn = conns.swap_remove(dice.below(conns.len()));

@@ -45,7 +45,7 @@ fn run(keys: &str, every: Duration) -> Outcome {
     let parties: String =
         callers.iter().map(|it| format!("  {it}: {{of: alice, reg_id: 1}}\n")).collect();
     let node = format!(
-        "{{role: p-cscf, listen: \"127.0.0.1:5060\", e_cscfs: [\"sip:127.1.0.201:5060\"], {keys}}}"
+        "{{role: p-cscf, listen: \"127.0.0.1:5060\", e_cscf: [\"sip:127.1.0.201:5060\"], {keys}}}"
     );
     let source = format!(
         "scenario: load\nlab: {{nodes: {{p1: {node}}}}}\nparties:\n{parties}  bob: {{}}\n  \

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use super::edge::EdgeConfig;
 use super::entry::EntryConfig;
-use super::numbering::{DnsConfig, NumberingConfig};
 use super::load::LoadConfig;
+use super::numbering::{DnsConfig, NumberingConfig};
 use super::problem::{Problems, nearest};
 use super::security::GmSecurity;
 use super::server::ServerConfig;

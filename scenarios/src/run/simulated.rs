@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use cscf_core::config::{
-    EdgeConfig, EntryConfig, Lab as LabConfig, LoadConfig, NodeConfig, NodeRole, ServerConfig, ServingConfig,
-    Start,
+    EdgeConfig, EntryConfig, Lab as LabConfig, LoadConfig, NodeConfig, NodeRole, ServerConfig,
+    ServingConfig, Start,
 };
 use cscf_core::engine::{CxNode, Engine, PolicyNode};
 use cscf_core::hss::HssNode;

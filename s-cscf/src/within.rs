@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use cscf_core::clause::{rfc4028, ts24229};
+use cscf_core::clause::{rfc3261, rfc4028, ts24229};
 use cscf_core::role::{Action, Env, Incoming, NextHop, OwnTag, Side};
 use cscf_core::sip::{
     ChargingVector, HeaderName, Ioi, Method, Request, Response, SessionExpires, Uri,
@@ -41,6 +41,10 @@ impl Sessions {
         }
         let came = charging::vector(&request.headers);
         self.resolve_gruu(env, &mut request);
+        if dialog.is_none() && request.method != Method::Ack && self.leads_nowhere(&request) {
+            let why = "no dialog is known here, and no route leads on";
+            return Refusal::by(481, rfc3261("12.2.2"), why).send(env, context, &request, out);
+        }
         if let Some(dialog) = dialog {
             let home = self.config.realm().to_owned();
             let ours = match (dialog.goes_to_server(&request), serves_sender(marker, by_caller)) {
@@ -78,6 +82,14 @@ impl Sessions {
             within: None,
             side: Side::Core,
         });
+    }
+
+    /// Whether a request has neither a Route nor a target of its own: it names an identity of this
+    /// network, which is no place.
+    fn leads_nowhere(&self, request: &Request) -> bool {
+        let identity = |uri: &Uri| uri.host().is_none_or(|host| self.config.is_home(host));
+        !request.headers.contains(HeaderName::Route)
+            && request.uri().is_ok_and(|uri| identity(&uri))
     }
 
     /// A request in a dialog whose target is a GRUU of a user here goes to the contact behind it

@@ -25,7 +25,8 @@ const TWO: &str = "scenario: none\nparties:\n  alice: {}\n  erin: {}\nlab:\n  no
     i2: {role: i-cscf, listen: \"127.0.0.1:4060\", domain: b.example}\n    \
     s2: {role: s-cscf, listen: \"127.0.0.1:6060\", domain: b.example}\n    \
     hss2: {role: hss, listen: \"127.0.0.1:3868\", domain: b.example}\n  subscribers:\n    \
-    alice:\n      filter_criteria:\n        - {priority: 1, server: as1, all_of: [{method: INVITE}]}\n    \
+    alice:\n      filter_criteria:\n        \
+    - {priority: 1, server: as1, all_of: [{method: INVITE}]}\n    \
     erin: {impi: erin@b.example, impus: [\"sip:erin@b.example\"], \
     aka: {k: \"30313233343536373839616263646568\", opc: \"30313233343536373839616263646568\"}}\n";
 

@@ -1,5 +1,5 @@
-//! Where the S-CSCF leads requests, and which it does not: lost registrations, dead contacts, GRUUs,
-//! media beyond the subscription, History-Info (TS 24.229 §5.4.3, §6.3; RFC 5627, RFC 7044).
+//! Where the S-CSCF leads requests, and which it does not: lost registrations, dead contacts,
+//! GRUUs, media beyond the subscription, History-Info (TS 24.229 §5.4.3, §6.3; RFC 5627, RFC 7044).
 
 use cscf_core::auth::IntegrityProtected;
 use cscf_core::sip::{HeaderName, Message, Request, parse};

@@ -1,5 +1,6 @@
 //! Programs of others as witnesses of what is on the wire: tshark decodes each packet of a trace,
-//! osmo-auc-gen computes IMS AKA, xmllint holds reg-event documents against the schema of RFC 3680.
+//! osmo-auc-gen computes IMS AKA, xmllint holds documents of the reg event and of presence against
+//! the schemas of RFC 3680 and RFC 3863.
 //! Each test is skipped where its program is not installed.
 
 #![allow(
@@ -272,23 +273,23 @@ fn osmo_auc_gen_finds_the_same_autn_and_res() {
     }
 }
 
-fn schema() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/reginfo.xsd")
+fn schema(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name)
 }
 
-/// What xmllint says of a document; `Ok` if it is valid.
-fn validate(folder: &Path, document: &[u8]) -> Result<(), String> {
-    let file = folder.join("reginfo.xml");
+/// What xmllint says of a document by a schema; `Ok` if it is valid.
+fn validate(folder: &Path, document: &[u8], by: &str) -> Result<(), String> {
+    let file = folder.join("document.xml");
     std::fs::write(&file, document).expect("writes");
     let mut command = Command::new("xmllint");
-    command.args(["--nonet", "--noout", "--schema"]).arg(schema()).arg(&file);
+    command.args(["--nonet", "--noout", "--schema"]).arg(schema(by)).arg(&file);
     let checked = output(&mut command);
     if checked.status.success() { Ok(()) } else { Err(text(&checked.stderr)) }
 }
 
-/// The documents in the NOTIFY requests of a trace.
-fn reginfo_documents(trace: &Trace) -> Vec<Vec<u8>> {
-    let packets = trace.packets("sip.Method == \"NOTIFY\"", &["udp.payload"]);
+/// The documents in the requests of a method in a trace.
+fn documents(trace: &Trace, method: &str) -> Vec<Vec<u8>> {
+    let packets = trace.packets(&format!("sip.Method == \"{method}\""), &["udp.payload"]);
     let messages = packets.iter().map(|packet| bytes_of(packet));
     messages
         .map(|message| {
@@ -306,17 +307,45 @@ fn xmllint_finds_each_reg_event_document_valid() {
     let folder = tempfile::tempdir().expect("folder");
     for (scenario, simulated) in [("volte-call", false), ("deregister", true)] {
         let trace = Trace::of(scenario, simulated);
-        let documents = reginfo_documents(&trace);
+        let documents = documents(&trace, "NOTIFY");
         // To the UE and to the P-CSCF.
         assert!(documents.len() >= 2, "{scenario}: {} documents", documents.len());
         for document in &documents {
-            assert_eq!(validate(folder.path(), document), Ok(()), "{}", text(document));
+            assert_eq!(
+                validate(folder.path(), document, "reginfo.xsd"),
+                Ok(()),
+                "{}",
+                text(document)
+            );
         }
         let last = text(documents.last().expect("a document"));
         let state = if scenario == "deregister" { "terminated" } else { "active" };
         assert!(last.contains(&format!("state=\"{state}\"")), "{last}");
         // The schema does say no.
         let wrong = last.replace(" event=\"", " because=\"");
-        assert!(validate(folder.path(), wrong.as_bytes()).is_err());
+        assert!(validate(folder.path(), wrong.as_bytes(), "reginfo.xsd").is_err());
+    }
+}
+
+#[test]
+fn xmllint_finds_each_presence_document_valid() {
+    if !installed("tshark") || !installed("xmllint") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("folder");
+    for scenario in ["flow-17-presence", "presence-of-two-devices"] {
+        let trace = Trace::of(scenario, true);
+        let mut all = documents(&trace, "NOTIFY");
+        all.extend(documents(&trace, "PUBLISH"));
+        all.retain(|document| text(document).contains("<presence"));
+        assert!(all.len() >= 4, "{scenario}: {} documents", all.len());
+        for document in &all {
+            let valid = validate(folder.path(), document, "pidf.xsd");
+            assert_eq!(valid, Ok(()), "{}", text(document));
+        }
+        // The schema does say no.
+        let wrong = all.iter().map(|it| text(it)).find(|it| it.contains("basic")).expect("one");
+        let wrong = wrong.replace("basic>", "status>");
+        assert!(validate(folder.path(), wrong.as_bytes(), "pidf.xsd").is_err());
     }
 }

@@ -14,6 +14,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("servers::a_bridge_has_two_legs", &["A-GEN-040", "G-SESSID-010"], bridge),
         case("servers::a_bridge_maps_both_ways", &["A-GEN-040"], both_ways),
+        case("servers::a_bridge_needs_a_way_on", &[], way_on),
         case("servers::a_bridge_passes_a_cancel_on", &["A-GEN-040"], cancelled),
         case("servers::a_server_takes_a_call_itself", &["A-GEN-050"], announcement),
         case("servers::a_server_calls_for_a_user", &["A-GEN-060"], for_a_user),
@@ -176,6 +177,28 @@ fn both_ways() {
     let left = around.bench.remainders();
     let bridged = |what: &str| what.starts_with("bridged");
     assert!(left.iter().all(|(_, what, count)| !bridged(what) || *count == 0), "{left:?}");
+}
+
+fn way_on() {
+    for (behaviour, status) in [("b2bua".to_owned(), 404), (format!("\"b2bua to {}\"", impu(3)), 0)]
+    {
+        let none = criterion(1, "as1", "all_of: [{method: PUBLISH}]");
+        let mut bench = lab(&[&behaviour], &[&none], &[]);
+        let i1 = Hand::node(&mut bench, "i1", "as1");
+        bench.mark();
+        // As for a public service identity: without a Route.
+        i1.send(&mut bench, &i1.request("INVITE", &impu(2), 1, SDP));
+        if status == 0 {
+            let invite = i1.heard_one(&mut bench, "INVITE");
+            assert_eq!(invite.request_uri, impu(3));
+        } else {
+            assert_eq!(i1.answered(&mut bench).status, status);
+        }
+        // A method that is not bridged.
+        i1.send(&mut bench, &i1.request("PUBLISH", &impu(2), 2, "Route: <sip:x@127.1.0.9;lr>"));
+        let refused = i1.answers(&mut bench, "405 PUBLISH");
+        assert!(get(&refused[0].headers, HeaderName::Allow).contains("INVITE"));
+    }
 }
 
 fn cancelled() {

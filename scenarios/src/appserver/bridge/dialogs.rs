@@ -262,7 +262,7 @@ impl AppServer {
         bridge.relays.insert(tag, relay);
         self.bridges.tags.insert(tag, number);
         self.charge_request(&mut passed.headers);
-        originate(tag, passed, out);
+        originate(tag, passed, NextHop::AsRouted, out);
         Ok(())
     }
 

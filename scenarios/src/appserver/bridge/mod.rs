@@ -119,6 +119,10 @@ impl AppServer {
         if let Err(refusal) = self.admit(request) {
             return self.refuse(env, incoming, refusal, out);
         }
+        if !self.leads_on(request) {
+            env.refuse(ts24229("5.7.5"), || "404: no Route leads back to an S-CSCF".to_owned());
+            return self.answer(incoming, request.reply(404), out);
+        }
         match request.method {
             Method::Invite => self.bridge_call(env, incoming, out),
             Method::Message | Method::Options => {
@@ -130,7 +134,8 @@ impl AppServer {
                 out.push(Action::State(format!("passed on {}", request.method)));
                 let tag = self.next_tag();
                 self.bridges.plain.insert(tag, (incoming.context, request.clone()));
-                originate(tag, far, out);
+                let to = self.first_hop(&far);
+                originate(tag, far, to, out);
             }
             _ => {
                 env.refuse(ts24229("5.7.5"), || format!("{} is not bridged", request.method));
@@ -262,7 +267,18 @@ impl AppServer {
         self.bridges.tags.insert(tag, number);
         let Some(bridge) = self.bridges.calls.get_mut(&number) else { return };
         bridge.far = Some((tag, far.clone()));
-        originate(tag, far, out);
+        let to = self.first_hop(&far);
+        originate(tag, far, to, out);
+    }
+
+    /// Whether a request has somewhere to go: back by its Route, or to another user.
+    fn leads_on(&self, request: &Request) -> bool {
+        let elsewhere = matches!(
+            self.config.behaviour,
+            ServerBehaviour::Bridges(Some(_)) | ServerBehaviour::Diverts(_)
+        );
+        let mut routes = request.headers.values(HeaderName::Route);
+        elsewhere || routes.any(|route| !self.is_our_route(route))
     }
 
     /// Where a request goes.
@@ -396,15 +412,10 @@ impl AppServer {
     }
 }
 
-/// Sends a request along its Route in a transaction of our own.
-fn originate(tag: OwnTag, request: Request, out: &mut Actions<ServerTimer>) {
-    out.push(Action::Originate {
-        tag,
-        request: Box::new(request),
-        to: NextHop::AsRouted,
-        within: None,
-        side: Side::Core,
-    });
+/// Sends a request in a transaction of our own.
+fn originate(tag: OwnTag, request: Request, to: NextHop, out: &mut Actions<ServerTimer>) {
+    let request = Box::new(request);
+    out.push(Action::Originate { tag, request, to, within: None, side: Side::Core });
 }
 
 /// What is told of an answer: nobody may answer 408 to a request other than INVITE (RFC 4320 §4.2).

@@ -276,7 +276,7 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
     let lab = Lab {
         untrusted: reader
             .optional("untrusted")
-            .map(|node| untrusted(node, &nodes, problems))
+            .map(|node| super::networks::untrusted(node, &nodes, problems))
             .unwrap_or_default(),
         nodes,
         interconnect: reader.or("interconnect", true, problems, |text| {
@@ -323,17 +323,6 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
         unknown_users(nodes, known, &names, problems);
     }
     lab
-}
-
-/// Names of nodes of the lab.
-fn untrusted(node: &Node, nodes: &[NodeConfig], problems: &mut Problems) -> Vec<String> {
-    let names = read_names(node, problems);
-    let known = || nodes.iter().map(|node| node.name.as_str());
-    for (at, name) in names.iter().filter(|(_, name)| !known().any(|known| known == name)) {
-        let near = nearest(name, known()).map(|near| format!("did you mean `{near}`?"));
-        problems.push(*at, format!("`{name}` is no node of the lab"), near);
-    }
-    names.into_iter().map(|(_, name)| name).collect()
 }
 
 /// Reads one name or a list of them, each with its place.

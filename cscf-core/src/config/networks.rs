@@ -3,8 +3,10 @@
 
 use std::net::SocketAddr;
 
-use super::lab::{Lab, NodeConfig, NodeRole};
+use super::lab::{Lab, NodeConfig, NodeRole, read_names};
+use super::problem::{Problems, nearest};
 use super::subscriber::SubscriberConfig;
+use super::tree::Node;
 
 impl Lab {
     /// The domain name of the network that a node belongs to.
@@ -88,6 +90,17 @@ impl Lab {
         }
         out
     }
+}
+
+/// Names of nodes of the lab.
+pub(super) fn untrusted(node: &Node, nodes: &[NodeConfig], problems: &mut Problems) -> Vec<String> {
+    let names = read_names(node, problems);
+    let known = || nodes.iter().map(|node| node.name.as_str());
+    for (at, name) in names.iter().filter(|(_, name)| !known().any(|known| known == name)) {
+        let near = nearest(name, known()).map(|near| format!("did you mean `{near}`?"));
+        problems.push(*at, format!("`{name}` is no node of the lab"), near);
+    }
+    names.into_iter().map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]

@@ -237,8 +237,9 @@ fn at_the_edge<'s, 'a>(seen: &'s Seen<'a>, cast: &'s Cast) -> impl Iterator<Item
     })
 }
 
-/// TS 24.229 §4.5.2: one icid for a dialog or stand-alone transaction; each REGISTER has its own, and
-/// so has an INVITE that is made once more under the same Call-ID after a 407, 422 or 302. A request that its UE sent again on a new branch, after its connection broke, is another
+/// TS 24.229 §4.5.2: one icid for a dialog or stand-alone transaction; each REGISTER has its own,
+/// and so has an INVITE that is made once more under the same Call-ID after a 407, 422 or 302. A
+/// request that its UE sent again on a new branch, after its connection broke, is another
 /// transaction to the network: such a Call-ID is left out.
 fn the_icid_is_constant_along_a_dialog(seen: &Seen<'_>, cast: &Cast, out: &mut Violations) {
     let mut branches: BTreeMap<(&str, &str), &str> = BTreeMap::new();

@@ -20,7 +20,7 @@ use super::{CallOptions, Transfer, Ue, UeTimer};
 
 /// Calls made for somebody else at a time.
 const REFERRALS_MAX: usize = 16;
-/// How long a subscription made by REFER lasts, in seconds; long enough for the call to be answered.
+/// How long a subscription made by REFER lasts, in seconds: as long as a call may ring.
 const LASTS: u32 = 180;
 /// The event package of REFER, the only one of which this UE notifies.
 const PACKAGE: &str = "refer";

@@ -5,7 +5,7 @@ use cscf_core::time::Duration;
 use cscf_core::trace::TraceKind;
 use cscf_core::transport::Transport;
 use scenarios::lab::NetworkOptions;
-use scenarios::ue::{CallOptions, Robot, UeCommand};
+use scenarios::ue::{CallOptions, Dtmf, Robot, Transfer, UeCommand};
 
 use super::world::{Phone, World};
 use crate::cases::{Case, case};
@@ -61,7 +61,13 @@ fn anything(world: &mut World, chance: &mut Ids) {
     let target = format!("sip:{other}@ims.mnc001.mcc001.3gppnetwork.org");
     let preconditions = [None, Some(true), Some(false)][chance.below(3) as usize];
     let options = CallOptions { preconditions, offerless: chance.below(4) == 0, video: false };
-    let command = match chance.below(10) {
+    let how = Transfer {
+        outside: chance.below(2) == 0,
+        quiet: chance.below(3) == 0,
+        ..Default::default()
+    };
+    let by = [Dtmf::Info, Dtmf::Package, Dtmf::Rtp][chance.below(3) as usize];
+    let command = match chance.below(16) {
         0 | 1 => UeCommand::Call { target, options },
         2 | 3 => UeCommand::Answer,
         4 => UeCommand::Hangup,
@@ -69,6 +75,12 @@ fn anything(world: &mut World, chance: &mut Ids) {
         6 => UeCommand::Resume,
         7 => UeCommand::Cancel,
         8 => UeCommand::Reject { status: 486 },
+        9 => UeCommand::Transfer { target, how },
+        10 => UeCommand::Video { on: chance.below(2) == 0 },
+        11 => UeCommand::HoldByUpdate { on: chance.below(2) == 0 },
+        12 => UeCommand::SendDtmf { digits: "12#".to_owned(), by },
+        13 => UeCommand::LoseBearer,
+        14 => UeCommand::Redirect { target },
         _ => UeCommand::SendInfo { content_type: "text/plain".to_owned(), body: "x".into() },
     };
     world.command(who, command);
@@ -89,11 +101,14 @@ fn random() {
         let timer = chance.below(2) == 0;
         let mut world = World::seeded(seed, network, |config| {
             config.calls_max = 3;
+            config.video = seed % 2 == 0;
+            config.all_codecs = seed % 3 == 0;
+            config.habits.follows_redirects = seed % 5 == 0;
             if timer {
                 config.session_timer.interval = Some(Duration::from_secs(90));
             }
         });
-        for _ in 0..40 {
+        for _ in 0..60 {
             anything(&mut world, &mut chance);
         }
         let up = |who| world.states(who).iter().filter(|it| *it == "call established").count();

@@ -305,7 +305,9 @@ fn run(seed: u64) -> (Vec<TraceEvent>, Vec<String>) {
     // Calm: everybody hangs up and switches off, and what is left expires.
     *stage.lab.network_mut() = NetworkOptions::default();
     for ue in &cast.ues {
-        for command in [UeCommand::Hangup, UeCommand::Deregister] {
+        for command in
+            [UeCommand::Cancel, UeCommand::Hangup, UeCommand::Hangup, UeCommand::Deregister]
+        {
             stage.lab.with(ue, |node: &mut Engine<Ue>, now| node.command(now, command));
         }
     }

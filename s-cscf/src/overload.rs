@@ -1,5 +1,6 @@
-//! An S-CSCF with too much to do, or being emptied (TS 24.229 §4.12): new work gets 503 with Retry-After. Who has a
-//! registration, who leaves, who is in an emergency and what is in a dialog goes on.
+//! An S-CSCF with too much to do, or being emptied (TS 24.229 §4.12): new work gets 503 with
+//! Retry-After. Who has a registration, who leaves, who is in an emergency and what is in a dialog
+//! goes on.
 
 use cscf_core::auth::{Credentials, IntegrityProtected};
 use cscf_core::clause::ts24229;

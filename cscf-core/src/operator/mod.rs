@@ -32,8 +32,8 @@ pub enum Order {
         /// What the subscribers are told: rejected, deactivated or probation.
         event: ContactEvent,
     },
-    /// Empties a node: a P-CSCF sends new UEs to another one (TS 24.229 §5.2.2.1), and new work gets
-    /// 503 everywhere; or no longer.
+    /// Empties a node: a P-CSCF sends new UEs to another one (TS 24.229 §5.2.2.1), and new work
+    /// gets 503 everywhere; or no longer.
     Drain {
         /// The node.
         node: String,

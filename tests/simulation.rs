@@ -197,9 +197,9 @@ fn shake(chance: &mut Chance, plan: &mut Plan) -> BTreeSet<String> {
     for _ in 0..1 + chance.below(5) {
         let node = NODES[usize::try_from(chance.below(4)).expect("few")];
         plan.push((at, Deed::Crash(node)));
-        at = at + chance.millis(1, 30_000);
+        at += chance.millis(1, 30_000);
         plan.push((at, Deed::Restart(node)));
-        at = at + chance.millis(1_000, 1_200_000);
+        at += chance.millis(1_000, 1_200_000);
         shaken.insert(node.to_owned());
     }
     shaken

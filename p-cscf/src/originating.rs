@@ -87,6 +87,28 @@ impl Pcscf {
         }
     }
 
+    /// Refuses a request whose Route is not the Service-Route of the registration, where it is not
+    /// put right instead (TS 24.229 §5.2.6.3.3).
+    fn refuses_routes(
+        &self,
+        env: &mut Env<'_>,
+        incoming: &Incoming,
+        routes: &[Box<str>],
+        out: &mut Actions<Timer>,
+    ) -> bool {
+        if edit::same_routes(&incoming.request.headers, routes) {
+            return false;
+        }
+        let clause = ts24229("5.2.6.3.3");
+        if self.config.route_mismatch == RouteMismatch::Reject {
+            let why = "Route is not the Service-Route of the registration".to_owned();
+            Self::refuse(env, out, incoming, 400, (clause, why));
+            return true;
+        }
+        env.note(clause, || "Route differs from the Service-Route, which takes its place".into());
+        false
+    }
+
     /// A request outside a dialog from a registered UE (TS 24.229 §5.2.6.3.3, §5.2.6.3.7).
     fn initial_from_ue(
         &mut self,
@@ -118,17 +140,9 @@ impl Pcscf {
             let why = "the user has no public identity that is not barred".to_owned();
             return Self::refuse(env, out, &incoming, 403, (ts24229("5.2.6.3.3"), why));
         };
-        if !edit::same_routes(&incoming.request.headers, &routes) {
-            let clause = ts24229("5.2.6.3.3");
-            if self.config.route_mismatch == RouteMismatch::Reject {
-                let why = "Route is not the Service-Route of the registration".to_owned();
-                return Self::refuse(env, out, &incoming, 400, (clause, why));
-            }
-            env.note(clause, || {
-                "Route differs from the Service-Route, which takes its place".into()
-            });
-        }
-        if self.refuses_offer(env, &incoming, out) {
+        if self.refuses_routes(env, &incoming, &routes, out)
+            || self.refuses_offer(env, &incoming, out)
+        {
             return;
         }
         let icid = charging::new_icid(&self.config, env.ids);

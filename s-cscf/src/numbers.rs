@@ -61,7 +61,7 @@ impl Sessions {
     }
 
     /// Sends a request for a number on its way, after asking ENUM where the network uses it.
-    pub(crate) fn to_number(
+    pub(crate) fn route_number(
         &mut self,
         env: &mut Env<'_>,
         leg: Leg,
@@ -112,7 +112,7 @@ impl Sessions {
     fn without_enum(&mut self, env: &mut Env<'_>, leg: Leg, number: &str, out: &mut ScscfActions) {
         let away = self.config.break_out.is_some() && self.config.numbering.home.is_empty();
         if self.config.numbering.is_home(number) && !away {
-            return self.to_home_number(env, leg, number, out);
+            return self.route_home_number(env, leg, number, out);
         }
         self.break_out(env, leg, number, out);
     }
@@ -121,12 +121,12 @@ impl Sessions {
     fn not_in_enum(&mut self, env: &mut Env<'_>, leg: Leg, number: &str, out: &mut ScscfActions) {
         let plan = &self.config.numbering;
         if !plan.home.is_empty() && plan.is_home(number) {
-            return self.to_home_number(env, leg, number, out);
+            return self.route_home_number(env, leg, number, out);
         }
         self.break_out(env, leg, number, out);
     }
 
-    fn to_home_number(
+    fn route_home_number(
         &mut self,
         env: &mut Env<'_>,
         leg: Leg,

@@ -78,7 +78,7 @@ impl Sessions {
             false => self.number_of(&leg.request),
         };
         let target = match number {
-            Ok(Some(number)) => return self.to_number(env, leg, number, out),
+            Ok(Some(number)) => return self.route_number(env, leg, number, out),
             Ok(None) => self.target(&leg.request),
             Err(refusal) => Err(refusal),
         };

@@ -1,6 +1,6 @@
-//! The table of response codes: for each entry of the catalogue, who sends it in this core, why, and
-//! the scenario that shows it. It is made from what the scenarios say of themselves (`shows`), so a
-//! row without a scenario says so.
+//! The table of response codes: for each entry of the catalogue, who sends it in this core, why,
+//! and the scenario that shows it. It is made from what the scenarios say of themselves (`shows`),
+//! so a row without a scenario says so.
 
 use std::fmt::Write as _;
 

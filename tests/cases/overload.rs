@@ -79,7 +79,7 @@ fn run(keys: &str, every: Duration) -> Outcome {
         plan.insert((at, caller), Some(()));
         plan.insert((at + TALK, caller), None);
         outcome.offered += 1;
-        at = at + every;
+        at += every;
     }
     let bob = bench.config.subscriber("bob").and_then(|it| it.default_impu()).expect("bob");
     let bob = bob.to_owned();

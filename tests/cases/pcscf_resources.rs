@@ -241,7 +241,7 @@ fn lost() {
 
     // With the rule `lost after`, and a UE that cannot be reached: only the other side hears.
     let (mut bench, alice, bob, _, _) = call_with(|edge| {
-        edge.policy_of = vec![("bob".into(), Conduct::LostAfter(Duration::from_secs(10)))]
+        edge.policy_of = vec![("bob".into(), Conduct::LostAfter(Duration::from_secs(10)))];
     });
     order(&mut bench, "bearer signalling-lost bob");
     bench.run_for(Duration::from_secs(11));

@@ -94,9 +94,9 @@ fn markers_stand_where_they_can_prove(
     Ok(())
 }
 
-/// A scenario that says which response code it shows must look at that response where its generator
-/// sends it, and at the decision behind it where the generator is a node of the core; nobody is told
-/// to answer so (an emulated phone or application server may be).
+/// A scenario that says which response code it shows must look at that response where its
+/// generator sends it, and at the decision behind it where the generator is a node of the core;
+/// nobody is told to answer so (an emulated phone or application server may be).
 fn codes_are_shown_for_their_reason(builtin: &Builtin, scenario: &Scenario) -> Result<(), String> {
     let file = builtin.file;
     for step in &scenario.steps {

@@ -194,7 +194,7 @@ pub enum Order {
         /// Name of a party, or a URI.
         whom: String,
         /// What.
-        order: Box<Order>,
+        order: Box<Self>,
     },
     /// Calls a party or URI.
     Call {
@@ -212,7 +212,7 @@ pub enum Order {
         /// Names and values; `None` takes the header out.
         headers: Vec<(String, Option<String>)>,
         /// What.
-        order: Box<Order>,
+        order: Box<Self>,
     },
     /// Presses digits.
     Dtmf {

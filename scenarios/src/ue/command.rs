@@ -14,7 +14,7 @@ pub enum UeCommand {
         /// The public identities of that person.
         whom: Vec<String>,
         /// What is done.
-        command: Box<UeCommand>,
+        command: Box<Self>,
     },
     /// Answers the call that rings.
     Answer,
@@ -35,7 +35,7 @@ pub enum UeCommand {
         /// Names and values; `None` takes the header out. `body` and `request_uri` count as names.
         headers: Vec<(String, Option<String>)>,
         /// What is done.
-        command: Box<UeCommand>,
+        command: Box<Self>,
     },
     /// Ends all registrations of the identity.
     DeregisterAll,

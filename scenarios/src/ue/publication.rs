@@ -167,7 +167,7 @@ impl Ue {
                 let wanted = publication.expires;
                 let asked = least.filter(|least| *least > wanted);
                 self.publication = Some(publication);
-                let Some(least) = asked else { return self.publication_failed(423, out) };
+                let Some(least) = asked else { return Self::publication_failed(423, out) };
                 env.note(rfc3903("4.1"), || format!("423: asks for {} s instead", least.as_secs()));
                 if let Some(publication) = &mut self.publication {
                     publication.expires = least;
@@ -178,12 +178,12 @@ impl Ue {
                 if status != 412 {
                     self.publication = Some(publication);
                 }
-                self.publication_failed(status, out);
+                Self::publication_failed(status, out);
             }
         }
     }
 
-    fn publication_failed(&self, status: u16, out: &mut Actions<UeTimer>) {
+    fn publication_failed(status: u16, out: &mut Actions<UeTimer>) {
         out.push(Action::State(format!("publication failed {status}")));
     }
 }

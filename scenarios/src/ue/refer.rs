@@ -77,9 +77,8 @@ impl Ue {
         let Some(number) = self.meant(&[SessionPhase::Talking]) else {
             return out.push(Action::State("no call".to_owned()));
         };
-        let refer_to = match self.refer_to(&target, &how.replaces) {
-            Some(refer_to) => refer_to,
-            None => return out.push(Action::State("no call".to_owned())),
+        let Some(refer_to) = self.refer_to(&target, &how.replaces) else {
+            return out.push(Action::State("no call".to_owned()));
         };
         let identity = self.identity();
         let quiet = how.quiet;

@@ -356,7 +356,7 @@ fn mapped(pair: &mut Pair, from_near: bool, rack: &str) -> String {
     let Ok(rack) = RAck::parse(rack) else { return rack.to_owned() };
     let number = pair.numbers(from_near, rack.cseq.number).map(|it| it.sent);
     let number = number.unwrap_or(rack.cseq.number);
-    RAck { rseq: rack.rseq, cseq: CSeq::new(number, rack.cseq.method.clone()) }.to_string()
+    RAck { rseq: rack.rseq, cseq: CSeq::new(number, rack.cseq.method) }.to_string()
 }
 
 /// How long a call may be without a message after this 2xx: twice its session interval.

@@ -187,11 +187,11 @@ impl AppServer {
         let of = self.presentity(request)?;
         Self::package(request, rfc3903("6"))?;
         let asserted = request.headers.addresses(HeaderName::PAssertedIdentity);
-        let names = asserted.unwrap_or_default().into_iter();
+        let mut names = asserted.unwrap_or_default().into_iter();
         let is_user = |it: cscf_core::sip::NameAddr| {
             key_of(&it.uri.to_string()).and_then(|key| self.people.get(&key)) == Some(&of)
         };
-        if !names.map(is_user).any(|it| it) {
+        if !names.any(is_user) {
             return Err(Refused::new(403, rfc3903("6"), format!("only {of} may publish it")));
         }
         let mut tags = request.headers.values(HeaderName::SipIfMatch);

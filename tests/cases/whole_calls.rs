@@ -25,7 +25,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("call::a_number_nobody_has_gives_404", &[], not_found),
         case("call::who_is_not_there_gives_480", &[], not_there),
         case("call::what_nobody_knows_gives_481", &[], no_such_dialog),
-        case("call::unknown_status_codes_count_by_class", &[], unknown_status),
+        case("call::unknown_status_codes_count_by_class", &["RC-UNK"], unknown_status),
+        case("call::who_stays_on_the_way_of_a_dialog", &["G-ROUTE-020"], stays_on_the_way),
     ]
 }
 
@@ -378,6 +379,33 @@ fn unknown_status() {
     bob.answer(&mut bench, &invite, 418, "");
     bench.play("alice is call failed 418");
     assert_eq!(bob.heard(&mut bench, "ACK").len(), 1);
+}
+
+/// Both P-CSCFs and the S-CSCF of each side stay on the way of what makes a dialog, and nobody on
+/// that of anything else.
+fn stays_on_the_way() {
+    let lines = |method: &str| match method {
+        "SUBSCRIBE" => "Event: presence\nExpires: 600",
+        "REFER" => "Refer-To: <sip:carol@ims.example>",
+        "PUBLISH" => "Event: presence",
+        _ => "",
+    };
+    for method in ["INVITE", "SUBSCRIBE", "REFER", "MESSAGE", "OPTIONS", "PUBLISH", "FROB"] {
+        let (mut bench, alice, bob) = both();
+        alice.send(&mut bench, &alice.request(method, &impu(2), 1, lines(method)));
+        let came = bob.heard_one(&mut bench, method);
+        let routes = came.headers.addresses(HeaderName::RecordRoute).expect("addresses");
+        let place = |uri: &cscf_core::sip::Uri| {
+            format!("{}:{}", uri.host().expect("host"), uri.port().unwrap_or(5060))
+        };
+        let hosts: Vec<String> = routes.iter().map(|route| place(&route.uri)).collect();
+        let [p1, _, s1] = core(&bench).map(|addr| addr.to_string());
+        let expected = match method {
+            "INVITE" | "SUBSCRIBE" | "REFER" => vec![p1.clone(), s1.clone(), s1, p1],
+            _ => Vec::new(),
+        };
+        assert_eq!(hosts, expected, "{method}");
+    }
 }
 
 fn not_there() {

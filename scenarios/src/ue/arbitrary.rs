@@ -18,7 +18,8 @@ pub struct Change {
 }
 
 /// The names of a change that are no headers.
-pub const PARTS: [&str; 5] = ["request_uri", "request_uri_size", "body", "body_size", "version"];
+pub const PARTS: [&str; 6] =
+    ["request_uri", "request_uri_size", "header_size", "body", "body_size", "version"];
 
 /// Most bytes that a request of a given size may have.
 pub const SIZE_MAX: usize = 4 << 20;
@@ -35,6 +36,7 @@ fn change(request: &mut Request, changes: &[Change]) {
                 request.request_uri.push_str(";x=");
                 request.request_uri.push_str(&"u".repeat(more));
             }
+            "header_size" => request.headers.push_named("X-Filler", &"h".repeat(size())),
             "version" => request.version = first.parse().unwrap_or(request.version),
             "body" => set_body(request, first.to_owned().into_bytes()),
             "body_size" => set_body(request, vec![b'x'; size()]),

@@ -313,12 +313,7 @@ fn run(seed: u64) -> (Vec<TraceEvent>, Vec<String>) {
     }
     let end = stage.now() + EXPIRY;
     stage.lab.run_until(end);
-    let mut left = stage.lab.remainders();
-    // An INVITE that is proceeding has no time-out (RFC 3261 §17.1.1.2): where a node on its way
-    // starts anew, a UE waits for ever for the answer to a re-INVITE that its own BYE overtook.
-    let waits = ["client transactions", "requests on their way"];
-    let orphaned = |node: &str| !cast.crashed.is_empty() && cast.ues.contains(node);
-    left.retain(|(node, what, _)| !(orphaned(node) && waits.contains(what)));
+    let left = stage.lab.remainders();
     faults
         .extend(left.iter().map(|(node, what, count)| format!("{node} still has {count} {what}")));
     let events = stage.lab.trace().to_vec();

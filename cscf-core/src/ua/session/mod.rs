@@ -441,6 +441,9 @@ impl<C: Copy> Session<C> {
         self.ring_again_at = None;
         self.retry = None;
         self.timer = None;
+        // An INVITE that is proceeding has no time-out: whoever ends the dialog gives it up.
+        let open = self.sent.iter().filter(|(_, it)| it.what == What::Reinvite && !it.answered);
+        turn.out.extend(open.map(|(id, _)| Effect::Cancel(*id)));
         if let Some(event) = event {
             turn.event(event);
         }

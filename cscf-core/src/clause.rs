@@ -106,6 +106,8 @@ documents! {
     rfc6442 = "RFC 6442",
     /// INFO and its packages.
     rfc6086 = "RFC 6086",
+    /// The end of an early dialog (199).
+    rfc6228 = "RFC 6228",
     /// Events.
     rfc6665 = "RFC 6665",
     /// Diameter base protocol.

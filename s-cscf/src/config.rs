@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use cscf_core::auth::Algorithm;
-use cscf_core::config::HssFailure;
+use cscf_core::config::{Breadth, HssFailure};
 use cscf_core::identity::Numbering;
 use cscf_core::ifc::PROFILE_MAX;
 use cscf_core::registrar::ExpiryLimits;
@@ -95,6 +95,8 @@ pub struct Config {
     /// What the media profiles of users allow, by number; one without entry allows everything
     /// (TS 24.229 §6.3).
     pub media_profiles: BTreeMap<u32, MediaPolicy>,
+    /// What becomes of a request for more contacts at a time than its Max-Breadth allows.
+    pub breadth: Breadth,
     /// How long an application server may take for its first response to an INVITE; four times as
     /// long for its final response to another request (TS 24.229 §5.4.3.2, §5.4.3.3).
     pub server_answers_within: Duration,
@@ -171,6 +173,7 @@ impl Config {
             visited_networks: None,
             services: None,
             media_profiles: BTreeMap::new(),
+            breadth: Breadth::FallBack,
             server_answers_within: Duration::from_secs(5),
             unregistered_for: Duration::from_secs(300),
             unregistered_max: 100_000,

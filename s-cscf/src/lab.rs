@@ -47,6 +47,7 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
         restoration,
         proxy_authentication,
         media_profiles,
+        breadth,
     } = node.serving.clone();
     let policies = media_profiles.iter().map(|(id, allowed)| (*id, media_policy(allowed)));
     config.media_profiles = policies.collect();
@@ -65,6 +66,7 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
         proxy_authentication,
         strict_path,
         feature_caps,
+        breadth,
         ..config
     }
 }

@@ -13,6 +13,7 @@ mod charging;
 mod config;
 mod deregister;
 mod dialogs;
+mod early;
 mod giba;
 mod gruu;
 mod history;

@@ -14,6 +14,7 @@ use cscf_core::sip::{
 };
 
 use crate::dialogs::{Dialogs, refreshes};
+use crate::early::EarlyDialogs;
 use crate::isc::AtServer;
 use crate::numbers::Numbered;
 use crate::refusal::Refusal;
@@ -92,6 +93,8 @@ pub(crate) struct Call {
     pub(crate) confirmed: bool,
     /// Whether it goes to the contacts of a called user.
     pub(crate) searching: bool,
+    /// Early dialogs whose end the caller wants to hear of.
+    pub(crate) early: Option<EarlyDialogs>,
     /// Contacts to try when all of those under way have failed, best first.
     pub(crate) later: VecDeque<Vec<Target>>,
     /// Further flows of the instance that a branch goes to, by branch.
@@ -130,6 +133,7 @@ impl Call {
             refusal: None,
             confirmed: false,
             searching: false,
+            early: None,
             later: VecDeque::new(),
             flows: Vec::new(),
             record_route: None,
@@ -348,6 +352,7 @@ impl Sessions {
             if !(failed && self.next_flow(env, context, branch, out)) {
                 self.branch_answered(env, context, &response, first_final, out);
             }
+            self.early_dialogs(env, (context, branch), &response, out);
             self.unreachable(env, context, &mut response, cause);
         }
         if case == SessionCase::Terminating {

@@ -5,13 +5,16 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use cscf_core::clause::ts24229;
+use cscf_core::clause::{rfc5393, ts24229};
+use cscf_core::config::Breadth;
 use cscf_core::ifc;
+use cscf_core::proxy::max_breadth;
 use cscf_core::registrar::{Binding, Registration};
 use cscf_core::role::{Env, Incoming};
 use cscf_core::sip::{ContactPreference, HeaderName, Ioi, Request, Uri};
 use cscf_core::time::Instant;
 
+use crate::early::EarlyDialogs;
 use crate::isc::{Leg, Served};
 use crate::originating::member;
 use crate::refusal::Refusal;
@@ -106,6 +109,10 @@ impl Sessions {
             let why = format!("no contact of {} can take this request", request.request_uri);
             return Refusal::new(480, "5.4.3.3", why).send(env, context, request, out);
         }
+        let groups = match self.narrowed(env, request, groups) {
+            Ok(groups) => groups,
+            Err(refusal) => return refusal.send(env, context, request, out),
+        };
         env.note(ts24229("5.4.3.3"), || {
             let count: usize = groups.iter().flatten().map(Vec::len).sum();
             let steps = groups.len();
@@ -117,10 +124,34 @@ impl Sessions {
         let call = self.enter(env, leg);
         call.later = later;
         call.searching = true;
+        call.early = EarlyDialogs::of(request);
         if let Some(dialog) = call.dialog {
             self.dialogs.set_users(dialog, users.into_iter().collect());
         }
         self.try_next(env, context, out);
+    }
+
+    /// The groups, none of them wider than the Max-Breadth of the request; 440 where there is one
+    /// and this node does not try such contacts one after the other (RFC 5393 §5.3.3).
+    fn narrowed(
+        &self,
+        env: &mut Env<'_>,
+        request: &Request,
+        groups: Vec<Group>,
+    ) -> Result<Vec<Group>, Refusal> {
+        let breadth = usize::try_from(max_breadth(request)).unwrap_or(usize::MAX);
+        let widest = groups.iter().map(Vec::len).max().unwrap_or_default();
+        if widest <= breadth {
+            return Ok(groups);
+        }
+        let why = format!("{widest} contacts at a time, Max-Breadth is {breadth}");
+        // With 0 not even one is allowed.
+        if breadth == 0 || self.config.breadth == Breadth::Refuse {
+            return Err(Refusal::by(440, rfc5393("5.3.3"), why));
+        }
+        env.note(rfc5393("5.3.3"), || format!("{why}: so many at a time, the others later"));
+        let parts = groups.iter().flat_map(|group| group.chunks(breadth));
+        Ok(parts.map(<[_]>::to_vec).collect())
     }
 
     /// The request as it goes to each contact: Request-URI the contact, Route its Path, the

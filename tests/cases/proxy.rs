@@ -101,8 +101,13 @@ fn refusals() {
 
 /// Header lines without those a proxy changes.
 fn others(request: &Request) -> Vec<String> {
-    let changed =
-        [HeaderName::Via, HeaderName::MaxForwards, HeaderName::Route, HeaderName::RecordRoute];
+    let changed = [
+        HeaderName::Via,
+        HeaderName::MaxBreadth,
+        HeaderName::MaxForwards,
+        HeaderName::Route,
+        HeaderName::RecordRoute,
+    ];
     let text = String::from_utf8_lossy(&request.to_bytes()).into_owned();
     let changed = changed.map(|name| format!("{name}:"));
     text.lines()

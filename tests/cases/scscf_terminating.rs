@@ -13,6 +13,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("scscf::a_barred_identity_cannot_be_called", &["S-TER-010"], barred),
         case("scscf::a_callee_is_found_at_the_contact", &["S-TER-020"], delivery),
         case("scscf::several_contacts_are_tried_as_wished", &["S-TER-060"], forking),
+        case("scscf::pending_branches_share_max_breadth", &["T-PRX-050", "RC-440"], breadth),
+        case("scscf::a_dead_early_dialog_is_told", &["T-PRX-080", "RC-199"], early_end),
         case("scscf::contacts_must_have_what_is_required", &["S-TER-070"], features),
         case("scscf::feature_tags_are_kept_shown_and_matched", &["G-FEAT-010"], feature_tags),
         case("scscf::the_alias_of_the_callee_is_added", &["S-TER-090"], alias),
@@ -67,7 +69,11 @@ fn delivery() {
 
 /// bob registered by hand with these contacts; p1 and i1 by hand.
 fn registered(contacts: &[&str]) -> (Bench, Hand, Hand) {
-    let mut it = hand::Hand::at_scscf(Bench::new(&[]), "bob");
+    registered_in(Bench::new(&[]), contacts)
+}
+
+fn registered_in(bench: Bench, contacts: &[&str]) -> (Bench, Hand, Hand) {
+    let mut it = hand::Hand::at_scscf(bench, "bob");
     it.contact = format!("Contact: {}\n", contacts.join(", "));
     it.lines = it.lines.replace(";lr>\n", ";lr>, <sip:inner@10.8.8.8;lr>\n");
     let trusted = it.trusted();
@@ -157,6 +163,126 @@ fn forking() {
         assert!(p1.heard(&mut bench, "INVITE").is_empty(), "{lines}");
         assert_eq!(i1.answered(&mut bench).status, 486);
     }
+}
+
+/// The Max-Breadth of each INVITE that p1 hears, with the INVITEs.
+fn breadths(p1: &Hand, bench: &mut Bench) -> (Vec<String>, Vec<Request>) {
+    let invites: Vec<Request> = p1.heard(bench, "INVITE");
+    (invites.iter().flat_map(|it| header(it, HeaderName::MaxBreadth)).collect(), invites)
+}
+
+fn breadth() {
+    // Absent means 60; what came is shared; a request that is not forked keeps it all.
+    for (n, (contacts, lines, shares)) in (1..).zip([
+        (&EQUAL[..], "", &["30", "30"][..]),
+        (&EQUAL[..], "Max-Breadth: 5", &["3", "2"]),
+        (&EQUAL[..], "Max-Breadth: 2", &["1", "1"]),
+        (&EQUAL[..], "Max-Breadth: 1000", &["30", "30"]),
+        (&EQUAL[..1], "", &["60"]),
+        (&EQUAL[..1], "Max-Breadth: 7", &["7"]),
+        (&EQUAL[..1], "Max-Breadth: 1", &["1"]),
+    ]) {
+        let (mut bench, p1, i1) = registered(contacts);
+        i1.send(&mut bench, &to_bob(&i1, "INVITE", n, lines));
+        assert_eq!(breadths(&p1, &mut bench).0, shares, "{lines}");
+    }
+    // More contacts than branches: so many at a time, each with what is free again.
+    let three = [EQUAL[0], EQUAL[1], "<sip:bob@10.9.9.3>;expires=3600"];
+    for (contacts, lines, steps) in [
+        (&EQUAL[..], "Max-Breadth: 1", &[&["1"][..], &["1"]][..]),
+        (&three[..], "Max-Breadth: 2", &[&["1", "1"][..], &["2"]]),
+    ] {
+        let (mut bench, p1, i1) = registered(contacts);
+        i1.send(&mut bench, &to_bob(&i1, "INVITE", 1, lines));
+        for shares in steps {
+            let (found, invites) = breadths(&p1, &mut bench);
+            assert_eq!(found, *shares, "{lines}");
+            assert!(i1.answers(&mut bench, "440 INVITE").is_empty());
+            invites.iter().for_each(|invite| p1.answer(&mut bench, invite, 486, ""));
+        }
+        assert_eq!(i1.answered(&mut bench).status, 486);
+    }
+    // A node that does not try them one after the other refuses; nobody has anything with 0.
+    let refusing = || {
+        Bench::with_lab("scenario: none\nsteps: []\n", 1, |lab| {
+            let s1 = lab.nodes.iter_mut().find(|node| node.name == "s1").expect("s1");
+            s1.serving.breadth = cscf_core::config::Breadth::Refuse;
+        })
+    };
+    for (bench, contacts, lines, refused) in [
+        (refusing(), &EQUAL[..], "Max-Breadth: 1", true),
+        (refusing(), &EQUAL[..], "", false),
+        (refusing(), &EQUAL[..1], "Max-Breadth: 1", false),
+        (Bench::new(&[]), &EQUAL[..], "Max-Breadth: 0", true),
+        (Bench::new(&[]), &EQUAL[..1], "Max-Breadth: 0", true),
+    ] {
+        let (mut bench, p1, i1) = registered_in(bench, contacts);
+        i1.send(&mut bench, &to_bob(&i1, "INVITE", 1, lines));
+        assert_eq!(p1.heard(&mut bench, "INVITE").is_empty(), refused, "{lines}");
+        assert_eq!(i1.answers(&mut bench, "440 INVITE").len(), usize::from(refused), "{lines}");
+    }
+    // A node that does not fork has nothing to give with 0, either.
+    let (mut bench, alice) = super::by_hand::alice_and(&["bob"]);
+    alice.send(&mut bench, &alice.request("MESSAGE", &impu(2), 1, "Max-Breadth: 0"));
+    assert_eq!(alice.answered(&mut bench).status, 440);
+    assert!(sent_to(&bench, "p1", bench.addr("s1"), "MESSAGE").is_empty());
+}
+
+fn early_end() {
+    const CALLER: &str = "Supported: 199, timer";
+    // (the caller says, the first contact does, a 199 is told, the second contact ends with)
+    for (n, (lines, progress, told)) in (1..).zip([
+        (CALLER, Some(183), true),
+        ("Supported: timer", Some(183), false),
+        ("Supported: 199\nRequire: 100rel", Some(183), false),
+        (CALLER, None, false),
+        (CALLER, Some(100), false),
+        (CALLER, Some(199), false),
+    ]) {
+        let (mut bench, p1, i1) = registered(&EQUAL);
+        i1.send(&mut bench, &to_bob(&i1, "INVITE", n, lines));
+        let invites = p1.heard(&mut bench, "INVITE");
+        let dead = |to: String| to.replace(";tag=hand", ";tag=dead");
+        let says = |bench: &mut Bench, at: usize, status: u16| {
+            let text = p1.response(&invites[at], status, "");
+            let text = if at == 0 { dead(text) } else { text };
+            p1.send(bench, &text);
+        };
+        says(&mut bench, 1, 180);
+        if let Some(status) = progress {
+            says(&mut bench, 0, status);
+        }
+        let before = i1.answers(&mut bench, "199 INVITE");
+        assert_eq!(before.len(), usize::from(progress == Some(199)));
+        says(&mut bench, 0, 486);
+        let heard = i1.answers(&mut bench, "");
+        let statuses: Vec<u16> = heard.iter().map(|it| it.status).collect();
+        assert_eq!(statuses, if told { vec![199] } else { vec![] }, "{lines} {progress:?}");
+        for response in heard {
+            assert_eq!(response.to_tag(), Some("dead"));
+            let reason = response.headers.get(HeaderName::Reason).unwrap_or_default();
+            assert!(reason.starts_with("SIP;cause=486"), "{reason}");
+            assert!(response.body.is_empty() && !response.headers.contains(HeaderName::RSeq));
+            assert!(!response.headers.contains(HeaderName::Require));
+        }
+        // Nobody is left when the last one fails: the final response says it.
+        says(&mut bench, 1, 480);
+        assert!(i1.answers(&mut bench, "").iter().all(|it| it.status >= 400));
+    }
+    // One after the other: the next contact is pending when the first has failed.
+    let (mut bench, p1, i1) = registered(&EQUAL);
+    let lines = format!("{CALLER}\nMax-Breadth: 1");
+    i1.send(&mut bench, &to_bob(&i1, "INVITE", 20, &lines));
+    let first = p1.heard_one(&mut bench, "INVITE");
+    p1.answer(&mut bench, &first, 180, "");
+    p1.answer(&mut bench, &first, 408, "");
+    let second = p1.heard_one(&mut bench, "INVITE");
+    let told = i1.answers(&mut bench, "199 INVITE");
+    assert_eq!(told.len(), 1);
+    let reason = told[0].headers.get(HeaderName::Reason).unwrap_or_default();
+    assert!(reason.starts_with("SIP;cause=408"), "{reason}");
+    p1.answer(&mut bench, &second, 200, "");
+    assert_eq!(i1.answered(&mut bench).status, 200);
 }
 
 fn features() {

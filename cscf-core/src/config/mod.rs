@@ -38,6 +38,6 @@ pub use numbering::{DnsConfig, NumberingConfig};
 pub use problem::{Problem, Problems, nearest, render};
 pub use security::{Confidentiality, GmSecurity, SaReject, SecAgree};
 pub use server::{RegisterAnswer, ServerConfig, Watchers};
-pub use serving::{HssFailure, ServingConfig};
+pub use serving::{Breadth, HssFailure, ServingConfig};
 pub use subscriber::{Auth, HssData, Impu, SubscriberConfig, SubscriberTransport, read_subscriber};
 pub use tree::{Entry, Node, Position, Reader, Value, read_tree};

@@ -15,6 +15,10 @@ const AKA: [(&str, Algorithm); 3] = [
     ("AKAv2-SHA-256", Algorithm::AKAV2_SHA_256),
 ];
 
+/// What `breadth` may be.
+const BREADTH: [(&str, Breadth); 2] =
+    [("fall_back", Breadth::FallBack), ("refuse", Breadth::Refuse)];
+
 /// The choices of an S-CSCF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServingConfig {
@@ -46,6 +50,19 @@ pub struct ServingConfig {
     /// What the media profiles of subscribers allow, by number (TS 24.229 §6.3): kinds such as
     /// `audio`, or kinds with a codec, `audio/AMR-WB`. A profile without entry allows everything.
     pub media_profiles: Vec<(u32, Vec<String>)>,
+    /// What becomes of a request for more contacts at a time than its Max-Breadth allows.
+    pub breadth: Breadth,
+}
+
+/// What becomes of a request for more contacts at a time than its Max-Breadth allows
+/// (RFC 5393 §5.3.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Breadth {
+    /// Only so many are tried at a time, the others after them.
+    #[default]
+    FallBack,
+    /// 440.
+    Refuse,
 }
 
 /// What a REGISTER is answered when the HSS cannot be asked (TS 24.229 §5.4.1.2).
@@ -73,6 +90,7 @@ impl Default for ServingConfig {
             restoration: false,
             proxy_authentication: false,
             media_profiles: Vec::new(),
+            breadth: Breadth::default(),
         }
     }
 }
@@ -125,6 +143,7 @@ impl ServingConfig {
             restoration: reader.or("restoration", false, problems, on_off),
             proxy_authentication: reader.or("proxy_authentication", false, problems, on_off),
             media_profiles: media.unwrap_or_default(),
+            breadth: reader.or("breadth", default.breadth, problems, |text| choice(text, &BREADTH)),
         }
     }
 
@@ -160,6 +179,9 @@ impl ServingConfig {
         say(mine.restoration, "restoration", on(mine.restoration));
         let proves = mine.proxy_authentication;
         say(proves, "proxy_authentication", on(proves));
+        let named = BREADTH.iter().find(|(_, value)| *value == mine.breadth);
+        let named = named.map_or("", |(name, _)| name);
+        say(mine.breadth != its.breadth, "breadth", named.to_owned());
         let media = mine.media_profiles.iter();
         let media = media.map(|(id, kinds)| format!("{id}: [{}]", kinds.join(", ")));
         let media: Vec<String> = media.collect();
@@ -268,6 +290,7 @@ mod tests {
             restoration: true,
             proxy_authentication: true,
             media_profiles: vec![(1, vec!["audio".to_owned(), "video/H264".to_owned()])],
+            breadth: Breadth::Refuse,
         }
     }
 

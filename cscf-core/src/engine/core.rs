@@ -147,7 +147,8 @@ impl<R: Role> Engine<R> {
             self.core.say_trying(now, context);
         }
         let mut actions = std::mem::take(&mut self.actions);
-        for action in actions.drain(..) {
+        let mut rest = actions.drain(..);
+        while let Some(action) = rest.next() {
             match action {
                 Action::SetTimer { timer, at } => self.timers.set(timer, at),
                 Action::ClearTimer { timer } => {
@@ -155,7 +156,8 @@ impl<R: Role> Engine<R> {
                 }
                 Action::Reply { context, response } => self.core.reply(now, context, *response),
                 Action::Forward { context, request, to, record_route, within, side } => {
-                    let how = super::outgoing::How { to, within, side };
+                    let others = forwards(rest.as_slice(), context);
+                    let how = super::outgoing::How { to, within, side, others };
                     self.core.forward(now, context, *request, record_route.as_deref(), &how);
                 }
                 Action::PassUp { context, branch, response } => {
@@ -165,7 +167,7 @@ impl<R: Role> Engine<R> {
                     self.core.cancel_branches(now, context, reason.as_deref());
                 }
                 Action::Originate { tag, request, to, within, side } => {
-                    let how = super::outgoing::How { to, within, side };
+                    let how = super::outgoing::How { to, within, side, others: 0 };
                     self.core.originate(now, tag, *request, &how);
                 }
                 Action::CancelOwn { tag, reason } => {
@@ -182,6 +184,7 @@ impl<R: Role> Engine<R> {
                 Action::State(text) => self.core.outlet.trace(now, || TraceKind::State(text)),
             }
         }
+        drop(rest);
         self.actions = actions;
         self.core.pump(now);
     }
@@ -271,6 +274,13 @@ fn refusal<T>(action: &Action<T>) -> Option<&Response> {
         }
         _ => None,
     }
+}
+
+/// How many branches these actions open for a request.
+fn forwards<T>(actions: &[Action<T>], of: ContextId) -> u32 {
+    let opens =
+        |action: &&Action<T>| matches!(action, Action::Forward { context, .. } if *context == of);
+    u32::try_from(actions.iter().filter(opens).count()).unwrap_or(u32::MAX)
 }
 
 /// How much an engine holds: all zero after the last deadline, connections aside.

@@ -36,6 +36,8 @@ pub(super) struct How {
     pub(super) to: NextHop,
     pub(super) within: Option<Within>,
     pub(super) side: Side,
+    /// Branches of the same request that are opened right after it.
+    pub(super) others: u32,
 }
 
 /// A request on its way.

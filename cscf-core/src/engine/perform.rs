@@ -3,8 +3,8 @@
 
 use super::outgoing::{How, Owner};
 use super::state::{Core, Due, Event};
-use crate::clause::{own, rfc3261, rfc4320};
-use crate::proxy::{self, BranchNumber, ContextAction, ResponseContext};
+use crate::clause::{own, rfc3261, rfc4320, rfc5393};
+use crate::proxy::{self, BranchNumber, BranchRefused, ContextAction, ResponseContext};
 use crate::role::{Answered, BranchId, Cause, ContextId, NextHop, OwnTag};
 use crate::sip::{HeaderName, Method, Request, Response};
 use crate::time::{Duration, Instant};
@@ -124,10 +124,17 @@ impl Core {
         };
         let branch = match context.core.open_branch(now) {
             Ok(number) => BranchId(number.0),
+            Err(fault @ BranchRefused::NoBreadth) => {
+                let response = context.core.made_here(440);
+                self.refuse(now, rfc5393("5.3.3"), || format!("440: {fault}"));
+                return self.reply(now, id, response);
+            }
             Err(fault) => {
                 return self.note(now, rfc3261("16.6"), || format!("not forwarded: {fault}"));
             }
         };
+        let breadth = context.core.take_breadth(BranchNumber(branch.0), how.others);
+        proxy::set_max_breadth(&mut request, breadth);
         let loop_mark = context.loop_mark;
         if let Some(value) = record_route {
             proxy::add_record_route(&mut request, value);

@@ -7,6 +7,7 @@
 //! next target instead.
 
 use super::best::Candidates;
+use super::breadth::max_breadth;
 use crate::clause::{Clause, rfc3261, rfc4320};
 use crate::sip::{Method, Request, Response, reason_phrase};
 use crate::time::{Duration, Instant};
@@ -69,6 +70,9 @@ pub enum BranchRefused {
     /// The request was cancelled, refused for good by a 6xx, or is answered.
     #[error("the request needs no more branches")]
     Closed,
+    /// The pending branches have all of Max-Breadth (RFC 5393 §5.3.3).
+    #[error("nothing of Max-Breadth is left")]
+    NoBreadth,
     /// There are too many branches.
     #[error("too many branches")]
     TooMany,
@@ -79,6 +83,8 @@ pub enum BranchRefused {
 pub struct ResponseContext {
     settings: ContextSettings,
     is_invite: bool,
+    /// The Max-Breadth it came with.
+    breadth: u32,
     /// The headers of a response to the request, for those made here.
     template: Response,
     branches: Vec<Branch>,
@@ -109,6 +115,8 @@ struct Branch {
     /// Timer C.
     give_up_at: Option<Instant>,
     cancel: CancelState,
+    /// Its Max-Breadth, which others may have when it is answered (RFC 5393 §5.3.3.1).
+    breadth: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +156,7 @@ impl ResponseContext {
         Self {
             settings,
             is_invite,
+            breadth: max_breadth(request),
             template,
             branches: Vec::new(),
             candidates: Candidates::default(),
@@ -169,14 +178,35 @@ impl ResponseContext {
         if self.branches.len() >= self.settings.branches_max {
             return Err(BranchRefused::TooMany);
         }
+        if self.breadth_left() == 0 {
+            return Err(BranchRefused::NoBreadth);
+        }
         let number = u32::try_from(self.branches.len()).map_err(|_| BranchRefused::TooMany)?;
         let give_up_at = self.is_invite.then(|| now + self.settings.timer_c);
         self.branches.push(Branch {
             state: BranchState::Calling,
             give_up_at,
             cancel: CancelState::No,
+            breadth: 0,
         });
         Ok(BranchNumber(number))
+    }
+
+    /// The Max-Breadth that no pending branch has (RFC 5393 §5.3.3).
+    #[must_use]
+    pub fn breadth_left(&self) -> u32 {
+        let pending = self.branches.iter().filter(|branch| branch.is_pending());
+        self.breadth.saturating_sub(pending.map(|branch| branch.breadth).sum())
+    }
+
+    /// Gives a branch its share of the Max-Breadth that is left; `others` more branches are opened
+    /// beside it. All of it where it is alone (RFC 5393 §5.3.3).
+    pub fn take_breadth(&mut self, number: BranchNumber, others: u32) -> u32 {
+        let share = self.breadth_left().div_ceil(others.saturating_add(1));
+        if let Some(branch) = self.branches.get_mut(number.0 as usize) {
+            branch.breadth = share;
+        }
+        share
     }
 
     /// A response arrived on a branch, or one was made for it here (408, 503). Only notes how the

@@ -3,6 +3,7 @@
 //! engine.
 
 mod best;
+mod breadth;
 mod context;
 mod forward;
 mod loops;
@@ -13,6 +14,7 @@ mod route;
 mod tables;
 
 pub use best::Candidates;
+pub use breadth::{MAX_BREADTH, max_breadth, set_max_breadth};
 pub use context::{
     BranchNumber, BranchRefused, ContextAction, ContextSettings, ResponseContext, TIMER_C,
 };

@@ -14,22 +14,13 @@
 
 mod running;
 
-use cscf_core::config::{Auth, Lab, read_lab};
-use running::{Running, Sipp, by_sipp, credentials, installed, secret, text, wait_until};
+use cscf_core::config::{Lab, read_lab};
+use running::{Running, Sipp, by_sipp, credentials, installed, md5_only, secret, text, wait_until};
 
 /// Hosts of the two UEs in the network of a lab.
 const CAROL: u8 = 103;
 const DAVE: u8 = 104;
 const UDP: &str = "u1";
-
-/// SIPp answers the first challenge it reads, and knows MD5 only.
-fn md5_only(lab: &mut Lab) {
-    for subscriber in &mut lab.subscribers {
-        if let Auth::Digest { algorithms, .. } = &mut subscriber.auth {
-            *algorithms = vec!["MD5".into()];
-        }
-    }
-}
 
 /// A lab with a presence server for carol.
 fn with_presence(lab: &mut Lab) {

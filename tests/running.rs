@@ -442,6 +442,16 @@ pub(crate) fn credentials(subscriber: &SubscriberConfig, secret: &str) -> String
     }
 }
 
+/// Has everybody with a password challenged for MD5 only: some know no other algorithm and answer
+/// the first challenge alone.
+pub(crate) fn md5_only(lab: &mut Lab) {
+    for subscriber in &mut lab.subscribers {
+        if let Auth::Digest { algorithms, .. } = &mut subscriber.auth {
+            *algorithms = vec!["MD5".into()];
+        }
+    }
+}
+
 /// The secret of a subscriber, as [`credentials`] takes it.
 pub(crate) fn secret(subscriber: &SubscriberConfig) -> String {
     match &subscriber.auth {

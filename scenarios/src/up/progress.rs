@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use cscf_core::config::{Lab, NodeRole};
 use cscf_core::dialog::field::uri_of;
-use cscf_core::sip::{self, HeaderName, Headers, Message, Response};
+use cscf_core::sip::{self, HeaderName, Headers, Message, NameAddr, Response};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
 
@@ -151,10 +151,8 @@ impl Progress {
             "REGISTER" if !accepted => {
                 return Some((format!("{to} not registered, {}", refused()), Some(to)));
             }
-            "REGISTER" => match headers.get(HeaderName::Contact) {
-                Some(_) => format!("{to} registered from {remote}"),
-                None => format!("{to} deregistered"),
-            },
+            "REGISTER" if has_binding(headers) => format!("{to} registered from {remote}"),
+            "REGISTER" => format!("{to} deregistered"),
             "INVITE" if in_dialog(headers) && !accepted => return None,
             "INVITE" if accepted => format!("{from} calls {to}: answered"),
             "INVITE" if response.status == 487 => format!("{from} calls {to}: cancelled"),
@@ -191,6 +189,15 @@ impl Progress {
 
 fn is_response(bytes: &Bytes) -> bool {
     bytes.starts_with(b"SIP/")
+}
+
+/// Whether a 200 to a REGISTER lists a contact that is still there: what was taken away may be
+/// listed with no time left (RFC 3261 10.3).
+fn has_binding(headers: &Headers) -> bool {
+    let is_over = |contact: &str| {
+        NameAddr::parse(contact).is_ok_and(|contact| contact.param("expires") == Some("0"))
+    };
+    headers.values(HeaderName::Contact).any(|contact| !is_over(contact))
 }
 
 /// A re-INVITE changes a call; only that it fails is no end of it.
@@ -260,6 +267,17 @@ mod tests {
                 "1.500000 alice calls bob: answered",
                 "1.500000 call of alice and bob ended",
             ],
+        );
+    }
+
+    #[test]
+    fn a_contact_without_time_is_no_registration() {
+        let gone = "Contact: <sip:b@127.0.0.1:5070>;expires=0\r\n";
+        let one_left = "Contact: <sip:b@127.0.0.1:5070>;expires=0, <sip:c@c>;expires=60\r\n";
+        check(&[sent("200 OK", "REGISTER", gone)], &["1.500000 bob deregistered"]);
+        check(
+            &[sent("200 OK", "REGISTER", one_left)],
+            &["1.500000 bob registered from 127.0.0.1:5070"],
         );
     }
 

@@ -4,7 +4,7 @@
 //! calm; then every invariant must hold and every table be empty.
 //!
 //! `CSCF_SEED=17 cargo test -p cscf-tests --test simulation` replays one seed; `CSCF_SEEDS=1000`
-//! runs so many instead of 200.
+//! runs so many instead of 100.
 
 #![allow(
     clippy::expect_used,
@@ -34,7 +34,7 @@ use scenarios::run::{Instance, SimulatedStage};
 use scenarios::script::{Stage as _, read_scenario};
 use scenarios::ue::{CallOptions, Resources, Robot, Ue, UeCommand};
 
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 100;
 const NODES: [&str; 4] = ["p1", "i1", "s1", "hss"];
 const HOURS_2: Duration = Duration::from_secs(7_200);
 /// Longer than any registration, subscription or transaction of these runs.

@@ -82,7 +82,7 @@ impl Sessions {
         if status < 200 {
             return early.provisional(branch, response);
         }
-        if status < 300 || status >= 600 || call.cancelled {
+        if !(300..600).contains(&status) || call.cancelled {
             // The final response is on its way.
             call.early = None;
             return;

@@ -75,8 +75,9 @@ pub fn table(catalogue: &[Behaviour]) -> Vec<Row> {
 fn rows_of(entry: &Behaviour, marker: &str, shown: &[(&'static Builtin, Shows)]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for (builtin, shows) in shown.iter().filter(|(_, shows)| shows.code == marker) {
-        // The first one is found by the code, the others by their own names.
-        let scenario = if rows.is_empty() { shows.name() } else { builtin.name.to_owned() };
+        // The first one is found by the code, unless another has that name.
+        let by_code = rows.is_empty() && builtin::find(&shows.name()).is_none();
+        let scenario = if by_code { shows.name() } else { builtin.name.to_owned() };
         rows.push(Row {
             by: shows.by.clone(),
             because: shows.because.clone(),
@@ -174,6 +175,23 @@ mod tests {
         let every = names("code-503");
         assert!(every.len() > all.len() && all.iter().all(|one| every.contains(one)), "{every:?}");
         assert!(names("code-499").is_empty());
+    }
+
+    #[test]
+    fn a_row_names_the_scenario_that_is_run() {
+        let catalogue = catalogue().expect("reads");
+        let rows = table(&catalogue);
+        for (builtin, shows) in shown() {
+            let mut own = rows.iter().filter(|row| {
+                (row.entry.as_str(), &row.because) == (shows.code.as_str(), &shows.because)
+            });
+            let run = |row: &Row| match builtin::find(&row.scenario) {
+                Some(found) => vec![found],
+                None => find(&row.scenario),
+            };
+            let leads = own.any(|row| run(row).iter().any(|one| one.name == builtin.name));
+            assert!(leads, "{}: {}", builtin.file, shows.code);
+        }
     }
 
     #[test]

@@ -246,7 +246,8 @@ impl Stage for SimulatedStage {
     fn restart(&mut self, node: &str) -> Result<(), String> {
         let config = self.instance.lab.node_named(node);
         let config = config.ok_or_else(|| format!("`{node}` is no node of the lab"))?;
-        let setup = setup_of(&self.lab, &format!("{node} again"));
+        // Each start has chance of its own: a second one must not repeat the branches of the first.
+        let setup = setup_of(&self.lab, &format!("{node} again at {}", self.lab.now()));
         self.lab.restart(lab_node(&self.instance.lab, config, &setup)?);
         Ok(())
     }

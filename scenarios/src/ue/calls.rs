@@ -254,7 +254,9 @@ impl Ue {
         call.deadline = deadline;
         let up = call.session.phase() == SessionPhase::Talking;
         let replaced = call.replaces.take_if(|_| up);
-        if !call.session.is_gone() {
+        if call.session.is_gone() {
+            self.transfers.forget(number);
+        } else {
             self.calls.insert(number, call);
         }
         if answered {

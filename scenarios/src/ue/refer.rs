@@ -1,7 +1,7 @@
 //! Transfers: REFER in the dialog of a call or in one of its own (RFC 3515, RFC 4488, RFC 4538),
 //! and what the one that is referred tells about its progress.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cscf_core::clause::{rfc3261, rfc3515, rfc4538, rfc6665};
 use cscf_core::dialog::Dialog;
@@ -34,7 +34,15 @@ pub(super) struct Transfers {
     /// Our own REFERs inside calls that are not answered yet.
     asked: BTreeMap<(u16, RequestId), bool>,
     /// Our calls whose other end was told to call somebody: a NOTIFY may come.
-    expected: BTreeMap<u16, ()>,
+    expected: BTreeSet<u16>,
+}
+
+impl Transfers {
+    /// Forgets what hung on a call that is gone: its dialog hears of nothing any more.
+    pub(super) fn forget(&mut self, number: u16) {
+        self.asked.retain(|(call, _), _| *call != number);
+        self.expected.remove(&number);
+    }
 }
 
 /// A call that we make for somebody.
@@ -122,7 +130,7 @@ impl Ue {
         dress(&mut refer.headers);
         refer.headers.push(HeaderName::TargetDialog, &target_dialog);
         refer.headers.push(HeaderName::Require, "tdialog");
-        self.transfers.expected.insert(number, ());
+        self.transfers.expected.insert(number);
         self.watch_request(env, refer, out);
     }
 
@@ -157,7 +165,7 @@ impl Ue {
         out.push(Action::State("transfer accepted".to_owned()));
         let agreed = response.headers.get(HeaderName::ReferSub).is_some_and(|it| it == "false");
         if !(quiet && agreed) {
-            self.transfers.expected.insert(key.0, ());
+            self.transfers.expected.insert(key.0);
         }
     }
 
@@ -393,7 +401,7 @@ impl Ue {
             let response = refuse_event(env, request);
             return self.answer(context, response, out);
         }
-        if !self.transfers.expected.contains_key(&number) {
+        if !self.transfers.expected.contains(&number) {
             env.refuse(rfc6665("4.1.3"), || "481: NOTIFY for no subscription of ours".to_owned());
             return self.answer(context, request.reply(481), out);
         }

@@ -153,7 +153,7 @@ fn fault(name: &str, seed: u64, events: u64) -> (String, u64, Duration) {
 /// the first state that did not come. Whatever status a failure has, it is one.
 fn walk(scenario: &Scenario, stage: &mut Shaken) -> Result<Option<Missed>, String> {
     let mut mark = 0;
-    for step in &scenario.steps {
+    for step in scenario.all_steps() {
         match &step.kind {
             StepKind::Expect(Expectation { node, what: Seen::State(state), .. }) => {
                 let failed = "registration failed";
@@ -176,7 +176,7 @@ fn walk(scenario: &Scenario, stage: &mut Shaken) -> Result<Option<Missed>, Strin
                     }
                 }
             }
-            StepKind::Expect(_) | StepKind::Never(_) => {}
+            StepKind::Expect(_) | StepKind::Never(_) | StepKind::Together(_) => {}
             StepKind::Command { ue, order } => {
                 mark = stage.events().len();
                 stage.command(ue, order)?;
@@ -198,7 +198,7 @@ fn walk(scenario: &Scenario, stage: &mut Shaken) -> Result<Option<Missed>, Strin
 }
 
 fn cast(instance: &Instance, scenario: &Scenario, crashed: Option<&str>) -> Cast {
-    let stopped = scenario.steps.iter().filter_map(|step| match &step.kind {
+    let stopped = scenario.all_steps().into_iter().filter_map(|step| match &step.kind {
         StepKind::Crash { node } => Some(node.clone()),
         _ => None,
     });
@@ -309,8 +309,8 @@ fn with_a_tenth_of_the_packets_lost_phones_end_as_the_scenario_says() {
 fn when_a_node_starts_anew_phones_end_registered_or_with_a_diagnosis() {
     let mut runs = Vec::new();
     for (name, scenario) in registration_scenarios() {
-        let stops = |step: &Step| matches!(step.kind, StepKind::Crash { .. });
-        if scenario.steps.iter().any(stops) {
+        let stops = |step: &&Step| matches!(step.kind, StepKind::Crash { .. });
+        if scenario.all_steps().iter().any(stops) {
             continue;
         }
         let calm = play(name.to_owned(), &scenario, None, 1);

@@ -21,7 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 fn scenario_case(builtin: &'static Builtin) -> Case {
     let scenario = read_scenario(builtin.source, DOMAIN).expect("reads; a unit test says so");
-    let marks = scenario.steps.iter().flat_map(|step| &step.proves);
+    let marks = scenario.all_steps().into_iter().flat_map(|step| &step.proves);
     let proves = marks.map(|(_, id)| id.clone()).collect();
     let run = move || {
         markers_stand_where_they_can_prove(builtin, &scenario)?;
@@ -29,7 +29,7 @@ fn scenario_case(builtin: &'static Builtin) -> Case {
         let outcome = scenarios::run::simulate(builtin.source, 1)?;
         let instance = Instance::new(&Lab::default_lab(), &scenario, 1, 0);
         let mut cast = cast_of(&instance.map_err(|fault| fault.to_string())?);
-        cast.crashed.extend(scenario.steps.iter().filter_map(|step| match &step.kind {
+        cast.crashed.extend(scenario.all_steps().into_iter().filter_map(|step| match &step.kind {
             StepKind::Crash { node } => Some(node.clone()),
             _ => None,
         }));
@@ -57,7 +57,7 @@ fn markers_stand_where_they_can_prove(
         .iter()
         .flat_map(|entry| entry.markers().into_iter().map(move |marker| (marker, entry)))
         .collect();
-    for step in &scenario.steps {
+    for step in scenario.all_steps() {
         for (at, id) in &step.proves {
             let Some(entry) = by_marker.get(id) else { continue };
             let (StepKind::Expect(seen) | StepKind::Never(seen)) = &step.kind else {
@@ -99,7 +99,7 @@ fn markers_stand_where_they_can_prove(
 /// nobody is told to answer so (an emulated phone or application server may be).
 fn codes_are_shown_for_their_reason(builtin: &Builtin, scenario: &Scenario) -> Result<(), String> {
     let file = builtin.file;
-    for step in &scenario.steps {
+    for step in scenario.all_steps() {
         let injects = matches!(&step.kind, StepKind::Operate(_)) && step.text.contains("inject");
         if injects && !scenario.shows.is_empty() {
             return Err(format!("{file}:{}: an injected answer shows no reason", step.at.line));
@@ -108,7 +108,7 @@ fn codes_are_shown_for_their_reason(builtin: &Builtin, scenario: &Scenario) -> R
     for shows in &scenario.shows {
         let line = shows.at.line;
         let is_generator = |node: &str| generates(&shows.by, node, scenario);
-        let seen = scenario.steps.iter().filter_map(|step| match &step.kind {
+        let seen = scenario.all_steps().into_iter().filter_map(|step| match &step.kind {
             StepKind::Expect(seen) => Some((step, seen)),
             _ => None,
         });

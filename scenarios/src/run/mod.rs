@@ -15,7 +15,7 @@ use cscf_core::trace::TraceEvent;
 use crate::builtin::{self, Builtin};
 use crate::codes;
 use crate::report::{artefacts, ladder};
-use crate::script::{self, Failure, Scenario, Seen, StepKind, read_scenario};
+use crate::script::{self, Failure, Scenario, Seen, StepKind, at_word, read_scenario};
 
 pub use live::LiveStage;
 pub use parties::{Instance, InstanceError};
@@ -98,8 +98,13 @@ fn said(name: &str, source: &str, problems: &Problems) -> String {
     )
 }
 
+/// Whether a name is that of a file, not of a built-in scenario.
+fn is_file(name: &str) -> bool {
+    name.ends_with(".yaml") || name.ends_with(".yml") || name.contains('/')
+}
+
 fn load(name: &str, lab: &Lab) -> Result<Vec<Loaded>, String> {
-    if name.ends_with(".yaml") || name.ends_with(".yml") || name.contains('/') {
+    if is_file(name) {
         let source = std::fs::read_to_string(name).map_err(|fault| format!("{name}: {fault}"))?;
         let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
         return Ok(vec![read(stem.unwrap_or_default(), name.to_owned(), source, lab)?]);
@@ -168,16 +173,23 @@ fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<
     artefacts::write(&folder, &outcome.events, &instance.names(), &draw(false))
         .map_err(|fault| fault.to_string())?;
     progress(&format!("artefacts: {}", folder.display()));
-    Ok(match outcome.failure {
+    Ok(exit_code(&outcome))
+}
+
+const fn exit_code(outcome: &Outcome) -> u8 {
+    match outcome.failure {
         None => EXIT_OK,
         Some(Failure::Expectation(_)) => EXIT_FAILED,
         Some(Failure::Broken(_)) => EXIT_COULD_NOT_RUN,
-    })
+    }
 }
+
+/// What a name in an expectation may be.
+const PHONE: &str = "node of the lab, nor a phone of this scenario";
 
 /// Says of every name that nobody has where it stands and which was meant.
 fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
-    let Scenario { parties, lab: changes, steps, .. } = &loaded.scenario;
+    let Scenario { parties, lab: changes, .. } = &loaded.scenario;
     let described = parties.iter().filter(|party| party.subscriber.is_some() || party.of.is_some());
     let users: Vec<&str> = described
         .map(|party| party.name.as_str())
@@ -202,24 +214,25 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
     for (at, name) in &changes.untrusted {
         check(*at, name, &nodes, "node of the lab");
     }
-    for step in steps {
+    for step in loaded.scenario.all_steps() {
         match &step.kind {
             StepKind::Command { ue, .. } => {
                 let what = "subscriber of the lab, nor described under `parties`";
-                check(step.at, ue, &users, what);
+                check(at_word(step, ue), ue, &users, what);
             }
-            StepKind::Restart { node } => check(step.at, node, &nodes, "node of the lab"),
+            StepKind::Restart { node } => {
+                check(at_word(step, node), node, &nodes, "node of the lab")
+            }
             StepKind::Crash { node } => {
-                check(step.at, node, &seen, "node of the lab, nor a phone of this scenario");
+                check(at_word(step, node), node, &seen, PHONE);
             }
             StepKind::Expect(wanted) | StepKind::Never(wanted) => {
-                let what = "node of the lab, nor a phone of this scenario";
-                check(step.at, &wanted.node, &seen, what);
+                check(at_word(step, &wanted.node), &wanted.node, &seen, PHONE);
                 if let Seen::Message { peer: Some(peer), .. } = &wanted.what {
-                    check(step.at, peer, &seen, what);
+                    check(at_word(step, peer), peer, &seen, PHONE);
                 }
             }
-            StepKind::Operate(_) | StepKind::Wait(_) => {}
+            StepKind::Operate(_) | StepKind::Together(_) | StepKind::Wait(_) => {}
         }
     }
     if problems.is_empty() {
@@ -229,7 +242,7 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
 }
 
 fn verdict(loaded: &Loaded, outcome: &Outcome, options: &Options) -> String {
-    let steps = loaded.scenario.steps.len();
+    let steps = loaded.scenario.all_steps().len();
     let seed = if options.simulated { format!(", seed {}", options.seed) } else { String::new() };
     match &outcome.failure {
         None => format!("\npassed: {} ({steps} steps{seed})\n", loaded.name),
@@ -255,6 +268,20 @@ pub fn simulate(source: &str, seed: u64) -> Result<Outcome, String> {
     let scenario = read_scenario(source, &lab.domain)
         .map_err(|problems| render("scenario", source, &problems, false))?;
     simulated::run(&scenario, &lab, seed).map(|(_, outcome)| outcome)
+}
+
+/// What `cscf run --virtual FILE` makes of a scenario in the built-in lab: its exit code, and what it
+/// says besides the ladder.
+#[must_use]
+pub fn judge(file: &str, source: &str, seed: u64) -> (u8, String) {
+    let lab = Lab::default_lab();
+    let options = Options { simulated: true, seed, ..Options::default() };
+    let judged = read(file.to_owned(), file.to_owned(), source.to_owned(), &lab).and_then(|it| {
+        unknown_names(&it, &lab)?;
+        let (_, outcome) = simulated::run(&it.scenario, &lab, seed)?;
+        Ok((exit_code(&outcome), verdict(&it, &outcome, &options)))
+    });
+    judged.unwrap_or_else(|fault| (EXIT_COULD_NOT_RUN, format!("error: {fault}\n")))
 }
 
 /// Progress for a person, on standard error.

@@ -1,5 +1,7 @@
 //! What a header must look like: exact text, `/regex/`, `contains …`, `present`, `absent`.
 
+use std::fmt;
+
 use regex::Regex;
 
 /// A condition on the values of a header.
@@ -42,6 +44,27 @@ impl Matcher {
         })
     }
 
+    /// The text in the condition, in which captured values may be named.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Absent | Self::Present => "",
+            Self::Contains(text) | Self::Lacks(text) | Self::Exact(text) => text,
+            Self::Regex(regex) => regex.as_str(),
+        }
+    }
+
+    /// What the condition finds in the values of a header: of a regular expression its first group,
+    /// if it has one, else the whole value.
+    pub(super) fn found(&self, values: &[String]) -> Option<String> {
+        let value = values.iter().find(|value| self.accepts(std::slice::from_ref(*value)))?;
+        if let Self::Regex(regex) = self
+            && let Some(group) = regex.captures(value).and_then(|groups| groups.get(1))
+        {
+            return Some(group.as_str().to_owned());
+        }
+        Some(value.clone())
+    }
+
     /// Whether the values of a header satisfy the condition.
     #[must_use]
     pub fn accepts(&self, values: &[String]) -> bool {
@@ -52,6 +75,20 @@ impl Matcher {
             Self::Exact(text) => values.iter().any(|value| value == text),
             Self::Present => !values.is_empty(),
             Self::Regex(regex) => values.iter().any(|value| regex.is_match(value)),
+        }
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("absent"),
+            Self::Contains(text) => write!(f, "contains {text}"),
+            Self::Lacks(text) => write!(f, "lacks {text}"),
+            Self::Exact(text) if text.is_empty() => f.write_str("an empty value"),
+            Self::Exact(text) => f.write_str(text),
+            Self::Present => f.write_str("present"),
+            Self::Regex(regex) => write!(f, "/{regex}/"),
         }
     }
 }

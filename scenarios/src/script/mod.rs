@@ -1,19 +1,28 @@
 //! The scenario language: YAML whose steps read as sentences. `docs/scenario-language.md` describes
 //! it for users; this module reads it, with the place of every mistake.
 
+mod branches;
+mod capture;
+mod explain;
 mod matcher;
 mod parameter;
 mod parse;
 mod party;
 mod request;
 mod runner;
+mod seen;
 mod sentence;
 mod shows;
+mod steps;
+mod words;
 
+pub use branches::Branch;
+pub use capture::Captures;
 pub use matcher::Matcher;
 pub use parse::read_scenario;
 pub use runner::{Failure, Stage, run};
 pub use shows::Shows;
+pub(crate) use words::at_word;
 
 use cscf_core::config::{
     DnsConfig, NodeConfig, NumberingConfig, Position, SecAgree, SubscriberConfig,
@@ -152,6 +161,8 @@ pub struct Step {
     pub kind: StepKind,
     /// The catalogue entries that this step proves.
     pub proves: Vec<(Position, String)>,
+    /// The captured values it uses: `icid` for `$icid`.
+    pub uses: Vec<(Position, String)>,
 }
 
 /// What a step does.
@@ -180,6 +191,8 @@ pub enum StepKind {
         /// Which node.
         node: String,
     },
+    /// Several lists of steps run side by side.
+    Together(Vec<Branch>),
     /// Nothing is done for that long.
     Wait(Duration),
 }
@@ -373,4 +386,6 @@ pub struct FieldExpectation {
     pub parameter: Option<String>,
     /// What it must be.
     pub matcher: Matcher,
+    /// The name under which what is found is kept.
+    pub capture: Option<String>,
 }

@@ -3,22 +3,13 @@
 use std::collections::BTreeSet;
 
 use cscf_core::config::{
-    DnsConfig, Node, NumberingConfig, Problems, Reader, SecAgree, SubscriberConfig, Value,
-    duration, filter_criteria, named_entries, read_names, read_node, read_subscriber, read_tree,
+    DnsConfig, Node, NumberingConfig, Problems, Reader, SecAgree, SubscriberConfig, duration,
+    filter_criteria, named_entries, read_names, read_node, read_subscriber, read_tree,
 };
 use cscf_core::ifc::InitialFilterCriteria;
 
-use super::{
-    Expectation, FieldExpectation, LabChanges, Matcher, Order, Scenario, Seen, Step, StepKind,
-};
-use super::{parameter, party, request, sentence, shows};
+use super::{LabChanges, Scenario, StepKind, capture, party, shows, steps, words};
 use crate::lab::NetworkOptions;
-
-/// The Diameter messages that an expectation may name.
-const DIAMETER: [&str; 18] = [
-    "CEA", "CER", "DPA", "DPR", "DWA", "DWR", "LIA", "LIR", "MAA", "MAR", "PPA", "PPR", "RTA",
-    "RTR", "SAA", "SAR", "UAA", "UAR",
-];
 
 /// Reads a scenario.
 ///
@@ -41,14 +32,13 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     let shows = reader.optional("shows");
     let shows = shows.map(|node| shows::read(node, &mut problems)).unwrap_or_default();
     let steps = reader.required("steps", &mut problems);
-    let steps = steps.map(|node| steps_of(node, &mut problems)).unwrap_or_default();
+    let steps = steps.map(|node| steps::read_all(node, &mut problems)).unwrap_or_default();
     reader.finish(&mut problems);
-    if problems.is_empty() {
-        let title = title.to_owned();
-        Ok(Scenario { title, parties, network, lab, only_virtual: only, shows, steps })
-    } else {
-        Err(problems)
-    }
+    capture::check(&steps, &mut problems);
+    let title = title.to_owned();
+    let scenario = Scenario { title, parties, network, lab, only_virtual: only, shows, steps };
+    words::check(&scenario, &mut problems);
+    if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }
 
 impl Scenario {
@@ -64,7 +54,7 @@ impl Scenario {
             }
         };
         named.for_each(&mut add);
-        for step in &self.steps {
+        for step in self.all_steps() {
             if let StepKind::Command { ue, .. } = &step.kind {
                 add(ue);
             }
@@ -77,8 +67,12 @@ impl Scenario {
     #[must_use]
     pub fn only_virtual(&self) -> Option<String> {
         let stops =
-            |step: &&Step| matches!(step.kind, StepKind::Crash { .. } | StepKind::Restart { .. });
-        let step = self.steps.iter().find(stops).map(|step| format!("`{}`", step.text));
+            |kind: &StepKind| matches!(kind, StepKind::Crash { .. } | StepKind::Restart { .. });
+        let step = self
+            .all_steps()
+            .into_iter()
+            .find(|step| stops(&step.kind))
+            .map(|step| format!("`{}`", step.text));
         self.only_virtual.clone().or(step)
     }
 }
@@ -189,133 +183,6 @@ fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
     };
     reader.finish(problems);
     changes
-}
-
-fn steps_of(node: &Node, problems: &mut Problems) -> Vec<Step> {
-    let Value::Seq(items) = &node.value else {
-        problems.push(node.at, "steps must be a list", None);
-        return Vec::new();
-    };
-    items.iter().filter_map(|item| step(item, problems)).collect()
-}
-
-fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
-    let (at, text, detail) = match &node.value {
-        Value::Scalar(text) => (node.at, text, None),
-        Value::Map(entries) => match entries.as_slice() {
-            [entry] => (entry.at, &entry.key, Some(&entry.node)),
-            _ => {
-                problems.push(node.at, "a step is one sentence", None);
-                return None;
-            }
-        },
-        Value::Seq(_) => {
-            problems.push(node.at, "a step is a sentence, not a list", None);
-            return None;
-        }
-    };
-    let mut kind = match sentence::read(text) {
-        Ok(kind) => kind,
-        Err(fault) => {
-            problems.push(at, fault, None);
-            return None;
-        }
-    };
-    let mut proves = Vec::new();
-    if let Some(detail) = detail {
-        details(detail, &mut kind, &mut proves, problems);
-    }
-    Some(Step { at, text: text.clone(), kind, proves })
-}
-
-type Proves = Vec<(cscf_core::config::Position, String)>;
-
-fn details(node: &Node, kind: &mut StepKind, proves: &mut Proves, problems: &mut Problems) {
-    let Value::Map(entries) = &node.value else {
-        problems.push(node.at, "here must be `header: expectation` lines", None);
-        return;
-    };
-    for entry in entries {
-        if entry.key == "proves" {
-            proves.extend(read_names(&entry.node, problems));
-            continue;
-        }
-        if let StepKind::Command { order: Order::Request { changes, .. }, .. } = kind {
-            changes.extend(request::change(entry, problems));
-            continue;
-        }
-        if entry.key == "with"
-            && let StepKind::Command { order, .. } = kind
-        {
-            let headers = headers_of(&entry.node, problems);
-            *order = Order::Dressed { headers, order: Box::new(order.clone()) };
-            continue;
-        }
-        let (StepKind::Expect(expectation) | StepKind::Never(expectation)) = kind else {
-            problems.push(
-                entry.at,
-                "only an expectation can look at headers; a command takes other ones under `with`",
-                None,
-            );
-            continue;
-        };
-        let Some(text) = entry.node.text() else {
-            problems.push(entry.node.at, "an expectation is one value", None);
-            continue;
-        };
-        let (name, parameter) = match parameter_of(&expectation.what, &entry.key) {
-            Ok(name) => name,
-            Err(fault) => {
-                problems.push(entry.at, fault, None);
-                continue;
-            }
-        };
-        match Matcher::read(text) {
-            Ok(matcher) => expectation.fields.push(FieldExpectation {
-                at: entry.at,
-                value_at: entry.node.at,
-                name,
-                parameter,
-                matcher,
-            }),
-            Err(fault) => problems.push(entry.node.at, fault, None),
-        }
-    }
-    if let StepKind::Expect(Expectation { what: Seen::State(_), fields, .. }) = kind
-        && let Some(field) = fields.first()
-    {
-        problems.push(field.at, "a state has no headers; expect a message", None);
-    }
-}
-
-/// The headers under `with`: values, or `absent`.
-fn headers_of(node: &Node, problems: &mut Problems) -> Vec<(String, Option<String>)> {
-    let Value::Map(entries) = &node.value else {
-        problems.push(node.at, "here must be `header: value` lines", None);
-        return Vec::new();
-    };
-    let mut out = Vec::new();
-    for entry in entries {
-        match entry.node.text() {
-            Some("absent") => out.push((entry.key.clone(), None)),
-            Some(text) => out.push((entry.key.clone(), Some(text.to_owned()))),
-            None => problems.push(entry.node.at, "a header is one value", None),
-        }
-    }
-    out
-}
-
-/// The header and parameter a condition looks at; only headers of SIP have parameters.
-fn parameter_of(what: &Seen, key: &str) -> Result<(String, Option<String>), String> {
-    let (name, parameter) = parameter::read_name(key)?;
-    let is_sip = match what {
-        Seen::Message { label, .. } => !DIAMETER.contains(&label.as_str()),
-        Seen::Diagnosis | Seen::Note { .. } | Seen::State(_) => false,
-    };
-    match parameter {
-        Some(_) if !is_sip => Err(format!("`{key}`: only headers of SIP have parameters")),
-        parameter => Ok((name, parameter)),
-    }
 }
 
 #[cfg(test)]

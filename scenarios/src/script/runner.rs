@@ -4,14 +4,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use cscf_core::config::{Position, Problem};
-use cscf_core::sip::{self, HeaderName, Message};
+use cscf_core::config::Problem;
 use cscf_core::time::{Duration, Instant};
-use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
+use cscf_core::trace::TraceEvent;
 
-use super::{Expectation, FieldExpectation, Order, Scenario, Seen, Step, StepKind, parameter};
-use crate::report::diagnosis;
-use crate::report::summary::diameter_label;
+use super::seen::{failing_field, is_seen};
+use super::{Branch, Captures, Expectation, Order, Scenario, Seen, Step, StepKind, explain};
 
 /// Where a scenario runs.
 pub trait Stage {
@@ -71,17 +69,50 @@ const SETTLE: Duration = Duration::from_millis(500);
 ///
 /// The first step that was not as expected.
 pub fn run(scenario: &Scenario, stage: &mut dyn Stage) -> Result<(), Failure> {
+    let mut captures = Captures::default();
     let mut cursors = Cursors::default();
     for step in &scenario.steps {
-        run_step(step, stage, &mut cursors)?;
+        if let StepKind::Together(branches) = &step.kind {
+            let begin = |branch| Walk::new(Some(branch), &branch.steps, cursors.clone());
+            let mut walks: Vec<_> = branches.iter().map(begin).collect();
+            side_by_side(&mut walks, stage, &mut captures)?;
+            for walk in walks {
+                cursors.join(walk.cursors);
+            }
+        } else {
+            let mut walk = [Walk::new(None, std::slice::from_ref(step), cursors)];
+            side_by_side(&mut walk, stage, &mut captures)?;
+            let [done] = walk;
+            cursors = done.cursors;
+        }
     }
     let end = stage.now() + SETTLE;
     while stage.advance(end).map_err(Failure::Broken)? {}
     Ok(())
 }
 
+/// Goes on with lists of steps, in their order at each moment, until all are done.
+fn side_by_side(
+    walks: &mut [Walk<'_>],
+    stage: &mut dyn Stage,
+    captures: &mut Captures,
+) -> Result<(), Failure> {
+    let mut reached = None;
+    loop {
+        let mut next: Option<Instant> = None;
+        for walk in walks.iter_mut() {
+            if let Some(until) = walk.go_on(stage, captures, reached)? {
+                next = Some(next.map_or(until, |next| next.min(until)));
+            }
+        }
+        let Some(until) = next else { return Ok(()) };
+        let more = stage.advance(until).map_err(Failure::Broken)?;
+        reached = (!more).then_some(until);
+    }
+}
+
 /// How far each node's events have been looked at: messages, decisions and states apart.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Cursors {
     next: BTreeMap<(String, u8), usize>,
     /// The last command, or the begin of the last wait: what was before it is past.
@@ -108,271 +139,167 @@ impl Cursors {
         *next = (*next).max(self.past);
         next
     }
-}
 
-fn run_step(step: &Step, stage: &mut dyn Stage, cursors: &mut Cursors) -> Result<(), Failure> {
-    let failed =
-        |fault: String| Failure::Expectation(Problem { at: step.at, text: fault, help: None });
-    match &step.kind {
-        StepKind::Command { ue, order } => {
-            cursors.start(stage);
-            stage.command(ue, order).map_err(failed)
+    /// What another list of steps has looked at is past, too.
+    fn join(&mut self, other: Self) {
+        for (key, cursor) in other.next {
+            let own = self.next.entry(key).or_default();
+            *own = (*own).max(cursor);
         }
-        StepKind::Operate(order) => {
-            cursors.start(stage);
-            stage.operate(order).map_err(failed)
-        }
-        StepKind::Crash { node } => stage.crash(node).map_err(failed),
-        StepKind::Restart { node } => stage.restart(node).map_err(failed),
-        StepKind::Wait(time) => {
-            cursors.start(stage);
-            let end = stage.now() + *time;
-            while stage.advance(end).map_err(Failure::Broken)? {}
-            Ok(())
-        }
-        StepKind::Expect(expectation) => {
-            let since = cursors.since;
-            let cursor = cursors.of(expectation);
-            expect(step, expectation, stage, (cursor, since))
-        }
-        StepKind::Never(expectation) => {
-            let cursor = cursors.of(expectation);
-            never(step, expectation, stage, cursor)
-        }
+        self.since = self.since.max(other.since);
+        self.past = self.past.max(other.past);
     }
 }
 
-fn expect(
-    step: &Step,
-    expectation: &Expectation,
-    stage: &mut dyn Stage,
-    (cursor, since): (&mut usize, Instant),
-) -> Result<(), Failure> {
-    let begin = *cursor;
-    let deadline = stage.now() + expectation.within;
-    loop {
+/// A list of steps on its way.
+struct Walk<'a> {
+    /// Which branch it is, if it is one.
+    branch: Option<&'a Branch>,
+    steps: &'a [Step],
+    /// What the next step waits for, once it has begun.
+    waits: Option<Waits>,
+    cursors: Cursors,
+}
+
+/// A step that has begun.
+#[derive(Clone, Copy)]
+struct Waits {
+    until: Instant,
+    /// The first event that it looks at.
+    begin: usize,
+}
+
+impl<'a> Walk<'a> {
+    const fn new(branch: Option<&'a Branch>, steps: &'a [Step], cursors: Cursors) -> Self {
+        Self { branch, steps, waits: None, cursors }
+    }
+
+    /// Does the next steps; gives until when one waits. All that could happen until `reached` has
+    /// happened.
+    fn go_on(
+        &mut self,
+        stage: &mut dyn Stage,
+        captures: &mut Captures,
+        mut reached: Option<Instant>,
+    ) -> Result<Option<Instant>, Failure> {
+        while let Some((step, rest)) = self.steps.split_first() {
+            let waits = self.step(step, stage, captures, reached);
+            if let Some(until) = waits.map_err(|fault| self.in_branch(fault))? {
+                return Ok(Some(until));
+            }
+            (self.steps, self.waits, reached) = (rest, None, None);
+        }
+        Ok(None)
+    }
+
+    fn in_branch(&self, failure: Failure) -> Failure {
+        match (failure, self.branch) {
+            (Failure::Expectation(problem), Some(branch)) => {
+                let text = format!("in branch `{}`: {}", branch.name, problem.text);
+                Failure::Expectation(Problem { text, ..problem })
+            }
+            (failure, _) => failure,
+        }
+    }
+
+    /// Does one step, or goes on with it; gives until when it waits.
+    fn step(
+        &mut self,
+        step: &Step,
+        stage: &mut dyn Stage,
+        captures: &mut Captures,
+        reached: Option<Instant>,
+    ) -> Result<Option<Instant>, Failure> {
+        let failed =
+            |fault: String| Failure::Expectation(Problem { at: step.at, text: fault, help: None });
+        match &step.kind {
+            StepKind::Command { ue, order } => {
+                self.cursors.start(stage);
+                stage.command(ue, &captures.order(order)).map_err(failed)?;
+            }
+            StepKind::Operate(order) => {
+                self.cursors.start(stage);
+                let filled = captures.fill(&order.to_string()).parse();
+                filled.and_then(|order| stage.operate(&order)).map_err(failed)?;
+            }
+            StepKind::Crash { node } => stage.crash(node).map_err(failed)?,
+            StepKind::Restart { node } => stage.restart(node).map_err(failed)?,
+            StepKind::Wait(time) => {
+                if self.waits.is_none() {
+                    self.cursors.start(stage);
+                }
+                let until = self.begin(*time, stage.events().len(), stage.now()).until;
+                return Ok((reached < Some(until)).then_some(until));
+            }
+            StepKind::Expect(expectation) => {
+                return self.expect(step, expectation, stage, captures, reached);
+            }
+            StepKind::Never(expectation) => {
+                // What was seen before this step does not count.
+                let waits = self.begin(expectation.within, stage.events().len(), stage.now());
+                if reached < Some(waits.until) {
+                    return Ok(Some(waits.until));
+                }
+                self.never(step, expectation, stage, captures, waits.begin)?;
+            }
+            // Their steps are walked apart.
+            StepKind::Together(_) => {}
+        }
+        Ok(None)
+    }
+
+    /// What the step waits for, from now on if it has just begun.
+    fn begin(&mut self, time: Duration, begin: usize, now: Instant) -> Waits {
+        *self.waits.get_or_insert(Waits { until: now + time, begin })
+    }
+
+    fn expect(
+        &mut self,
+        step: &Step,
+        expectation: &Expectation,
+        stage: &dyn Stage,
+        captures: &mut Captures,
+        reached: Option<Instant>,
+    ) -> Result<Option<Instant>, Failure> {
+        let since = self.cursors.since;
+        let begin = *self.cursors.of(expectation);
+        let waits = self.begin(expectation.within, begin, stage.now());
+        let cursor = self.cursors.of(expectation);
         while let Some(event) = stage.events().get(*cursor) {
             *cursor += 1;
             // Events of other processes may arrive late.
             if event.at >= since && is_seen(event, expectation, stage) {
-                let index = *cursor - 1;
-                return check_fields(expectation, index, stage);
+                let found = failing_field(expectation, event, captures);
+                return found.map_or(Ok(None), |found| {
+                    let problem = explain::differs(&found, event, stage, captures);
+                    Err(Failure::Expectation(problem))
+                });
             }
         }
-        if !stage.advance(deadline).map_err(Failure::Broken)? && stage.events().len() <= *cursor {
-            return Err(Failure::Expectation(missing(step, expectation, stage, begin)));
+        if reached < Some(waits.until) {
+            return Ok(Some(waits.until));
         }
+        let problem = explain::missing(step, expectation, stage, waits.begin);
+        Err(Failure::Expectation(problem))
     }
-}
 
-fn never(
-    step: &Step,
-    expectation: &Expectation,
-    stage: &mut dyn Stage,
-    cursor: &mut usize,
-) -> Result<(), Failure> {
-    let deadline = stage.now() + expectation.within;
-    // What was seen before this step does not count.
-    *cursor = (*cursor).max(stage.events().len());
-    while stage.advance(deadline).map_err(Failure::Broken)? {}
-    while let Some(event) = stage.events().get(*cursor) {
-        *cursor += 1;
-        if is_seen(event, expectation, stage) && failing_field(expectation, event).is_none() {
-            let text = format!("must not be, but happened at {}: {}", event.at, step.text);
-            let help = Some(chain(stage.events(), event).join("\n"));
-            return Err(Failure::Expectation(Problem { at: step.at, text, help }));
-        }
-    }
-    Ok(())
-}
-
-fn is_seen(event: &TraceEvent, expectation: &Expectation, stage: &dyn Stage) -> bool {
-    if *event.node != *expectation.node {
-        return false;
-    }
-    match (&event.kind, &expectation.what) {
-        (TraceKind::Received(wire), Seen::Message { received: true, label, answers, peer })
-        | (TraceKind::Sent(wire), Seen::Message { received: false, label, answers, peer }) => {
-            let peer_fits = peer
-                .as_deref()
-                .is_none_or(|peer| stage.name_of(&wire.remote).is_some_and(|name| name == peer));
-            peer_fits && is_message(wire, label, answers.as_deref())
-        }
-        (TraceKind::Note(note), Seen::Diagnosis) => note.diagnosis.is_some(),
-        (TraceKind::Note(note), Seen::Note { clause }) => note.clause.to_string() == *clause,
-        (TraceKind::State(state), Seen::State(words)) => {
-            state == words
-                || state.strip_prefix(words.as_str()).is_some_and(|rest| rest.starts_with(' '))
-        }
-        _ => false,
-    }
-}
-
-fn is_message(wire: &Wire, label: &str, answers: Option<&str>) -> bool {
-    if wire.protocol == Protocol::Diameter {
-        return answers.is_none() && diameter_label(&wire.bytes) == label;
-    }
-    match sip::parse(&wire.bytes) {
-        Ok(Message::Request(request)) => answers.is_none() && request.method.as_str() == label,
-        Ok(Message::Response(response)) => {
-            let cseq = response.headers.get(HeaderName::CSeq).unwrap_or_default();
-            let method = cseq.split_whitespace().nth(1).unwrap_or_default();
-            label.parse() == Ok(response.status) && answers.is_none_or(|answers| answers == method)
-        }
-        Err(_) => false,
-    }
-}
-
-/// The values of a field of an event: of a header, or of one of the names that are no header.
-fn values(event: &TraceEvent, name: &str) -> Vec<String> {
-    let (TraceKind::Received(wire) | TraceKind::Sent(wire)) = &event.kind else {
-        return match &event.kind {
-            TraceKind::Note(note) if name == "text" => vec![note.text.clone()],
-            TraceKind::Note(note) => diagnosis::field(note, name).into_iter().collect(),
-            _ => Vec::new(),
-        };
-    };
-    if name == "transport" {
-        return vec![wire.transport.param_name().to_owned()];
-    }
-    if wire.protocol == Protocol::Diameter {
-        return crate::report::summary::avp_values(&wire.bytes, name);
-    }
-    let Ok(message) = sip::parse(&wire.bytes) else { return Vec::new() };
-    match (name, &message) {
-        ("request_uri", Message::Request(request)) => vec![request.request_uri.clone()],
-        ("reason", Message::Response(response)) => vec![response.reason.clone()],
-        ("body", _) => {
-            let body = message.body();
-            if body.is_empty() {
-                return Vec::new();
+    fn never(
+        &mut self,
+        step: &Step,
+        expectation: &Expectation,
+        stage: &dyn Stage,
+        captures: &mut Captures,
+        begin: usize,
+    ) -> Result<(), Failure> {
+        let cursor = self.cursors.of(expectation);
+        *cursor = (*cursor).max(begin);
+        while let Some(event) = stage.events().get(*cursor) {
+            *cursor += 1;
+            let seen = is_seen(event, expectation, stage);
+            if seen && failing_field(expectation, event, captures).is_none() {
+                return Err(Failure::Expectation(explain::forbidden(step, event, stage)));
             }
-            vec![String::from_utf8_lossy(body).into_owned()]
         }
-        _ => {
-            let fields = message.headers().fields_named(name);
-            fields.map(|field| field.unfolded().into_owned()).collect()
-        }
+        Ok(())
     }
-}
-
-fn failing_field<'a>(
-    expectation: &'a Expectation,
-    event: &TraceEvent,
-) -> Option<(&'a FieldExpectation, Vec<String>)> {
-    expectation.fields.iter().find_map(|field| {
-        let mut values = values(event, &field.name);
-        if let Some(name) = &field.parameter {
-            values = parameter::values(&values, name);
-        }
-        (!field.matcher.accepts(&values)).then_some((field, values))
-    })
-}
-
-fn check_fields(expectation: &Expectation, index: usize, stage: &dyn Stage) -> Result<(), Failure> {
-    let events = stage.events();
-    let Some(event) = events.get(index) else { return Ok(()) };
-    let Some((field, values)) = failing_field(expectation, event) else { return Ok(()) };
-    let actual = if values.is_empty() { "absent".to_owned() } else { values.join(" | ") };
-    let parameter = field.parameter.iter().map(|name| format!(";{name}")).collect::<String>();
-    let text = format!("{}{parameter} is not as expected; actual: {actual}", field.name);
-    let at = Position { start: field.value_at.start, end: field.value_at.end, ..field.value_at };
-    let help = Some(chain(events, event).join("\n"));
-    Err(Failure::Expectation(Problem { at, text, help }))
-}
-
-fn missing(step: &Step, expectation: &Expectation, stage: &dyn Stage, begin: usize) -> Problem {
-    let events = stage.events();
-    let within = expectation.within;
-    let mut help = Vec::new();
-    let at_node = |event: &&TraceEvent| *event.node == *expectation.node;
-    let unread = events.get(begin..).unwrap_or_default();
-    let last = unread.iter().rev().filter(at_node).find(|event| {
-        matches!(event.kind, TraceKind::Received(_) | TraceKind::Sent(_) | TraceKind::State(_))
-    });
-    match last {
-        Some(event) => {
-            help.push(format!("last seen there instead: {}", said(event)));
-            help.extend(chain(events, event).into_iter().skip(1));
-        }
-        None => help.push(format!("nothing more was seen at {}", expectation.node)),
-    }
-    let refusals = unread.iter().filter_map(|event| match &event.kind {
-        TraceKind::Note(note) if note.refusal => Some(decision(event, note)),
-        _ => None,
-    });
-    for line in refusals.take(5) {
-        if !help.contains(&line) {
-            help.push(line);
-        }
-    }
-    let text = format!("did not happen within {within:?}: {}", step.text);
-    Problem { at: step.at, text, help: Some(help.join("\n")) }
-}
-
-fn said(event: &TraceEvent) -> String {
-    match &event.kind {
-        TraceKind::Received(wire) => {
-            format!("{} {} receives {}", event.at, event.node, crate::report::summary::label(wire))
-        }
-        TraceKind::Sent(wire) => {
-            format!("{} {} sends {}", event.at, event.node, crate::report::summary::label(wire))
-        }
-        TraceKind::State(state) => format!("{} {} is {state}", event.at, event.node),
-        TraceKind::Note(note) => decision(event, note),
-        TraceKind::Dropped { reason, .. } => format!("{} {} drops: {reason}", event.at, event.node),
-        TraceKind::Fault { action, .. } => format!("{} network: {action}", event.at),
-    }
-}
-
-fn decision(event: &TraceEvent, note: &Note) -> String {
-    let mut out = format!("{} {} decides: {} [{}]", event.at, event.node, note.text, note.clause);
-    for line in diagnosis::lines(&event.node, note).into_iter().skip(1) {
-        out.push_str("\n        ");
-        out.push_str(line.trim_start());
-    }
-    out
-}
-
-/// The decisions that led to a message: those of the node that made it first, just before.
-fn chain(events: &[TraceEvent], event: &TraceEvent) -> Vec<String> {
-    let (TraceKind::Received(wire) | TraceKind::Sent(wire)) = &event.kind else {
-        return Vec::new();
-    };
-    let key = identity(wire);
-    let made = events
-        .iter()
-        .position(|other| matches!(&other.kind, TraceKind::Sent(sent) if identity(sent) == key));
-    let Some(made) = made else { return vec![said(event)] };
-    let mut out = vec![said(event)];
-    let Some(origin) = events.get(made) else { return out };
-    if *origin.node != *event.node {
-        out.push(format!("made by {} at {}", origin.node, origin.at));
-    }
-    let mut notes: Vec<String> = Vec::new();
-    for earlier in events.get(..made).unwrap_or_default().iter().rev() {
-        if *earlier.node != *origin.node {
-            continue;
-        }
-        match &earlier.kind {
-            TraceKind::Note(note) if notes.len() < 5 => notes.push(decision(earlier, note)),
-            _ => break,
-        }
-    }
-    out.extend(notes.into_iter().rev());
-    out
-}
-
-/// What makes a message the same at every hop: Call-ID, CSeq and start line without the URI.
-fn identity(wire: &Wire) -> Option<(String, String, String)> {
-    if wire.protocol == Protocol::Diameter {
-        return None;
-    }
-    let message = sip::parse(&wire.bytes).ok()?;
-    let kind = match &message {
-        Message::Request(request) => request.method.to_string(),
-        Message::Response(response) => response.status.to_string(),
-    };
-    let header = |name| message.headers().get(name).unwrap_or_default().to_owned();
-    Some((header(HeaderName::CallId), header(HeaderName::CSeq), kind))
 }

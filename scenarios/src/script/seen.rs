@@ -1,0 +1,128 @@
+//! What an expectation looks at: whether an event is the one, and the values of its fields.
+
+use cscf_core::config::nearest;
+use cscf_core::sip::{self, HeaderName, Message};
+use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
+
+use super::{Captures, Expectation, FieldExpectation, Matcher, Seen, Stage, parameter};
+use crate::report::diagnosis;
+use crate::report::summary::diameter_label;
+
+/// Whether an event is what an expectation waits for, whatever its fields are.
+pub(super) fn is_seen(event: &TraceEvent, expectation: &Expectation, stage: &dyn Stage) -> bool {
+    if *event.node != *expectation.node {
+        return false;
+    }
+    match (&event.kind, &expectation.what) {
+        (TraceKind::Received(wire), Seen::Message { received: true, label, answers, peer })
+        | (TraceKind::Sent(wire), Seen::Message { received: false, label, answers, peer }) => {
+            let peer_fits = peer
+                .as_deref()
+                .is_none_or(|peer| stage.name_of(&wire.remote).is_some_and(|name| name == peer));
+            peer_fits && is_message(wire, label, answers.as_deref())
+        }
+        (TraceKind::Note(note), Seen::Diagnosis) => note.diagnosis.is_some(),
+        (TraceKind::Note(note), Seen::Note { clause }) => note.clause.to_string() == *clause,
+        (TraceKind::State(state), Seen::State(words)) => {
+            state == words
+                || state.strip_prefix(words.as_str()).is_some_and(|rest| rest.starts_with(' '))
+        }
+        _ => false,
+    }
+}
+
+fn is_message(wire: &Wire, label: &str, answers: Option<&str>) -> bool {
+    if wire.protocol == Protocol::Diameter {
+        return answers.is_none() && diameter_label(&wire.bytes) == label;
+    }
+    match sip::parse(&wire.bytes) {
+        Ok(Message::Request(request)) => answers.is_none() && request.method.as_str() == label,
+        Ok(Message::Response(response)) => {
+            let cseq = response.headers.get(HeaderName::CSeq).unwrap_or_default();
+            let method = cseq.split_whitespace().nth(1).unwrap_or_default();
+            label.parse() == Ok(response.status) && answers.is_none_or(|answers| answers == method)
+        }
+        Err(_) => false,
+    }
+}
+
+/// The values of a field of an event: of a header, or of one of the names that are no header.
+fn values(event: &TraceEvent, name: &str) -> Vec<String> {
+    let (TraceKind::Received(wire) | TraceKind::Sent(wire)) = &event.kind else {
+        return match &event.kind {
+            TraceKind::Note(note) if name == "text" => vec![note.text.clone()],
+            TraceKind::Note(note) => diagnosis::field(note, name).into_iter().collect(),
+            _ => Vec::new(),
+        };
+    };
+    if name == "transport" {
+        return vec![wire.transport.param_name().to_owned()];
+    }
+    if wire.protocol == Protocol::Diameter {
+        return crate::report::summary::avp_values(&wire.bytes, name);
+    }
+    let Ok(message) = sip::parse(&wire.bytes) else { return Vec::new() };
+    match (name, &message) {
+        ("request_uri", Message::Request(request)) => vec![request.request_uri.clone()],
+        ("reason", Message::Response(response)) => vec![response.reason.clone()],
+        ("body", _) => {
+            let body = message.body();
+            if body.is_empty() {
+                return Vec::new();
+            }
+            vec![String::from_utf8_lossy(body).into_owned()]
+        }
+        _ => {
+            let fields = message.headers().fields_named(name);
+            fields.map(|field| field.unfolded().into_owned()).collect()
+        }
+    }
+}
+
+/// The header of a message whose name is nearest to one that is not there.
+pub(super) fn nearest_field(event: &TraceEvent, name: &str) -> Option<String> {
+    let (TraceKind::Received(wire) | TraceKind::Sent(wire)) = &event.kind else { return None };
+    if wire.protocol == Protocol::Diameter {
+        return None;
+    }
+    let message = sip::parse(&wire.bytes).ok()?;
+    let names: Vec<&str> = message.headers().iter().map(sip::Field::name_text).collect();
+    if names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        return None;
+    }
+    nearest(name, names.iter().copied()).map(str::to_owned)
+}
+
+/// A field that is not as expected.
+pub(super) struct Mismatch<'a> {
+    /// The line of the scenario.
+    pub(super) field: &'a FieldExpectation,
+    /// What it must be, captured values filled in.
+    pub(super) wanted: Matcher,
+    /// What it is.
+    pub(super) actual: Vec<String>,
+}
+
+/// Looks at the fields of an event in the order of the lines, and keeps what they capture.
+pub(super) fn failing_field<'a>(
+    expectation: &'a Expectation,
+    event: &TraceEvent,
+    captures: &mut Captures,
+) -> Option<Mismatch<'a>> {
+    for field in &expectation.fields {
+        let mut actual = values(event, &field.name);
+        if let Some(name) = &field.parameter {
+            actual = parameter::values(&actual, name);
+        }
+        let wanted = captures.matcher(&field.matcher);
+        if !wanted.accepts(&actual) {
+            return Some(Mismatch { field, wanted, actual });
+        }
+        if let Some(name) = &field.capture
+            && let Some(value) = wanted.found(&actual)
+        {
+            captures.keep(name, field.at.line, value);
+        }
+    }
+    None
+}

@@ -11,6 +11,7 @@ use super::{Case, case};
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("proxy_authentication::a_digest_user_proves_its_requests", &["S-AUT-070"], proven),
+        case("proxy_authentication::an_answer_has_four_minutes", &["T-TRN-090b"], await_auth),
         case("proxy_authentication::only_who_has_a_password_is_asked", &[], others),
     ]
 }
@@ -116,6 +117,23 @@ fn proven() {
         let late = proof(&hand, &shown, "MESSAGE", "carol-secret", "00000001");
         let heard = request(&mut hand, "MESSAGE", &route, &late);
         assert_eq!(heard.iter().any(|it| label(it) == "MESSAGE"), taken, "after {wait} s");
+    }
+}
+
+fn await_auth() {
+    for (wait, taken) in [(239, true), (241, false)] {
+        let (mut hand, route) = carol();
+        let heard = request(&mut hand, "MESSAGE", &route, "");
+        let shown = challenge_of(final_of(&heard).expect("an answer"));
+        hand.bench.run_for(Duration::from_secs(wait));
+        let right = proof(&hand, &shown, "MESSAGE", "carol-secret", "00000001");
+        let heard = request(&mut hand, "MESSAGE", &route, &right);
+        assert_eq!(heard.iter().any(|it| label(it) == "MESSAGE"), taken, "after {wait} s");
+        if !taken {
+            let stale = final_of(&heard).expect("an answer");
+            assert_eq!(label(stale), "407 MESSAGE");
+            assert!(challenge_of(stale).is_stale());
+        }
     }
 }
 

@@ -304,6 +304,7 @@ fn change(config: &mut UeConfig, party: &Party) {
     }
     config.security = party.security.unwrap_or_default();
     config.retries = party.retries.unwrap_or_default();
+    config.emergency = party.emergency;
     config.early_security = party.early_security.unwrap_or_default();
     config.mistakes = party.mistakes;
     if let Some(on) = party.preconditions {

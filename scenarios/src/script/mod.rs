@@ -32,7 +32,9 @@ use cscf_core::ifc::InitialFilterCriteria;
 use cscf_core::time::Duration;
 
 use crate::lab::NetworkOptions;
-use crate::ue::{CallOptions, Change, CodecSet, Dtmf, Gruu, Mistakes, Refers, Resources, Robot};
+use crate::ue::{
+    CallOptions, Change, CodecSet, Dtmf, EmergencyTimers, Gruu, Mistakes, Refers, Resources, Robot,
+};
 
 /// A scenario file.
 #[derive(Clone, Debug)]
@@ -110,6 +112,8 @@ pub struct Party {
     pub retries: Option<bool>,
     /// Whether it knows early IMS security.
     pub early_security: Option<bool>,
+    /// The timers of its emergency registration, if it registers for emergency.
+    pub emergency: Option<EmergencyTimers>,
     /// What it does wrong: words of the language, e.g. `wrong key`.
     pub mistakes: Mistakes,
     /// Whether it uses preconditions.

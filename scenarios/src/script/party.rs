@@ -2,10 +2,11 @@
 
 use cscf_core::config::{Node, Problems, Reader, Value, duration, nearest, read_subscriber};
 use cscf_core::dialog::Refresher;
+use cscf_core::time::Duration;
 
 use super::Party;
 use super::parse::on_off;
-use crate::ue::{CodecSet, Gruu, Mistakes, Refers, Resources, Robot};
+use crate::ue::{CodecSet, EmergencyTimers, Gruu, Mistakes, Refers, Resources, Robot};
 
 /// Reads all parties of a scenario.
 pub(super) fn read_all(node: &Node, domain: &str, problems: &mut Problems) -> Vec<Party> {
@@ -22,7 +23,9 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
     let subscriber = subscriber.and_then(|node| read_subscriber(name, node, domain, problems));
     let some_switch = |text: &str| on_off(text).map(Some);
     let some_time = |text: &str| duration(text).map(Some);
+    let emergency = emergency(&mut reader, problems);
     let party = Party {
+        emergency,
         name: name.to_owned(),
         subscriber,
         of: reader.or("of", None, problems, some_text),
@@ -86,6 +89,25 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
     };
     reader.finish(problems);
     party
+}
+
+/// Whether the party registers for emergency, and its timers (TS 24.229 §7.8).
+fn emergency(reader: &mut Reader<'_>, problems: &mut Problems) -> Option<EmergencyTimers> {
+    let on = reader.or("emergency", false, problems, on_off);
+    let default = EmergencyTimers::default();
+    let within = |text: &str, [least, most]: [Duration; 2]| match duration(text)? {
+        time if (least..=most).contains(&time) => Ok(time),
+        _ => Err(format!("`{text}` is not from {} to {} s", least.as_secs(), most.as_secs())),
+    };
+    let timers = EmergencyTimers {
+        registration: reader.or("emerg_reg", default.registration, problems, |text| {
+            within(text, EmergencyTimers::REGISTRATION)
+        }),
+        request: reader.or("emerg_request", default.request, problems, |text| {
+            within(text, EmergencyTimers::REQUEST)
+        }),
+    };
+    on.then_some(timers)
 }
 
 fn some_text(text: &str) -> Result<Option<String>, String> {

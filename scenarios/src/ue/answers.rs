@@ -187,9 +187,11 @@ impl Ue {
             if std::mem::take(&mut self.registration.off_when_on) {
                 return self.deregister(env, out);
             }
-            if self.config.reg_event {
+            // Not for an emergency registration (TS 24.229 §5.1.6.3).
+            if self.config.reg_event && self.config.emergency.is_none() {
                 self.subscribe(env, out);
             }
+            self.emergency_registration_done(env, out);
         } else {
             out.push(Action::State("re-registered".to_owned()));
         }
@@ -298,6 +300,7 @@ impl Ue {
             Some(at) => out.push(Action::SetTimer { timer: UeTimer::Register, at }),
             None => self.retry(env, status, out),
         }
+        self.emergency_registration_done(env, out);
     }
 }
 

@@ -45,6 +45,11 @@ impl Call {
         Self { session, deadline: None, incoming, peer, replaces: None, digits }
     }
 
+    /// Whether it goes on.
+    pub(super) fn is_up(&self) -> bool {
+        self.session.phase() != SessionPhase::Over
+    }
+
     pub(super) const fn session(&self) -> &Session<ContextId> {
         &self.session
     }
@@ -75,6 +80,9 @@ impl Ue {
         options: CallOptions,
         out: &mut Actions<UeTimer>,
     ) {
+        if self.prepare_emergency(env, target, out) {
+            return;
+        }
         let start = Start { options, headers: Vec::new() };
         let number = self.next_call();
         self.begin_call(env, number, target, start, out);
@@ -98,6 +106,7 @@ impl Ue {
         for (name, value) in headers {
             invite.headers.push(name, &value);
         }
+        self.dress_emergency(env, number, &mut invite, out);
         let mut settings = self.session_settings(env, options.video);
         if let Some(preconditions) = options.preconditions {
             settings.preconditions = preconditions;
@@ -200,8 +209,7 @@ impl Ue {
 
     /// Whether as many calls are up as the user can have.
     pub(super) fn is_busy(&self) -> bool {
-        let over = |call: &&Call| call.session.phase() == SessionPhase::Over;
-        let up = self.calls.len() - self.calls.values().filter(over).count();
+        let up = self.calls.values().filter(|call| call.is_up()).count();
         let full = self.calls.len() >= CALLS_HELD_MAX;
         self.config.robot == Robot::Busy || up >= self.config.calls_max || full
     }
@@ -480,6 +488,7 @@ impl Ue {
         answered: &OwnAnswered,
         out: &mut Actions<UeTimer>,
     ) {
+        self.emergency_answered(number, answered.response.status, out);
         self.drive(env, number, out, |session, turn| {
             session.on_response(turn, id, &answered.response);
         });

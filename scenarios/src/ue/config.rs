@@ -13,6 +13,7 @@ use cscf_core::transport::ipsec::Algorithms;
 use cscf_core::ua::Habits;
 
 use super::codecs::CodecSet;
+use super::emergency::EmergencyTimers;
 use super::mistakes::Mistakes;
 use super::registration::ELSEWHERE;
 
@@ -81,6 +82,8 @@ pub struct UeConfig {
     /// Whether it knows early IMS security: registers without authentication where the network
     /// refuses the security agreement (TS 33.203 annex T).
     pub early_security: bool,
+    /// An emergency PDN connection: it registers for emergency only (TS 24.229 §5.1.6).
+    pub emergency: Option<EmergencyTimers>,
     /// How many calls at a time, then 486.
     pub calls_max: usize,
     /// What it does with what comes in, when nobody commands it.
@@ -277,6 +280,7 @@ impl UeConfig {
                 .collect(),
             retries: false,
             early_security: false,
+            emergency: None,
             calls_max: 2,
             robot: Robot::None,
             mistakes: Mistakes::default(),

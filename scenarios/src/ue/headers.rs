@@ -70,14 +70,17 @@ impl Ue {
 
     /// The Contact of a REGISTER, with all the UE can (TS 24.229 §5.1.1.2.1).
     pub(super) fn contact_with_features(&self, expires: Option<u32>) -> String {
-        let mut contact = format!("<{}>", self.contact_uri());
+        let sos = if self.config.emergency.is_some() { ";sos" } else { "" };
+        let mut contact = format!("<{}{sos}>", self.contact_uri());
         if let Some(instance) = &self.config.instance {
             contact.push_str(&format!(";+sip.instance=\"<{instance}>\""));
         }
         if let Some(reg_id) = self.flow_number() {
             contact.push_str(&format!(";reg-id={reg_id}"));
         }
-        contact.push_str(&format!(";{ICSI_TAG};+g.3gpp.smsip;audio"));
+        // Nothing but calls in an emergency (TS 24.229 §5.1.6.2).
+        let messages = if self.config.emergency.is_some() { "" } else { ";+g.3gpp.smsip" };
+        contact.push_str(&format!(";{ICSI_TAG}{messages};audio"));
         if let Some(expires) = expires {
             contact.push_str(&format!(";expires={expires}"));
         }
@@ -92,7 +95,11 @@ impl Ue {
             Gruu::Temporary => self.registration.temp_gruu.clone(),
         };
         let uri = gruu.unwrap_or_else(|| self.contact_uri());
-        format!("<{uri}>;{ICSI_TAG};audio")
+        // Who calls for help unregistered is known by the device (TS 24.229 §5.1.6.8.2).
+        let unknown = self.config.emergency.is_some() && !self.registration.is_on();
+        let instance = self.config.instance.as_ref().filter(|_| unknown);
+        let instance = instance.map(|it| format!(";+sip.instance=\"<{it}>\""));
+        format!("<{uri}>{};{ICSI_TAG};audio", instance.unwrap_or_default())
     }
 
     /// Whether a Contact of a 200 to REGISTER is ours.

@@ -21,6 +21,8 @@
 //!   `early media played`, `early media not played`, `call redirected URI`; `info received`,
 //!   `info answered N`, `info not sent`, `dtmf sent TEXT`, `dtmf received C`;
 //!   `no call` for an order that finds none;
+//! - emergencies: `emergency registration failed` (it took too long),
+//!   `emergency call unanswered`, `no deregistration`;
 //! - transfers: `transfer accepted`, `transfer refused N`, `transfer progress N`,
 //!   `transfer done`, `transfer failed N`; `referred` for who is to call somebody.
 
@@ -31,6 +33,7 @@ mod calls;
 mod codecs;
 mod command;
 mod config;
+mod emergency;
 mod headers;
 mod mistakes;
 mod orders;
@@ -50,6 +53,7 @@ pub use arbitrary::{Change, PARTS, SIZE_MAX};
 pub use codecs::{CodecSet, Evs};
 pub use command::{CallOptions, Dtmf, Transfer, UeCommand};
 pub use config::{Credentials, Gruu, Refers, Resources, Robot, UeConfig};
+pub use emergency::EmergencyTimers;
 pub use headers::dialled;
 pub use mistakes::Mistakes;
 pub use registration::Phase;
@@ -65,6 +69,7 @@ use cscf_core::ua::RequestId;
 
 use authentication::Authenticator;
 use calls::Call;
+use emergency::Emergency;
 use publication::Publication;
 use recovery::Recovery;
 use refer::Transfers;
@@ -81,6 +86,10 @@ pub enum UeTimer {
     Associations,
     /// The next deadline of a call.
     Call(u16),
+    /// emerg-request: the first answer to an emergency call is overdue.
+    EmergencyCall,
+    /// emerg-reg: an emergency registration is overdue.
+    EmergencyRegistration,
     /// Timer N: a NOTIFY of our subscription is overdue.
     Notify,
     /// Time to register, first or again.
@@ -149,6 +158,7 @@ pub struct Ue {
     calls: BTreeMap<u16, Call>,
     next_call: u16,
     transfers: Transfers,
+    emergency: Emergency,
     /// Whom an order is about, while it is obeyed.
     about: Vec<String>,
 }
@@ -171,6 +181,7 @@ impl Ue {
             calls: BTreeMap::new(),
             next_call: 0,
             transfers: Transfers::default(),
+            emergency: Emergency::default(),
             about: Vec::new(),
         }
     }
@@ -271,6 +282,8 @@ impl Role for Ue {
             UeTimer::Associations => self.on_associations_timer(env, out),
             UeTimer::Call(number) => self.on_call_timer(env, number, out),
             UeTimer::Robot(number) => self.on_robot_timer(env, number, out),
+            UeTimer::EmergencyCall => self.on_emergency_call_timer(env, out),
+            UeTimer::EmergencyRegistration => self.on_emergency_registration_timer(env, out),
             UeTimer::Notify => self.on_notify_timer(env, out),
             UeTimer::Register => self.on_register_timer(env, out),
             UeTimer::Subscription => self.on_subscription_timer(env, out),

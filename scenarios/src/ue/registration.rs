@@ -99,6 +99,7 @@ impl Ue {
         out: &mut Actions<UeTimer>,
     ) {
         self.recovery.forget(expires);
+        self.watch_emergency_registration(env, out);
         self.register_initially(env, out);
     }
 
@@ -150,6 +151,10 @@ impl Ue {
     /// Ends the registration, and the calls first (TS 24.229 §5.1.1.6).
     pub(super) fn deregister(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
         self.hang_up_all(env, out);
+        if self.config.emergency.is_some() {
+            env.note(ts24229("5.1.6.6"), || "an emergency registration expires".to_owned());
+            return out.push(Action::State("no deregistration".to_owned()));
+        }
         // A retry that waits for its time is off, too.
         out.push(Action::ClearTimer { timer: UeTimer::Register });
         if self.registration.phase == Phase::Registering {
@@ -309,7 +314,12 @@ impl Ue {
                     self.register_later(env, out);
                 }
             }
-            Phase::On => self.reregister(env, out),
+            Phase::On if self.refreshes() => self.reregister(env, out),
+            Phase::On => {
+                env.note(ts24229("5.1.6.4"), || "no emergency call: lets it expire".to_owned());
+                let end = self.registration.expires_at.unwrap_or(env.now);
+                out.push(Action::SetTimer { timer: UeTimer::Register, at: end });
+            }
             Phase::Off => {
                 self.recovery.start_round(env.now);
                 self.register_initially(env, out);

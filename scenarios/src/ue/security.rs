@@ -402,7 +402,8 @@ impl Ue {
     /// Whether a message that came in the clear is for us: with a security agreement only the
     /// answer to a REGISTER that left in the clear is (TS 33.203 §7.1).
     pub(super) fn admits_clear(&self, message: &Message) -> Result<(), &'static str> {
-        if !self.secures() {
+        let calls_unregistered = self.config.emergency.is_some() && !self.registration.is_on();
+        if !self.secures() || calls_unregistered {
             return Ok(());
         }
         let Message::Response(response) = message else {

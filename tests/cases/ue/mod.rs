@@ -2,6 +2,7 @@
 
 mod calls;
 mod devices;
+mod emergency;
 mod mistakes;
 mod network;
 mod phone;
@@ -20,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = registration::cases();
     cases.extend(recovery::cases());
     cases.extend(devices::cases());
+    cases.extend(emergency::cases());
     cases.extend(security::cases());
     cases.extend(subscriber::cases());
     cases.extend(whole::cases());

@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("map", 1),
     ("time", 1),
     ("sip", 2),
+    ("sms", 2),
     ("auth", 3),
     ("identity", 3),
     ("transport", 3),

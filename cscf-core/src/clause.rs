@@ -42,6 +42,12 @@ documents! {
     ts24611 = "TS 24.611",
     /// Presence service using the IM CN subsystem.
     ts24141 = "TS 24.141",
+    /// SMS over IP networks.
+    ts24341 = "TS 24.341",
+    /// Short message service: relay layer.
+    ts24011 = "TS 24.011",
+    /// Short message service: transfer layer.
+    ts23040 = "TS 23.040",
     /// Security architecture of 3G.
     ts33102 = "TS 33.102",
     /// IMS restoration procedures.

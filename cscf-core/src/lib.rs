@@ -11,7 +11,7 @@
 //!  5  ifc   registrar   diameter
 //!  4  transaction   dialog   cx   trace
 //!  3  identity   transport   auth
-//!  2  sip                               messages, headers, URIs, SDP
+//!  2  sip   sms                         messages, headers, URIs, SDP | RP and TP of short messages
 //!  1  time   ids   clause   map
 //! ```
 //!
@@ -39,6 +39,7 @@ pub mod proxy;
 pub mod registrar;
 pub mod role;
 pub mod sip;
+pub mod sms;
 pub mod time;
 pub mod trace;
 pub mod transaction;

@@ -58,6 +58,12 @@ documents! {
     ts23218 = "TS 23.218",
     /// Numbering, addressing and identification.
     ts23003 = "TS 23.003",
+    /// Media handling and interaction of multimedia telephony.
+    ts26114 = "TS 26.114",
+    /// Codec for Enhanced Voice Services (EVS).
+    ts26445 = "TS 26.445",
+    /// IMS profile for voice and SMS (GSMA).
+    ir92 = "IR.92",
     /// SIP.
     rfc3261 = "RFC 3261",
     /// Reliability of provisional responses.
@@ -94,6 +100,8 @@ documents! {
     rfc3856 = "RFC 3856",
     /// Event state publication.
     rfc3903 = "RFC 3903",
+    /// The tel URI.
+    rfc3966 = "RFC 3966",
     /// The Replaces header field.
     rfc3891 = "RFC 3891",
     /// Session timers.
@@ -102,6 +110,12 @@ documents! {
     rfc4320 = "RFC 4320",
     /// Authorization by a dialog (Target-Dialog).
     rfc4538 = "RFC 4538",
+    /// RTP payload for DTMF digits.
+    rfc4733 = "RFC 4733",
+    /// RTP payload format of AMR and AMR-WB.
+    rfc4867 = "RFC 4867",
+    /// The URN of emergency services.
+    rfc5031 = "RFC 5031",
     /// Loop detection and Max-Breadth.
     rfc5393 = "RFC 5393",
     /// Client-initiated connections (outbound).
@@ -120,8 +134,12 @@ documents! {
     rfc6733 = "RFC 6733",
     /// Digest access authentication.
     rfc7616 = "RFC 7616",
+    /// Session-ID.
+    rfc7989 = "RFC 7989",
     /// SIP digest with further algorithms.
     rfc8760 = "RFC 8760",
+    /// SDP.
+    rfc8866 = "RFC 8866",
 }
 
 /// A rule of this emulator's own, where the standards leave the choice; `section` names it.

@@ -2,6 +2,7 @@
 
 pub mod appserver;
 pub mod builtin;
+pub mod capture;
 pub mod cli;
 pub mod codes;
 pub mod conformance;

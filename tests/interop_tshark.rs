@@ -1,6 +1,6 @@
 //! Programs of others as witnesses of what is on the wire: tshark decodes each packet of a trace,
 //! osmo-auc-gen computes IMS AKA, xmllint holds documents of the reg event and of presence against
-//! the schemas of RFC 3680 and RFC 3863.
+//! the schemas of RFC 3680 and RFC 3863, and results of runs against that of JUnit.
 //! Each test is skipped where its program is not installed.
 
 #![allow(
@@ -348,4 +348,42 @@ fn xmllint_finds_each_presence_document_valid() {
         let wrong = wrong.replace("basic>", "status>");
         assert!(validate(folder.path(), wrong.as_bytes(), "pidf.xsd").is_err());
     }
+}
+
+#[test]
+fn xmllint_finds_the_results_of_runs_valid() {
+    if !installed("xmllint") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("folder");
+    let scenario = folder.path().join("hostile.yaml");
+    let steps = "- alice registers\n  - alice is registered\n  - s1 receives INVITE";
+    std::fs::write(&scenario, format!("scenario: a < b & \"c\"\nsteps:\n  {steps}\n"))
+        .expect("writes");
+    let file = folder.path().join("out/results.xml");
+    let mut command = cscf();
+    command.args(["run", "--virtual", "volte-call"]).arg(&scenario).arg("no-such-scenario");
+    command.arg("--junit").arg(&file).arg("--out").arg(folder.path().join("runs"));
+    let run = output(&mut command);
+    assert_eq!(run.status.code(), Some(2), "{}{}", text(&run.stdout), text(&run.stderr));
+    let results = std::fs::read(&file).expect("results");
+    assert_eq!(validate(folder.path(), &results, "junit.xsd"), Ok(()), "{}", text(&results));
+    let results = text(&results);
+    for expected in [
+        "<testsuites name=\"cscf run\" tests=\"3\" failures=\"1\" errors=\"1\"",
+        "<testcase name=\"volte-call\" classname=\"cscf.run\" time=\"",
+        "<property name=\"seed\" value=\"1\"/>",
+        "TS 24.229 §5.4.3.2",
+        "<failure type=\"expectation\" message=\"",
+        "hostile.yaml:5: did not happen within",
+        "<error type=\"could not run\" message=\"no scenario `no-such-scenario`",
+    ] {
+        assert!(results.contains(expected), "{expected} is not in\n{results}");
+    }
+    // The run's folder has its own.
+    let own = std::fs::read(folder.path().join("runs/hostile/junit.xml")).expect("results");
+    assert_eq!(validate(folder.path(), &own, "junit.xsd"), Ok(()), "{}", text(&own));
+    // The schema does say no.
+    let wrong = results.replace("classname=", "class=");
+    assert!(validate(folder.path(), wrong.as_bytes(), "junit.xsd").is_err());
 }

@@ -154,6 +154,9 @@ pub struct RunArgs {
     /// The lab file [default: the built-in lab]
     #[arg(long, value_name = "FILE")]
     pub lab: Option<PathBuf>,
+    /// Write the results as JUnit XML, for a service of continuous integration
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
 }
 
 impl RunArgs {
@@ -165,6 +168,7 @@ impl RunArgs {
             out: self.out,
             explain: self.explain,
             lab: self.lab,
+            junit: self.junit,
         }
     }
 }

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use cscf_core::time::Instant;
-use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
+use cscf_core::trace::{Note, TraceEvent, TraceKind, Wire};
 use etherparse::PacketBuilder;
+
+use super::Parties;
 
 /// Link type of packets that begin with an IP header.
 const LINKTYPE_RAW: u16 = 101;
@@ -31,7 +33,7 @@ pub fn name_at<'a>(names: &'a Names, addr: &SocketAddr) -> Option<&'a str> {
 
 /// The whole file.
 #[must_use]
-pub fn write(events: &[TraceEvent], names: &Names) -> Vec<u8> {
+pub fn write(events: &[TraceEvent], parties: &Parties) -> Vec<u8> {
     let mut file = File { out: Vec::new(), interfaces: BTreeMap::new(), streams: BTreeMap::new() };
     file.section_header();
     let mut notes: BTreeMap<&str, Vec<&Note>> = BTreeMap::new();
@@ -42,7 +44,7 @@ pub fn write(events: &[TraceEvent], names: &Names) -> Vec<u8> {
                 let said = notes.remove(&*event.node).unwrap_or_default();
                 let comment: Vec<String> =
                     said.iter().map(|note| format!("{}: {}", note.clause, note.text)).collect();
-                file.message(event.at, wire, names, &comment.join("\n"));
+                file.message(event, wire, parties, &comment.join("\n"));
             }
             TraceKind::Received(_)
             | TraceKind::Dropped { .. }
@@ -82,8 +84,8 @@ impl File {
         self.out.extend_from_slice(&length.to_le_bytes());
     }
 
-    fn interface(&mut self, wire: &Wire, names: &Names) -> u32 {
-        let name = link_name(wire, names);
+    fn interface(&mut self, node: &str, wire: &Wire, parties: &Parties) -> u32 {
+        let name = link_name(node, wire, parties);
         let next = u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
         if let Some(known) = self.interfaces.get(&name) {
             return *known;
@@ -101,8 +103,9 @@ impl File {
         next
     }
 
-    fn message(&mut self, at: Instant, wire: &Wire, names: &Names, comment: &str) {
-        let interface = self.interface(wire, names);
+    fn message(&mut self, event: &TraceEvent, wire: &Wire, parties: &Parties, comment: &str) {
+        let interface = self.interface(&event.node, wire, parties);
+        let at = event.at;
         let mut comment = comment;
         if wire.transport.is_reliable() {
             for segment in wire.bytes.chunks(SEGMENT_BYTES_MAX) {
@@ -180,29 +183,18 @@ fn udp(wire: &Wire) -> Option<Vec<u8>> {
     Some(packet)
 }
 
-/// `Gm alice-p1`, `Mw p1-i1`, `Cx i1-hss`; both directions are one link.
-fn link_name(wire: &Wire, names: &Names) -> String {
-    let name =
-        |addr: &SocketAddr| name_at(names, addr).map_or_else(|| addr.to_string(), str::to_owned);
-    let mut ends = [name(&wire.local), name(&wire.remote)];
-    ends.sort();
-    // Nodes of the core are named by a letter and a number: p1, i1, s1.
-    let is_core = |end: &String| {
-        let mut letters = end.chars();
-        letters.next().is_some_and(|letter| "pis".contains(letter))
-            && letters.next().is_some_and(|letter| letter.is_ascii_digit())
-    };
-    let point = match wire.protocol {
-        Protocol::Diameter => "Cx",
-        Protocol::Sip if ends.iter().all(is_core) => "Mw",
-        Protocol::Sip => "Gm",
-    };
-    format!("{point} {}-{}", ends[0], ends[1])
+/// `Gm alice-p1`, `Mw i1-p1`, `Cx hss-i1`; both directions are one link.
+fn link_name(node: &str, wire: &Wire, parties: &Parties) -> String {
+    let peer = parties.name(&wire.remote);
+    let (a, b) = if *node < *peer { (node, &*peer) } else { (&*peer, node) };
+    format!("{} {a}-{b}", parties.link(node, wire).as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use cscf_core::config::NodeRole;
+    use cscf_core::trace::Protocol;
     use cscf_core::transport::Transport;
 
     use super::*;
@@ -220,18 +212,21 @@ mod tests {
         let names: Names =
             [(addr("127.0.0.1:5060"), "p1".to_owned()), (addr("127.0.0.2:4060"), "i1".to_owned())]
                 .into();
-        let event = |wire| TraceEvent {
+        let roles = [("p1", NodeRole::Pcscf), ("i1", NodeRole::Icscf)];
+        let roles = roles.map(|(name, role)| (name.to_owned(), role)).into();
+        let parties = Parties { columns: Vec::new(), names, roles };
+        let event = |node: &str, wire| TraceEvent {
             at: Instant::from_millis(1),
-            node: "p1".into(),
+            node: node.into(),
             kind: TraceKind::Sent(wire),
         };
         let file = write(
             &[
-                event(wire("127.0.0.1:5060", "127.0.0.2:4060", Transport::Udp)),
-                event(wire("127.0.0.2:4060", "127.0.0.1:5060", Transport::Udp)),
-                event(wire("127.0.0.1:5060", "127.0.0.9:5060", Transport::Tcp)),
+                event("p1", wire("127.0.0.1:5060", "127.0.0.2:4060", Transport::Udp)),
+                event("i1", wire("127.0.0.2:4060", "127.0.0.1:5060", Transport::Udp)),
+                event("p1", wire("127.0.0.1:5060", "127.0.0.9:5060", Transport::Tcp)),
             ],
-            &names,
+            &parties,
         );
         let mut kinds = Vec::new();
         let mut rest = file.as_slice();

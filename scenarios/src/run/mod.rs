@@ -2,6 +2,7 @@
 
 mod live;
 mod parties;
+mod results;
 mod simulated;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -10,10 +11,12 @@ use std::process::ExitCode;
 
 use cscf_core::config::{Lab, Position, Problems, nearest, read_lab, render};
 use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_FAILED, EXIT_OK, no_color};
+use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
 
 use crate::builtin::{self, Builtin};
 use crate::codes;
+use crate::report::junit::{Report, Suite};
 use crate::report::{artefacts, ladder};
 use crate::script::{self, Failure, Scenario, Seen, StepKind, at_word, read_scenario};
 
@@ -36,6 +39,8 @@ pub struct Options {
     pub explain: bool,
     /// The lab file; the built-in lab without.
     pub lab: Option<PathBuf>,
+    /// Where the results go as JUnit XML.
+    pub junit: Option<PathBuf>,
 }
 
 /// A scenario with where it comes from.
@@ -52,33 +57,56 @@ pub struct Outcome {
     pub events: Vec<TraceEvent>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
+    /// How long it took, in the time of the run.
+    pub time: Duration,
 }
 
 /// Runs the scenarios one after the other; the exit code is the worst of theirs.
 #[must_use]
 pub fn main(options: &Options) -> ExitCode {
-    let code = run_all(options).unwrap_or_else(|fault| {
-        let _ = writeln!(std::io::stderr(), "error: {fault}");
+    let mut results = Vec::new();
+    let mut code = run_all(options, &mut results).unwrap_or_else(|fault| {
+        progress(&format!("error: {fault}"));
+        results.push(results::could_not_run(&options.scenarios.join(" "), &fault));
         EXIT_COULD_NOT_RUN
     });
+    if let Some(path) = &options.junit {
+        let report = Report { name: "cscf run".to_owned(), suites: results };
+        if let Err(fault) = report.write(path) {
+            progress(&format!("error: {fault}"));
+            code = EXIT_COULD_NOT_RUN;
+        }
+    }
     ExitCode::from(code)
 }
 
-fn run_all(options: &Options) -> Result<u8, String> {
+fn run_all(options: &Options, results: &mut Vec<Suite>) -> Result<u8, String> {
     let lab = lab(options.lab.as_deref())?;
+    let mut worst = EXIT_OK;
     let mut loaded: Vec<Loaded> = Vec::new();
     for name in &options.scenarios {
-        loaded.extend(load(name, &lab)?);
+        match load(name, &lab) {
+            Ok(found) => loaded.extend(found),
+            Err(fault) => worst = could_not_run(name, &fault, results),
+        }
     }
-    if options.out.is_some() && loaded.len() > 1 {
-        let _ = writeln!(std::io::stderr(), "each scenario gets a folder of its own under --out");
+    let many = options.scenarios.len() > 1 || loaded.len() > 1;
+    if options.out.is_some() && many {
+        progress("each scenario gets a folder of its own under --out");
     }
-    let mut worst = EXIT_OK;
     for one in &loaded {
-        let many = loaded.len() > 1;
-        worst = worst.max(run_one(one, &lab, options, many)?);
+        let code = run_one(one, &lab, options, many, results);
+        let failed = |fault: String| could_not_run(&one.name, &fault, results);
+        worst = worst.max(code.unwrap_or_else(failed));
     }
     Ok(worst)
+}
+
+/// Says why one of the scenarios does not run; the others still do.
+fn could_not_run(name: &str, fault: &str, results: &mut Vec<Suite>) -> u8 {
+    progress(&format!("error: {fault}"));
+    results.push(results::could_not_run(name, fault));
+    EXIT_COULD_NOT_RUN
 }
 
 fn lab(path: Option<&Path>) -> Result<Lab, String> {
@@ -138,12 +166,18 @@ fn read(name: String, file: String, source: String, lab: &Lab) -> Result<Loaded,
     Ok(Loaded { name, file, source, scenario })
 }
 
-fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<u8, String> {
+/// Runs one scenario, prints its ladder and verdict, leaves its artefacts; gives its exit code.
+fn run_one(
+    loaded: &Loaded,
+    lab: &Lab,
+    options: &Options,
+    many: bool,
+    results: &mut Vec<Suite>,
+) -> Result<u8, String> {
     unknown_names(loaded, lab)?;
     if let Some(reason) = loaded.scenario.only_virtual().filter(|_| !options.simulated) {
         let name = &loaded.name;
-        progress(&format!("error: {name} runs in virtual time only: {reason}; add --virtual"));
-        return Ok(EXIT_COULD_NOT_RUN);
+        return Err(format!("{name} runs in virtual time only: {reason}; add --virtual"));
     }
     progress(&format!("{}: {}", loaded.name, loaded.scenario.title));
     let (instance, outcome) = if options.simulated {
@@ -151,16 +185,12 @@ fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<
     } else {
         live::run(&loaded.scenario, lab, &mut progress)?
     };
+    let parties = instance.parties();
     let draw = |colour| {
         let style = ladder::Style { colour, explain: options.explain };
-        ladder::draw(&outcome.events, &instance.columns(), &instance.names(), style)
+        ladder::draw(&outcome.events, &parties.columns, &parties.names, style)
     };
     let colour = std::io::stdout().is_terminal() && !no_color();
-    let folder = match &options.out {
-        Some(out) if many => out.join(&loaded.name),
-        Some(out) => out.clone(),
-        None => Path::new("cscf-out").join(&loaded.name),
-    };
     let verdict = verdict(loaded, &outcome, options);
     let mut stdout = std::io::stdout().lock();
     let written = stdout
@@ -170,8 +200,16 @@ fn run_one(loaded: &Loaded, lab: &Lab, options: &Options, many: bool) -> Result<
     // A reader that closed the pipe has seen what it wanted.
     let _ = written;
     drop(stdout);
-    artefacts::write(&folder, &outcome.events, &instance.names(), &draw(false))
-        .map_err(|fault| fault.to_string())?;
+    let folder = match &options.out {
+        Some(out) if many => out.join(&loaded.name),
+        Some(out) => out.clone(),
+        None => Path::new("cscf-out").join(&loaded.name),
+    };
+    let result = results::of_run(loaded, &outcome, options, &folder, &draw(false));
+    let (events, explain) = (&outcome.events, options.explain);
+    let run = artefacts::Run { events, parties: &parties, explain, result: &result };
+    artefacts::write(&folder, &run).map_err(|fault| fault.to_string())?;
+    results.push(result);
     progress(&format!("artefacts: {}", folder.display()));
     Ok(exit_code(&outcome))
 }
@@ -291,8 +329,10 @@ fn progress(text: &str) {
 
 /// Runs a scenario's steps over a stage and puts the events into the order of time.
 fn play(scenario: &Scenario, stage: &mut dyn script::Stage) -> Outcome {
+    let begin = stage.now();
     let failure = script::run(scenario, stage).err();
+    let time = stage.now().since(begin);
     let mut events = stage.events().to_vec();
     events.sort_by_key(|event| event.at);
-    Outcome { events, failure }
+    Outcome { events, failure, time }
 }

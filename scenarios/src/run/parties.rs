@@ -6,6 +6,7 @@ use cscf_core::config::{Lab, NodeRole};
 use cscf_core::transport::Transport;
 
 use crate::operate::Person;
+use crate::report::Parties;
 use crate::report::pcapng::Names;
 use crate::script::{LabChanges, Order, Party, Scenario};
 use crate::ue::{Transfer, UeCommand, UeConfig};
@@ -90,6 +91,13 @@ impl Instance {
         let nodes = self.lab.nodes.iter().map(|node| (node.listen, node.name.clone()));
         let ues = self.ues.iter().map(|ue| (ue.address, ue.name.clone()));
         nodes.chain(ues).collect()
+    }
+
+    /// Who takes part, for reports.
+    #[must_use]
+    pub fn parties(&self) -> Parties {
+        let roles = self.lab.nodes.iter().map(|node| (node.name.clone(), node.role));
+        Parties { columns: self.columns(), names: self.names(), roles: roles.collect() }
     }
 
     /// The users by name, for orders of the operator.

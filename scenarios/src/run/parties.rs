@@ -298,8 +298,10 @@ fn know_pcscfs(config: &mut UeConfig, party: &Party, lab: &Lab) -> Result<(), In
 }
 
 fn change(config: &mut UeConfig, party: &Party) {
-    // Another device of a subscriber is another instance (RFC 5626 §4.1).
-    let device = party.of.as_ref().map(|_| format!("urn:uuid:{}", uuid_of(&party.name)));
+    // Another device of a subscriber is another instance (RFC 5626 §4.1). The one under test is its
+    // subscriber's first.
+    let further = party.of.as_ref().filter(|_| !party.is_device());
+    let device = further.map(|_| format!("urn:uuid:{}", uuid_of(&party.name)));
     if let Some(instance) = party.instance.clone().or(device) {
         config.instance = Some(instance);
     }
@@ -330,8 +332,16 @@ fn change(config: &mut UeConfig, party: &Party) {
     change_calls(config, party);
     if party.radio == Some(false) {
         config.access_network_info = None;
+    } else if let Some(access) = &party.access {
+        let cell = if access.contains("NR") { NR_CELL } else { CELL };
+        config.access_network_info = Some(format!("{access};utran-cell-id-3gpp={cell}"));
     }
 }
+
+/// The cell of every UE: PLMN, tracking area, cell; on new radio the last two are longer
+/// (TS 24.229 §7.2A.4).
+const CELL: &str = "0010100010000001";
+const NR_CELL: &str = "00101000001000000001";
 
 /// What a party says of its calls.
 fn change_calls(config: &mut UeConfig, party: &Party) {

@@ -2,6 +2,7 @@
 
 use cscf_core::config::Problem;
 use cscf_core::sip::{self, HeaderName, Message};
+use cscf_core::time::Duration;
 use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 
 use super::seen::{Mismatch, nearest_field};
@@ -27,6 +28,18 @@ pub(super) fn differs(
     let text = format!("{}{parameter}: expected {wanted}, actual: {actual}", field.name);
     help.extend(chain(stage.events(), event));
     Problem { at: field.value_at, text, help: Some(help.join("\n")) }
+}
+
+/// Something that came before it was allowed to.
+pub(super) fn too_early(
+    step: &Step,
+    event: &TraceEvent,
+    stage: &dyn Stage,
+    (after, least): (Duration, Duration),
+) -> Problem {
+    let text = format!("came after {after:?}, not before {least:?} was allowed: {}", step.text);
+    let help = Some(chain(stage.events(), event).join("\n"));
+    Problem { at: step.at, text, help }
 }
 
 /// Something that must not be, and is.

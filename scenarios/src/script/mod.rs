@@ -3,6 +3,7 @@
 
 mod branches;
 mod capture;
+mod device;
 mod explain;
 mod matcher;
 mod parameter;
@@ -18,9 +19,11 @@ mod words;
 
 pub use branches::Branch;
 pub use capture::Captures;
+pub use device::{DUT, DeviceCase, Need};
 pub use matcher::Matcher;
 pub use parse::read_scenario;
-pub use runner::{Failure, Stage, run};
+pub use runner::{Failure, Judge, Stage, Unmet, judged, run};
+pub use seen::field_values;
 pub use shows::Shows;
 pub(crate) use words::at_word;
 
@@ -49,6 +52,8 @@ pub struct Scenario {
     pub lab: LabChanges,
     /// Why it runs in virtual time only, where it says so.
     pub only_virtual: Option<String>,
+    /// What it judges of a device, if it is a case of a suite.
+    pub test: Option<DeviceCase>,
     /// The response codes it shows.
     pub shows: Vec<Shows>,
     /// The steps.
@@ -152,6 +157,8 @@ pub struct Party {
     pub when_called: Option<Robot>,
     /// Whether it is on a 3GPP radio access (P-Access-Network-Info).
     pub radio: Option<bool>,
+    /// Its access type in P-Access-Network-Info, e.g. `3GPP-NR-FDD`.
+    pub access: Option<String>,
 }
 
 /// One step.
@@ -163,6 +170,10 @@ pub struct Step {
     pub text: String,
     /// What it means.
     pub kind: StepKind,
+    /// What it expects is a condition of what follows, no verdict on a device.
+    pub when: bool,
+    /// Where it stands written that it must be so.
+    pub clause: Option<String>,
     /// The catalogue entries that this step proves.
     pub proves: Vec<(Position, String)>,
     /// The captured values it uses: `icid` for `$icid`.
@@ -348,6 +359,8 @@ pub struct Expectation {
     pub what: Seen,
     /// Within which time.
     pub within: Duration,
+    /// Not before so long after the last command, or the last message that was expected.
+    pub no_earlier: Option<Duration>,
     /// What its message must look like.
     pub fields: Vec<FieldExpectation>,
 }

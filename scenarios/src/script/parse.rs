@@ -8,7 +8,7 @@ use cscf_core::config::{
 };
 use cscf_core::ifc::InitialFilterCriteria;
 
-use super::{LabChanges, Scenario, StepKind, capture, party, shows, steps, words};
+use super::{LabChanges, Scenario, StepKind, capture, device, party, shows, steps, words};
 use crate::lab::NetworkOptions;
 
 /// Reads a scenario.
@@ -31,12 +31,18 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     let only = reader.or("only", None, &mut problems, |text| only(text).map(Some));
     let shows = reader.optional("shows");
     let shows = shows.map(|node| shows::read(node, &mut problems)).unwrap_or_default();
+    let test = reader.optional("test").map(|node| device::read(node, &mut problems));
     let steps = reader.required("steps", &mut problems);
     let steps = steps.map(|node| steps::read_all(node, &mut problems)).unwrap_or_default();
     reader.finish(&mut problems);
     capture::check(&steps, &mut problems);
     let title = title.to_owned();
-    let scenario = Scenario { title, parties, network, lab, only_virtual: only, shows, steps };
+    let only_virtual = only;
+    let mut scenario =
+        Scenario { title, parties, network, lab, only_virtual, test: None, shows, steps };
+    if let Some(test) = test {
+        device::settle(&mut scenario, test, &mut problems);
+    }
     words::check(&scenario, &mut problems);
     if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }

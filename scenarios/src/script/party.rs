@@ -1,6 +1,8 @@
 //! The UEs under `parties`: who they are, what they can, what they do wrong.
 
-use cscf_core::config::{Node, Problems, Reader, Value, duration, nearest, read_subscriber};
+use cscf_core::config::{
+    Node, Position, Problems, Reader, Value, duration, nearest, read_subscriber,
+};
 use cscf_core::dialog::Refresher;
 use cscf_core::time::Duration;
 
@@ -86,6 +88,7 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
         }),
         when_called: reader.or("when_called", None, problems, |text| robot(text).map(Some)),
         radio: reader.or("radio", None, problems, some_switch),
+        access: reader.or("access", None, problems, some_text),
     };
     reader.finish(problems);
     party
@@ -108,6 +111,12 @@ fn emergency(reader: &mut Reader<'_>, problems: &mut Problems) -> Option<Emergen
         }),
     };
     on.then_some(timers)
+}
+
+/// A party of whom nothing is said.
+pub(super) fn plain(name: &str) -> Party {
+    let nothing = Node { at: Position::default(), value: Value::Map(Vec::new()) };
+    party(name, &nothing, "", &mut Problems::default())
 }
 
 fn some_text(text: &str) -> Result<Option<String>, String> {

@@ -8,7 +8,7 @@ use cscf_core::config::Problem;
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
 
-use super::seen::{failing_field, is_seen};
+use super::seen::{failing_fields, is_seen};
 use super::{Branch, Captures, Expectation, Order, Scenario, Seen, Step, StepKind, explain};
 
 /// Where a scenario runs.
@@ -60,6 +60,54 @@ pub enum Failure {
     Broken(String),
 }
 
+/// An expectation that was not met.
+#[derive(Clone, Debug)]
+pub struct Unmet {
+    /// What was not as expected: one problem, or one for each condition on the message.
+    pub problems: Vec<Problem>,
+    /// The message (or decision) that is not as expected, as its place among the stage's events;
+    /// `None` when nothing came.
+    pub event: Option<usize>,
+}
+
+impl Unmet {
+    fn of(problem: Problem, event: Option<usize>) -> Self {
+        Self { problems: vec![problem], event }
+    }
+}
+
+/// Who is told how the steps of a scenario go.
+pub trait Judge {
+    /// A step was met, an expectation by the event at this place.
+    fn met(&mut self, step: &Step, event: Option<usize>, stage: &dyn Stage) {
+        let _ = (step, event, stage);
+    }
+
+    /// An expectation was not met. Says whether to go on all the same.
+    fn unmet(&mut self, step: &Step, unmet: Unmet, stage: &dyn Stage) -> bool;
+}
+
+/// Ends at the first expectation that is not met, and keeps it.
+#[derive(Default)]
+struct First(Option<Problem>);
+
+impl Judge for First {
+    fn unmet(&mut self, _step: &Step, unmet: Unmet, _stage: &dyn Stage) -> bool {
+        self.0 = unmet.problems.into_iter().next();
+        false
+    }
+}
+
+/// Why steps are not gone on with.
+enum Stop {
+    /// An expectation that was not met; its judge has not been asked yet.
+    Unmet(Unmet),
+    /// The judge has seen enough.
+    Judged,
+    /// The run cannot go on.
+    Broken(String),
+}
+
 /// How long the stage goes on after the last step, so that the last messages arrive.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -69,45 +117,73 @@ const SETTLE: Duration = Duration::from_millis(500);
 ///
 /// The first step that was not as expected.
 pub fn run(scenario: &Scenario, stage: &mut dyn Stage) -> Result<(), Failure> {
-    let mut captures = Captures::default();
-    let mut cursors = Cursors::default();
-    for step in &scenario.steps {
-        if let StepKind::Together(branches) = &step.kind {
-            let begin = |branch| Walk::new(Some(branch), &branch.steps, cursors.clone());
-            let mut walks: Vec<_> = branches.iter().map(begin).collect();
-            side_by_side(&mut walks, stage, &mut captures)?;
-            for walk in walks {
-                cursors.join(walk.cursors);
-            }
-        } else {
-            let mut walk = [Walk::new(None, std::slice::from_ref(step), cursors)];
-            side_by_side(&mut walk, stage, &mut captures)?;
-            let [done] = walk;
-            cursors = done.cursors;
-        }
-    }
-    let end = stage.now() + SETTLE;
-    while stage.advance(end).map_err(Failure::Broken)? {}
-    Ok(())
+    let mut first = First::default();
+    judged(scenario, stage, &mut first).map_err(Failure::Broken)?;
+    first.0.map_or(Ok(()), |problem| Err(Failure::Expectation(problem)))
 }
 
-/// Goes on with lists of steps, in their order at each moment, until all are done.
-fn side_by_side(
-    walks: &mut [Walk<'_>],
+/// Runs the steps and tells a judge of each, who may go on where an expectation was not met.
+///
+/// # Errors
+///
+/// Why the run could not go on.
+pub fn judged(
+    scenario: &Scenario,
     stage: &mut dyn Stage,
-    captures: &mut Captures,
-) -> Result<(), Failure> {
-    let mut reached = None;
-    loop {
-        let mut next: Option<Instant> = None;
-        for walk in walks.iter_mut() {
-            if let Some(until) = walk.go_on(stage, captures, reached)? {
-                next = Some(next.map_or(until, |next| next.min(until)));
+    judge: &mut dyn Judge,
+) -> Result<(), String> {
+    let mut run = Run { stage, captures: Captures::default(), judge };
+    match run.all(scenario) {
+        Ok(()) | Err(Stop::Judged) => Ok(()),
+        Err(Stop::Broken(fault)) => Err(fault),
+        Err(Stop::Unmet(_)) => Err("an expectation was not judged".to_owned()),
+    }
+}
+
+/// What all lists of steps of a run share.
+struct Run<'a> {
+    stage: &'a mut dyn Stage,
+    captures: Captures,
+    judge: &'a mut dyn Judge,
+}
+
+impl Run<'_> {
+    fn all(&mut self, scenario: &Scenario) -> Result<(), Stop> {
+        let mut cursors = Cursors::default();
+        for step in &scenario.steps {
+            if let StepKind::Together(branches) = &step.kind {
+                let begin = |branch| Walk::new(Some(branch), &branch.steps, cursors.clone());
+                let mut walks: Vec<_> = branches.iter().map(begin).collect();
+                self.side_by_side(&mut walks)?;
+                for walk in walks {
+                    cursors.join(walk.cursors);
+                }
+            } else {
+                let mut walk = [Walk::new(None, std::slice::from_ref(step), cursors)];
+                self.side_by_side(&mut walk)?;
+                let [done] = walk;
+                cursors = done.cursors;
             }
         }
-        let Some(until) = next else { return Ok(()) };
-        let more = stage.advance(until).map_err(Failure::Broken)?;
-        reached = (!more).then_some(until);
+        let end = self.stage.now() + SETTLE;
+        while self.stage.advance(end).map_err(Stop::Broken)? {}
+        Ok(())
+    }
+
+    /// Goes on with lists of steps, in their order at each moment, until all are done.
+    fn side_by_side(&mut self, walks: &mut [Walk<'_>]) -> Result<(), Stop> {
+        let mut reached = None;
+        loop {
+            let mut next: Option<Instant> = None;
+            for walk in walks.iter_mut() {
+                if let Some(until) = walk.go_on(self, reached)? {
+                    next = Some(next.map_or(until, |next| next.min(until)));
+                }
+            }
+            let Some(until) = next else { return Ok(()) };
+            let more = self.stage.advance(until).map_err(Stop::Broken)?;
+            reached = (!more).then_some(until);
+        }
     }
 }
 
@@ -119,12 +195,16 @@ struct Cursors {
     since: Instant,
     /// How many events were there then.
     past: usize,
+    /// The last command, or the last message that was expected: times of what comes next count
+    /// from there.
+    last: Instant,
 }
 
 impl Cursors {
     /// What was until now is past.
     fn start(&mut self, stage: &dyn Stage) {
         (self.since, self.past) = (stage.now(), stage.events().len());
+        self.last = self.since;
     }
 
     /// The cursor of an expectation, behind everything that is past.
@@ -148,6 +228,7 @@ impl Cursors {
         }
         self.since = self.since.max(other.since);
         self.past = self.past.max(other.past);
+        self.last = self.last.max(other.last);
     }
 }
 
@@ -159,6 +240,8 @@ struct Walk<'a> {
     /// What the next step waits for, once it has begun.
     waits: Option<Waits>,
     cursors: Cursors,
+    /// The event that met the step, if it was an expectation.
+    found: Option<usize>,
 }
 
 /// A step that has begun.
@@ -171,54 +254,58 @@ struct Waits {
 
 impl<'a> Walk<'a> {
     const fn new(branch: Option<&'a Branch>, steps: &'a [Step], cursors: Cursors) -> Self {
-        Self { branch, steps, waits: None, cursors }
+        Self { branch, steps, waits: None, cursors, found: None }
     }
 
     /// Does the next steps; gives until when one waits. All that could happen until `reached` has
     /// happened.
     fn go_on(
         &mut self,
-        stage: &mut dyn Stage,
-        captures: &mut Captures,
+        run: &mut Run<'_>,
         mut reached: Option<Instant>,
-    ) -> Result<Option<Instant>, Failure> {
+    ) -> Result<Option<Instant>, Stop> {
         while let Some((step, rest)) = self.steps.split_first() {
-            let waits = self.step(step, stage, captures, reached);
-            if let Some(until) = waits.map_err(|fault| self.in_branch(fault))? {
-                return Ok(Some(until));
+            match self.step(step, run, reached) {
+                Ok(Some(until)) => return Ok(Some(until)),
+                Ok(None) => run.judge.met(step, self.found.take(), &*run.stage),
+                Err(Stop::Unmet(unmet)) => {
+                    if !run.judge.unmet(step, self.in_branch(unmet), &*run.stage) {
+                        return Err(Stop::Judged);
+                    }
+                }
+                Err(stop) => return Err(stop),
             }
-            (self.steps, self.waits, reached) = (rest, None, None);
+            (self.steps, self.waits, self.found, reached) = (rest, None, None, None);
         }
         Ok(None)
     }
 
-    fn in_branch(&self, failure: Failure) -> Failure {
-        match (failure, self.branch) {
-            (Failure::Expectation(problem), Some(branch)) => {
-                let text = format!("in branch `{}`: {}", branch.name, problem.text);
-                Failure::Expectation(Problem { text, ..problem })
+    fn in_branch(&self, mut unmet: Unmet) -> Unmet {
+        if let Some(branch) = self.branch {
+            for problem in &mut unmet.problems {
+                problem.text = format!("in branch `{}`: {}", branch.name, problem.text);
             }
-            (failure, _) => failure,
         }
+        unmet
     }
 
     /// Does one step, or goes on with it; gives until when it waits.
     fn step(
         &mut self,
         step: &Step,
-        stage: &mut dyn Stage,
-        captures: &mut Captures,
+        run: &mut Run<'_>,
         reached: Option<Instant>,
-    ) -> Result<Option<Instant>, Failure> {
+    ) -> Result<Option<Instant>, Stop> {
         let failed =
-            |fault: String| Failure::Expectation(Problem { at: step.at, text: fault, help: None });
+            |text: String| Stop::Unmet(Unmet::of(Problem { at: step.at, text, help: None }, None));
+        let Run { stage, captures, .. } = run;
         match &step.kind {
             StepKind::Command { ue, order } => {
-                self.cursors.start(stage);
+                self.cursors.start(&**stage);
                 stage.command(ue, &captures.order(order)).map_err(failed)?;
             }
             StepKind::Operate(order) => {
-                self.cursors.start(stage);
+                self.cursors.start(&**stage);
                 let filled = captures.fill(&order.to_string()).parse();
                 filled.and_then(|order| stage.operate(&order)).map_err(failed)?;
             }
@@ -226,21 +313,22 @@ impl<'a> Walk<'a> {
             StepKind::Restart { node } => stage.restart(node).map_err(failed)?,
             StepKind::Wait(time) => {
                 if self.waits.is_none() {
-                    self.cursors.start(stage);
+                    self.cursors.start(&**stage);
                 }
-                let until = self.begin(*time, stage.events().len(), stage.now()).until;
+                let until = self.begin(stage.now() + *time, stage.events().len()).until;
                 return Ok((reached < Some(until)).then_some(until));
             }
             StepKind::Expect(expectation) => {
-                return self.expect(step, expectation, stage, captures, reached);
+                return self.expect(step, expectation, run, reached);
             }
             StepKind::Never(expectation) => {
                 // What was seen before this step does not count.
-                let waits = self.begin(expectation.within, stage.events().len(), stage.now());
+                let until = stage.now() + expectation.within;
+                let waits = self.begin(until, stage.events().len());
                 if reached < Some(waits.until) {
                     return Ok(Some(waits.until));
                 }
-                self.never(step, expectation, stage, captures, waits.begin)?;
+                self.never(step, expectation, run, waits.begin)?;
             }
             // Their steps are walked apart.
             StepKind::Together(_) => {}
@@ -249,55 +337,65 @@ impl<'a> Walk<'a> {
     }
 
     /// What the step waits for, from now on if it has just begun.
-    fn begin(&mut self, time: Duration, begin: usize, now: Instant) -> Waits {
-        *self.waits.get_or_insert(Waits { until: now + time, begin })
+    fn begin(&mut self, until: Instant, begin: usize) -> Waits {
+        *self.waits.get_or_insert(Waits { until, begin })
     }
 
     fn expect(
         &mut self,
         step: &Step,
         expectation: &Expectation,
-        stage: &dyn Stage,
-        captures: &mut Captures,
+        run: &mut Run<'_>,
         reached: Option<Instant>,
-    ) -> Result<Option<Instant>, Failure> {
-        let since = self.cursors.since;
+    ) -> Result<Option<Instant>, Stop> {
+        let stage = &*run.stage;
+        let (since, last) = (self.cursors.since, self.cursors.last);
         let begin = *self.cursors.of(expectation);
-        let waits = self.begin(expectation.within, begin, stage.now());
+        let from = if expectation.no_earlier.is_some() { last } else { stage.now() };
+        let waits = self.begin(from + expectation.within, begin);
         let cursor = self.cursors.of(expectation);
         while let Some(event) = stage.events().get(*cursor) {
             *cursor += 1;
             // Events of other processes may arrive late.
             if event.at >= since && is_seen(event, expectation, stage) {
-                let found = failing_field(expectation, event, captures);
-                return found.map_or(Ok(None), |found| {
-                    let problem = explain::differs(&found, event, stage, captures);
-                    Err(Failure::Expectation(problem))
-                });
+                self.found = Some(*cursor - 1);
+                self.cursors.last = event.at;
+                let after = event.at.since(last);
+                let early = expectation.no_earlier.filter(|least| after < *least);
+                let mut problems: Vec<Problem> = early
+                    .map(|least| explain::too_early(step, event, stage, (after, least)))
+                    .into_iter()
+                    .collect();
+                for found in failing_fields(expectation, event, &mut run.captures) {
+                    problems.push(explain::differs(&found, event, stage, &run.captures));
+                }
+                let unmet = Unmet { problems, event: self.found };
+                return if unmet.problems.is_empty() { Ok(None) } else { Err(Stop::Unmet(unmet)) };
             }
         }
         if reached < Some(waits.until) {
             return Ok(Some(waits.until));
         }
         let problem = explain::missing(step, expectation, stage, waits.begin);
-        Err(Failure::Expectation(problem))
+        Err(Stop::Unmet(Unmet::of(problem, None)))
     }
 
     fn never(
         &mut self,
         step: &Step,
         expectation: &Expectation,
-        stage: &dyn Stage,
-        captures: &mut Captures,
+        run: &mut Run<'_>,
         begin: usize,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Stop> {
+        let stage = &*run.stage;
         let cursor = self.cursors.of(expectation);
         *cursor = (*cursor).max(begin);
         while let Some(event) = stage.events().get(*cursor) {
             *cursor += 1;
             let seen = is_seen(event, expectation, stage);
-            if seen && failing_field(expectation, event, captures).is_none() {
-                return Err(Failure::Expectation(explain::forbidden(step, event, stage)));
+            if seen && failing_fields(expectation, event, &mut run.captures).is_empty() {
+                let problem = explain::forbidden(step, event, stage);
+                return Err(Stop::Unmet(Unmet::of(problem, Some(*cursor - 1))));
             }
         }
         Ok(())

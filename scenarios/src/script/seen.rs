@@ -103,20 +103,20 @@ pub(super) struct Mismatch<'a> {
     pub(super) actual: Vec<String>,
 }
 
-/// Looks at the fields of an event in the order of the lines, and keeps what they capture.
-pub(super) fn failing_field<'a>(
+/// Looks at the fields of an event in the order of the lines, and keeps what they capture; gives
+/// those that are not as expected.
+pub(super) fn failing_fields<'a>(
     expectation: &'a Expectation,
     event: &TraceEvent,
     captures: &mut Captures,
-) -> Option<Mismatch<'a>> {
+) -> Vec<Mismatch<'a>> {
+    let mut out = Vec::new();
     for field in &expectation.fields {
-        let mut actual = values(event, &field.name);
-        if let Some(name) = &field.parameter {
-            actual = parameter::values(&actual, name);
-        }
+        let actual = field_values(event, &field.name, field.parameter.as_deref());
         let wanted = captures.matcher(&field.matcher);
         if !wanted.accepts(&actual) {
-            return Some(Mismatch { field, wanted, actual });
+            out.push(Mismatch { field, wanted, actual });
+            continue;
         }
         if let Some(name) = &field.capture
             && let Some(value) = wanted.found(&actual)
@@ -124,5 +124,15 @@ pub(super) fn failing_field<'a>(
             captures.keep(name, field.at.line, value);
         }
     }
-    None
+    out
+}
+
+/// The values of a header of a message, or of a parameter of it.
+#[must_use]
+pub fn field_values(event: &TraceEvent, name: &str, parameter: Option<&str>) -> Vec<String> {
+    let values = values(event, name);
+    match parameter {
+        Some(name) => parameter::values(&values, name),
+        None => values,
+    }
 }

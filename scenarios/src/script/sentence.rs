@@ -180,9 +180,37 @@ fn within<'a>(words: &'a [&'a str]) -> Result<(Vec<&'a str>, Duration), String> 
     }
 }
 
+/// Splits off when something may come: `… within 2s`, `… between 50s and 70s`,
+/// `… no earlier than 30s`, which may be followed by `within 70s`.
+fn window<'a>(words: &'a [&'a str]) -> Result<(Vec<&'a str>, Option<Duration>, Duration), String> {
+    let split = |at: usize| words.split_at_checked(at).unwrap_or((words, &[]));
+    if let Some(at) = words.iter().position(|word| *word == "between") {
+        let (before, times) = split(at);
+        let and = times.iter().position(|word| *word == "and");
+        let (least, most) = and
+            .and_then(|and| Some((times.get(1..and)?, times.get(and + 1..)?)))
+            .ok_or("write e.g. `between 50s and 70s`")?;
+        let (least, most) = (duration(&least.concat())?, duration(&most.concat())?);
+        if least > most {
+            return Err(format!("between {least:?} and {most:?} is no time"));
+        }
+        return Ok((before.to_vec(), Some(least), most));
+    }
+    let three = ["no", "earlier", "than"];
+    if let Some(at) = words.windows(3).position(|window| window == three) {
+        let (before, times) = split(at);
+        let (least, most) = within(times.get(3..).unwrap_or_default())?;
+        let least = duration(&least.concat())?;
+        let most = if times.contains(&"within") { most } else { least + WITHIN };
+        return Ok((before.to_vec(), Some(least), most));
+    }
+    let (before, most) = within(words)?;
+    Ok((before, None, most))
+}
+
 fn expectation(node: &str, what: Seen, within: Duration) -> Result<StepKind, String> {
-    let expectation = Expectation { node: node.to_owned(), what, within, fields: Vec::new() };
-    Ok(StepKind::Expect(expectation))
+    let (node, fields) = (node.to_owned(), Vec::new());
+    Ok(StepKind::Expect(Expectation { node, what, within, no_earlier: None, fields }))
 }
 
 fn clause(words: &[&str]) -> Result<String, String> {
@@ -196,7 +224,7 @@ fn clause(words: &[&str]) -> Result<String, String> {
 }
 
 fn message(node: &str, received: bool, words: &[&str]) -> Result<StepKind, String> {
-    let (words, within) = within(words)?;
+    let (words, no_earlier, within) = window(words)?;
     let (never, words) = match words.as_slice() {
         ["no", rest @ ..] => (true, rest.to_vec()),
         _ => (false, words),
@@ -224,7 +252,11 @@ fn message(node: &str, received: bool, words: &[&str]) -> Result<StepKind, Strin
         };
     }
     let what = Seen::Message { received, label: (*label).to_owned(), answers, peer };
-    let expectation = Expectation { node: node.to_owned(), what, within, fields: Vec::new() };
+    if never && no_earlier.is_some() {
+        return Err("what must not be has `within` only".to_owned());
+    }
+    let (node, fields) = (node.to_owned(), Vec::new());
+    let expectation = Expectation { node, what, within, no_earlier, fields };
     Ok(if never { StepKind::Never(expectation) } else { StepKind::Expect(expectation) })
 }
 
@@ -405,6 +437,15 @@ mod tests {
             }
         );
         assert!(matches!(read("i1 sends no REGISTER within 1s"), Ok(StepKind::Never(_))));
+        for (sentence, least, most) in [
+            ("alice sends REGISTER between 50s and 70s", 50, 70),
+            ("alice sends REGISTER to p1 no earlier than 30 s", 30, 40),
+            ("alice sends REGISTER no earlier than 30s within 2 min", 30, 120),
+        ] {
+            let Ok(StepKind::Expect(seen)) = read(sentence) else { panic!("{sentence}") };
+            assert_eq!(seen.no_earlier, Some(Duration::from_secs(least)), "{sentence}");
+            assert_eq!(seen.within, Duration::from_secs(most), "{sentence}");
+        }
         assert!(matches!(
             read("alice sends message \"hello there\" to bob"),
             Ok(StepKind::Command { order: Order::Message { .. }, .. })
@@ -467,6 +508,9 @@ mod tests {
             ("alice transfers bob", "transfers bob to carol"),
             ("alice transfers bob to carol atended", "attended"),
             ("alice adds vdeo", "adds video"),
+            ("alice sends REGISTER between 50s", "between 50s and 70s"),
+            ("alice sends REGISTER between 70s and 50s", "no time"),
+            ("alice sends no REGISTER no earlier than 5s", "`within` only"),
         ] {
             let fault = read(sentence).expect_err(sentence);
             assert!(fault.contains(hint), "{sentence}: {fault}");

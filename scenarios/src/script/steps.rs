@@ -5,7 +5,7 @@ use cscf_core::config::{Entry, Node, Position, Problems, Value, nearest, read_na
 use super::{
     Expectation, FieldExpectation, Matcher, Order, Seen, Step, StepKind, branches, capture,
 };
-use super::{parameter, request, sentence, words};
+use super::{device, parameter, request, sentence, words};
 
 /// Reads a list of steps.
 pub(super) fn read_all(node: &Node, problems: &mut Problems) -> Vec<Step> {
@@ -35,6 +35,8 @@ fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
         at,
         text: text.clone(),
         kind: StepKind::Together(Vec::new()),
+        when: false,
+        clause: None,
         proves: Vec::new(),
         uses: Vec::new(),
     };
@@ -43,13 +45,18 @@ fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
         step.kind = StepKind::Together(branches::read(detail.unwrap_or(&nothing), problems));
         return Some(step);
     }
-    match sentence::read(text) {
+    let (when, sentence) = device::strip_when(text);
+    step.when = when;
+    match sentence::read(sentence) {
         Ok(kind) => step.kind = kind,
         Err(fault) => {
             let at = words::within(at, text, words::quoted(&fault));
             problems.push(at, fault, None);
             return None;
         }
+    }
+    if when && !matches!(step.kind, StepKind::Expect(_)) {
+        problems.push(at, "only an expectation can be a condition (`when`)", None);
     }
     if matches!(step.kind, StepKind::Command { .. } | StepKind::Operate(_)) {
         step.uses(at, text);
@@ -58,6 +65,13 @@ fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
         details(detail, &mut step, problems);
     }
     Some(step)
+}
+
+impl StepKind {
+    const fn is_about_message(&self) -> bool {
+        matches!(self, Self::Expect(Expectation { what: Seen::Message { .. }, .. }))
+            || matches!(self, Self::Never(Expectation { what: Seen::Message { .. }, .. }))
+    }
 }
 
 impl Step {
@@ -86,6 +100,10 @@ fn details(node: &Node, step: &mut Step, problems: &mut Problems) {
 fn detail(entry: &Entry, step: &mut Step, problems: &mut Problems) {
     if entry.key == "proves" {
         step.proves.extend(read_names(&entry.node, problems));
+        return;
+    }
+    if entry.key == "clause" && step.kind.is_about_message() {
+        step.clause = entry.node.text().map(str::to_owned);
         return;
     }
     match &mut step.kind {

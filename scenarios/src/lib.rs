@@ -11,6 +11,7 @@ pub mod lab;
 pub mod operate;
 pub mod report;
 pub mod run;
+pub mod schema;
 pub mod script;
 pub mod ue;
 pub mod up;

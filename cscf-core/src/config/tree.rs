@@ -146,6 +146,16 @@ pub(super) fn read_part(text: &str, from: (u32, usize)) -> Result<Node, Problems
     }
 }
 
+/// What is mostly meant where a file is not YAML.
+fn yaml_help(fault: &str) -> Option<&'static str> {
+    const KNOWN: [(&str, &str); 3] = [
+        ("mapping values", "a text with a colon and a space in it stands in quotation marks"),
+        ("quoted scalar", "a quotation mark may be missing at the end"),
+        ("tabs", "indent with spaces"),
+    ];
+    KNOWN.iter().find(|(part, _)| fault.contains(part)).map(|(_, help)| *help)
+}
+
 struct Builder<'a> {
     count: usize,
     problems: Problems,
@@ -171,7 +181,8 @@ impl Builder<'_> {
                     end: start,
                 };
                 let at = at.behind(self.from);
-                self.problems.push(at, format!("not YAML: {}", fault.info()), None);
+                let help = yaml_help(&fault.info()).map(str::to_owned);
+                self.problems.push(at, format!("not YAML: {}", fault.info()), help);
                 None
             }
         }
@@ -384,21 +395,25 @@ pub struct Reader<'a> {
     entries: &'a [Entry],
     known: Vec<&'static str>,
     what: &'static str,
+    /// Whether it is a mapping at all.
+    is_mapping: bool,
 }
 
 impl<'a> Reader<'a> {
     /// Starts reading `node`, which must be a mapping describing `what`.
     pub fn new(node: &'a Node, what: &'static str, problems: &mut Problems) -> Self {
+        let mut is_mapping = true;
         let entries = match &node.value {
             Value::Map(entries) => entries.as_slice(),
             Value::Scalar(text) if text.is_empty() => &[],
             Value::Scalar(_) | Value::Seq(_) => {
                 let text = format!("{what} must be a mapping, here is {}", node.kind());
                 problems.push(node.at, text, None);
+                is_mapping = false;
                 &[]
             }
         };
-        Self { at: node.at, entries, known: Vec::new(), what }
+        Self { at: node.at, entries, known: Vec::new(), what, is_mapping }
     }
 
     /// The value of `key`, if it is there.
@@ -410,7 +425,7 @@ impl<'a> Reader<'a> {
     /// The value of `key`, which must be there.
     pub fn required(&mut self, key: &'static str, problems: &mut Problems) -> Option<&'a Node> {
         let node = self.optional(key);
-        if node.is_none() {
+        if node.is_none() && self.is_mapping {
             let text = format!("{} needs `{key}`", self.what);
             problems.push(self.at, text, None);
         }

@@ -11,6 +11,7 @@ mod ctl;
 mod init;
 mod list;
 mod parse;
+mod schema;
 mod subscribers;
 pub mod term;
 
@@ -25,6 +26,7 @@ use cscf_core::host::program;
 pub use aka::AkaArgs;
 pub use ctl::{At, CtlArgs, WhyArgs};
 pub use init::InitArgs;
+pub use schema::Of as SchemaOf;
 pub use subscribers::{ProfileArgs, SubscribersArgs};
 
 use crate::conformance::Draw;
@@ -37,7 +39,8 @@ cscf run volte-call      starts an IMS core, registers two phones, makes a call,
 
 More:
   cscf list              the scenarios that ship with this program
-  cscf run NAME|FILE …   runs scenarios; --virtual in virtual time, --explain with every reason
+  cscf run NAME|FILE …   runs scenarios; --virtual in virtual time, --explain with every reason,
+                         --watch again whenever a file is saved; `cscf run --virtual all` runs all
   cscf codes             each response code: who sends it, why, and the scenario that shows it
   cscf up                starts a core for your own phones and clients, and says how to reach it
   cscf ctl ORDER         orders something of a running core: dereg alice, show registrations, …
@@ -47,6 +50,7 @@ More:
   cscf aka --k K …       computes and checks an AKA challenge, and says what is wrong with it
   cscf subscribers import FILE.csv   makes a lab file of a SIM vendor's table
   cscf profile alice     prints the user profile that the HSS sends for her
+  cscf schema            prints a JSON Schema of scenarios, for editors; `cscf schema lab` of labs
   cscf parse FILE …      says what the parser makes of a SIP message
   cscf help              everything
 ";
@@ -101,6 +105,12 @@ enum Command {
         /// The lab file
         file: PathBuf,
     },
+    /// Print the JSON Schema of scenario or lab files, for editors
+    Schema {
+        /// Of which files
+        #[arg(value_enum, default_value_t)]
+        of: SchemaOf,
+    },
     /// Say what the parser makes of SIP messages, each file one datagram
     Parse {
         /// Files; `-` is standard input
@@ -136,7 +146,7 @@ enum Command {
 /// What `cscf run` is asked.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
-    /// Names of built-in scenarios (`cscf list`) or scenario files
+    /// Names of built-in scenarios (`cscf list`), patterns as 'call/*', all, or scenario files
     #[arg(required = true)]
     pub scenarios: Vec<String>,
     /// In virtual time and one process: the same seed gives the same bytes
@@ -157,6 +167,12 @@ pub struct RunArgs {
     /// Write the results as JUnit XML, for a service of continuous integration
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// How many scenarios of a pattern run at a time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+    /// Run again whenever a scenario or lab file is saved
+    #[arg(long)]
+    pub watch: bool,
 }
 
 impl RunArgs {
@@ -169,6 +185,8 @@ impl RunArgs {
             explain: self.explain,
             lab: self.lab,
             junit: self.junit,
+            jobs: self.jobs.map(usize::from),
+            watch: self.watch,
         }
     }
 }
@@ -240,6 +258,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Hss { args } => program::run_with(NodeRole::Hss, args, crate::up::node::build),
         Command::Init(args) => term::exit(init::init(&args)),
         Command::Check { file } => term::exit(check::check(&file)),
+        Command::Schema { of } => term::exit(schema::schema(of)),
         Command::Parse { files, json } => parse::parse(&files, json),
         Command::Aka(args) => aka::aka(&args),
         Command::Conformance { json, sample, seed, of } => {

@@ -60,6 +60,26 @@ pub fn avp_values(bytes: &Bytes, name: &str) -> Vec<String> {
     out
 }
 
+/// The names of all AVPs of a Diameter message, at any depth.
+#[must_use]
+pub fn avp_names(bytes: &Bytes) -> Vec<String> {
+    fn walk(avps: &[Avp], out: &mut Vec<String>) {
+        for avp in avps {
+            out.push(avp.name().to_string());
+            if lookup(avp.code, avp.vendor).map(|row| row.kind) == Some(Kind::Grouped)
+                && let Ok(inner) = avp.as_group()
+            {
+                walk(&inner, out);
+            }
+        }
+    }
+    let mut out = Vec::new();
+    if let Ok(message) = diameter::Message::decode(bytes) {
+        walk(&message.avps, &mut out);
+    }
+    out
+}
+
 fn collect(avps: &[Avp], name: &str, out: &mut Vec<String>) {
     for avp in avps {
         let kind = lookup(avp.code, avp.vendor).map(|row| row.kind);

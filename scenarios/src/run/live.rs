@@ -11,6 +11,7 @@ use cscf_core::host::{Addresses, Clock, Handle, Host, program};
 use cscf_core::operator;
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
+use tempfile::NamedTempFile;
 use tokio::runtime::Runtime;
 
 use super::parties::Instance;
@@ -20,7 +21,7 @@ use crate::operate;
 use crate::report::pcapng::{Names, name_at};
 use crate::script::{Order, Scenario, Stage};
 use crate::ue::Ue;
-use crate::up::{NodeEvent, NodeProcesses};
+use crate::up::{NodeEvent, NodeProcesses, Starting, Telling};
 
 /// Events of this process that wait to be looked at.
 type Waiting = Rc<RefCell<VecDeque<TraceEvent>>>;
@@ -36,6 +37,8 @@ pub struct LiveStage {
     events: Vec<TraceEvent>,
     instance: Instance,
     names: Names,
+    /// The lab file of the node processes.
+    file: NamedTempFile,
 }
 
 impl std::fmt::Debug for LiveStage {
@@ -138,6 +141,7 @@ impl LiveStage {
             events: Vec::new(),
             instance,
             names,
+            file,
         })
     }
 
@@ -215,12 +219,34 @@ impl Stage for LiveStage {
         operate::combine(answers).map(|_| ()).map_err(|fault| fault.to_string())
     }
 
-    fn crash(&mut self, _node: &str) -> Result<(), String> {
-        Err("nodes crash in simulated runs only; use --virtual".to_owned())
+    fn crash(&mut self, node: &str) -> Result<(), String> {
+        if let Some(handle) = self.ues.remove(node) {
+            handle.stop();
+            return Ok(());
+        }
+        let Some(processes) = self.processes.as_mut() else { return Err("no node runs".into()) };
+        if self.runtime.block_on(self.host.run_until(processes.kill(node))) {
+            Ok(())
+        } else {
+            Err(format!("`{node}` is not running"))
+        }
     }
 
-    fn restart(&mut self, _node: &str) -> Result<(), String> {
-        Err("nodes restart in simulated runs only; use --virtual".to_owned())
+    fn restart(&mut self, node: &str) -> Result<(), String> {
+        let config = self.instance.lab.node_named(node);
+        let config = config.ok_or_else(|| format!("`{node}` is no node of the lab"))?;
+        let Some(processes) = self.processes.as_mut() else { return Err("no node runs".into()) };
+        if processes.names().any(|name| name == node) {
+            return Err(format!("`{node}` is running"));
+        }
+        let starting = Starting {
+            lab_file: Some(self.file.path()),
+            telling: Telling::Trace(self.clock.epoch_unix_ns()),
+            state: None,
+            by_themselves: false,
+        };
+        let started = processes.start_again(config, &starting);
+        self.runtime.block_on(self.host.run_until(started)).map_err(|fault| fault.to_string())
     }
 
     fn name_of(&self, addr: &SocketAddr) -> Option<&str> {

@@ -1,15 +1,17 @@
 //! `cscf run`: scenarios in virtual time or on real sockets, each in an instance of its own.
 
 mod live;
+mod many;
 mod parties;
 mod results;
 mod simulated;
+mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cscf_core::config::{Lab, Position, Problems, nearest, read_lab, render};
+use cscf_core::config::{Lab, NodeRole, Position, Problems, nearest, read_lab, render};
 use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_FAILED, EXIT_OK, no_color};
 use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
@@ -41,6 +43,10 @@ pub struct Options {
     pub lab: Option<PathBuf>,
     /// Where the results go as JUnit XML.
     pub junit: Option<PathBuf>,
+    /// How many scenarios of a pattern run at a time.
+    pub jobs: Option<usize>,
+    /// Runs again whenever a file is saved.
+    pub watch: bool,
 }
 
 /// A scenario with where it comes from.
@@ -64,6 +70,16 @@ pub struct Outcome {
 /// Runs the scenarios one after the other; the exit code is the worst of theirs.
 #[must_use]
 pub fn main(options: &Options) -> ExitCode {
+    if !options.watch {
+        return ExitCode::from(once(options));
+    }
+    let Err(fault) = watch::watch(options);
+    progress(&format!("error: {fault}"));
+    ExitCode::from(EXIT_COULD_NOT_RUN)
+}
+
+/// Runs the scenarios, says what does not run, and writes the results.
+fn once(options: &Options) -> u8 {
     let mut results = Vec::new();
     let mut code = run_all(options, &mut results).unwrap_or_else(|fault| {
         progress(&format!("error: {fault}"));
@@ -77,7 +93,7 @@ pub fn main(options: &Options) -> ExitCode {
             code = EXIT_COULD_NOT_RUN;
         }
     }
-    ExitCode::from(code)
+    code
 }
 
 fn run_all(options: &Options, results: &mut Vec<Suite>) -> Result<u8, String> {
@@ -89,6 +105,9 @@ fn run_all(options: &Options, results: &mut Vec<Suite>) -> Result<u8, String> {
             Ok(found) => loaded.extend(found),
             Err(fault) => worst = could_not_run(name, &fault, results),
         }
+    }
+    if options.scenarios.iter().any(|name| many::matching(name).is_some()) {
+        return many::run(&loaded, &lab, options, results).map(|code| code.max(worst));
     }
     let many = options.scenarios.len() > 1 || loaded.len() > 1;
     if options.out.is_some() && many {
@@ -132,7 +151,7 @@ fn is_file(name: &str) -> bool {
 }
 
 fn load(name: &str, lab: &Lab) -> Result<Vec<Loaded>, String> {
-    if is_file(name) {
+    if is_file(name) && !name.contains('*') {
         let source = std::fs::read_to_string(name).map_err(|fault| format!("{name}: {fault}"))?;
         let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
         return Ok(vec![read(stem.unwrap_or_default(), name.to_owned(), source, lab)?]);
@@ -146,6 +165,10 @@ fn load(name: &str, lab: &Lab) -> Result<Vec<Loaded>, String> {
 fn builtin_scenarios(name: &str) -> Result<Vec<&'static Builtin>, String> {
     if let Some(found) = builtin::find(name) {
         return Ok(vec![found]);
+    }
+    if let Some(found) = many::matching(name) {
+        let none = || format!("no built-in scenario is like `{name}`; `cscf list` shows them");
+        return if found.is_empty() { Err(none()) } else { Ok(found) };
     }
     let found = codes::find(name);
     if !found.is_empty() {
@@ -185,33 +208,46 @@ fn run_one(
     } else {
         live::run(&loaded.scenario, lab, &mut progress)?
     };
-    let parties = instance.parties();
-    let draw = |colour| {
-        let style = ladder::Style { colour, explain: options.explain };
-        ladder::draw(&outcome.events, &parties.columns, &parties.names, style)
-    };
     let colour = std::io::stdout().is_terminal() && !no_color();
     let verdict = verdict(loaded, &outcome, options);
     let mut stdout = std::io::stdout().lock();
     let written = stdout
-        .write_all(draw(colour).as_bytes())
+        .write_all(draw(&instance, &outcome, options, colour).as_bytes())
         .and_then(|()| stdout.write_all(verdict.as_bytes()))
         .and_then(|()| stdout.flush());
     // A reader that closed the pipe has seen what it wanted.
     let _ = written;
     drop(stdout);
+    let (folder, result) = keep(loaded, &instance, &outcome, (options, many))?;
+    results.push(result);
+    progress(&format!("artefacts: {}", folder.display()));
+    Ok(exit_code(&outcome))
+}
+
+fn draw(instance: &Instance, outcome: &Outcome, options: &Options, colour: bool) -> String {
+    let parties = instance.parties();
+    let style = ladder::Style { colour, explain: options.explain };
+    ladder::draw(&outcome.events, &parties.columns, &parties.names, style)
+}
+
+/// Writes the artefacts of a run; gives their folder and the result.
+fn keep(
+    loaded: &Loaded,
+    instance: &Instance,
+    outcome: &Outcome,
+    (options, many): (&Options, bool),
+) -> Result<(PathBuf, Suite), String> {
     let folder = match &options.out {
         Some(out) if many => out.join(&loaded.name),
         Some(out) => out.clone(),
         None => Path::new("cscf-out").join(&loaded.name),
     };
-    let result = results::of_run(loaded, &outcome, options, &folder, &draw(false));
-    let (events, explain) = (&outcome.events, options.explain);
-    let run = artefacts::Run { events, parties: &parties, explain, result: &result };
+    let drawn = draw(instance, outcome, options, false);
+    let result = results::of_run(loaded, outcome, options, &folder, &drawn);
+    let (events, explain, parties) = (&outcome.events, options.explain, &instance.parties());
+    let run = artefacts::Run { events, parties, explain, result: &result };
     artefacts::write(&folder, &run).map_err(|fault| fault.to_string())?;
-    results.push(result);
-    progress(&format!("artefacts: {}", folder.display()));
-    Ok(exit_code(&outcome))
+    Ok((folder, result))
 }
 
 const fn exit_code(outcome: &Outcome) -> u8 {
@@ -236,11 +272,19 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
         .collect();
     let nodes: Vec<&str> =
         lab.nodes.iter().chain(&changes.nodes).map(|node| node.name.as_str()).collect();
+    let pcscfs = lab.nodes.iter().chain(&changes.nodes);
+    let pcscfs = pcscfs.filter(|node| node.role == NodeRole::Pcscf);
+    let pcscfs: Vec<&str> = pcscfs.map(|node| node.name.as_str()).collect();
     let ues = loaded.scenario.ues();
     let seen: Vec<&str> = nodes.iter().copied().chain(ues.iter().map(String::as_str)).collect();
     let mut problems = Problems::default();
     let mut check = |at: Position, name: &str, known: &[&str], what: &str| {
         if known.contains(&name) {
+            return;
+        }
+        if what == PHONE && users.contains(&name) {
+            let help = "let it do something, or name it under `parties`".to_owned();
+            problems.push(at, format!("`{name}` takes no part in this scenario"), Some(help));
             return;
         }
         let help = nearest(name, known.iter().copied()).map_or_else(
@@ -251,6 +295,14 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
     };
     for (at, name) in &changes.untrusted {
         check(*at, name, &nodes, "node of the lab");
+    }
+    for party in parties {
+        if let Some((at, name)) = &party.of {
+            check(*at, name, &users, "subscriber of the lab");
+        }
+        for (at, name) in &party.pcscfs {
+            check(*at, name, &pcscfs, "P-CSCF of the lab");
+        }
     }
     for step in loaded.scenario.all_steps() {
         match &step.kind {
@@ -308,8 +360,8 @@ pub fn simulate(source: &str, seed: u64) -> Result<Outcome, String> {
     simulated::run(&scenario, &lab, seed).map(|(_, outcome)| outcome)
 }
 
-/// What `cscf run --virtual FILE` makes of a scenario in the built-in lab: its exit code, and what it
-/// says besides the ladder.
+/// What `cscf run --virtual FILE` makes of a scenario in the built-in lab: its exit code, and what
+/// it says besides the ladder.
 #[must_use]
 pub fn judge(file: &str, source: &str, seed: u64) -> (u8, String) {
     let lab = Lab::default_lab();

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use cscf_core::config::{Lab, NodeRole};
+use cscf_core::config::{Lab, NodeRole, Position};
 use cscf_core::transport::Transport;
 
 use crate::operate::Person;
@@ -66,7 +66,7 @@ impl Instance {
             let address = SocketAddr::new(ip(x, y, host), 5060);
             let party = scenario.parties.iter().find(|party| party.name == *name);
             let own = party.and_then(|party| party.subscriber.as_ref());
-            let known_as = party.and_then(|party| party.of.as_ref()).unwrap_or(name);
+            let known_as = party.and_then(|party| party.of.as_ref()).map_or(name, |(_, name)| name);
             let subscriber = own.or_else(|| lab.subscriber(known_as)).ok_or_else(|| {
                 let known: Vec<&str> = lab.subscribers.iter().map(|s| s.name.as_str()).collect();
                 InstanceError::UnknownParty { name: known_as.clone(), known: known.join(", ") }
@@ -282,7 +282,7 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
 /// The P-CSCFs that a party knows, where the scenario says so.
 fn know_pcscfs(config: &mut UeConfig, party: &Party, lab: &Lab) -> Result<(), InstanceError> {
     let all: Vec<_> = lab.nodes.iter().filter(|node| node.role == NodeRole::Pcscf).collect();
-    let uri = |name: &String| {
+    let uri = |(_, name): &(Position, String)| {
         let node = all.iter().find(|node| node.name == *name);
         node.map(|node| node.sip_uri()).ok_or_else(|| {
             let known: Vec<&str> = all.iter().map(|node| node.name.as_str()).collect();

@@ -1,5 +1,5 @@
-//! Captured values: `as $name` keeps what a condition found, `$name` stands for it in later ones and
-//! in what later commands send. A name is captured once and known in every step behind.
+//! Captured values: `as $name` keeps what a condition found, `$name` stands for it in later ones
+//! and in what later commands send. A name is captured once and known in every step behind.
 
 use std::collections::BTreeMap;
 

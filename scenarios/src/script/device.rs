@@ -172,8 +172,8 @@ pub(super) fn settle(scenario: &mut Scenario, test: Test, problems: &mut Problem
         scenario.parties.insert(0, party::plain(DUT));
     }
     for party in scenario.parties.iter_mut().filter(|party| party.name == DUT) {
-        let of = party.of.take().unwrap_or_else(|| SUBSCRIBER.to_owned());
-        party.of = Some(of);
+        let usual = || (Position::default(), SUBSCRIBER.to_owned());
+        party.of = Some(party.of.take().unwrap_or_else(usual));
     }
     scenario.steps.splice(0..0, test.preamble);
     move_to_edge(&mut scenario.steps, problems);
@@ -247,8 +247,8 @@ mod tests {
         .expect("reads");
         let case = scenario.test.as_ref().expect("a case");
         assert_eq!(case.needs, [Need::Aka, Need::Security]);
-        let of: Vec<_> = scenario.parties.iter().map(|party| party.of.as_deref()).collect();
-        assert_eq!(of, [Some("alice")]);
+        let of: Vec<_> = scenario.parties.iter().filter_map(|party| party.of.as_ref()).collect();
+        assert_eq!(of.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["alice"]);
         let seen: Vec<(&str, bool, bool)> = scenario
             .steps
             .iter()

@@ -5,8 +5,8 @@ use cscf_core::sip::{self, HeaderName, Message};
 use cscf_core::time::Duration;
 use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 
-use super::seen::{Mismatch, nearest_field};
-use super::{Captures, Expectation, Stage, Step};
+use super::seen::{Mismatch, instead_of};
+use super::{Captures, Expectation, Seen, Stage, Step};
 use crate::report::{diagnosis, summary};
 
 /// A message whose header, parameter or body is not as the scenario says.
@@ -18,14 +18,21 @@ pub(super) fn differs(
 ) -> Problem {
     let Mismatch { field, wanted, actual } = found;
     let mut help = captures.origins(&field.matcher);
-    if actual.is_empty()
-        && let Some(near) = nearest_field(event, &field.name)
-    {
-        help.push(format!("there is no `{}`; did you mean `{near}`?", field.name));
-    }
-    let actual = if actual.is_empty() { "absent".to_owned() } else { actual.join(" | ") };
     let parameter = field.parameter.iter().map(|name| format!(";{name}")).collect::<String>();
-    let text = format!("{}{parameter}: expected {wanted}, actual: {actual}", field.name);
+    let actual = actual.join(" | ");
+    let is = match actual.lines().count() {
+        0 => {
+            help.extend(instead_of(event, &field.name));
+            "absent".to_owned()
+        }
+        1 => actual,
+        // A body is told below.
+        lines => {
+            help.extend(actual.lines().map(|line| format!("  | {line}")));
+            format!("these {lines} lines")
+        }
+    };
+    let text = format!("{}{parameter}: expected {wanted}, actual: {is}", field.name);
     help.extend(chain(stage.events(), event));
     Problem { at: field.value_at, text, help: Some(help.join("\n")) }
 }
@@ -71,6 +78,17 @@ pub(super) fn missing(
         }
         None => help.push(format!("nothing more was seen at {}", expectation.node)),
     }
+    if matches!(expectation.what, Seen::Note { .. } | Seen::Diagnosis) {
+        let decisions = unread.iter().filter(at_node).filter_map(|event| match &event.kind {
+            TraceKind::Note(note) => Some(decision(event, note)),
+            _ => None,
+        });
+        for line in latest(decisions.collect()) {
+            if !help.contains(&line) {
+                help.push(line);
+            }
+        }
+    }
     let refusals = unread.iter().filter_map(|event| match &event.kind {
         TraceKind::Note(note) if note.refusal => Some(decision(event, note)),
         _ => None,
@@ -108,39 +126,75 @@ fn decision(event: &TraceEvent, note: &Note) -> String {
     out
 }
 
-/// The decisions that led to a message: those of the node that made it first, just before.
+/// Decisions shown of a chain at most: the last ones.
+const DECISIONS_MAX: usize = 8;
+
+/// What happened, and the decisions that led there: for a message those of each node that it
+/// passed, just before it was sent on; for a decision those of the node before it, for the same
+/// message.
 fn chain(events: &[TraceEvent], event: &TraceEvent) -> Vec<String> {
-    let (TraceKind::Received(wire) | TraceKind::Sent(wire)) = &event.kind else {
-        return Vec::new();
-    };
-    let key = identity(wire);
-    let made = events
-        .iter()
-        .position(|other| matches!(&other.kind, TraceKind::Sent(sent) if identity(sent) == key));
-    let Some(made) = made else { return vec![said(event)] };
     let mut out = vec![said(event)];
-    let Some(origin) = events.get(made) else { return out };
-    if *origin.node != *event.node {
-        out.push(format!("made by {} at {}", origin.node, origin.at));
-    }
-    let mut notes: Vec<String> = Vec::new();
-    for earlier in events.get(..made).unwrap_or_default().iter().rev() {
-        if *earlier.node != *origin.node {
+    let mut decisions = Vec::new();
+    let (TraceKind::Received(wire) | TraceKind::Sent(wire)) = &event.kind else {
+        let at = events.iter().position(|other| std::ptr::eq(other, event));
+        let (trigger, before) = just_before(events, at.unwrap_or_default());
+        out.extend(trigger.map(|it| format!("for what came: {}", said(it))));
+        out.extend(latest(before));
+        return out;
+    };
+    let Some(key) = identity(wire) else { return out };
+    let mut origin = None;
+    for (at, other) in events.iter().enumerate() {
+        let TraceKind::Sent(sent) = &other.kind else { continue };
+        if other.at > event.at || identity(sent).as_ref() != Some(&key) {
             continue;
         }
-        match &earlier.kind {
-            TraceKind::Note(note) if notes.len() < 5 => notes.push(decision(earlier, note)),
-            _ => break,
+        origin = origin.or(Some(other));
+        for decision in just_before(events, at).1 {
+            if !decisions.contains(&decision) {
+                decisions.push(decision);
+            }
         }
     }
-    out.extend(notes.into_iter().rev());
+    if let Some(origin) = origin.filter(|origin| *origin.node != *event.node) {
+        out.push(format!("made by {} at {}", origin.node, origin.at));
+    }
+    out.extend(latest(decisions));
     out
 }
 
-/// What makes a message the same at every hop: Call-ID, CSeq and start line without the URI.
+/// The decisions of a node right before one of its events, and what it had received then.
+fn just_before(events: &[TraceEvent], at: usize) -> (Option<&TraceEvent>, Vec<String>) {
+    let Some(event) = events.get(at) else { return (None, Vec::new()) };
+    let mut decisions = Vec::new();
+    let earlier = events.get(..at).unwrap_or_default().iter().rev();
+    for other in earlier.filter(|other| *other.node == *event.node) {
+        match &other.kind {
+            TraceKind::Note(note) => decisions.push(decision(other, note)),
+            TraceKind::Received(_) => {
+                decisions.reverse();
+                return (Some(other), decisions);
+            }
+            _ => break,
+        }
+    }
+    decisions.reverse();
+    (None, decisions)
+}
+
+fn latest(mut decisions: Vec<String>) -> Vec<String> {
+    let surplus = decisions.len().saturating_sub(DECISIONS_MAX);
+    decisions.drain(..surplus);
+    decisions
+}
+
+/// What makes a message the same at every hop: of SIP Call-ID, CSeq and start line without the URI,
+/// of Diameter the command and the end-to-end identifier (RFC 6733 §3).
 fn identity(wire: &Wire) -> Option<(String, String, String)> {
     if wire.protocol == Protocol::Diameter {
-        return None;
+        let end_to_end = wire.bytes.get(16..20)?;
+        let label = summary::diameter_label(&wire.bytes);
+        return Some((label, format!("{end_to_end:02x?}"), String::new()));
     }
     let message = sip::parse(&wire.bytes).ok()?;
     let kind = match &message {

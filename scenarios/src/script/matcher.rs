@@ -31,7 +31,13 @@ impl Matcher {
         if let Some(pattern) =
             text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')).filter(|p| !p.is_empty())
         {
-            return Regex::new(pattern).map(Self::Regex).map_err(|fault| fault.to_string());
+            return Regex::new(pattern).map(Self::Regex).map_err(|fault| {
+                // The last of its lines says what; the others show where.
+                let fault = fault.to_string();
+                let reason = fault.lines().last().unwrap_or_default();
+                let reason = reason.trim().trim_start_matches("error: ");
+                format!("`{pattern}` is no regular expression: {reason}")
+            });
         }
         Ok(match text {
             "absent" => Self::Absent,

@@ -100,7 +100,7 @@ pub struct Party {
     /// Its identities and credentials, where they are not those of the subscriber of that name.
     pub subscriber: Option<SubscriberConfig>,
     /// The subscriber whose further device it is; its name is its own.
-    pub of: Option<String>,
+    pub of: Option<(Position, String)>,
     /// The instance of the device, e.g. `urn:gsma:imei:…`.
     pub instance: Option<String>,
     /// The number of its flow (RFC 5626).
@@ -108,7 +108,7 @@ pub struct Party {
     /// The public identity it registers.
     pub impu: Option<String>,
     /// The P-CSCFs it knows, by name, the first one first.
-    pub pcscfs: Vec<String>,
+    pub pcscfs: Vec<(Position, String)>,
     /// Which Contact it gives others.
     pub gruu: Option<Gruu>,
     /// Whether it makes a security agreement.

@@ -17,6 +17,11 @@ pub(super) fn read_name(key: &str) -> Result<(String, Option<String>), String> {
         !text.is_empty()
             && text.chars().all(|char| char.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(char))
     };
+    if parameter.is_empty() {
+        return Err(
+            "the name of a parameter is missing behind `;`, e.g. `Contact;expires`".to_owned()
+        );
+    }
     if !is_name(parameter) {
         return Err(format!("`{parameter}` is no name of a parameter, e.g. `Contact;expires`"));
     }

@@ -7,6 +7,7 @@ use cscf_core::config::{
     filter_criteria, named_entries, read_names, read_node, read_subscriber, read_tree,
 };
 use cscf_core::ifc::InitialFilterCriteria;
+use cscf_core::time::Duration;
 
 use super::{LabChanges, Scenario, StepKind, capture, device, party, shows, steps, words};
 use crate::lab::NetworkOptions;
@@ -69,19 +70,37 @@ impl Scenario {
     }
 
     /// Why it cannot run on real sockets: its own reason, else the first thing in it that only the
-    /// simulated network can do.
+    /// simulated network can do, else that nobody wants to wait for it.
     #[must_use]
     pub fn only_virtual(&self) -> Option<String> {
         let stops =
             |kind: &StepKind| matches!(kind, StepKind::Crash { .. } | StepKind::Restart { .. });
-        let step = self
-            .all_steps()
-            .into_iter()
-            .find(|step| stops(&step.kind))
-            .map(|step| format!("`{}`", step.text));
-        self.only_virtual.clone().or(step)
+        let step = self.all_steps().into_iter().find(|step| stops(&step.kind));
+        let step = step.map(|step| format!("`{}`", step.text));
+        self.only_virtual.clone().or(step).or_else(|| self.too_long())
+    }
+
+    /// Says how long it waits where that is too long for real time: what it must wait in all, or
+    /// may wait for one thing.
+    fn too_long(&self) -> Option<String> {
+        let mut must = Duration::ZERO;
+        let mut may = Duration::ZERO;
+        for step in self.all_steps() {
+            match &step.kind {
+                StepKind::Wait(time) => must += *time,
+                StepKind::Never(seen) => must += seen.within,
+                StepKind::Expect(seen) => may = may.max(seen.within),
+                _ => {}
+            }
+        }
+        let longest = must.max(may);
+        let text = format!("it waits {longest:?}; in real time {LIVE_WAIT_MAX:?} at most");
+        (longest > LIVE_WAIT_MAX).then_some(text)
     }
 }
+
+/// How long a live run may wait.
+const LIVE_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Reads `virtual, because …`.
 fn only(text: &str) -> Result<String, String> {
@@ -228,6 +247,9 @@ mod tests {
         let said = "only: virtual, because packets carry their SA\nsteps: []";
         assert_eq!(only_virtual(said).as_deref(), Some("packets carry their SA"));
         assert_eq!(only_virtual("steps: [s1 crashes]").as_deref(), Some("`s1 crashes`"));
+        let long = only_virtual("steps: [wait 59s, s1 sends no MAR within 2s]");
+        assert_eq!(long.as_deref(), Some("it waits 61s; in real time 60s at most"));
+        assert_eq!(only_virtual("steps: [wait 40s, s1 sends MAR within 40s]"), None);
         for wrong in ["virtual", "live", "virtual, because"] {
             let source = format!("scenario: x\nonly: {wrong}\nsteps: []\n");
             let problems = read_scenario(&source, "ims.example").expect_err(wrong);

@@ -1,7 +1,7 @@
 //! The UEs under `parties`: who they are, what they can, what they do wrong.
 
 use cscf_core::config::{
-    Node, Position, Problems, Reader, Value, duration, nearest, read_subscriber,
+    Node, Position, Problems, Reader, Value, duration, nearest, read_names, read_subscriber,
 };
 use cscf_core::dialog::Refresher;
 use cscf_core::time::Duration;
@@ -13,7 +13,8 @@ use crate::ue::{CodecSet, EmergencyTimers, Gruu, Mistakes, Refers, Resources, Ro
 /// Reads all parties of a scenario.
 pub(super) fn read_all(node: &Node, domain: &str, problems: &mut Problems) -> Vec<Party> {
     let Value::Map(entries) = &node.value else {
-        problems.push(node.at, "parties must be a mapping by name", None);
+        let text = format!("parties must be a mapping by name, here is {}", node.kind());
+        problems.push(node.at, text, None);
         return Vec::new();
     };
     entries.iter().map(|entry| party(&entry.key, &entry.node, domain, problems)).collect()
@@ -30,14 +31,17 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
         emergency,
         name: name.to_owned(),
         subscriber,
-        of: reader.or("of", None, problems, some_text),
+        of: reader.optional("of").and_then(|node| read_names(node, problems).pop()),
         instance: reader.or("instance", None, problems, some_text),
         reg_id: reader.or("reg_id", None, problems, |text| match text.parse() {
             Ok(number @ 1..) => Ok(Some(number)),
             _ => Err(format!("`{text}` is no number of a flow: 1, 2, …")),
         }),
         impu: reader.or("impu", None, problems, some_text),
-        pcscfs: reader.optional("p_cscfs").map(|node| names(node, problems)).unwrap_or_default(),
+        pcscfs: reader
+            .optional("p_cscfs")
+            .map(|node| read_names(node, problems))
+            .unwrap_or_default(),
         gruu: reader.or("gruu", None, problems, |text| match text {
             "off" => Ok(Some(Gruu::Off)),
             "on" | "public" => Ok(Some(Gruu::Public)),
@@ -125,18 +129,7 @@ fn some_text(text: &str) -> Result<Option<String>, String> {
 
 /// A name or a list of names.
 fn names(node: &Node, problems: &mut Problems) -> Vec<String> {
-    let items = match &node.value {
-        Value::Seq(items) => items.as_slice(),
-        Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(node),
-    };
-    let mut out = Vec::new();
-    for item in items {
-        match item.text() {
-            Some(text) => out.push(text.to_owned()),
-            None => problems.push(item.at, "here must be a name", None),
-        }
-    }
-    out
+    read_names(node, problems).into_iter().map(|(_, name)| name).collect()
 }
 
 fn mistakes(node: &Node, problems: &mut Problems) -> Mistakes {

@@ -328,7 +328,7 @@ impl<'a> Walk<'a> {
                 if reached < Some(waits.until) {
                     return Ok(Some(waits.until));
                 }
-                self.never(step, expectation, run, waits.begin)?;
+                self.never(step, expectation, run, waits)?;
             }
             // Their steps are walked apart.
             StepKind::Together(_) => {}
@@ -385,14 +385,16 @@ impl<'a> Walk<'a> {
         step: &Step,
         expectation: &Expectation,
         run: &mut Run<'_>,
-        begin: usize,
+        waits: Waits,
     ) -> Result<(), Stop> {
         let stage = &*run.stage;
         let cursor = self.cursors.of(expectation);
-        *cursor = (*cursor).max(begin);
+        *cursor = (*cursor).max(waits.begin);
         while let Some(event) = stage.events().get(*cursor) {
             *cursor += 1;
-            let seen = is_seen(event, expectation, stage);
+            // Events of other processes may arrive late.
+            let is_late = event.at + expectation.within < waits.until;
+            let seen = !is_late && is_seen(event, expectation, stage);
             if seen && failing_fields(expectation, event, &mut run.captures).is_empty() {
                 let problem = explain::forbidden(step, event, stage);
                 return Err(Stop::Unmet(Unmet::of(problem, Some(*cursor - 1))));

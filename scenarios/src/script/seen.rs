@@ -79,18 +79,26 @@ fn values(event: &TraceEvent, name: &str) -> Vec<String> {
     }
 }
 
-/// The header of a message whose name is nearest to one that is not there.
-pub(super) fn nearest_field(event: &TraceEvent, name: &str) -> Option<String> {
+/// What a message has instead of a header or AVP that is not there: the one whose name is nearest,
+/// or the names of all AVPs.
+pub(super) fn instead_of(event: &TraceEvent, name: &str) -> Option<String> {
     let (TraceKind::Received(wire) | TraceKind::Sent(wire)) = &event.kind else { return None };
-    if wire.protocol == Protocol::Diameter {
-        return None;
-    }
-    let message = sip::parse(&wire.bytes).ok()?;
-    let names: Vec<&str> = message.headers().iter().map(sip::Field::name_text).collect();
+    let names: Vec<String> = if wire.protocol == Protocol::Diameter {
+        crate::report::summary::avp_names(&wire.bytes)
+    } else {
+        let message = sip::parse(&wire.bytes).ok()?;
+        message.headers().iter().map(|field| field.name_text().to_owned()).collect()
+    };
     if names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
         return None;
     }
-    nearest(name, names.iter().copied()).map(str::to_owned)
+    match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => Some(format!("there is no `{name}`; did you mean `{near}`?")),
+        None if wire.protocol == Protocol::Diameter => {
+            Some(format!("there is no `{name}`; there is: {}", names.join(", ")))
+        }
+        None => None,
+    }
 }
 
 /// A field that is not as expected.

@@ -119,8 +119,14 @@ fn operator(words: &[&str]) -> Result<operator::Order, String> {
         }
         ["forgets", who] => format!("forget {who}"),
         _ => {
-            let known = "deregisters, re-authenticates, forgets, or orders \"…\"";
-            return Err(format!("the operator {known}, not `{}`", words.join(" ")));
+            const KNOWN: [&str; 4] = ["deregisters", "re-authenticates", "forgets", "orders"];
+            let verb = words.first().copied().unwrap_or_default();
+            return Err(match nearest(verb, KNOWN) {
+                Some(near) if near != verb => {
+                    format!("`{verb}` is nothing an operator does; did you mean `{near}`?")
+                }
+                _ => format!("the operator {}, with whom or what behind it", KNOWN.join(", ")),
+            });
         }
     };
     text.parse()
@@ -248,7 +254,11 @@ fn message(node: &str, received: bool, words: &[&str]) -> Result<StepKind, Strin
                 peer = Some((*name).to_owned());
                 tail
             }
-            [other, ..] => return Err(format!("`{other}` is not understood here")),
+            [other, ..] => {
+                let direction = if received { "from NAME" } else { "to NAME" };
+                let known = format!("for METHOD, {direction}, within TIME");
+                return Err(format!("`{other}` is not understood here; there is: {known}"));
+            }
         };
     }
     let what = Seen::Message { received, label: (*label).to_owned(), answers, peer };
@@ -288,9 +298,10 @@ fn order(words: &[&str]) -> Result<Order, String> {
         ["registers", "for", time @ ..] => {
             Order::Register { expires: Some(duration(&time.concat())?) }
         }
-        ["rejects", "with", status] => {
-            let status = status.parse().ok().filter(|status| (300..700).contains(status));
-            Order::Reject { status: status.ok_or("reject with a status from 300 to 699")? }
+        ["rejects", "with", word] => {
+            let status = word.parse().ok().filter(|status| (300..700).contains(status));
+            let fault = || format!("`{word}` is no status to reject with: 300 to 699");
+            Order::Reject { status: status.ok_or_else(fault)? }
         }
         ["rings"] => Order::Ring,
         ["subscribes"] => Order::Subscribe,
@@ -380,7 +391,11 @@ fn in_call(words: &[&str]) -> Result<Order, String> {
 }
 
 fn not_known(words: &[&str], known: &str) -> String {
-    format!("`{}` is not understood here; there is: {known}", words.join(" "))
+    let words = words.join(" ");
+    match nearest(&words, known.split(", ")) {
+        Some(near) => format!("`{words}` is not understood here; did you mean `{near}`?"),
+        None => format!("`{words}` is not understood here; there is: {known}"),
+    }
 }
 
 /// How a call is made: `with video`, `without offer`, `without preconditions`.

@@ -10,7 +10,7 @@ use super::{device, parameter, request, sentence, words};
 /// Reads a list of steps.
 pub(super) fn read_all(node: &Node, problems: &mut Problems) -> Vec<Step> {
     let Value::Seq(items) = &node.value else {
-        problems.push(node.at, "steps must be a list", None);
+        problems.push(node.at, format!("steps must be a list, here is {}", node.kind()), None);
         return Vec::new();
     };
     items.iter().filter_map(|item| step(item, problems)).collect()
@@ -21,8 +21,14 @@ fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
         Value::Scalar(text) => (node.at, text, None),
         Value::Map(entries) => match entries.as_slice() {
             [entry] => (entry.at, &entry.key, Some(&entry.node)),
-            _ => {
-                problems.push(node.at, "a step is one sentence", None);
+            [_, second, ..] => {
+                let text = format!("a step is one sentence; `{}` is another", second.key);
+                let help = "begin it with `- `, or indent it if it belongs to the step above";
+                problems.push(second.at, text, Some(help.to_owned()));
+                return None;
+            }
+            [] => {
+                problems.push(node.at, "a step without a sentence", None);
                 return None;
             }
         },
@@ -41,7 +47,7 @@ fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
         uses: Vec::new(),
     };
     if text == "together" {
-        let nothing = Node { at, value: Value::Scalar(String::new()) };
+        let nothing = Node { at, value: Value::Map(Vec::new()) };
         step.kind = StepKind::Together(branches::read(detail.unwrap_or(&nothing), problems));
         return Some(step);
     }
@@ -152,7 +158,8 @@ fn texts(node: &Node) -> Vec<(Position, &str)> {
 /// Reads one condition on a message or decision.
 fn condition(entry: &Entry, what: &Seen, problems: &mut Problems) -> Option<FieldExpectation> {
     let Some(text) = entry.node.text() else {
-        problems.push(entry.node.at, "an expectation is one value", None);
+        let text = format!("a condition is one value, here is {}", entry.node.kind());
+        problems.push(entry.node.at, text, None);
         return None;
     };
     let named = parameter_of(what, &entry.key).map_err(|fault| (entry.at, fault));

@@ -31,7 +31,7 @@ pub(super) const DIAMETER: [&str; 18] = [
 ];
 
 /// The states of a UE; more words may stand behind them.
-pub(super) const STATES: [&str; 46] = [
+pub(super) const STATES: [&str; 49] = [
     "call ended",
     "call established",
     "call failed",
@@ -48,6 +48,8 @@ pub(super) const STATES: [&str; 46] = [
     "dtmf sent",
     "early media not played",
     "early media played",
+    "emergency call unanswered",
+    "emergency registration failed",
     "event active",
     "event pending",
     "event terminated",
@@ -59,6 +61,7 @@ pub(super) const STATES: [&str; 46] = [
     "message failed",
     "message received",
     "no call",
+    "no deregistration",
     "no publication",
     "no subscription",
     "notified active",
@@ -135,10 +138,10 @@ fn check_state(step: &Step, words: &str, problems: &mut Problems) {
     if STATES.iter().any(|state| begins(words, state) || begins(state, words)) {
         return;
     }
-    if let Some(near) = STATES.iter().find(|state| is_misspelt(words, state)) {
+    let candidates = || STATES.iter().copied().filter(|state| is_misspelt(words, state));
+    if let Some(near) = nearest(words, candidates()).or_else(|| candidates().next()) {
         let text = format!("`{words}` is no state of a UE");
-        let first = words.split(' ').next().unwrap_or_default();
-        problems.push(at_word(step, first), text, Some(format!("did you mean `{near}`?")));
+        problems.push(at_word(step, words), text, Some(format!("did you mean `{near}`?")));
     }
 }
 
@@ -191,7 +194,6 @@ pub(super) fn quoted(fault: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::script::read_scenario;
 
     fn helps(steps: &str) -> Vec<String> {

@@ -113,6 +113,8 @@ pub enum StartError {
 pub struct NodeProcesses {
     children: Vec<Node>,
     events: mpsc::Receiver<NodeEvent>,
+    /// For nodes that start later.
+    sender: mpsc::Sender<NodeEvent>,
     waiting: Waiting,
     orders_given: Arc<AtomicU64>,
 }
@@ -154,7 +156,7 @@ impl NodeProcesses {
     pub async fn start_with(lab: &Lab, starting: &Starting<'_>) -> Result<Self, StartError> {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (waiting, orders_given) = (Waiting::default(), Arc::default());
-        let mut started = Self { children: Vec::new(), events, waiting, orders_given };
+        let mut started = Self { children: Vec::new(), events, sender, waiting, orders_given };
         let cut = (starting.by_themselves || lab.subscribers.len() > SUBSCRIBERS_FEW)
             .then(|| without_subscribers(lab))
             .transpose()
@@ -165,42 +167,67 @@ impl NodeProcesses {
         for group in [hss, others] {
             let mut waiting = Vec::new();
             for config in group {
-                let (ready, is_ready) = oneshot::channel();
-                let told = Told {
-                    events: sender.clone(),
-                    ready: Some(ready),
-                    waiting: started.waiting.clone(),
-                };
                 let needs_all = matches!(config.role, NodeRole::As | NodeRole::Hss);
                 let cut = cut.as_ref().filter(|_| !needs_all).map(|file| file.path());
                 let starting = Starting { lab_file: cut.or(starting.lab_file), ..*starting };
-                let node = spawn(config, &starting, told)
-                    .map_err(|source| StartError::Spawn { name: config.name.clone(), source });
-                match node {
-                    Ok(node) => started.children.push(node),
+                match started.add(config, &starting) {
+                    Ok(is_ready) => waiting.push((config.name.clone(), is_ready)),
                     Err(fault) => {
                         started.stop().await;
                         return Err(fault);
                     }
                 }
-                waiting.push((config.name.clone(), is_ready));
             }
             for (name, is_ready) in waiting {
-                let fault = match timeout(READY_FOR, is_ready).await {
-                    Ok(Ok(Ok(()))) => continue,
-                    Ok(Ok(Err((status, words)))) => StartError::Ended { name, status, words },
-                    Ok(Err(_)) => StartError::Ended {
-                        name,
-                        status: "it closed its output".to_owned(),
-                        words: String::new(),
-                    },
-                    Err(_) => StartError::Slow { name },
-                };
-                started.stop().await;
-                return Err(fault);
+                if let Err(fault) = ready(name, is_ready).await {
+                    started.stop().await;
+                    return Err(fault);
+                }
             }
         }
         Ok(started)
+    }
+
+    /// Starts a node; gives what it says when it listens.
+    fn add(
+        &mut self,
+        config: &NodeConfig,
+        starting: &Starting<'_>,
+    ) -> Result<oneshot::Receiver<Readiness>, StartError> {
+        let (ready, is_ready) = oneshot::channel();
+        let told =
+            Told { events: self.sender.clone(), ready: Some(ready), waiting: self.waiting.clone() };
+        let node = spawn(config, starting, told)
+            .map_err(|source| StartError::Spawn { name: config.name.clone(), source })?;
+        self.children.push(node);
+        Ok(is_ready)
+    }
+
+    /// Kills a node at once, as a crash would; returns whether it ran.
+    pub async fn kill(&mut self, name: &str) -> bool {
+        let Some(at) = self.children.iter().position(|child| child.name == name) else {
+            return false;
+        };
+        let mut child = self.children.remove(at);
+        if let Some(kill) = child.kill.take() {
+            let _ = kill.send(());
+        }
+        let _ = timeout(STOP_FOR, &mut child.task).await;
+        true
+    }
+
+    /// Starts a node that was killed, and returns when it listens.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says why it did not start.
+    pub async fn start_again(
+        &mut self,
+        config: &NodeConfig,
+        starting: &Starting<'_>,
+    ) -> Result<(), StartError> {
+        let is_ready = self.add(config, starting)?;
+        ready(config.name.clone(), is_ready).await
     }
 
     /// The names of the nodes.
@@ -253,7 +280,24 @@ impl NodeProcesses {
     }
 }
 
-type Ready = oneshot::Sender<Result<(), (String, String)>>;
+/// That a child listens, or its status and last words.
+type Readiness = Result<(), (String, String)>;
+
+type Ready = oneshot::Sender<Readiness>;
+
+/// Waits until a child listens.
+async fn ready(name: String, is_ready: oneshot::Receiver<Readiness>) -> Result<(), StartError> {
+    Err(match timeout(READY_FOR, is_ready).await {
+        Ok(Ok(Ok(()))) => return Ok(()),
+        Ok(Ok(Err((status, words)))) => StartError::Ended { name, status, words },
+        Ok(Err(_)) => StartError::Ended {
+            name,
+            status: "it closed its output".to_owned(),
+            words: String::new(),
+        },
+        Err(_) => StartError::Slow { name },
+    })
+}
 
 /// Whom a child's words go to.
 struct Told {
@@ -320,11 +364,14 @@ async fn watch(name: String, mut child: Child, mut told: Told, mut killed: onesh
         child.wait().await
     };
     let status = tokio::select! {
-        status = reading => status,
-        // Without a sender the owner has gone: then the child is killed when it is dropped here.
-        _ = &mut killed => return,
+        status = reading => Some(status),
+        // Without a sender the owner has gone.
+        _ = &mut killed => None,
     };
-    let Ok(status) = status else { return };
+    let Some(Ok(status)) = status else {
+        let _ = child.kill().await;
+        return;
+    };
     let last_words = words
         .lock()
         .map(|words| words.iter().map(|line| format!("  {line}\n")).collect::<String>())

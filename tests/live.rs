@@ -1,0 +1,95 @@
+//! Every built-in scenario on real sockets, in an instance of its own, many at a time; and runs
+//! beside each other, without root. What runs in virtual time only says why.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test may fail")]
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use cscf_core::config::Lab;
+use scenarios::builtin;
+use scenarios::script::read_scenario;
+
+/// Live scenarios at a time: they mostly wait for timers.
+const JOBS: &str = "24";
+
+fn cscf(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cscf-under-test"));
+    command.args(args).current_dir(folder).stdin(Stdio::null()).env_remove("CSCF_LOG");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The lines of an output that begin so.
+fn lines<'a>(output: &'a str, begin: &str) -> Vec<&'a str> {
+    output.lines().filter(|line| line.starts_with(begin)).collect()
+}
+
+#[test]
+fn every_scenario_passes_live_or_says_why_not() {
+    let folder = tempfile::tempdir().expect("folder");
+    let output = cscf(folder.path(), &["run", "--jobs", JOBS, "all"]).output().expect("runs");
+    let (said, faults) = (text(&output.stdout), text(&output.stderr));
+    let domain = Lab::default_lab().domain;
+    let of_virtual = |it: &&builtin::Builtin| {
+        read_scenario(it.source, &domain).expect("reads").only_virtual().is_some()
+    };
+    let only_virtual = builtin::ALL.iter().filter(of_virtual).count();
+    assert_eq!(output.status.code(), Some(0), "{said}\n{faults}");
+    assert_eq!(lines(&said, "skipped: ").len(), only_virtual, "{said}");
+    assert_eq!(lines(&said, "passed: ").len(), builtin::ALL.len() - only_virtual, "{said}");
+    for line in lines(&said, "skipped: ") {
+        println!("{line}");
+    }
+    println!("{}", said.lines().last().unwrap_or_default());
+}
+
+#[test]
+fn all_scenarios_pass_in_virtual_time_side_by_side() {
+    let folder = tempfile::tempdir().expect("folder");
+    let output = cscf(folder.path(), &["run", "--virtual", "all"]).output().expect("runs");
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}\n{}", text(&output.stderr));
+    assert_eq!(lines(&said, "passed: ").len(), builtin::ALL.len(), "{said}");
+    println!("{}", said.lines().last().unwrap_or_default());
+}
+
+#[test]
+fn two_runs_beside_each_other_do_not_meet() {
+    let folders = [tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder")];
+    let start = |folder: &tempfile::TempDir| -> Child {
+        let mut command = cscf(folder.path(), &["run", "volte-call", "--out", "out"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts")
+    };
+    let runs = folders.each_ref().map(start);
+    let mut networks = Vec::new();
+    for (run, folder) in runs.into_iter().zip(&folders) {
+        let output: Output = run.wait_with_output().expect("ends");
+        assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+        let trace = std::fs::read_to_string(folder.path().join("out/trace.jsonl")).expect("trace");
+        networks.push(networks_in(&trace));
+    }
+    let [one, other] = networks.as_slice() else { panic!("two runs") };
+    // Each keeps to a network 127.x.y of its own.
+    assert_eq!((one.len(), other.len()), (1, 1), "{one:?} {other:?}");
+    assert_ne!(one, other);
+}
+
+/// The networks 127.x.y of all addresses in a trace.
+fn networks_in(trace: &str) -> std::collections::BTreeSet<String> {
+    let mut networks = std::collections::BTreeSet::new();
+    for line in trace.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        for end in ["local", "remote"] {
+            if let Some(address) = event.get(end).and_then(serde_json::Value::as_str)
+                && address.starts_with("127.")
+            {
+                networks.insert(address.split('.').take(3).collect::<Vec<_>>().join("."));
+            }
+        }
+    }
+    networks
+}

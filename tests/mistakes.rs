@@ -1,0 +1,81 @@
+//! What `cscf run` says of scenarios that are wrong, or whose expectations are not met: each file
+//! in `tests/mistakes/` with its exact text beside it (`.stderr`). `CSCF_BLESS=1` writes the texts
+//! anew: read the difference before you keep it.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+use std::path::{Path, PathBuf};
+
+use scenarios::run::judge;
+
+/// Files at least: one for each way to go wrong.
+const FILES_MIN: usize = 60;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("mistakes")
+}
+
+/// The files with this ending, in the order of names.
+fn files(ending: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder()).expect("folder");
+    let paths = entries.map(|entry| entry.expect("entry").path());
+    let mut files: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|end| end == ending)).collect();
+    files.sort();
+    files
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().expect("name").to_string_lossy().into_owned()
+}
+
+/// What is said of a file.
+fn said(path: &Path) -> (u8, String) {
+    let source = std::fs::read_to_string(path).expect("reads");
+    judge(&name_of(path), &source, 1)
+}
+
+#[test]
+fn each_mistake_is_said_in_these_words() {
+    let bless = std::env::var_os("CSCF_BLESS").is_some();
+    let mut wrong = Vec::new();
+    for path in files("yaml") {
+        let (name, expected) = (name_of(&path), path.with_extension("stderr"));
+        let (code, text) = said(&path);
+        if code == 0 {
+            wrong.push(format!("{name}: nothing was found wrong"));
+        } else if bless {
+            std::fs::write(&expected, text).expect("writes");
+        } else if std::fs::read_to_string(&expected).ok().as_ref() != Some(&text) {
+            wrong.push(format!("{name} is said otherwise than in its .stderr:\n{text}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn there_are_sixty_and_each_text_has_its_file() {
+    let sources = files("yaml");
+    assert!(sources.len() >= FILES_MIN, "{}", sources.len());
+    for text in files("stderr") {
+        assert!(text.with_extension("yaml").is_file(), "{} has no scenario", text.display());
+    }
+}
+
+#[test]
+fn each_text_names_file_line_and_column_and_says_what_would_be_right() {
+    for path in files("stderr") {
+        let (name, text) = (name_of(&path), std::fs::read_to_string(&path).expect("reads"));
+        let place = format!(" --> {}:", name.replace(".stderr", ".yaml"));
+        let mut places = text.match_indices(&place).map(|(at, _)| {
+            let numbers = text.get(at + place.len()..).unwrap_or_default();
+            let line = numbers.lines().next().unwrap_or_default();
+            line.split(':').filter(|number| number.parse::<u32>().is_ok()).count()
+        });
+        assert!(places.next().is_some_and(|count| count == 2), "{name} names no place:\n{text}");
+        // An unmet expectation says what was expected, what was there, and what led to it.
+        if text.contains(": expected ") {
+            assert!(text.contains(", actual: ") && text.contains("help: "), "{name}:\n{text}");
+        }
+    }
+}

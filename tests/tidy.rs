@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("time", 1),
     ("sip", 2),
     ("sms", 2),
+    ("words", 2),
     ("auth", 3),
     ("identity", 3),
     ("transport", 3),
@@ -32,14 +33,15 @@ const FLOORS: &[(&str, u8)] = &[
     ("diameter", 5),
     ("ifc", 5),
     ("registrar", 5),
+    ("fault", 6),
     ("hss", 6),
-    ("operator", 6),
     ("proxy", 6),
     ("ua", 6),
-    ("role", 7),
-    ("engine", 8),
-    ("config", 9),
-    ("host", 10),
+    ("operator", 7),
+    ("role", 8),
+    ("engine", 9),
+    ("config", 10),
+    ("host", 11),
 ];
 
 /// Neighbours on one floor that may know each other, each with its reason.

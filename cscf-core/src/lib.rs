@@ -3,15 +3,16 @@
 //! **Floors** (lower knows nothing of higher; a test enforces it, see `tests/tidy.rs`):
 //!
 //! ```text
-//! 10  host                              sockets, real clock      <- the only impure floor
-//!  9  config                            the lab file
-//!  8  engine                            joins role, proxy, transactions, transport rules
-//!  7  role                              trait Role, Env, Action
-//!  6  hss   proxy   ua                  embedded store | response contexts | user agent core
+//! 11  host                              sockets, real clock      <- the only impure floor
+//! 10  config                            the lab file
+//!  9  engine                            joins role, proxy, transactions, transport rules
+//!  8  role                              trait Role, Env, Action
+//!  7  operator                          orders of an operator
+//!  6  fault   hss   proxy   ua          fault rules | store | response contexts | user agents
 //!  5  ifc   registrar   diameter
 //!  4  transaction   dialog   cx   trace
 //!  3  identity   transport   auth
-//!  2  sip   sms                         messages, headers, URIs, SDP | RP and TP of short messages
+//!  2  sip   sms   words                messages, headers, SDP | RP and TP | words of people
 //!  1  time   ids   clause   map
 //! ```
 //!
@@ -27,6 +28,7 @@ pub mod cx;
 pub mod dialog;
 pub mod diameter;
 pub mod engine;
+pub mod fault;
 pub mod host;
 pub mod hss;
 pub mod identity;
@@ -45,3 +47,4 @@ pub mod trace;
 pub mod transaction;
 pub mod transport;
 pub mod ua;
+pub mod words;

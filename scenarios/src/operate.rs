@@ -2,7 +2,12 @@
 //! may have a part in it, and their answers become one.
 
 use cscf_core::config::{Lab, NodeRole, nearest};
-use cscf_core::operator::{Order, OrderAnswer, OrderError, OrderResult, Show, Subject, Table};
+use std::net::SocketAddr;
+
+use cscf_core::fault::{Known, POLICY, Rule};
+use cscf_core::operator::{
+    FaultOrder, Order, OrderAnswer, OrderError, OrderResult, Show, Subject, Table,
+};
 
 /// A user by every name it may be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +18,8 @@ pub struct Person {
     pub impi: String,
     /// The public identities.
     pub impus: Vec<String>,
+    /// Where its phone is, if that is known.
+    pub address: Option<SocketAddr>,
 }
 
 impl Person {
@@ -26,6 +33,7 @@ impl Person {
             name: one.name.clone(),
             impi: one.impi.clone(),
             impus: one.impus.iter().map(|impu| impu.uri.clone()).collect(),
+            address: None,
         })
     }
 
@@ -43,6 +51,10 @@ impl Person {
 /// A name that is none, with the one that may have been meant.
 pub fn resolve(lab: &Lab, more: &[Person], order: &Order) -> Result<Order, String> {
     let mut order = order.clone();
+    if let Order::Fault(FaultOrder::Add(rule)) = &mut order {
+        know(lab, more, rule)?;
+        return Ok(order);
+    }
     let find = |text: &str| {
         let own = more.iter().find(|one| one.name == text || one.impi == text).cloned();
         own.or_else(|| Person::find(lab, text)).ok_or_else(|| unknown(lab, more, text))
@@ -62,6 +74,35 @@ pub fn resolve(lab: &Lab, more: &[Person], order: &Order) -> Result<Order, Strin
         }
     }
     Ok(order)
+}
+
+/// Puts into a fault rule who the names in it are.
+fn know(lab: &Lab, more: &[Person], rule: &mut Rule) -> Result<(), String> {
+    let is_node = lab.node_named(&rule.node).is_some() || rule.node == POLICY;
+    if !is_node && !more.iter().any(|one| one.name == rule.node) {
+        let nodes = lab.nodes.iter().map(|node| node.name.as_str());
+        let phones = more.iter().map(|one| one.name.as_str());
+        let names: Vec<&str> = nodes.chain(phones).collect();
+        return Err(no_such(&rule.node, "node", &names));
+    }
+    let persons = more.iter().map(|one| Known {
+        name: one.name.clone(),
+        addresses: one.address.into_iter().collect(),
+        identities: one.identities(),
+    });
+    let mut known: Vec<Known> = persons.collect();
+    known.retain(|known| rule.names().any(|(_, name)| name == known.name));
+    let of_lab = lab.known_in(rule).into_iter();
+    let new = of_lab.filter(|it| !known.iter().any(|own| own.name == it.name));
+    let new: Vec<Known> = new.collect();
+    known.extend(new);
+    for (_, name) in rule.names() {
+        if !known.iter().any(|known| known.name == name) {
+            return Err(unknown(lab, more, name));
+        }
+    }
+    rule.known = known;
+    Ok(())
 }
 
 fn unknown(lab: &Lab, more: &[Person], text: &str) -> String {
@@ -96,6 +137,9 @@ pub fn targets(lab: &Lab, order: &Order) -> Vec<String> {
         | Order::Originate { node, .. }
         | Order::Overload { node, .. } => vec![node.clone()],
         Order::BearerLost { .. } | Order::Policy { .. } => of(&[NodeRole::Pcscf]),
+        Order::Fault(FaultOrder::Add(rule)) if rule.node == POLICY => of(&[NodeRole::Pcscf]),
+        Order::Fault(FaultOrder::Add(rule)) => vec![rule.node.clone()],
+        Order::Fault(_) => lab.nodes.iter().map(|node| node.name.clone()).collect(),
         Order::Hss { .. } | Order::Ppr { .. } | Order::Rtr { .. } => of(&[NodeRole::Hss]),
         Order::Deregister { .. } | Order::Forget { .. } | Order::Reauthenticate { .. } => {
             of(&[NodeRole::Scscf])

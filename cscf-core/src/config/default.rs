@@ -62,6 +62,7 @@ impl Lab {
             path_mtu: PathMtu::Known(65_536),
             numbering: NumberingConfig::default(),
             dns: DnsConfig::default(),
+            faults: Vec::new(),
             subscribers: vec![
                 usim_subscriber("alice", 1, (mcc, mnc), *b"0123456789abcdef", &domain),
                 usim_subscriber("bob", 2, (mcc, mnc), *b"fedcba9876543210", &domain),

@@ -13,7 +13,9 @@ use super::server::ServerConfig;
 use super::serving::{ServingConfig, unknown_users};
 use super::subscriber::{SubscriberConfig, Subscribers};
 use super::tree::{Node, Position, Reader, Value, read_tree_in_pieces, scalar};
+use crate::fault::Rule;
 use crate::time::Duration;
+pub(super) use crate::words::duration;
 
 /// A whole lab.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct Lab {
     pub numbering: NumberingConfig,
     /// What the DNS knows.
     pub dns: DnsConfig,
+    /// What nodes do wrong on purpose.
+    pub faults: Vec<Rule>,
     /// The subscribers, in the order of the file.
     pub subscribers: Vec<SubscriberConfig>,
 }
@@ -207,31 +211,6 @@ impl Lab {
     }
 }
 
-/// Reads a span of time: `500ms`, `4s`, `10min`, `2h`.
-///
-/// # Errors
-///
-/// A text that says what would be right.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let count: u64 =
-        number.parse().map_err(|_| format!("`{text}` is no time; write 500ms, 4s, 10min or 2h"))?;
-    let millis = match unit.trim() {
-        "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(format!("`{text}` needs a unit: ms, s, min or h")),
-    };
-    count
-        .checked_mul(millis)
-        .filter(|millis| *millis <= 1_000_000_000_000)
-        .map(Duration::from_millis)
-        .ok_or_else(|| format!("`{text}` is longer than any run"))
-}
-
 /// Reads a lab file.
 ///
 /// # Errors
@@ -273,7 +252,7 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
     let subscribers = subscribers.end(problems);
     let secs = Duration::from_secs;
     let nodes = nodes.unwrap_or_default();
-    let lab = Lab {
+    let mut lab = Lab {
         untrusted: reader
             .optional("untrusted")
             .map(|node| super::networks::untrusted(node, &nodes, problems))
@@ -309,9 +288,13 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
             .map(|node| NumberingConfig::read(node, problems))
             .unwrap_or_default(),
         dns: reader.optional("dns").map(|node| DnsConfig::read(node, problems)).unwrap_or_default(),
+        faults: Vec::new(),
         subscribers,
         domain,
     };
+    if let Some(node) = reader.optional("faults") {
+        lab.read_faults(node, problems);
+    }
     reader.finish(problems);
     let faults = lab.unknown_servers().into_iter().chain(lab.unknown_places());
     for fault in faults.chain(lab.incomplete_networks()) {
@@ -556,14 +539,6 @@ mod tests {
         assert_eq!(some.to_yaml_for_cscfs().matches("impi:").count(), 1);
         let flow = yaml.replace("subscribers:\n", "subscribers: {}\n");
         assert_eq!(read_lab_but_subscribers(&flow), None);
-    }
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("600000s"), Ok(Duration::from_secs(600_000)));
-        assert!(duration("5").expect_err("unit").contains("needs a unit"));
-        assert!(duration("99999999999999999999h").is_err());
     }
 
     #[test]

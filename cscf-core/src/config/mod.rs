@@ -6,6 +6,7 @@ mod criteria;
 mod default;
 mod edge;
 mod entry;
+mod fault;
 mod import;
 mod lab;
 mod load;
@@ -23,19 +24,21 @@ mod subscriber;
 mod tree;
 mod write;
 
+pub use crate::words::{duration, nearest};
 pub use behaviour::ServerBehaviour;
 pub use criteria::filter_criteria;
 pub use edge::{EdgeConfig, EmergencyCalls};
 pub use entry::EntryConfig;
+pub use fault::{headers_below, inside, read_faults, rule_at};
 pub use import::import_subscribers;
 pub use lab::{
-    Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, duration, named_entries,
-    read_lab, read_lab_but_subscribers, read_names, read_node,
+    Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, named_entries, read_lab,
+    read_lab_but_subscribers, read_names, read_node,
 };
 pub use load::LoadConfig;
 pub use nodes::Start;
 pub use numbering::{DnsConfig, NumberingConfig};
-pub use problem::{Problem, Problems, nearest, render};
+pub use problem::{Problem, Problems, render};
 pub use security::{Confidentiality, GmSecurity, SaReject, SecAgree};
 pub use server::{RegisterAnswer, ServerConfig, Watchers};
 pub use serving::{Breadth, HssFailure, ServingConfig};

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::tree::Position;
+pub(super) use crate::words::nearest;
 
 /// One mistake of an operator in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,52 +55,4 @@ pub fn render(file: &str, source: &str, problems: &Problems, colour: bool) -> St
         let _ = writeln!(out, "{}", renderer.render(&report));
     }
     out
-}
-
-/// The candidate nearest to `word` by edit distance, if it is near enough to be what was meant.
-#[must_use]
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.len() / 3).max(1) + 1;
-    candidates
-        .into_iter()
-        .map(|candidate| (distance(word, candidate, limit), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance without regard to case; gives up above `limit`.
-fn distance(a: &str, b: &str, limit: usize) -> usize {
-    let (a, b) = (a.to_lowercase(), b.to_lowercase());
-    if a.chars().count().abs_diff(b.chars().count()) > limit {
-        return limit + 1;
-    }
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(b.chars()) {
-            let change = diagonal + usize::from(from != to);
-            diagonal = *cell;
-            *cell = change.min(diagonal + 1).min(left + 1);
-            left = *cell;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_word_is_proposed_and_a_far_one_is_not() {
-        assert_eq!(nearest("subcribers", ["subscribers", "nodes"]), Some("subscribers"));
-        assert_eq!(nearest("lisen", ["listen", "role"]), Some("listen"));
-        assert_eq!(nearest("xyzzy", ["listen", "role"]), None);
-        assert_eq!(distance("kitten", "sitting", 9), 3);
-    }
 }

@@ -24,7 +24,9 @@ impl Lab {
             let algorithms = node.serving.aka_algorithms_of.iter().map(|it| &it.0);
             algorithms.chain(node.edge.policy_of.iter().map(|it| &it.0)).cloned().collect()
         };
-        let named: Vec<String> = self.nodes.iter().flat_map(names_of).collect();
+        let in_faults = self.faults.iter().flat_map(|rule| rule.names());
+        let in_faults = in_faults.map(|(_, name)| name.to_owned());
+        let named: Vec<String> = self.nodes.iter().flat_map(names_of).chain(in_faults).collect();
         let is_named =
             |one: &&SubscriberConfig| named.iter().any(|it| *it == one.name || *it == one.impi);
         // Most labs name nobody.
@@ -39,6 +41,7 @@ impl Lab {
         self.write_gm(&mut out);
         out += &self.numbering.written();
         out += &self.dns.written();
+        out += &self.written_faults();
         let nobody = if subscribers.is_empty() { " {}" } else { "" };
         let _ = writeln!(out, "\nsubscribers:{nobody}");
         for subscriber in subscribers {

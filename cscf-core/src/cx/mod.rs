@@ -1,6 +1,7 @@
 //! The Cx reference point as messages (TS 29.228): what I- and S-CSCF ask the HSS and what it
 //! answers. How the question travels (Diameter, memory) is not visible here.
 
+mod code;
 mod restoration;
 
 use std::fmt;

@@ -9,6 +9,7 @@ mod answered;
 mod contexts;
 mod core;
 mod cx_node;
+mod edge;
 mod hss;
 mod injected;
 mod load;
@@ -31,6 +32,7 @@ use bytes::Bytes;
 
 pub use self::core::{Engine, Sizes};
 pub use cx_node::CxNode;
+pub use edge::{FaultEdge, Rebuild};
 pub use load::LoadLimit;
 pub use policy_node::PolicyNode;
 pub use settings::{Counters, EngineLimits, Listen, Settings, host_text};

@@ -4,10 +4,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::edge::{listed, removed};
 use super::{Engine, Input, Node, Output};
-use crate::clause::ts24229;
-use crate::operator::{Order, OrderAnswer, OrderError, OrderResult};
-use crate::policy::{Function, Told};
+use crate::clause::{own, ts24229};
+use crate::cx::AskId;
+use crate::fault::{Action, Hit, Table};
+use crate::ids::Seed;
+use crate::operator::{FaultOrder, Order, OrderAnswer, OrderError, OrderResult};
+use crate::policy::{Function, PolicyRequest, PolicyWish, Told};
 use crate::role::{Answer, Question, Role};
 use crate::time::Instant;
 use crate::trace::{Note, TraceEvent, TraceKind};
@@ -17,6 +21,8 @@ use crate::trace::{Note, TraceEvent, TraceKind};
 pub struct PolicyNode<R: Role> {
     engine: Engine<R>,
     function: Function,
+    /// Rules by which the function does something else now and then.
+    faults: Table,
     name: Arc<str>,
     outputs: VecDeque<Output>,
 }
@@ -25,8 +31,10 @@ impl<R: Role> PolicyNode<R> {
     /// Joins an engine with its policy function.
     #[must_use]
     pub fn new(engine: Engine<R>, function: Function) -> Self {
-        let name = engine.name().into();
-        Self { engine, function, name, outputs: VecDeque::new() }
+        let name: Arc<str> = engine.name().into();
+        // Chance is the lab's own here: nobody outside is to guess it.
+        let faults = Table::new(&format!("{name}-policy"), Seed::derive(0, &name));
+        Self { engine, function, faults, name, outputs: VecDeque::new() }
     }
 
     /// The engine.
@@ -56,7 +64,7 @@ impl<R: Role> PolicyNode<R> {
             while let Some(output) = self.engine.poll_output() {
                 match output {
                     Output::Ask(ask, Question::Policy(request)) => {
-                        self.function.ask(now, ask, &request);
+                        self.ask(now, ask, &request);
                     }
                     other => self.outputs.push_back(other),
                 }
@@ -72,6 +80,23 @@ impl<R: Role> PolicyNode<R> {
         }
     }
 
+    /// Asks the function, which a rule may have do something else.
+    fn ask(&mut self, now: Instant, ask: AskId, request: &PolicyRequest) {
+        let hit = match request.wish {
+            PolicyWish::Authorize(_) => self.faults.decide_policy(now, &request.who),
+            PolicyWish::End => None,
+        };
+        let Some(Hit { action: Action::Policy(conduct), .. }) = hit else {
+            return self.function.ask(now, ask, request);
+        };
+        if let (Some(hit), true) = (hit, self.engine.tracing()) {
+            let kind = TraceKind::Note(Note::new(own("fault"), hit.said("policy"), false));
+            let event = TraceEvent { at: now, node: Arc::clone(&self.name), kind };
+            self.outputs.push_back(Output::Trace(event));
+        }
+        self.function.ask_for(now, ask, request, conduct);
+    }
+
     fn note(&mut self, now: Instant, text: String) {
         if self.engine.tracing() {
             let kind = TraceKind::Note(Note::new(ts24229("5.2.7.2"), text, false));
@@ -81,8 +106,16 @@ impl<R: Role> PolicyNode<R> {
     }
 
     /// Obeys an order to the policy function; `None` if it is for the role.
-    fn obey(&mut self, order: &Order) -> Option<OrderResult> {
+    fn obey(&mut self, now: Instant, order: &Order) -> Option<OrderResult> {
         match order {
+            Order::Fault(FaultOrder::Add(rule)) if matches!(rule.action, Action::Policy(_)) => {
+                Some(match self.faults.add(now, (**rule).clone()) {
+                    Ok(id) => Ok(OrderAnswer::done(format!("{id}: {rule}"))),
+                    Err(full) => Err(OrderError::refused(full.to_string())),
+                })
+            }
+            Order::Fault(FaultOrder::List) => Some(Ok(OrderAnswer::Table(listed(&self.faults)))),
+            Order::Fault(FaultOrder::Remove(which)) => Some(removed(&self.faults.remove(which))),
             Order::Policy { who, conduct } => {
                 self.function.set_conduct(who.as_deref(), *conduct);
                 let of = who.as_deref().map_or_else(String::new, |who| format!(" for {who}"));
@@ -121,7 +154,7 @@ impl<R: Role> Node for PolicyNode<R> {
     }
 
     fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
-        let answer = self.obey(order).unwrap_or_else(|| self.engine.order(now, order));
+        let answer = self.obey(now, order).unwrap_or_else(|| self.engine.order(now, order));
         self.pump(now);
         answer
     }

@@ -18,9 +18,10 @@ use super::{
     stop_signal,
 };
 use crate::config::{Lab, NodeConfig, NodeRole, Start, read_lab, render};
-use crate::engine::Node;
+use crate::engine::{FaultEdge, Node};
 use crate::ids::Seed;
-use crate::operator::OrderError;
+use crate::operator::{FaultOrder, Order, OrderError};
+use crate::time::Instant;
 
 /// The exit code of a program that did what it was asked.
 pub const EXIT_OK: u8 = 0;
@@ -239,6 +240,27 @@ async fn obey(node: &Handle<Box<dyn Node>>, lines: Option<&Lines>) {
     }
 }
 
+/// A node behind the fault rules of the lab file, with what starts it again after a crash.
+fn edge(
+    node: Box<dyn Node>,
+    lab: &Lab,
+    config: &NodeConfig,
+    start: &Start,
+    build: Build,
+) -> Result<Box<dyn Node>, String> {
+    let mut edge = FaultEdge::new(node, fresh_seed()?);
+    let (fresh_lab, fresh_config, start) = (lab.clone(), config.clone(), start.clone());
+    edge.set_rebuild(Box::new(move |_| {
+        let start = Start { seed: fresh_seed().ok()?, ..start.clone() };
+        build(&fresh_lab, &fresh_config, &start).ok()
+    }));
+    for rule in lab.fault_rules(&config.name, config.role) {
+        let order = Order::Fault(FaultOrder::Add(Box::new(rule)));
+        edge.order(Instant::EPOCH, &order).map_err(|fault| fault.to_string())?;
+    }
+    Ok(Box::new(edge))
+}
+
 fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     let lab = load_lab(args.lab.as_deref())?;
     let config = choose(&lab, role, args.node.as_deref())?;
@@ -262,7 +284,7 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
             Rc::new(|event| log::event(&event))
         }
     };
-    let mut node = build(&lab, config, &start)?;
+    let mut node = edge(build(&lab, config, &start)?, &lab, config, &start, build)?;
     let state = args.state.as_deref();
     let state = state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;
     let result = runtime()?.block_on(async {

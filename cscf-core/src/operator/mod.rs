@@ -4,6 +4,7 @@
 //! A node that has no part in an order says so ([`OrderError::NotHere`]), so that an order can be
 //! given to all that may have one.
 
+mod fault;
 mod parse;
 mod table;
 mod workload;
@@ -15,6 +16,7 @@ use crate::policy::Conduct;
 use crate::registrar::ContactEvent;
 use crate::time::Duration;
 
+pub use fault::FaultOrder;
 pub use parse::{USAGE, VERBS};
 pub use table::Table;
 pub use workload::{Refused, Workload};
@@ -40,6 +42,8 @@ pub enum Order {
         /// From now on, or no longer.
         on: bool,
     },
+    /// About fault rules of nodes.
+    Fault(FaultOrder),
     /// Loses all data of a user at its S-CSCF, as a restart would (TS 23.380 §4).
     Forget {
         /// The private identity.
@@ -241,7 +245,7 @@ impl Order {
             | Self::Inject { node, .. }
             | Self::Originate { node, .. }
             | Self::Overload { node, .. } => Subject::Node(node),
-            Self::Hss { .. } | Self::Policy { who: None, .. } => Subject::Nobody,
+            Self::Fault(_) | Self::Hss { .. } | Self::Policy { who: None, .. } => Subject::Nobody,
             Self::Show { of, .. } => Subject::Users(of),
         }
     }

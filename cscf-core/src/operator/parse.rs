@@ -3,15 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{HssMood, Order, Originated, ProfileChange, Show};
-use crate::cx::{CxCommand, CxResult, DeregistrationReason, ResultCode};
+use super::{FaultOrder, HssMood, Order, Originated, ProfileChange, Show};
+use crate::cx::{CxCommand, CxResult, DeregistrationReason};
 use crate::registrar::ContactEvent;
 use crate::time::Duration;
 
 /// The first words of orders.
-pub const VERBS: [&str; 15] = [
-    "bearer", "call", "dereg", "drain", "forget", "hangup", "hss", "inject", "message", "overload",
-    "policy", "ppr", "reauth", "rtr", "show",
+pub const VERBS: [&str; 16] = [
+    "bearer", "call", "dereg", "drain", "fault", "forget", "hangup", "hss", "inject", "message",
+    "overload", "policy", "ppr", "reauth", "rtr", "show",
 ];
 
 /// Every order in a line.
@@ -26,6 +26,7 @@ overload NODE [--retry-after SECONDS | --off]
 call AS TARGET [--for USER]
 message AS TARGET TEXT… [--for USER]
 hangup AS
+fault add RULE | fault list | fault remove ID|all
 inject STATUS CSCF [--to METHOD] [--times N] | inject CSCF --off
 hss silent|old-sqn|bad-mac|garbled|garbage|late TIME|answers CODE [--to UAR|MAR|SAR|LIR] [--times N]
 hss normal
@@ -152,6 +153,9 @@ impl FromStr for Order {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(order) = FaultOrder::read(text) {
+            return order.map(Self::Fault);
+        }
         let words: Vec<&str> = text.split_whitespace().collect();
         let Some((verb, rest)) = words.split_first() else {
             return Err(format!("say what to do:\n{USAGE}"));
@@ -242,7 +246,7 @@ fn originate(verb: &str, mut words: Words<'_>) -> Result<Order, String> {
 fn mood(words: &Words<'_>) -> Result<HssMood, String> {
     words.no_options()?;
     Ok(match words.plain.as_slice() {
-        ["answers", code] => HssMood::Answers(result(code)?),
+        ["answers", code] => HssMood::Answers(CxResult::read(code)?),
         ["bad-mac"] => HssMood::BadMac,
         ["garbage"] => HssMood::Garbage,
         ["garbled"] => HssMood::Garbled,
@@ -255,31 +259,6 @@ fn mood(words: &Words<'_>) -> Result<HssMood, String> {
             return Err(format!("write `hss normal` or `{line}`"));
         }
     })
-}
-
-/// A result by its code: that of 3GPP where both have one, `base-5003` that of RFC 6733.
-fn result(text: &str) -> Result<CxResult, String> {
-    let (base, digits) = match text.strip_prefix("base-") {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
-    let code = digits.parse().ok().filter(|code| (1000..6000).contains(code));
-    let code = code.ok_or_else(|| format!("`{text}` is no result code, e.g. 5012"))?;
-    Ok(match CxResult::from_code(ResultCode::Experimental(code)) {
-        CxResult::Other(_) => CxResult::from_code(ResultCode::Base(code)),
-        _ if base => CxResult::from_code(ResultCode::Base(code)),
-        known => known,
-    })
-}
-
-fn result_text(result: CxResult) -> String {
-    match result.code() {
-        ResultCode::Experimental(code) => code.to_string(),
-        ResultCode::Base(code) => match CxResult::from_code(ResultCode::Experimental(code)) {
-            CxResult::Other(_) => code.to_string(),
-            _ => format!("base-{code}"),
-        },
-    }
 }
 
 fn show(words: &Words<'_>) -> Result<Order, String> {
@@ -310,10 +289,11 @@ impl fmt::Display for Order {
             Self::Drain { node, on } => {
                 write!(f, "drain {node}{}", if *on { "" } else { " --off" })
             }
+            Self::Fault(order) => write!(f, "{order}"),
             Self::Forget { who } => write!(f, "forget {who}"),
             Self::Hss { mood, to, times } => {
                 match mood {
-                    HssMood::Answers(result) => write!(f, "hss answers {}", result_text(*result)),
+                    HssMood::Answers(result) => write!(f, "hss answers {}", result.written()),
                     HssMood::BadMac => f.write_str("hss bad-mac"),
                     HssMood::Garbage => f.write_str("hss garbage"),
                     HssMood::Garbled => f.write_str("hss garbled"),
@@ -382,6 +362,10 @@ mod tests {
             "dereg a@b --reason rejected --contact sip:a@127.0.0.1:5070",
             "drain p1",
             "drain p1 --off",
+            "fault list",
+            "fault remove p1-2",
+            "fault add p1 answers REGISTER from alice with 503, first 2: {Retry-After: \"30\"}",
+            "fault add --known p1=127.0.0.1:5060 --known a=sip:a@b|1@b p1 drops INVITE to a",
             "forget alice",
             "hss answers 5012",
             "hss answers 5001 --to UAR --times 1",

@@ -62,6 +62,11 @@ impl Function {
 
     /// A question.
     pub fn ask(&mut self, now: Instant, ask: AskId, request: &PolicyRequest) {
+        self.ask_for(now, ask, request, self.rules.towards(&request.who));
+    }
+
+    /// A question that is to be dealt with so.
+    pub fn ask_for(&mut self, now: Instant, ask: AskId, request: &PolicyRequest, conduct: Conduct) {
         let PolicyRequest { session, who, wish } = request;
         let media = match wish {
             PolicyWish::Authorize(media) => media,
@@ -73,7 +78,6 @@ impl Function {
             }
         };
         let bps = bits_per_second(media);
-        let conduct = self.rules.towards(who);
         let wanted = format!("{}.{:03} kbit/s for {who}", bps / 1_000, bps % 1_000);
         self.said.push_back(Told::Note(format!("the policy function: {wanted}: {conduct}")));
         match conduct {

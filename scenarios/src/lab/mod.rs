@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cscf_core::engine::{Input, Node, Output};
+use cscf_core::engine::{FaultEdge, Input, Node, Output, Rebuild};
 use cscf_core::ids::{Ids, Seed, ShardId};
 use cscf_core::operator::{Order, OrderError, OrderResult};
 use cscf_core::time::{Duration, Instant};
@@ -52,7 +52,10 @@ pub struct Lab {
 
 struct Slot {
     name: String,
-    node: Option<Box<dyn LabNode>>,
+    /// The node with its fault rules.
+    edge: FaultEdge<Box<dyn LabNode>>,
+    /// Whether it runs: not after a crash.
+    up: bool,
     deadline: Option<Instant>,
     esp: Database,
     /// How long it works on each message.
@@ -67,6 +70,13 @@ enum Event {
     Input { slot: usize, input: Input },
     Inbox { addr: SocketAddr, packet: Packet },
     Segment { slot: usize, flow: Flow, bytes: Bytes, esp: Option<Esp> },
+}
+
+impl Slot {
+    /// The node with its edge, while it runs.
+    fn running(&mut self) -> Option<&mut FaultEdge<Box<dyn LabNode>>> {
+        self.up.then_some(&mut self.edge)
+    }
 }
 
 impl std::fmt::Debug for Lab {
@@ -111,9 +121,11 @@ impl Lab {
             self.by_addr.insert(*addr, slot);
         }
         let name = node.name().to_owned();
+        let seed = Seed::derive(self.seed, &format!("faults of {name}"));
         self.slots.push(Slot {
             name,
-            node: Some(node),
+            edge: FaultEdge::new(node, seed),
+            up: true,
             deadline: None,
             esp: Database::default(),
             service_time: Duration::ZERO,
@@ -172,8 +184,12 @@ impl Lab {
     pub fn remainders(&self) -> Vec<(String, &'static str, usize)> {
         let mut out = Vec::new();
         for slot in &self.slots {
-            let Some(node) = &slot.node else { continue };
-            let held = node.remainders().into_iter().filter(|(_, count)| *count > 0);
+            if !slot.up {
+                continue;
+            }
+            let late = ("messages held back by faults", slot.edge.held());
+            let held = slot.edge.inner().remainders().into_iter().chain([late]);
+            let held = held.filter(|(_, count)| *count > 0);
             out.extend(held.map(|(what, count)| (slot.name.clone(), what, count)));
         }
         out
@@ -188,8 +204,8 @@ impl Lab {
     ) -> Option<R> {
         let index = self.slots.iter().position(|slot| slot.name == name)?;
         let now = self.now;
-        let node = self.slots.get_mut(index)?.node.as_mut()?;
-        let any: &mut dyn Any = node.as_mut();
+        let edge = self.slots.get_mut(index)?.running()?;
+        let any: &mut dyn Any = edge.inner_mut().as_mut();
         let result = act(any.downcast_mut::<T>()?, now);
         self.drain(index);
         Some(result)
@@ -204,9 +220,9 @@ impl Lab {
     pub fn order(&mut self, name: &str, order: &Order) -> OrderResult {
         let now = self.now;
         let index = self.slots.iter().position(|slot| slot.name == name);
-        let slot = index.and_then(|index| Some((index, self.slots.get_mut(index)?.node.as_mut()?)));
-        let Some((index, node)) = slot else { return Err(OrderError::NotHere) };
-        let answer = node.order(now, order);
+        let slot = index.and_then(|index| Some((index, self.slots.get_mut(index)?.running()?)));
+        let Some((index, edge)) = slot else { return Err(OrderError::NotHere) };
+        let answer = edge.order(now, order);
         self.drain(index);
         answer
     }
@@ -220,7 +236,8 @@ impl Lab {
         let Some(slot) = self.slots.get_mut(index) else { return false };
         slot.deadline = None;
         slot.esp.clear();
-        let was = slot.node.take().is_some();
+        let was = std::mem::take(&mut slot.up);
+        slot.edge.forget_all();
         let open: Vec<ConnId> =
             self.pipes.keys().filter(|(slot, _)| *slot == index).map(|(_, conn)| *conn).collect();
         for conn in open {
@@ -234,10 +251,19 @@ impl Lab {
         let Some(index) = self.slots.iter().position(|slot| slot.name == node.name()) else {
             return;
         };
+        let now = self.now;
         if let Some(slot) = self.slots.get_mut(index) {
-            slot.node = Some(node);
+            slot.edge.replace(now, node);
+            slot.up = true;
         }
         self.drain(index);
+    }
+
+    /// Who makes a fresh node in the place of `name` when a fault rule has it crash.
+    pub fn set_rebuild(&mut self, name: &str, rebuild: Rebuild<Box<dyn LabNode>>) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.name == name) {
+            slot.edge.set_rebuild(rebuild);
+        }
     }
 
     /// Sends a datagram from an address that need not belong to a node.
@@ -333,22 +359,20 @@ impl Lab {
 
     fn input(&mut self, index: usize, input: Input) {
         let now = self.now;
-        if let Some(node) = self.slots.get_mut(index).and_then(|slot| slot.node.as_mut()) {
-            node.handle_input(now, input);
+        if let Some(edge) = self.slots.get_mut(index).and_then(Slot::running) {
+            edge.handle_input(now, input);
         }
         self.drain(index);
     }
 
     fn drain(&mut self, index: usize) {
         loop {
-            let Some(node) = self.slots.get_mut(index).and_then(|slot| slot.node.as_mut()) else {
-                return;
-            };
-            let Some(output) = node.poll_output() else { break };
+            let Some(edge) = self.slots.get_mut(index).and_then(Slot::running) else { return };
+            let Some(output) = edge.poll_output() else { break };
             self.output(index, output);
         }
         if let Some(slot) = self.slots.get_mut(index) {
-            slot.deadline = slot.node.as_ref().and_then(|node| node.poll_timeout());
+            slot.deadline = slot.edge.poll_timeout();
         }
     }
 
@@ -464,7 +488,7 @@ impl Lab {
     }
 
     fn is_up(&self, slot: usize) -> bool {
-        self.slots.get(slot).is_some_and(|slot| slot.node.is_some())
+        self.slots.get(slot).is_some_and(|slot| slot.up && !slot.edge.is_down())
     }
 
     fn connect(&mut self, index: usize, flow: Flow) {

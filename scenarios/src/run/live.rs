@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 
 use cscf_core::config::{Lab, Start};
-use cscf_core::engine::Engine;
+use cscf_core::engine::{Engine, FaultEdge, Node as _};
 use cscf_core::host::{Addresses, Clock, Handle, Host, program};
-use cscf_core::operator;
+use cscf_core::operator::{self, FaultOrder, OrderError};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
 use tempfile::NamedTempFile;
@@ -32,7 +32,7 @@ pub struct LiveStage {
     host: Host,
     clock: Clock,
     processes: Option<NodeProcesses>,
-    ues: BTreeMap<String, Handle<Engine<Ue>>>,
+    ues: BTreeMap<String, Handle<FaultEdge<Engine<Ue>>>>,
     waiting: Waiting,
     events: Vec<TraceEvent>,
     instance: Instance,
@@ -125,6 +125,7 @@ impl LiveStage {
             let seed = program::fresh_seed()?;
             let start = Start { seed, unix_at_epoch: clock.unix_at_epoch(), tracing: true };
             let node = ue_node(config, &instance.lab, &start)?;
+            let node = FaultEdge::new(node, program::fresh_seed()?);
             let handle = host
                 .add(node, &Addresses::both(config.address))
                 .map_err(|fault| fault.to_string())?;
@@ -171,6 +172,10 @@ impl LiveStage {
     }
 }
 
+const fn is_add(order: &operator::Order) -> bool {
+    matches!(order, operator::Order::Fault(FaultOrder::Add(_)))
+}
+
 impl Stage for LiveStage {
     fn now(&self) -> Instant {
         self.clock.now()
@@ -204,7 +209,7 @@ impl Stage for LiveStage {
     fn command(&mut self, ue: &str, order: &Order) -> Result<(), String> {
         let command = self.instance.command(order);
         let handle = self.ues.get(ue).ok_or_else(|| format!("`{ue}` is no UE"))?;
-        if handle.call(move |node, now| node.command(now, command)) {
+        if handle.call(move |node, now| node.inner_mut().command(now, command)) {
             Ok(())
         } else {
             Err(format!("{ue} no longer runs"))
@@ -215,7 +220,24 @@ impl Stage for LiveStage {
         let order = operate::resolve(&self.instance.lab, &self.instance.people(), order)?;
         let Some(processes) = &self.processes else { return Err("no node runs".to_owned()) };
         let (orders, lab) = (processes.orders(), &self.instance.lab);
-        let answers = self.runtime.block_on(self.host.run_until(orders.give_all(lab, &order)));
+        let mut phones = self.instance.phones_for(&order);
+        if let operator::Order::Fault(FaultOrder::Add(rule)) = &order {
+            phones.push(rule.node.clone());
+        }
+        let (ues, order) = (&self.ues, &order);
+        let answers = self.runtime.block_on(self.host.run_until(async {
+            let mut answers = Vec::new();
+            for name in phones {
+                let Some(handle) = ues.get(&name) else { continue };
+                let order = order.clone();
+                let answer = handle.ask(move |node, now| node.order(now, &order)).await;
+                answers.push((name, answer.unwrap_or(Err(OrderError::NotHere))));
+            }
+            if answers.is_empty() || !is_add(order) {
+                answers.extend(orders.give_all(lab, order).await);
+            }
+            answers
+        }));
         operate::combine(answers).map(|_| ()).map_err(|fault| fault.to_string())
     }
 

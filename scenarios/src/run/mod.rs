@@ -1,5 +1,6 @@
 //! `cscf run`: scenarios in virtual time or on real sockets, each in an instance of its own.
 
+mod faults;
 mod live;
 mod many;
 mod parties;
@@ -12,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cscf_core::config::{Lab, NodeRole, Position, Problems, nearest, read_lab, render};
+use cscf_core::fault::Rule;
 use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_FAILED, EXIT_OK, no_color};
+use cscf_core::operator::{FaultOrder, Order};
 use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
 
@@ -210,6 +213,7 @@ fn run_one(
     };
     let colour = std::io::stdout().is_terminal() && !no_color();
     let verdict = verdict(loaded, &outcome, options);
+    let idle = faults::unmet(&loaded.scenario, &instance.lab, &outcome.events);
     let mut stdout = std::io::stdout().lock();
     let written = stdout
         .write_all(draw(&instance, &outcome, options, colour).as_bytes())
@@ -218,6 +222,7 @@ fn run_one(
     // A reader that closed the pipe has seen what it wanted.
     let _ = written;
     drop(stdout);
+    idle.iter().for_each(|text| progress(text));
     let (folder, result) = keep(loaded, &instance, &outcome, (options, many))?;
     results.push(result);
     progress(&format!("artefacts: {}", folder.display()));
@@ -304,6 +309,14 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
             check(*at, name, &pcscfs, "P-CSCF of the lab");
         }
     }
+    let at_seen = |at: &Position, rule: &Rule| faults::unknown(*at, rule, &seen, &users);
+    let unknown = loaded.scenario.faults.iter().flat_map(|(at, rule)| at_seen(at, rule));
+    let unknown: Vec<_> = unknown
+        .chain(loaded.scenario.all_steps().into_iter().flat_map(|step| match &step.kind {
+            StepKind::Operate(Order::Fault(FaultOrder::Add(rule))) => at_seen(&step.at, rule),
+            _ => Vec::new(),
+        }))
+        .collect();
     for step in loaded.scenario.all_steps() {
         match &step.kind {
             StepKind::Command { ue, .. } => {
@@ -325,6 +338,7 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
             StepKind::Operate(_) | StepKind::Together(_) | StepKind::Wait(_) => {}
         }
     }
+    problems.0.extend(unknown);
     if problems.is_empty() {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cscf_core::config::{Lab, NodeRole, Position};
+use cscf_core::operator::{self, FaultOrder};
 use cscf_core::transport::Transport;
 
 use crate::operate::Person;
@@ -107,8 +108,20 @@ impl Instance {
             name: ue.name.clone(),
             impi: ue.impi.clone(),
             impus: ue.impus.clone(),
+            address: Some(ue.address),
         };
         self.ues.iter().map(person).collect()
+    }
+
+    /// The phones that an order is for beside the nodes of the lab: those about all fault rules.
+    #[must_use]
+    pub fn phones_for(&self, order: &operator::Order) -> Vec<String> {
+        match order {
+            operator::Order::Fault(FaultOrder::List | FaultOrder::Remove(_)) => {
+                self.ues.iter().map(|ue| ue.name.clone()).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The lifelines of the ladder: the first UE, the nodes, the other UEs.

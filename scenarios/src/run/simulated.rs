@@ -6,9 +6,10 @@ use cscf_core::config::{
     EdgeConfig, EntryConfig, Lab as LabConfig, LoadConfig, NodeConfig, NodeRole, ServerConfig,
     ServingConfig, Start,
 };
-use cscf_core::engine::{CxNode, Engine, PolicyNode};
+use cscf_core::engine::{CxNode, Engine, PolicyNode, Rebuild};
 use cscf_core::hss::HssNode;
-use cscf_core::operator;
+use cscf_core::ids::Seed;
+use cscf_core::operator::{self, FaultOrder};
 use cscf_core::role::Role;
 use cscf_core::time::{Instant, UnixTime};
 use cscf_core::trace::TraceEvent;
@@ -159,6 +160,7 @@ impl SimulatedStage {
         for node in hss.into_iter().chain(others) {
             let setup = setup_of(&lab, &node.name);
             lab.add(lab_node(&instance.lab, node, &setup)?, &[node.listen]);
+            lab.set_rebuild(&node.name, rebuild(&instance.lab, node, seed));
             if let Some(time) = node.load.service_time {
                 lab.slow_down(&node.name, time);
             }
@@ -169,6 +171,12 @@ impl SimulatedStage {
         for config in &instance.ues {
             let node = ue_node(config, &instance.lab, &setup_of(&lab, &config.name))?;
             lab.add(Box::new(node), &[config.address]);
+        }
+        for node in &instance.lab.nodes {
+            for rule in instance.lab.fault_rules(&node.name, node.role) {
+                let order = operator::Order::Fault(FaultOrder::Add(Box::new(rule)));
+                lab.order(&node.name, &order).map_err(|fault| fault.to_string())?;
+            }
         }
         let names = instance.names();
         Ok(Self { lab, instance, names })
@@ -181,6 +189,16 @@ impl SimulatedStage {
     pub fn address_of(&self, name: &str) -> Option<SocketAddr> {
         self.names.iter().find(|(_, known)| *known == name).map(|(addr, _)| *addr)
     }
+}
+
+/// Makes a node again that a fault rule had crash; each start has chance of its own.
+fn rebuild(lab: &LabConfig, node: &NodeConfig, seed: u64) -> Rebuild<Box<dyn LabNode>> {
+    let (lab, node) = (lab.clone(), node.clone());
+    Box::new(move |now| {
+        let seed = Seed::derive(seed, &format!("{} again at {now}", node.name));
+        let start = Start { seed, tracing: true, unix_at_epoch: UNIX_AT_EPOCH };
+        lab_node(&lab, &node, &start).ok()
+    })
 }
 
 fn setup_of(lab: &Lab, name: &str) -> Start {
@@ -232,7 +250,8 @@ impl Stage for SimulatedStage {
     fn operate(&mut self, order: &operator::Order) -> Result<(), String> {
         let order = operate::resolve(&self.instance.lab, &self.instance.people(), order)?;
         let mut answers = Vec::new();
-        for name in operate::targets(&self.instance.lab, &order) {
+        let phones = self.instance.phones_for(&order);
+        for name in operate::targets(&self.instance.lab, &order).into_iter().chain(phones) {
             let answer = self.lab.order(&name, &order);
             answers.push((name, answer));
         }

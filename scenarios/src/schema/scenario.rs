@@ -28,6 +28,7 @@ pub(super) fn document() -> Value {
                 "Why it runs in virtual time only",
             ),
             ("test", test(), "What it judges of a device, as a case of a suite"),
+            ("faults", faults(), "What nodes do wrong from the beginning: docs/faults.md"),
             ("shows", one_or_many(&shows()), "The response codes it shows, for `cscf codes`"),
             ("steps", defined("steps"), "What is done and what must be seen, in this order"),
         ],
@@ -37,6 +38,28 @@ pub(super) fn document() -> Value {
         members.insert("title".to_owned(), json!("A scenario of cscf"));
     }
     document
+}
+
+/// A list of fault rules; their grammar is the reader's alone.
+pub(super) fn faults() -> Value {
+    let example = "p1 answers REGISTER from alice with 503, first";
+    json!({
+        "type": "array",
+        "items": {
+            "anyOf": [
+                {"type": "string", "examples": [example]},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": {
+                        "type": "object",
+                        "additionalProperties": names(),
+                    },
+                },
+            ],
+        },
+    })
 }
 
 fn network() -> Value {

@@ -56,7 +56,7 @@ const fn sentence(
 }
 
 /// All of them.
-pub(super) const SENTENCES: [Sentence; 48] = [
+pub(super) const SENTENCES: [Sentence; 51] = [
     sentence(
         "NAME registers( for TIME)?",
         "alice registers",
@@ -225,6 +225,19 @@ pub(super) const SENTENCES: [Sentence; 48] = [
         "The HSS pushes a profile",
         Under::Nothing,
     ),
+    sentence(
+        "(when )?from now on NAME .+",
+        "from now on p1 drops 401 to alice, first",
+        "A node does something wrong from here on; docs/faults.md",
+        Under::Request,
+    ),
+    sentence(
+        "no longer NAME .+",
+        "no longer p1 drops 401 to alice, first",
+        "A fault that was begun so ends",
+        Under::Nothing,
+    ),
+    sentence("faults end", "faults end", "All faults end", Under::Nothing),
     sentence("NAME drains", "p1 drains", "The node is emptied for maintenance", Under::Nothing),
     sentence(
         "NAME crashes",

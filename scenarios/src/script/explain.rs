@@ -113,7 +113,10 @@ fn said(event: &TraceEvent) -> String {
         TraceKind::State(state) => format!("{} {} is {state}", event.at, event.node),
         TraceKind::Note(note) => decision(event, note),
         TraceKind::Dropped { reason, .. } => format!("{} {} drops: {reason}", event.at, event.node),
-        TraceKind::Fault { action, .. } => format!("{} network: {action}", event.at),
+        TraceKind::Fault { action, .. } => match cscf_core::fault::cause(event) {
+            Some(_) => format!("{} {}: {action}", event.at, event.node),
+            None => format!("{} network: {action}", event.at),
+        },
     }
 }
 

@@ -31,6 +31,7 @@ use cscf_core::config::{
     DnsConfig, NodeConfig, NumberingConfig, Position, SecAgree, SubscriberConfig,
 };
 use cscf_core::dialog::Refresher;
+use cscf_core::fault::Rule;
 use cscf_core::ifc::InitialFilterCriteria;
 use cscf_core::time::Duration;
 
@@ -56,6 +57,8 @@ pub struct Scenario {
     pub test: Option<DeviceCase>,
     /// The response codes it shows.
     pub shows: Vec<Shows>,
+    /// What nodes do wrong on purpose from the beginning, each with its place.
+    pub faults: Vec<(Position, Rule)>,
     /// The steps.
     pub steps: Vec<Step>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cscf_core::config::{
     DnsConfig, Node, NumberingConfig, Problems, Reader, SecAgree, SubscriberConfig, duration,
-    filter_criteria, named_entries, read_names, read_node, read_subscriber, read_tree,
+    filter_criteria, named_entries, read_faults, read_names, read_node, read_subscriber, read_tree,
 };
 use cscf_core::ifc::InitialFilterCriteria;
 use cscf_core::time::Duration;
@@ -33,6 +33,8 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     let shows = reader.optional("shows");
     let shows = shows.map(|node| shows::read(node, &mut problems)).unwrap_or_default();
     let test = reader.optional("test").map(|node| device::read(node, &mut problems));
+    let faults = reader.optional("faults");
+    let faults = faults.map(|node| read_faults(node, &mut problems)).unwrap_or_default();
     let steps = reader.required("steps", &mut problems);
     let steps = steps.map(|node| steps::read_all(node, &mut problems)).unwrap_or_default();
     reader.finish(&mut problems);
@@ -40,7 +42,7 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     let title = title.to_owned();
     let only_virtual = only;
     let mut scenario =
-        Scenario { title, parties, network, lab, only_virtual, test: None, shows, steps };
+        Scenario { title, parties, network, lab, only_virtual, test: None, shows, faults, steps };
     if let Some(test) = test {
         device::settle(&mut scenario, test, &mut problems);
     }

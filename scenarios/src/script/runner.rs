@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use cscf_core::config::Problem;
+use cscf_core::operator::{self, FaultOrder};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
 
@@ -34,7 +35,7 @@ pub trait Stage {
     /// # Errors
     ///
     /// Why it cannot be obeyed.
-    fn operate(&mut self, order: &cscf_core::operator::Order) -> Result<(), String>;
+    fn operate(&mut self, order: &operator::Order) -> Result<(), String>;
     /// Stops a node at once.
     ///
     /// # Errors
@@ -150,6 +151,11 @@ struct Run<'a> {
 impl Run<'_> {
     fn all(&mut self, scenario: &Scenario) -> Result<(), Stop> {
         let mut cursors = Cursors::default();
+        for (_, rule) in &scenario.faults {
+            let order = operator::Order::Fault(FaultOrder::Add(Box::new(rule.clone())));
+            let broken = |text| Stop::Broken(format!("the fault `{rule}`: {text}"));
+            self.stage.operate(&order).map_err(broken)?;
+        }
         for step in &scenario.steps {
             if let StepKind::Together(branches) = &step.kind {
                 let begin = |branch| Walk::new(Some(branch), &branch.steps, cursors.clone());

@@ -57,6 +57,11 @@ pub(super) fn read(sentence: &str) -> Result<StepKind, String> {
     let words = words(sentence)?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["faults", "end"] => "fault remove all".parse().map(StepKind::Operate),
+        ["no", "longer", ..] => {
+            let rule = sentence.trim_start().trim_start_matches("no longer").trim();
+            format!("fault remove {rule}").parse().map(StepKind::Operate)
+        }
         ["wait", time @ ..] => duration(&time.concat()).map(StepKind::Wait),
         [node, "crashes"] => Ok(StepKind::Crash { node: (*node).to_owned() }),
         [node, "restarts"] => Ok(StepKind::Restart { node: (*node).to_owned() }),

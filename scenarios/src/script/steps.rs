@@ -1,6 +1,10 @@
 //! Reads the steps of a scenario: sentences with lines under them.
 
-use cscf_core::config::{Entry, Node, Position, Problems, Value, nearest, read_names};
+use cscf_core::config::{
+    Entry, Node, Position, Problems, Value, headers_below, nearest, read_names, rule_at,
+};
+use cscf_core::fault::{self, Mistake};
+use cscf_core::operator::{self, FaultOrder};
 
 use super::{
     Expectation, FieldExpectation, Matcher, Order, Seen, Step, StepKind, branches, capture,
@@ -53,6 +57,11 @@ fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
     }
     let (when, sentence) = device::strip_when(text);
     step.when = when;
+    if let Some(rule) = sentence.strip_prefix(FAULT_BEGINS) {
+        step.kind = fault_step((at, text, rule), detail, problems)?;
+        step.uses(at, text);
+        return Some(step);
+    }
     match sentence::read(sentence) {
         Ok(kind) => step.kind = kind,
         Err(fault) => {
@@ -71,6 +80,25 @@ fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
         details(detail, &mut step, problems);
     }
     Some(step)
+}
+
+/// The words that make a fault rule a step.
+const FAULT_BEGINS: &str = "from now on ";
+
+/// `from now on RULE`, with its headers below it.
+fn fault_step(
+    (at, text, rule): (Position, &str, &str),
+    detail: Option<&Node>,
+    problems: &mut Problems,
+) -> Option<StepKind> {
+    let offset = text.len() - rule.len();
+    let read = match detail {
+        None => rule.parse(),
+        Some(node) => fault::read(rule, &headers_below(node, problems)?),
+    };
+    let read = read.map_err(|wrong: Mistake| Mistake { at: wrong.at + offset, ..wrong });
+    let (_, rule) = rule_at(at, text, read, problems)?;
+    Some(StepKind::Operate(operator::Order::Fault(FaultOrder::Add(Box::new(rule)))))
 }
 
 impl StepKind {

@@ -116,6 +116,35 @@ fn tshark_decodes_a_simulated_call_without_a_warning() {
     decodes(true);
 }
 
+#[test]
+fn tshark_shows_names_links_and_clauses() {
+    if !installed("tshark") {
+        return;
+    }
+    let trace = Trace::of("server-in-call", true);
+    let mut command = Command::new("tshark");
+    command
+        .arg("-r")
+        .arg(trace.folder.path().join("trace.pcapng"))
+        .args(["-N", "n", "-T", "fields"]);
+    for field in ["ip.src_host", "ip.dst_host", "frame.interface_name", "frame.comment"] {
+        command.args(["-e", field]);
+    }
+    let found = output(&mut command);
+    let found = text(&found.stdout);
+    let links: BTreeSet<Vec<&str>> =
+        found.lines().map(|line| line.split('\t').take(3).collect()).collect();
+    for link in [
+        ["alice", "p1", "Gm alice-p1"],
+        ["p1", "i1", "Mw i1-p1"],
+        ["i1", "hss", "Cx hss-i1"],
+        ["s1", "as1", "ISC as1-s1"],
+    ] {
+        assert!(links.contains(link.as_slice()), "{link:?} is not in {links:?}");
+    }
+    assert!(found.contains("TS 24.229 §5.4.3.2"), "{found}");
+}
+
 /// How Wireshark's dictionaries have the M and V bits of an AVP: must, must not, or either.
 fn dictionary() -> Option<BTreeMap<u32, (String, String)>> {
     let folder = Path::new("/usr/share/wireshark/diameter");

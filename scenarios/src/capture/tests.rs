@@ -4,6 +4,7 @@ use cscf_core::trace::Note;
 use etherparse::{IpFragOffset, Ipv4Header, PacketBuilder};
 
 use super::*;
+use crate::report::Parties;
 use crate::report::pcapng;
 
 const ALICE: [u8; 4] = [192, 0, 2, 1];
@@ -311,9 +312,10 @@ fn what_a_run_writes_reads_back() {
     assert_eq!(got, [(1, alice, small), (3, s1, big.clone())]);
     assert_eq!(capture.events(), events);
     let names: Names = [(s1, "s1".to_owned())].into();
-    let again = read(&pcapng::write(&events, &names)[..]).expect("a capture");
-    assert_eq!(again.messages.len(), 1, "{:?}", again.flaws);
-    assert_eq!(again.messages[0].bytes, big);
+    let parties = Parties { names, ..Parties::default() };
+    let again = read(&pcapng::write(&events, &parties)[..]).expect("a capture");
+    assert_eq!(again.messages.len(), 2, "{:?}", again.flaws);
+    assert_eq!(again.messages[1].bytes, big);
     assert_eq!(again.messages[0].at, Instant::EPOCH);
 }
 

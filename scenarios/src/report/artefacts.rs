@@ -9,10 +9,10 @@ use cscf_core::host::json;
 use cscf_core::trace::TraceEvent;
 
 use super::junit::{Report, Suite};
-use super::{Parties, ladder, pcapng};
+use super::{Parties, html, ladder, pcapng};
 
 /// The names of the files.
-const NAMES: [&str; 4] = ["junit.xml", "ladder.txt", "trace.jsonl", "trace.pcapng"];
+const NAMES: [&str; 5] = ["junit.xml", "ladder.html", "ladder.txt", "trace.jsonl", "trace.pcapng"];
 
 /// A run that is over.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,7 @@ impl Run<'_> {
         let report = Report { name: "cscf".to_owned(), suites: vec![result.clone()] };
         [
             ("junit.xml", report.to_xml().into_bytes()),
+            ("ladder.html", html::draw(&result.name, events, parties, Some(result)).into_bytes()),
             ("ladder.txt", ladder.into_bytes()),
             ("trace.jsonl", lines.into_bytes()),
             ("trace.pcapng", pcapng::write(events, parties)),

@@ -2,9 +2,9 @@
 //! read: elements and attributes of Jenkins' `junit-10.xsd` (`tests/schema/junit.xsd`).
 //!
 //! An unmet expectation is a `failure`, what could not run is an `error`, what was left out or
-//! could not be decided is `skipped` with its reason. What a case tells about itself (seed, clauses,
-//! folder) stands at the head of its `system-out`, because the schema knows properties of suites
-//! only.
+//! could not be decided is `skipped` with its reason. What a case tells about itself (seed,
+//! clauses, folder) stands at the head of its `system-out`, because the schema knows properties of
+//! suites only.
 
 use std::fmt::Write as _;
 use std::io;

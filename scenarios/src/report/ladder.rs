@@ -9,6 +9,7 @@ use cscf_core::time::Instant;
 use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 
 use super::diagnosis;
+use super::hops::Speakers;
 use super::pcapng::{Names, name_at};
 use super::summary::label;
 
@@ -31,6 +32,7 @@ const LEFT: usize = 14;
 #[must_use]
 pub fn draw(events: &[TraceEvent], columns: &[String], names: &Names, style: Style) -> String {
     let mut ladder = Ladder::new(columns, names, style);
+    ladder.speakers = Some(Speakers::of(events));
     ladder.head();
     for event in events {
         ladder.event(event);
@@ -78,13 +80,16 @@ struct Ladder {
     style: Style,
     notes: BTreeMap<String, Vec<Note>>,
     start: Option<Instant>,
+    /// Who tells what it sends, where the whole trace is known.
+    speakers: Option<Speakers>,
     out: String,
 }
 
 impl Ladder {
     fn new(columns: &[String], names: &Names, style: Style) -> Self {
         let (columns, names) = (columns.to_vec(), names.clone());
-        Self { columns, names, style, notes: BTreeMap::new(), start: None, out: String::new() }
+        let (notes, start, speakers) = (BTreeMap::new(), None, None);
+        Self { columns, names, style, notes, start, speakers, out: String::new() }
     }
 
     fn head(&mut self) {
@@ -113,8 +118,22 @@ impl Ladder {
                 let text = format!("{} drops a packet of {remote}: {reason}", event.node);
                 let _ = writeln!(self.out, "{time} {}  ! {text}", self.lifelines(None));
             }
-            TraceKind::Sent(_) | TraceKind::Received(_) => {}
+            TraceKind::Received(wire) => {
+                let unheard = self.speakers.as_ref().and_then(|it| it.message(&event.kind));
+                if unheard.is_some() {
+                    self.came(event, wire);
+                }
+            }
+            TraceKind::Sent(_) => {}
         }
+    }
+
+    /// A message of somebody who tells nothing, e.g. a device under test.
+    fn came(&mut self, event: &TraceEvent, wire: &Wire) {
+        let from = self.name(&wire.remote);
+        let arrow = self.arrow(&from, &event.node, &label(wire));
+        let time = self.time(event.at);
+        let _ = writeln!(self.out, "{time} {}", arrow.trim_end());
     }
 
     fn sent(&mut self, event: &TraceEvent, wire: &Wire) {

@@ -62,10 +62,15 @@ impl Parties {
     /// The reference point that a message of a node passes.
     #[must_use]
     pub fn link(&self, node: &str, wire: &Wire) -> Link {
-        let peer = self.name(&wire.remote);
-        let roles = [self.roles.get(node).copied(), self.roles.get(&peer).copied()];
+        self.link_between(node, &self.name(&wire.remote), wire.protocol)
+    }
+
+    /// The reference point between two nodes.
+    #[must_use]
+    pub fn link_between(&self, one: &str, other: &str, protocol: Protocol) -> Link {
+        let roles = [self.roles.get(one).copied(), self.roles.get(other).copied()];
         let either = |role: NodeRole| roles.contains(&Some(role));
-        match wire.protocol {
+        match protocol {
             Protocol::Diameter if either(NodeRole::As) => Link::Sh,
             Protocol::Diameter => Link::Cx,
             Protocol::Sip if either(NodeRole::As) && either(NodeRole::Icscf) => Link::Ma,

@@ -1,15 +1,17 @@
 //! Writes a trace as pcapng: one interface a link, named after its two ends and the reference
-//! point, so that a packet analyser shows who spoke to whom. No capture rights are needed:
+//! point, the names of the hosts, and the decisions as comments, so that a packet analyser shows
+//! who spoke to whom and why. No capture rights are needed:
 //! addresses and bytes are those of the trace, the lower headers are made here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use cscf_core::time::Instant;
-use cscf_core::trace::{Note, TraceEvent, TraceKind, Wire};
+use cscf_core::trace::{TraceEvent, Wire};
 use etherparse::PacketBuilder;
 
 use super::Parties;
+use super::hops::{Hop, hops};
 
 /// Link type of packets that begin with an IP header.
 const LINKTYPE_RAW: u16 = 101;
@@ -36,21 +38,10 @@ pub fn name_at<'a>(names: &'a Names, addr: &SocketAddr) -> Option<&'a str> {
 pub fn write(events: &[TraceEvent], parties: &Parties) -> Vec<u8> {
     let mut file = File { out: Vec::new(), interfaces: BTreeMap::new(), streams: BTreeMap::new() };
     file.section_header();
-    let mut notes: BTreeMap<&str, Vec<&Note>> = BTreeMap::new();
-    for event in events {
-        match &event.kind {
-            TraceKind::Note(note) => notes.entry(&event.node).or_default().push(note),
-            TraceKind::Sent(wire) => {
-                let said = notes.remove(&*event.node).unwrap_or_default();
-                let comment: Vec<String> =
-                    said.iter().map(|note| format!("{}: {}", note.clause, note.text)).collect();
-                file.message(event, wire, parties, &comment.join("\n"));
-            }
-            TraceKind::Received(_)
-            | TraceKind::Dropped { .. }
-            | TraceKind::State(_)
-            | TraceKind::Fault { .. } => {}
-        }
+    file.names(&parties.names);
+    for hop in hops(events, parties) {
+        let said = hop.notes.iter().map(|note| format!("{}: {}", note.clause, note.text));
+        file.message(&hop, parties, &said.collect::<Vec<_>>().join("\n"));
     }
     file.out
 }
@@ -84,8 +75,28 @@ impl File {
         self.out.extend_from_slice(&length.to_le_bytes());
     }
 
-    fn interface(&mut self, node: &str, wire: &Wire, parties: &Parties) -> u32 {
-        let name = link_name(node, wire, parties);
+    /// Whose each host is (name resolution block), where all of it is one node's.
+    fn names(&mut self, names: &Names) {
+        let hosts: BTreeSet<IpAddr> = names.keys().map(SocketAddr::ip).collect();
+        let mut body = Vec::new();
+        for host in hosts {
+            let Some(name) = name_at(names, &SocketAddr::new(host, 0)) else { continue };
+            let (kind, mut record) = match host {
+                IpAddr::V4(host) => (1_u16, host.octets().to_vec()),
+                IpAddr::V6(host) => (2, host.octets().to_vec()),
+            };
+            record.extend_from_slice(name.as_bytes());
+            record.push(0);
+            option(&mut body, kind, &record);
+        }
+        if !body.is_empty() {
+            end_of_options(&mut body);
+            self.block(4, &body);
+        }
+    }
+
+    fn interface(&mut self, hop: &Hop<'_>, parties: &Parties) -> u32 {
+        let name = link_name(hop, parties);
         let next = u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
         if let Some(known) = self.interfaces.get(&name) {
             return *known;
@@ -103,19 +114,19 @@ impl File {
         next
     }
 
-    fn message(&mut self, event: &TraceEvent, wire: &Wire, parties: &Parties, comment: &str) {
-        let interface = self.interface(&event.node, wire, parties);
-        let at = event.at;
+    fn message(&mut self, hop: &Hop<'_>, parties: &Parties, comment: &str) {
+        let interface = self.interface(hop, parties);
+        let Hop { at, wire, .. } = hop;
         let mut comment = comment;
         if wire.transport.is_reliable() {
             for segment in wire.bytes.chunks(SEGMENT_BYTES_MAX) {
                 if let Some(packet) = self.tcp(wire, segment) {
-                    self.packet(at, interface, &packet, comment);
+                    self.packet(*at, interface, &packet, comment);
                 }
                 comment = "";
             }
         } else if let Some(packet) = udp(wire) {
-            self.packet(at, interface, &packet, comment);
+            self.packet(*at, interface, &packet, comment);
         }
     }
 
@@ -184,17 +195,18 @@ fn udp(wire: &Wire) -> Option<Vec<u8>> {
 }
 
 /// `Gm alice-p1`, `Mw i1-p1`, `Cx hss-i1`; both directions are one link.
-fn link_name(node: &str, wire: &Wire, parties: &Parties) -> String {
-    let peer = parties.name(&wire.remote);
-    let (a, b) = if *node < *peer { (node, &*peer) } else { (&*peer, node) };
-    format!("{} {a}-{b}", parties.link(node, wire).as_str())
+fn link_name(hop: &Hop<'_>, parties: &Parties) -> String {
+    let Hop { from, to, wire, .. } = hop;
+    let link = parties.link_between(from, to, wire.protocol).as_str();
+    let (a, b) = if from < to { (from, to) } else { (to, from) };
+    format!("{link} {a}-{b}")
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use cscf_core::config::NodeRole;
-    use cscf_core::trace::Protocol;
+    use cscf_core::trace::{Protocol, TraceKind};
     use cscf_core::transport::Transport;
 
     use super::*;
@@ -236,7 +248,7 @@ mod tests {
             assert_eq!(rest[length - 4..length], [e, f, g, h]);
             rest = &rest[length..];
         }
-        assert_eq!(kinds, [0x0A0D_0D0A, 1, 6, 6, 1, 6]);
+        assert_eq!(kinds, [0x0A0D_0D0A, 4, 1, 6, 6, 1, 6]);
         let text = String::from_utf8_lossy(&file).into_owned();
         assert!(text.contains("Mw i1-p1") && text.contains("Gm 127.0.0.9:5060-p1"));
     }

@@ -80,17 +80,66 @@ pub fn avp_names(bytes: &Bytes) -> Vec<String> {
     out
 }
 
+/// The result of an answer: Result-Code, else Experimental-Result-Code (TS 29.229 §6.2).
+#[must_use]
+pub fn result_code(bytes: &Bytes) -> Option<u32> {
+    let of = |name| avp_values(bytes, name).first().and_then(|value| value.parse().ok());
+    of("Result-Code").or_else(|| of("Experimental-Result-Code"))
+}
+
+/// A Diameter message for a person: its name, then an AVP a line, those of a group indented.
+#[must_use]
+pub fn diameter_lines(bytes: &Bytes) -> Vec<String> {
+    let message = match diameter::Message::decode(bytes) {
+        Ok(message) => message,
+        Err(fault) => return vec![format!("not readable: {fault}")],
+    };
+    let mut out = vec![message.name()];
+    describe(&message.avps, 0, &mut out);
+    out
+}
+
+fn describe(avps: &[Avp], depth: usize, out: &mut Vec<String>) {
+    for avp in avps {
+        let (indent, name) = ("  ".repeat(depth), avp.name());
+        let grouped = lookup(avp.code, avp.vendor).is_some_and(|row| row.kind == Kind::Grouped);
+        match avp.as_group() {
+            Ok(inner) if grouped => {
+                out.push(format!("{indent}{name}"));
+                describe(&inner, depth + 1, out);
+            }
+            _ => match readable(&avp.data) {
+                // A user profile has lines of its own.
+                Some(text) => out.push(format!("{indent}{name}: {text}")),
+                None => out.push(format!("{indent}{name}: {}", value(avp))),
+            },
+        }
+    }
+}
+
+/// Octets that are text, e.g. User-Data, which numbers and keys as good as never are.
+fn readable(data: &[u8]) -> Option<&str> {
+    const BYTES_MIN: usize = 5;
+    let text = std::str::from_utf8(data).ok().filter(|text| text.len() >= BYTES_MIN)?;
+    text.chars().all(|letter| !letter.is_control() || letter.is_ascii_whitespace()).then_some(text)
+}
+
+/// The value of an AVP that is no group.
+fn value(avp: &Avp) -> String {
+    match lookup(avp.code, avp.vendor).map(|row| row.kind) {
+        Some(Kind::Text) => avp.as_text().unwrap_or_default().to_owned(),
+        Some(Kind::Enumerated | Kind::Unsigned32) => {
+            avp.as_u32().map(|number| number.to_string()).unwrap_or_default()
+        }
+        _ => avp.data.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
 fn collect(avps: &[Avp], name: &str, out: &mut Vec<String>) {
     for avp in avps {
         let kind = lookup(avp.code, avp.vendor).map(|row| row.kind);
         if avp.name() == name {
-            out.push(match kind {
-                Some(Kind::Text) => avp.as_text().unwrap_or_default().to_owned(),
-                Some(Kind::Enumerated | Kind::Unsigned32) => {
-                    avp.as_u32().map(|number| number.to_string()).unwrap_or_default()
-                }
-                _ => avp.data.iter().map(|byte| format!("{byte:02x}")).collect(),
-            });
+            out.push(value(avp));
         }
         if kind == Some(Kind::Grouped)
             && let Ok(inner) = avp.as_group()

@@ -46,8 +46,9 @@ pub(super) fn watch(options: &Options) -> Result<Infallible, String> {
 /// in several steps.
 async fn changed(files: &[PathBuf], seen: Vec<Option<Stamp>>) {
     let mut last = seen.clone();
+    let mut looks = tokio::time::interval(PERIOD);
     loop {
-        tokio::time::sleep(PERIOD).await;
+        looks.tick().await;
         let now = stamps(files);
         if now != seen && now == last && now.iter().all(Option::is_some) {
             return;

@@ -239,12 +239,7 @@ pub(super) const SENTENCES: [Sentence; 51] = [
     ),
     sentence("faults end", "faults end", "All faults end", Under::Nothing),
     sentence("NAME drains", "p1 drains", "The node is emptied for maintenance", Under::Nothing),
-    sentence(
-        "NAME crashes",
-        "s1 crashes",
-        "A node or a phone stops at once (virtual runs)",
-        Under::Nothing,
-    ),
+    sentence("NAME crashes", "s1 crashes", "A node or a phone stops at once", Under::Nothing),
     sentence("NAME restarts", "s1 restarts", "A stopped node starts again", Under::Nothing),
     sentence(
         "(when )?NAME receives NAME( for NAME| from NAME)*WINDOW",

@@ -193,7 +193,7 @@ pub enum StepKind {
         /// What.
         order: Order,
     },
-    /// A node stops at once (simulated runs).
+    /// A node stops at once.
     Crash {
         /// Which node.
         node: String,
@@ -204,7 +204,7 @@ pub enum StepKind {
     Never(Expectation),
     /// The operator orders something.
     Operate(cscf_core::operator::Order),
-    /// A node that was stopped starts again (simulated runs).
+    /// A node that was stopped starts again.
     Restart {
         /// Which node.
         node: String,

@@ -71,15 +71,10 @@ impl Scenario {
         out
     }
 
-    /// Why it cannot run on real sockets: its own reason, else the first thing in it that only the
-    /// simulated network can do, else that nobody wants to wait for it.
+    /// Why it cannot run on real sockets: its own reason, else that nobody wants to wait for it.
     #[must_use]
     pub fn only_virtual(&self) -> Option<String> {
-        let stops =
-            |kind: &StepKind| matches!(kind, StepKind::Crash { .. } | StepKind::Restart { .. });
-        let step = self.all_steps().into_iter().find(|step| stops(&step.kind));
-        let step = step.map(|step| format!("`{}`", step.text));
-        self.only_virtual.clone().or(step).or_else(|| self.too_long())
+        self.only_virtual.clone().or_else(|| self.too_long())
     }
 
     /// Says how long it waits where that is too long for real time: what it must wait in all, or
@@ -248,7 +243,6 @@ mod tests {
         assert_eq!(only_virtual("steps: [alice registers]"), None);
         let said = "only: virtual, because packets carry their SA\nsteps: []";
         assert_eq!(only_virtual(said).as_deref(), Some("packets carry their SA"));
-        assert_eq!(only_virtual("steps: [s1 crashes]").as_deref(), Some("`s1 crashes`"));
         let long = only_virtual("steps: [wait 59s, s1 sends no MAR within 2s]");
         assert_eq!(long.as_deref(), Some("it waits 61s; in real time 60s at most"));
         assert_eq!(only_virtual("steps: [wait 40s, s1 sends MAR within 40s]"), None);

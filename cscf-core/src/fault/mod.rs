@@ -17,7 +17,7 @@ mod tests;
 mod words;
 
 pub use message::{Content, Looked};
-pub use parse::{FORMS, read};
+pub use parse::{COMMANDS, FORMS, METHODS, read};
 pub use rule::{
     About, Action, Answer, Condition, Count, Direction, Edit, Known, Matching, Mistake, Rule,
     Spoilt, What, When,

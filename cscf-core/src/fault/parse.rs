@@ -44,13 +44,14 @@ const VERBS: [&str; 15] = [
     "removes", "reorders", "replaces", "sends", "sets", "spoils",
 ];
 
-/// The Diameter commands that a rule may name.
-const COMMANDS: [&str; 18] = [
+/// The Diameter messages of Cx and of the base protocol, by their short names.
+pub const COMMANDS: [&str; 18] = [
     "CEA", "CER", "DPA", "DPR", "DWA", "DWR", "LIA", "LIR", "MAA", "MAR", "PPA", "PPR", "RTA",
     "RTR", "SAA", "SAR", "UAA", "UAR",
 ];
 
-const METHODS: [&str; 14] = [
+/// The methods of SIP (RFC 3261, 3262, 3311, 3428, 3515, 3903, 6086, 6665).
+pub const METHODS: [&str; 14] = [
     "ACK",
     "BYE",
     "CANCEL",

@@ -312,7 +312,11 @@ impl<'a> Walk<'a> {
             }
             StepKind::Operate(order) => {
                 self.cursors.start(&**stage);
-                let filled = captures.fill(&order.to_string()).parse();
+                let filled = if step.uses.is_empty() {
+                    Ok(order.clone())
+                } else {
+                    captures.fill(&order.to_string()).parse()
+                };
                 filled.and_then(|order| stage.operate(&order)).map_err(failed)?;
             }
             StepKind::Crash { node } => stage.crash(node).map_err(failed)?,

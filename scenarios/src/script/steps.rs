@@ -241,7 +241,7 @@ fn parameter_of(what: &Seen, key: &str) -> Result<(String, Option<String>), Stri
     }
     let (name, parameter) = parameter::read_name(key)?;
     let is_sip = match what {
-        Seen::Message { label, .. } => !words::DIAMETER.contains(&label.as_str()),
+        Seen::Message { label, .. } => !fault::COMMANDS.contains(&label.as_str()),
         Seen::Diagnosis | Seen::Note { .. } | Seen::State(_) => false,
     };
     match parameter {

@@ -3,32 +3,9 @@
 //! and a node may have states of its own.
 
 use cscf_core::config::{Position, Problems, nearest};
+use cscf_core::fault::{COMMANDS, METHODS};
 
 use super::{Order, Scenario, Seen, Step, StepKind};
-
-/// The methods of SIP (RFC 3261, 3262, 3311, 3428, 3515, 3903, 6086, 6665).
-pub(super) const METHODS: [&str; 14] = [
-    "ACK",
-    "BYE",
-    "CANCEL",
-    "INFO",
-    "INVITE",
-    "MESSAGE",
-    "NOTIFY",
-    "OPTIONS",
-    "PRACK",
-    "PUBLISH",
-    "REFER",
-    "REGISTER",
-    "SUBSCRIBE",
-    "UPDATE",
-];
-
-/// The Diameter messages that an expectation may name.
-pub(super) const DIAMETER: [&str; 18] = [
-    "CEA", "CER", "DPA", "DPR", "DWA", "DWR", "LIA", "LIR", "MAA", "MAR", "PPA", "PPR", "RTA",
-    "RTR", "SAA", "SAR", "UAA", "UAR",
-];
 
 /// The states of a UE; more words may stand behind them.
 pub(super) const STATES: [&str; 49] = [
@@ -112,7 +89,7 @@ fn invented(step: &Step) -> Option<&str> {
 }
 
 fn check_label(step: &Step, word: &str, problems: &mut Problems) {
-    let known = || METHODS.iter().chain(&DIAMETER).copied();
+    let known = || METHODS.iter().chain(&COMMANDS).copied();
     if known().any(|it| it == word) {
         return;
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use scenarios::run::judge;
 
@@ -78,4 +79,33 @@ fn each_text_names_file_line_and_column_and_says_what_would_be_right() {
             assert!(text.contains(", actual: ") && text.contains("help: "), "{name}:\n{text}");
         }
     }
+}
+
+#[test]
+fn the_program_says_the_same() {
+    let out = tempfile::tempdir().expect("folder");
+    let said = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cscf-under-test"));
+        let output = command.args(args).current_dir(folder()).output().expect("runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let expected = |name: &str| {
+        std::fs::read_to_string(folder().join(name).with_extension("stderr")).expect("reads")
+    };
+    let of_file = expected("verb-misspelt");
+    let (code, _, errors) = said(&["run", "--virtual", "verb-misspelt.yaml"]);
+    assert_eq!((code, errors.contains(of_file.trim_end())), (Some(2), true), "{errors}");
+    let (code, _, errors) = said(&["check", "verb-misspelt.yaml"]);
+    assert_eq!((code.is_some_and(|it| it > 0), errors.contains(of_file.trim_end())), (true, true));
+
+    let folder = out.path().to_str().expect("text");
+    let (code, printed, _) = said(&["run", "--virtual", "--out", folder, "unmet-header.yaml"]);
+    let of_run = expected("unmet-header").replace("unmet-header.yaml (", "unmet-header (");
+    assert_eq!((code, printed.contains(of_run.trim())), (Some(1), true), "{printed}");
+    let (code, printed, _) = said(&["check", "unmet-header.yaml"]);
+    assert_eq!(
+        (code, printed.as_str()),
+        (Some(0), "unmet-header.yaml: ok: a scenario of 2 steps\n")
+    );
 }

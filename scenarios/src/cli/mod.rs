@@ -46,7 +46,7 @@ More:
   cscf ctl ORDER         orders something of a running core: dereg alice, show registrations, …
   cscf why alice         tells why a running core refused her
   cscf init              writes a lab file to change: addresses, subscribers, timers
-  cscf check FILE        says what is wrong in a lab file
+  cscf check FILE        says what is wrong in a lab file or a scenario
   cscf aka --k K …       computes and checks an AKA challenge, and says what is wrong with it
   cscf subscribers import FILE.csv   makes a lab file of a SIM vendor's table
   cscf profile alice     prints the user profile that the HSS sends for her
@@ -100,9 +100,9 @@ enum Command {
     },
     /// Write a lab file to change
     Init(InitArgs),
-    /// Say what is wrong in a lab file
+    /// Say what is wrong in a lab file or a scenario
     Check {
-        /// The lab file
+        /// The file
         file: PathBuf,
     },
     /// Print the JSON Schema of scenario or lab files, for editors

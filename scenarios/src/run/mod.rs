@@ -374,6 +374,18 @@ pub fn simulate(source: &str, seed: u64) -> Result<Outcome, String> {
     simulated::run(&scenario, &lab, seed).map(|(_, outcome)| outcome)
 }
 
+/// Reads a scenario for the built-in lab without running it; gives the number of its steps.
+///
+/// # Errors
+///
+/// All that is wrong in it.
+pub fn check(file: &str, source: &str) -> Result<usize, String> {
+    let lab = Lab::default_lab();
+    let loaded = read(file.to_owned(), file.to_owned(), source.to_owned(), &lab)?;
+    unknown_names(&loaded, &lab)?;
+    Ok(loaded.scenario.all_steps().len())
+}
+
 /// What `cscf run --virtual FILE` makes of a scenario in the built-in lab: its exit code, and what
 /// it says besides the ladder.
 #[must_use]

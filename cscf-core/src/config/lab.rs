@@ -250,6 +250,11 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
         subscribers.read(node, &domain);
     }
     let subscribers = subscribers.end(problems);
+    let mut dns =
+        reader.optional("dns").map(|node| DnsConfig::read(node, problems)).unwrap_or_default();
+    if let Some(node) = reader.optional("dns_servers") {
+        dns.servers = DnsConfig::read_servers(node, problems);
+    }
     let secs = Duration::from_secs;
     let nodes = nodes.unwrap_or_default();
     let mut lab = Lab {
@@ -287,7 +292,7 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
             .optional("numbering")
             .map(|node| NumberingConfig::read(node, problems))
             .unwrap_or_default(),
-        dns: reader.optional("dns").map(|node| DnsConfig::read(node, problems)).unwrap_or_default(),
+        dns,
         faults: Vec::new(),
         subscribers,
         domain,

@@ -65,7 +65,9 @@ impl Lab {
         if networks.len() < 2 {
             return Vec::new();
         }
-        let in_dns = |domain: &str| self.dns.names.iter().any(|(name, _)| name == domain);
+        let elsewhere = !self.dns.servers.is_empty();
+        let in_dns =
+            |domain: &str| elsewhere || self.dns.names.iter().any(|(name, _)| name == domain);
         let unknown = networks.into_iter().filter(|domain| !in_dns(domain));
         let entries = unknown.flat_map(|domain| {
             self.nodes_of(domain, NodeRole::Icscf).map(move |node| (domain, node.listen))

@@ -44,6 +44,7 @@ impl Lab {
         Ok(Settings {
             hosts: self.hosts(),
             zone: self.zone()?.map(Arc::new),
+            resolver: !self.dns.servers.is_empty(),
             core: timers("core_timers", &self.core_timers)?,
             air: timers("air_timers", &self.air_timers)?,
             tracing: start.tracing,

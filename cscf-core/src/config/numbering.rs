@@ -1,7 +1,7 @@
 //! Numbers and names of a lab: the numbering plan, where numbers go that nobody here has, and the
 //! zone that the DNS of the lab knows.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::lab::{Lab, domain_name, named_entries};
 use super::problem::Problems;
@@ -11,6 +11,8 @@ use crate::identity::Numbering;
 use crate::sip::Uri;
 use crate::transport::dns::{DnsRecord, Naptr, Srv, Zone, enum_name};
 
+/// The port of DNS servers (RFC 1035 §4.2).
+const DNS_PORT: u16 = 53;
 /// Where ENUM is looked up where the lab does not say otherwise (RFC 6116 §3).
 const SUFFIX: &str = "e164.arpa";
 
@@ -32,6 +34,8 @@ pub struct NumberingConfig {
 pub struct DnsConfig {
     /// The names, in the order of the file.
     pub names: Vec<(String, Vec<String>)>,
+    /// The DNS servers that know further names, in live runs.
+    pub servers: Vec<SocketAddr>,
 }
 
 impl NumberingConfig {
@@ -101,7 +105,21 @@ impl DnsConfig {
             let read = |item| scalar(item, problems, check);
             names.push((name.to_owned(), items.iter().filter_map(read).collect()));
         }
-        Self { names }
+        Self { names, servers: Vec::new() }
+    }
+
+    /// Reads the key `dns_servers`: addresses, port 53 where none is named.
+    pub fn read_servers(node: &Node, problems: &mut Problems) -> Vec<SocketAddr> {
+        let Value::Seq(items) = &node.value else {
+            let help = "write `dns_servers: [127.0.0.1:53]`".to_owned();
+            problems.push(node.at, "here must be a list of addresses", Some(help));
+            return Vec::new();
+        };
+        let address = |text: &str| {
+            let ip = || text.parse().map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT));
+            text.parse().or_else(|_| ip()).map_err(|_| format!("`{text}` is no address"))
+        };
+        items.iter().filter_map(|item| scalar(item, problems, address)).collect()
     }
 
     pub(super) fn written(&self) -> String {
@@ -112,6 +130,11 @@ impl DnsConfig {
         for (name, records) in &self.names {
             let records: Vec<String> = records.iter().map(|text| quoted(text)).collect();
             out.push_str(&format!("  {}: [{}]\n", quoted(name), records.join(", ")));
+        }
+        if !self.servers.is_empty() {
+            let servers: Vec<String> =
+                self.servers.iter().map(|it| quoted(&it.to_string())).collect();
+            out.push_str(&format!("\ndns_servers: [{}]\n", servers.join(", ")));
         }
         out
     }

@@ -222,6 +222,11 @@ impl Core {
     fn cancel_attempt(&mut self, now: Instant, id: AttemptId, reason: Option<&str>) {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         attempt.cancelled = true;
+        if attempt.looking {
+            // It never left (RFC 3261 §9.1): its look-up is for nobody now.
+            self.note(now, rfc3261("9.1"), || "cancelled before it was sent".to_owned());
+            return self.tell_end(now, id, 487, Cause::Transport);
+        }
         let Some(client) = attempt.client else { return };
         let outcome = self.layer.cancel(now, client, reason, &mut self.outbox);
         self.note(now, rfc3261("9.1"), || match outcome {

@@ -210,7 +210,7 @@ impl<R: Role> Node for Engine<R> {
 
     fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Answer(ask, answer) => self.core.on_answer(ask, answer),
+            Input::Answer(ask, answer) => self.core.on_answer(now, ask, answer),
             Input::Bytes { conn, bytes, received_at } => {
                 self.core.load.taken(now, received_at);
                 self.core.on_bytes(now, conn, &bytes);

@@ -13,6 +13,7 @@ mod edge;
 mod hss;
 mod injected;
 mod load;
+mod lookup;
 mod orders;
 mod outgoing;
 mod perform;

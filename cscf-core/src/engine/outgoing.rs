@@ -4,16 +4,16 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use super::lookup::{Looked, Lookup, Waiter};
 use super::route::{self, Hop, Ways};
 use super::state::{Core, Due};
 use super::wire::SendFault;
-use crate::clause::{rfc3261, rfc3263};
+use crate::clause::rfc3261;
 use crate::proxy;
 use crate::role::{BranchId, ContextId, NextHop, OwnTag, Side, Within};
 use crate::sip::{HeaderName, Method, Request, Response};
 use crate::time::{DeadlineId, Instant};
 use crate::transaction::ClientId;
-use crate::transport::locate::{Locating, Step};
 use crate::transport::target::Target;
 use crate::transport::{Flow, Transport};
 
@@ -67,6 +67,8 @@ pub(super) struct Attempt {
     pub(super) heard: bool,
     /// It is being cancelled: no other hop is tried.
     pub(super) cancelled: bool,
+    /// The DNS is asked where it goes.
+    pub(super) looking: bool,
     /// The owner has been told an end; only a 2xx to INVITE is still news.
     pub(super) told: bool,
     pub(super) budget: Option<DeadlineId>,
@@ -104,7 +106,7 @@ impl Core {
     ) {
         self.attempt_count += 1;
         let id = AttemptId(self.attempt_count);
-        let hops = self.prepare(now, &mut request, &how.to);
+        let looked = self.prepare(now, &mut request, &how.to);
         let template = match owner {
             Owner::Own(_) => Some(Box::new(request.reply(500))),
             Owner::Branch(..) => None,
@@ -113,9 +115,10 @@ impl Core {
             Within::Final(time) | Within::First(time) => now + time,
         });
         let budget = limit.map(|at| self.due.insert(at, Due::Budget(id)));
-        let (hops, fault) = match hops {
-            Ok(hops) => (hops.into(), None),
-            Err(text) => (VecDeque::new(), Some(text)),
+        let (hops, fault, asking) = match looked {
+            Looked::Found(hops) => (hops.into(), None, None),
+            Looked::Failed(text) => (VecDeque::new(), Some(text), None),
+            Looked::Asking(lookup, question) => (VecDeque::new(), None, Some((lookup, question))),
         };
         let attempt = Attempt {
             owner,
@@ -134,6 +137,7 @@ impl Core {
             cancelled: false,
             told: false,
             budget,
+            looking: asking.is_some(),
             first_only: matches!(how.within, Some(Within::First(_))),
             loop_mark,
         };
@@ -151,55 +155,40 @@ impl Core {
         if self.own.len() > self.settings.limits.own_requests_max {
             return self.give_up(now, id, "too many requests of our own");
         }
+        if let Some(asking) = asking {
+            if let Err(why) = self.wait_for_dns(now, asking, Waiter::Attempt(id)) {
+                self.give_up(now, id, why);
+            }
+            return;
+        }
         self.next_hop(now, id, fault.as_deref().unwrap_or("no address"));
     }
 
     /// Repairs the request for a strict router, completes it, and finds its hops.
-    fn prepare(
-        &mut self,
-        now: Instant,
-        request: &mut Request,
-        to: &NextHop,
-    ) -> Result<Vec<Hop>, String> {
+    fn prepare(&mut self, now: Instant, request: &mut Request, to: &NextHop) -> Looked {
         proxy::ensure_content_length(request);
         let routed = match to {
-            NextHop::AsRouted => proxy::post_process_routes(request)
-                .map_err(|fault| format!("topmost Route is malformed: {fault}"))?,
+            NextHop::AsRouted => match proxy::post_process_routes(request) {
+                Ok(routed) => routed,
+                Err(fault) => {
+                    return Looked::Failed(format!("topmost Route is malformed: {fault}"));
+                }
+            },
             NextHop::Flow(_) | NextHop::Uri(_) => String::new(),
         };
-        match route::ways(&self.settings, to, &routed)? {
-            Ways::Known(hops) => Ok(hops),
-            Ways::Look(locating) => self.look(now, locating),
+        match route::ways(&self.settings, to, &routed) {
+            Ok(Ways::Known(hops)) => Looked::Found(hops),
+            Ok(Ways::Look(locating)) => self.look(now, Lookup::new(locating)),
+            Err(fault) => Looked::Failed(fault),
         }
     }
 
-    /// Asks the names of the lab for the servers of a next hop (RFC 3263 §4).
-    fn look(&mut self, now: Instant, mut locating: Locating) -> Result<Vec<Hop>, String> {
-        let host = locating.host().to_owned();
-        let mut asked = Vec::new();
-        loop {
-            match (locating.step(), &self.settings.zone) {
-                (Step::Ask(question), Some(zone)) => {
-                    let answer = zone.answer(&question);
-                    asked.push(format!("{question}: {}", answer.records().len()));
-                    let ids = &mut self.ids;
-                    let mut pick =
-                        |bound: u32| u32::try_from(ids.below(u64::from(bound))).unwrap_or_default();
-                    locating.told(&answer, &mut pick);
-                }
-                (Step::Found(targets), _) if !targets.is_empty() => {
-                    self.note(now, rfc3263("4"), || {
-                        let list: Vec<String> = targets
-                            .iter()
-                            .map(|target| format!("{} {}", target.transport, target.addr))
-                            .collect();
-                        format!("{host} is {} ({})", list.join(", "), asked.join(", "))
-                    });
-                    return Ok(route::hops(targets));
-                }
-                _ => return Err(format!("{host} is not found: {}", asked.join(", "))),
-            }
-        }
+    /// The servers of the next hop are known, or why there are none.
+    pub(super) fn found(&mut self, now: Instant, id: AttemptId, hops: Vec<Hop>, why: &str) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        attempt.looking = false;
+        attempt.hops = hops.into();
+        self.next_hop(now, id, why);
     }
 
     /// Tries the next hop that can be tried; without one the attempt has failed.
@@ -336,10 +325,25 @@ impl Core {
         mut request: Request,
         to: &NextHop,
     ) {
-        let hops = match self.prepare(now, &mut request, to) {
-            Ok(hops) => hops,
-            Err(text) => return self.note(now, rfc3261("16.6"), || format!("not sent: {text}")),
-        };
+        match self.prepare(now, &mut request, to) {
+            Looked::Found(hops) => self.send_by(now, request, hops),
+            Looked::Failed(why) => self.not_sent(now, &request, &why),
+            Looked::Asking(lookup, question) => {
+                let who = Waiter::Ack(Box::new(request));
+                if let Err(why) = self.wait_for_dns(now, (lookup, question), who) {
+                    self.note(now, rfc3261("16.6"), || format!("not sent: {why}"));
+                }
+            }
+        }
+    }
+
+    pub(super) fn not_sent(&mut self, now: Instant, request: &Request, why: &str) {
+        self.outlet.counters.send_failures += 1;
+        self.note(now, rfc3261("16.6"), || format!("{} not sent: {why}", request.method));
+    }
+
+    /// Sends a request without a transaction by the first of these hops that can be used.
+    pub(super) fn send_by(&mut self, now: Instant, mut request: Request, hops: Vec<Hop>) {
         let size = request_size(&request);
         let way = hops.into_iter().find_map(|hop| self.way(now, hop, size).ok());
         let Some(Way { flow, .. }) = way else {

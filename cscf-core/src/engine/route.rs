@@ -174,7 +174,7 @@ pub(super) fn ways(settings: &Settings, to: &NextHop, routed: &str) -> Result<Wa
     match settings.hosts.resolve(&place) {
         Ok(targets) => Ok(Ways::Known(hops(targets))),
         // A name that the table of the lab does not have may be one of the DNS.
-        Err(fault) if settings.zone.is_none() => Err(fault.to_string()),
+        Err(fault) if settings.zone.is_none() && !settings.resolver => Err(fault.to_string()),
         Err(_) => Ok(Ways::Look(Locating::new(&place))),
     }
 }

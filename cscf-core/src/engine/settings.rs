@@ -66,6 +66,8 @@ pub struct EngineLimits {
     pub branches_max: usize,
     /// Requests of the role's own without final response.
     pub own_requests_max: usize,
+    /// Names of next hops that are being looked up.
+    pub lookups_max: usize,
     /// Connections.
     pub connections_max: usize,
     /// Bytes that wait for a connection to open.
@@ -98,6 +100,7 @@ impl Default for EngineLimits {
             client_transactions_max: 1_000_000,
             branches_max: 32,
             own_requests_max: 100_000,
+            lookups_max: 10_000,
             connections_max: 20_000,
             write_queue_bytes_max: 256 * 1024,
             body_bytes_max: 32 * 1024,
@@ -122,8 +125,10 @@ pub struct Settings {
     pub own_hosts: Vec<String>,
     /// The table of names (RFC 3263).
     pub hosts: Hosts,
-    /// The names of the lab that the DNS knows; without, the outside is asked.
+    /// The names of the lab that the DNS knows.
     pub zone: Option<Arc<Zone>>,
+    /// Whether there are DNS servers for names that the zone does not know: the host asks them.
+    pub resolver: bool,
     /// Whether datagrams ask for their answer at the port they come from (RFC 3581 §3): a UE that
     /// may be behind a translation. Under security associations the ports are agreed.
     pub rport: bool,
@@ -158,6 +163,7 @@ impl Settings {
             own_hosts: Vec::new(),
             hosts: Hosts::new(),
             zone: None,
+            resolver: false,
             rport: false,
             keep_alives: false,
             core: Timers::CORE,

@@ -7,6 +7,7 @@ use super::contexts::Context;
 use super::core::Sizes;
 use super::injected::Injected;
 use super::load::Load;
+use super::lookup::Waiting;
 use super::outgoing::{Attempt, AttemptId};
 use super::route::{Addresses, StatelessTags};
 use super::settings::Settings;
@@ -87,6 +88,8 @@ pub(super) struct Core {
     notes: Vec<Note>,
     asks: u64,
     pub(super) open_asks: Map<AskId, DeadlineId>,
+    /// Names of next hops that are being looked up.
+    pub(super) lookups: Map<AskId, Waiting>,
     pub(super) inbox: VecDeque<(Flow, Message)>,
     pub(super) events: VecDeque<Event>,
     pub(super) due: Wheel<Due>,
@@ -135,6 +138,7 @@ impl Core {
             notes: Vec::new(),
             asks: 0,
             open_asks: map(&seed),
+            lookups: map(&seed),
             inbox: VecDeque::new(),
             events: VecDeque::new(),
             due: Wheel::new(),
@@ -273,11 +277,18 @@ impl Core {
         self.note(now, rfc3261("18.4"), || format!("message to {remote} not sent: {fault}"));
     }
 
+    /// The number of a question of our own.
+    pub(super) const fn next_ask(&mut self) -> AskId {
+        self.asks += 1;
+        AskId(self.asks)
+    }
+
     /// Asks the outside, with a deadline.
     pub(super) fn ask(&mut self, now: Instant, ask: AskId, question: Question) {
-        if let (Question::Dns(question), Some(zone)) = (&question, &self.settings.zone) {
-            let answer = Answer::Dns(zone.answer(question));
-            return self.events.push_back(Event::Answer(ask, answer));
+        if let Question::Dns(question) = &question
+            && let Some(answer) = self.known(question)
+        {
+            return self.answered(now, ask, Answer::Dns(answer));
         }
         let limits = &self.settings.limits;
         let within = match question {
@@ -290,10 +301,10 @@ impl Core {
     }
 
     /// An answer; a second one, or one that came too late, is not for the role.
-    pub(super) fn on_answer(&mut self, ask: AskId, answer: Answer) {
+    pub(super) fn on_answer(&mut self, now: Instant, ask: AskId, answer: Answer) {
         if let Some(deadline) = self.open_asks.remove(&ask) {
             self.due.cancel(deadline);
-            self.events.push_back(Event::Answer(ask, answer));
+            self.answered(now, ask, answer);
         }
     }
 
@@ -307,7 +318,7 @@ impl Core {
             match due {
                 Due::Ask(ask) => {
                     if self.open_asks.remove(&ask).is_some() {
-                        self.events.push_back(Event::Answer(ask, Answer::TimedOut));
+                        self.answered(now, ask, Answer::TimedOut);
                     }
                 }
                 Due::Budget(attempt) => self.on_budget(now, attempt),

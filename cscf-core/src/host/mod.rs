@@ -15,6 +15,7 @@ pub mod orders;
 mod output;
 pub mod pipe;
 pub mod program;
+mod resolver;
 mod signal;
 mod state;
 mod task;
@@ -23,6 +24,7 @@ mod tests;
 mod udp;
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +40,7 @@ use crate::hss::StateFault;
 use crate::operator::{Order, OrderResult};
 use crate::time::{Duration, Instant};
 use crate::trace::TraceEvent;
+use resolver::Resolver;
 use task::NodeTask;
 
 /// Where trace events go. It is called between two inputs of a node and must not block.
@@ -135,6 +138,7 @@ pub struct Host {
     limits: Limits,
     sink: Sink,
     switch: Option<memory::Switch>,
+    resolver: Option<Rc<Resolver>>,
     ended: mpsc::UnboundedSender<NodeEnded>,
     endings: RefCell<mpsc::UnboundedReceiver<NodeEnded>>,
     stops: RefCell<Vec<Box<dyn Fn()>>>,
@@ -157,6 +161,7 @@ impl Host {
             limits: Limits::default(),
             sink,
             switch: None,
+            resolver: None,
             ended,
             endings: RefCell::new(endings),
             stops: RefCell::new(Vec::new()),
@@ -168,6 +173,14 @@ impl Host {
     #[must_use]
     pub fn with_hops_in_memory(mut self) -> Self {
         self.switch = Some(memory::Switch::default());
+        self
+    }
+
+    /// Lets nodes that are added later ask these DNS servers; none: nobody answers.
+    #[must_use]
+    pub fn with_dns(mut self, servers: &[SocketAddr]) -> Self {
+        let some = !servers.is_empty();
+        self.resolver = some.then(|| Rc::new(Resolver::new(servers, self.clock)));
         self
     }
 
@@ -247,6 +260,7 @@ impl Host {
                 limits: self.limits,
                 sink: Rc::clone(&self.sink),
                 switch: self.switch.clone(),
+                resolver: self.resolver.clone(),
                 ended: self.ended.clone(),
             },
         );

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::conn::{self, Outgoing};
-use super::task::{Conn, Datagrams, NodeTask, Path};
+use super::task::{Conn, Datagrams, Event, NodeTask, Path};
 use super::{bind, udp};
+use crate::cx::AskId;
 use crate::engine::{Input, Node, Output};
-use crate::role::Answer;
+use crate::role::{Answer, Question};
+use crate::transport::dns::{DnsAnswer, DnsQuestion};
 use crate::transport::{ConnId, Packet, Transport};
 
 /// Why what security associations are to protect does not leave.
@@ -19,6 +21,7 @@ impl<N: Node> NodeTask<N> {
     /// Does one thing the node wants. What that leads to is held until the node is drained.
     pub(super) fn perform(&mut self, output: Output) {
         match output {
+            Output::Ask(ask, Question::Dns(question)) => self.ask_dns(ask, question),
             Output::Ask(ask, _) => {
                 // Nodes that ask have who answers in them; nobody is behind this door.
                 self.held.push_back(Input::Answer(ask, Answer::TimedOut));
@@ -36,6 +39,19 @@ impl<N: Node> NodeTask<N> {
             Output::Trace(event) => (self.with.sink)(event),
             Output::Write { conn, bytes } => self.write(conn, bytes),
         }
+    }
+
+    /// Asks the DNS servers, while the node goes on.
+    fn ask_dns(&mut self, ask: AskId, question: DnsQuestion) {
+        let Some(resolver) = self.with.resolver.clone() else {
+            let nobody = Answer::Dns(DnsAnswer::Unreachable);
+            return self.held.push_back(Input::Answer(ask, nobody));
+        };
+        let events = self.events_in.clone();
+        self.tasks.spawn_local(async move {
+            let answer = resolver.answer(&question).await;
+            let _ = events.send(Event::Answered(ask, answer)).await;
+        });
     }
 
     fn datagram(&mut self, packet: Packet) {

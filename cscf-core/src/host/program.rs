@@ -288,7 +288,7 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     let state = args.state.as_deref();
     let state = state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;
     let result = runtime()?.block_on(async {
-        let host = Host::new(clock, sink);
+        let host = Host::new(clock, sink).with_dns(&lab.dns.servers);
         let addresses = Addresses::of(config);
         let handle = host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
         let lines = pipe.as_ref().map(TracePipe::lines);

@@ -18,12 +18,16 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::bind::{self, Sockets};
 use super::conn::{self, Outgoing};
 use super::memory::{Hop, Inbox, Link, Switch};
+use super::resolver::Resolver;
 use super::state::{Keeper, StateFile};
 use super::udp::{self, Waiting};
 use super::{Clock, Command, Limits, NodeEnded, Sink};
+use crate::cx::AskId;
 use crate::engine::{Input, Node};
+use crate::role::Answer;
 use crate::time::{Duration, Instant};
 use crate::trace::{TraceEvent, TraceKind};
+use crate::transport::dns::DnsAnswer;
 use crate::transport::{ConnId, Flow, Packet, Transport};
 
 /// Inputs taken from one source before the next has its turn.
@@ -44,6 +48,8 @@ pub(super) enum Event {
         remote: SocketAddr,
     },
     Bytes(ConnId, Bytes),
+    /// What the DNS servers said.
+    Answered(AskId, DnsAnswer),
     Closed(ConnId, String),
     Connected {
         conn: ConnId,
@@ -89,6 +95,7 @@ pub(super) struct Surroundings {
     pub(super) limits: Limits,
     pub(super) sink: Sink,
     pub(super) switch: Option<Switch>,
+    pub(super) resolver: Option<Rc<Resolver>>,
     pub(super) ended: mpsc::UnboundedSender<NodeEnded>,
 }
 
@@ -314,6 +321,7 @@ impl<N: Node> NodeTask<N> {
                     self.input(Input::Bytes { conn, bytes, received_at: self.rested_at });
                 }
             }
+            Event::Answered(ask, answer) => self.input(Input::Answer(ask, Answer::Dns(answer))),
             Event::Closed(conn, cause) => self.closed(conn, cause),
             Event::Connected { conn, local, remote, stream } => {
                 let Some(Conn { path: Path::Kernel { stream: slot, .. }, .. }) =

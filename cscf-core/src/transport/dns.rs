@@ -165,6 +165,12 @@ impl Zone {
         self.names.iter().map(|(name, list)| (name.as_str(), list.as_slice()))
     }
 
+    /// Whether it has records of this name.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
     /// The records of the asked kind.
     #[must_use]
     pub fn answer(&self, question: &DnsQuestion) -> DnsAnswer {

@@ -216,7 +216,9 @@ pub(super) fn run(
     lab: &LabConfig,
     seed: u64,
 ) -> Result<(Instance, Outcome), String> {
-    let instance = Instance::new(lab, scenario, 1, 0).map_err(|fault| fault.to_string())?;
+    let mut instance = Instance::new(lab, scenario, 1, 0).map_err(|fault| fault.to_string())?;
+    // Nothing outside the simulation answers.
+    instance.lab.dns.servers.clear();
     let mut stage = SimulatedStage::new(instance.clone(), scenario.network.clone(), seed)?;
     let outcome = play(scenario, &mut stage);
     Ok((instance, outcome))

@@ -138,6 +138,7 @@ async fn up(args: &UpArgs) -> Result<(), String> {
             let _ = sender.try_send(event);
         }),
     );
+    let host = host.with_dns(&lab.dns.servers);
     if args.one_process {
         let host = host.with_hops_in_memory();
         let mut handles = Vec::new();

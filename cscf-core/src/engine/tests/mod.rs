@@ -3,6 +3,7 @@
 mod basics;
 mod calls;
 mod cx;
+mod names;
 mod paths;
 mod refusals;
 mod roles;
@@ -14,6 +15,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::{Input, Listen, Node, Output, Settings};
+use crate::cx::AskId;
+use crate::role::Question;
 use crate::time::{Duration, Instant};
 use crate::trace::{TraceEvent, TraceKind};
 use crate::transport::{ConnId, Flow, Packet, Transport};
@@ -56,6 +59,8 @@ pub(super) struct Net<'a> {
     /// What went to addresses without a node.
     pub(super) got: Vec<Got>,
     pub(super) trace: Vec<TraceEvent>,
+    /// What nodes asked the outside.
+    pub(super) asked: Vec<(AskId, Question)>,
 }
 
 impl<'a> Net<'a> {
@@ -71,6 +76,7 @@ impl<'a> Net<'a> {
             unreachable: Vec::new(),
             got: Vec::new(),
             trace: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -139,7 +145,8 @@ impl<'a> Net<'a> {
                     }
                 },
                 Output::Close(conn) => self.reset(at, conn),
-                Output::Ask(..) | Output::DemandAnswer(..) | Output::Security(_) => {}
+                Output::Ask(ask, question) => self.asked.push((ask, question)),
+                Output::DemandAnswer(..) | Output::Security(_) => {}
             }
         }
     }

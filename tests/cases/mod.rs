@@ -48,6 +48,7 @@ mod scscf_release;
 mod scscf_session;
 mod scscf_terminating;
 mod servers;
+mod sms;
 mod status;
 mod third_party;
 mod timers;
@@ -130,6 +131,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(scscf_paths::cases());
     all.extend(scscf_release::cases());
     all.extend(servers::cases());
+    all.extend(sms::cases());
     all.extend(status::cases());
     all.extend(third_party::cases());
     all.extend(timers::cases());

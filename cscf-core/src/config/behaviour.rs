@@ -46,6 +46,8 @@ pub enum ServerBehaviour {
     Registrations,
     /// It is a proxy that sends requests to somebody else: this URI becomes the Request-URI.
     Retargets(String),
+    /// It is an IP-SM-GW with a short message service centre behind it (TS 24.341 §5.3.3).
+    ShortMessages,
     /// It says nothing at all.
     Silent,
     /// It takes messages, and delivers them itself (RFC 3428 §7).
@@ -53,13 +55,14 @@ pub enum ServerBehaviour {
 }
 
 /// How behaviours begin, and how each is written.
-const USAGE: [(&str, &str); 13] = [
+const USAGE: [(&str, &str); 14] = [
     ("announces", "announces for 5s, or announces for 5s then refuses 603"),
     ("anonymises", "anonymises"),
     ("answers", "answers 300 (a status from 300 to 699)"),
     ("b2bua", "b2bua, or b2bua to sip:bob@…"),
     ("checks", "checks location"),
     ("diverts", "diverts to sip:bob@…"),
+    ("ip-sm-gw", "ip-sm-gw"),
     ("presence", "presence"),
     ("proxy", "proxy, or proxy to sip:bob@…"),
     ("queues", "queues for 20s"),
@@ -100,6 +103,7 @@ impl ServerBehaviour {
             ["b2bua", "to", to] => uri(to).map(|to| Self::Bridges(Some(to))),
             ["checks", "location"] => Some(Self::ChecksLocation),
             ["diverts", "to", to] => uri(to).map(Self::Diverts),
+            ["ip-sm-gw"] => Some(Self::ShortMessages),
             ["presence"] => Some(Self::Presence),
             ["proxy"] => Some(Self::Proxy),
             ["proxy", "to", to] => uri(to).map(Self::Retargets),
@@ -176,6 +180,7 @@ impl fmt::Display for ServerBehaviour {
             Self::RefusesAnonymous => f.write_str("refuses anonymous"),
             Self::Registrations => f.write_str("registrations"),
             Self::Retargets(uri) => write!(f, "proxy to {uri}"),
+            Self::ShortMessages => f.write_str("ip-sm-gw"),
             Self::Silent => f.write_str("silent"),
             Self::StoresMessages => f.write_str("stores messages"),
         }
@@ -206,6 +211,7 @@ mod tests {
             ServerBehaviour::RefusesAnonymous,
             ServerBehaviour::Registrations,
             ServerBehaviour::Retargets(to()),
+            ServerBehaviour::ShortMessages,
             ServerBehaviour::Silent,
             ServerBehaviour::StoresMessages,
         ] {

@@ -2,6 +2,7 @@
 //! and the nearest right name, all of them in one reading.
 
 mod behaviour;
+mod centre;
 mod criteria;
 mod default;
 mod edge;
@@ -26,6 +27,7 @@ mod write;
 
 pub use crate::words::{duration, nearest};
 pub use behaviour::ServerBehaviour;
+pub use centre::{CentreConfig, Submissions, Unauthorised};
 pub use criteria::filter_criteria;
 pub use edge::{EdgeConfig, EmergencyCalls};
 pub use entry::EntryConfig;

@@ -1,6 +1,7 @@
 //! What an application server of a lab does (TS 24.229 §5.7).
 
 use super::behaviour::ServerBehaviour;
+use super::centre::CentreConfig;
 use super::lab::{choice, duration};
 use super::problem::Problems;
 use super::tree::{Node, Reader, Value};
@@ -35,6 +36,8 @@ pub struct ServerConfig {
     pub expires_max: Duration,
     /// Who may follow the presence of a user.
     pub watchers: Watchers,
+    /// The short message service centre behind an IP-SM-GW.
+    pub centre: CentreConfig,
 }
 
 impl Default for ServerConfig {
@@ -51,6 +54,7 @@ impl Default for ServerConfig {
             expires_min: Duration::from_secs(60),
             expires_max: Duration::from_secs(3600),
             watchers: Watchers::default(),
+            centre: CentreConfig::default(),
         }
     }
 }
@@ -173,6 +177,7 @@ impl ServerConfig {
             expires_min: reader.or("expires_min", usual.expires_min, problems, duration),
             expires_max: reader.or("expires_max", usual.expires_max, problems, duration),
             watchers: reader.or("watchers", Watchers::default(), problems, Watchers::read),
+            centre: CentreConfig::read(reader, problems),
         }
     }
 
@@ -201,12 +206,13 @@ impl ServerConfig {
             self.expires_max.as_secs(),
             self.watchers,
         ));
+        out.push_str(&self.centre.written());
         out
     }
 }
 
 /// URIs with spaces between them.
-fn identities(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn identities(text: &str) -> Result<Vec<String>, String> {
     let uri = |text: &str| match Uri::parse(text) {
         Ok(uri) if uri.is_sip() || uri.is_tel() => Ok(text.to_owned()),
         _ => Err(format!("`{text}` is no SIP or tel URI; write them with spaces between")),

@@ -145,6 +145,8 @@ pub enum Originated {
     Call,
     /// A message with this text.
     Message(String),
+    /// A short message with this text, from the service centre.
+    ShortMessage(String),
 }
 
 /// How an HSS answers.

@@ -9,9 +9,9 @@ use crate::registrar::ContactEvent;
 use crate::time::Duration;
 
 /// The first words of orders.
-pub const VERBS: [&str; 16] = [
+pub const VERBS: [&str; 17] = [
     "bearer", "call", "dereg", "drain", "fault", "forget", "hangup", "hss", "inject", "message",
-    "overload", "policy", "ppr", "reauth", "rtr", "show",
+    "overload", "policy", "ppr", "reauth", "rtr", "show", "sms",
 ];
 
 /// Every order in a line.
@@ -25,6 +25,7 @@ drain NODE [--off]
 overload NODE [--retry-after SECONDS | --off]
 call AS TARGET [--for USER]
 message AS TARGET TEXT… [--for USER]
+sms AS TARGET TEXT… [--for USER|NUMBER]
 hangup AS
 fault add RULE | fault list | fault remove ID|all
 inject STATUS CSCF [--to METHOD] [--times N] | inject CSCF --off
@@ -179,7 +180,7 @@ impl FromStr for Order {
                 let on = words.take("off").is_none();
                 Self::Drain { on, node: words.subject(verb, "node")? }
             }
-            "call" | "message" => originate(verb, words)?,
+            "call" | "message" | "sms" => originate(verb, words)?,
             "hangup" => Self::HangUp { node: words.subject(verb, "node")? },
             "forget" => Self::Forget { who: words.subject(verb, "user")? },
             "hss" => {
@@ -227,7 +228,7 @@ impl FromStr for Order {
     }
 }
 
-/// `call AS TARGET` or `message AS TARGET TEXT…`.
+/// `call AS TARGET`, `message AS TARGET TEXT…` or `sms AS TARGET TEXT…`.
 fn originate(verb: &str, mut words: Words<'_>) -> Result<Order, String> {
     let on_behalf_of = words.take("for").map(str::to_owned);
     words.no_options()?;
@@ -236,6 +237,10 @@ fn originate(verb: &str, mut words: Words<'_>) -> Result<Order, String> {
         ("message", [node, target, text @ ..]) if !text.is_empty() => {
             (node, target, Originated::Message(text.join(" ")))
         }
+        ("sms", [node, target, text @ ..]) if !text.is_empty() => {
+            (node, target, Originated::ShortMessage(text.join(" ")))
+        }
+        ("sms", _) => return Err("write `sms AS TARGET TEXT… [--for USER|NUMBER]`".to_owned()),
         ("call", _) => return Err("write `call AS TARGET [--for USER]`".to_owned()),
         _ => return Err("write `message AS TARGET TEXT… [--for USER]`".to_owned()),
     };
@@ -315,6 +320,7 @@ impl fmt::Display for Order {
                 match what {
                     Originated::Call => write!(f, "call {node} {target}"),
                     Originated::Message(text) => write!(f, "message {node} {target} {text}"),
+                    Originated::ShortMessage(text) => write!(f, "sms {node} {target} {text}"),
                 }?;
                 on_behalf_of.iter().try_for_each(|user| write!(f, " --for {user}"))
             }

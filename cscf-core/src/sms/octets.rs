@@ -55,12 +55,6 @@ impl<'a> Octets<'a> {
         let count = self.octet(what)?;
         self.take(count.into(), what)
     }
-
-    pub(super) fn rest(&mut self) -> &'a [u8] {
-        let rest = self.all.get(self.at..).unwrap_or_default();
-        self.at = self.all.len();
-        rest
-    }
 }
 
 /// The low octet of a length whose bound is known to be below 256.

@@ -18,6 +18,8 @@ pub mod cause {
     pub const OUT_OF_ORDER: u8 = 38;
     /// Try again later.
     pub const TEMPORARY: u8 = 41;
+    /// There is no room.
+    pub const CONGESTION: u8 = 42;
     /// The sender may not use the service.
     pub const NOT_SUBSCRIBED: u8 = 50;
     /// A message that contradicts itself.
@@ -26,6 +28,8 @@ pub mod cause {
     pub const INVALID_MANDATORY: u8 = 96;
     /// A message type that is not known.
     pub const UNKNOWN_TYPE: u8 = 97;
+    /// Something else; the report of the layer above says what.
+    pub const INTERWORKING: u8 = 127;
 }
 
 /// Which way an RP message goes.

@@ -36,6 +36,32 @@ fn the_well_known_deliver_is_read_and_written() {
     assert_eq!(Tpdu::Deliver(deliver).encode(), bytes);
 }
 
+/// What pycrate 0.8 (an independent implementation) writes.
+#[test]
+fn the_messages_of_another_program_are_read_and_written() {
+    let submit = octets("002a000591515599991725070b915155100000f200000b47b9df53066d50f84d0a");
+    let deliver = octets("01c80591515599990017000b915155100000f90008000000000000000465e5672c");
+    for (bytes, said) in [
+        (
+            &submit,
+            "RP-DATA mr=42 centre=+15559999 SMS-SUBMIT mr=7 to=+15550100002 report \"Grüße {x}\"",
+        ),
+        (&deliver, "RP-DATA mr=200 centre=+15559999 SMS-DELIVER from=+15550100009 \"日本\""),
+        (&octets("04030100"), "RP-ERROR mr=3 cause=0"),
+    ] {
+        assert_eq!(long(bytes), said);
+        let rp = RpMessage::decode(bytes).expect(said);
+        assert_eq!(rp.encode(), *bytes);
+        if let Rp::Data { tpdu, .. } = rp.what {
+            let tp = Tpdu::decode(&tpdu, rp.direction, false).expect(said);
+            assert_eq!(tp.encode(), tpdu);
+        }
+    }
+    let status = octets("02090b915155100000f200000000000000000000000000000000");
+    let status = Tpdu::decode(&status, Direction::ToMobile, false);
+    assert!(matches!(status, Ok(Tpdu::StatusReport(it)) if it.reference == 9 && it.more));
+}
+
 #[test]
 fn every_rp_message_is_read_as_it_is_written() {
     use Direction::{ToMobile, ToNetwork};
@@ -216,7 +242,7 @@ fn a_body_is_told_in_words() {
         ("rp", Some("RP-DATA")),
         ("rp_mr", Some("1")),
         ("rp_cause", None),
-        ("centre", Some("+15559999")),
+        ("rp_centre", Some("+15559999")),
         ("tp", Some("SMS-SUBMIT")),
         ("tp_mr", Some("7")),
         ("tp_address", Some("+15550100002")),

@@ -104,7 +104,7 @@ fn above(tp: &Tpdu) -> String {
 }
 
 /// One thing a body says, by the name scenarios have for it; `None` where it does not say it.
-/// `rp`, `rp_mr`, `rp_cause`, `centre`; `tp`, `tp_mr`, `tp_address`, `tp_failure`, `tp_status`,
+/// `rp`, `rp_mr`, `rp_cause`, `rp_centre`; `tp`, `tp_mr`, `tp_address`, `tp_failure`, `tp_status`,
 /// `sms_text`.
 #[must_use]
 pub fn field(body: &[u8], name: &str) -> Option<String> {
@@ -116,7 +116,7 @@ pub fn field(body: &[u8], name: &str) -> Option<String> {
             Rp::Error { cause, .. } => return Some(cause.to_string()),
             _ => return None,
         },
-        "centre" => match rp.what {
+        "rp_centre" => match rp.what {
             Rp::Data { centre, .. } => return centre.map(|it| it.to_string()),
             _ => return None,
         },

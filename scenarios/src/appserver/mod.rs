@@ -2,7 +2,7 @@
 //! registered, and follows it by the reg event (§5.7.1.1). What it does with requests of sessions
 //! and events is its behaviour, as the lab says: `session` (proxy, refuses, silent), `bridge` (a
 //! back-to-back user agent), `agent` (a user agent that plays announcements and calls by itself),
-//! `messages` (keeps and delivers them), `presence`.
+//! `messages` (keeps and delivers them), `presence`, `sms` (an IP-SM-GW with its centre).
 //!
 //! States told to the trace, for scenarios to wait for (`WHO` the subscriber's name in the lab,
 //! else the identity; `N` a status): `registered WHO`, `re-registered WHO`, `deregistered WHO`,
@@ -16,7 +16,10 @@ mod messages;
 mod orders;
 mod presence;
 mod session;
+mod sms;
 mod subscription;
+
+pub use sms::SmsTimer;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,6 +42,7 @@ use agent::Agent;
 use bridge::Bridges;
 use messages::Mailbox;
 use presence::Presence;
+use sms::Gateway;
 use subscription::Subscription;
 
 /// Users that are followed at a time; further ones get 503.
@@ -91,6 +95,7 @@ pub struct AppServer {
     agent: Agent,
     mailbox: Mailbox,
     presence: Presence,
+    gateway: Gateway,
 }
 
 /// A user that is registered, as far as this server has heard.
@@ -126,6 +131,8 @@ pub enum ServerTimer {
     QueueEnd(u32),
     /// The next deadline of a session of its own.
     Session(u32),
+    /// Something about a short message.
+    Sms(SmsTimer),
     /// A subscription has to be refreshed.
     Subscription(String),
     /// A subscription to presence ends, or the consent to it comes.
@@ -181,6 +188,7 @@ impl AppServer {
             agent: Agent::new(node.listen),
             mailbox: Mailbox::default(),
             presence: Presence::default(),
+            gateway: Gateway::of(lab, node),
         }
     }
 
@@ -228,6 +236,7 @@ impl AppServer {
         ];
         all.extend(self.bridges.remainders());
         all.extend(self.agent.remainders());
+        all.extend(self.gateway.remainders());
         all.extend(self.presence.remainders());
         all
     }
@@ -273,6 +282,7 @@ impl AppServer {
         self.answer(incoming, response, out);
         if limit.is_zero() {
             env.note(ts24229("5.7.1.1"), || format!("{} is no longer registered", facts.key));
+            self.unreachable_by_sms(&facts.key);
             self.await_last_notify(env, &facts.key, out);
             return out.push(Action::State(format!("deregistered {name}")));
         }
@@ -293,6 +303,7 @@ impl AppServer {
         user.scscf = scscf;
         let at = env.now + limit;
         out.push(Action::SetTimer { timer: ServerTimer::Expiry(key.clone()), at });
+        self.reachable_by_sms(env, &key, incoming, out);
         let what = if known { "re-registered" } else { "registered" };
         out.push(Action::State(format!("{what} {name}")));
         if self.config.reg_event {
@@ -337,6 +348,7 @@ impl AppServer {
 
     fn forget(&mut self, key: &str, out: &mut Actions<ServerTimer>) {
         self.users.remove(key);
+        self.unreachable_by_sms(key);
         out.push(Action::ClearTimer { timer: ServerTimer::Expiry(key.to_owned()) });
         out.push(Action::ClearTimer { timer: ServerTimer::Notify(key.to_owned()) });
         out.push(Action::ClearTimer { timer: ServerTimer::Subscription(key.to_owned()) });
@@ -433,6 +445,7 @@ impl Role for AppServer {
         let found = self.on_bridge_response(env, &answered, out)
             || self.on_own_call_response(env, &answered, out)
             || self.on_delivered(env, &answered, out)
+            || self.on_short_message_sent(env, &answered, out)
             || self.on_watcher_response(env, &answered, out);
         if !found {
             self.on_subscribe_response(env, &answered, out);
@@ -458,6 +471,7 @@ impl Role for AppServer {
             ServerTimer::Queued(number) => self.on_queued(env, number, out),
             ServerTimer::QueueEnd(number) => self.on_queue_end(env, number, out),
             ServerTimer::Session(number) => self.on_own_call_timer(env, number, out),
+            ServerTimer::Sms(timer) => self.on_sms_timer(env, &timer, out),
             ServerTimer::Watcher(number) => self.on_watcher_timer(env, number, out),
             ServerTimer::Subscription(key) => self.refresh(env, &key, out),
         }

@@ -10,12 +10,12 @@ use super::{AppServer, ServerTimer, key_of};
 use crate::ue::dialled;
 
 /// Who a request of our own is from, and where it goes first.
-struct Origin {
-    identity: String,
+pub(super) struct Origin {
+    pub(super) identity: String,
     /// P-Served-User, where it is for a user.
-    served: Option<String>,
+    pub(super) served: Option<String>,
     /// The Route; none: on to the terminating network directly.
-    route: Option<String>,
+    pub(super) route: Option<String>,
 }
 
 impl AppServer {
@@ -33,6 +33,9 @@ impl AppServer {
                 let count = self.hang_up_all(env, out);
                 Ok(OrderAnswer::done(format!("{count} calls are ended")))
             }
+            Order::Originate {
+                what: Originated::ShortMessage(text), target, on_behalf_of, ..
+            } => self.send_short_message(env, (target, text), on_behalf_of.as_deref(), out),
             Order::Originate { what, target, on_behalf_of, .. } => {
                 let origin = self.origin(on_behalf_of.as_deref())?;
                 let target = self.target(target);
@@ -42,6 +45,7 @@ impl AppServer {
                         self.call_out(env, invite, out);
                         Ok(OrderAnswer::done(format!("calls {target}")))
                     }
+                    Originated::ShortMessage(_) => Err(OrderError::NotHere),
                     Originated::Message(text) => {
                         let mut message = self.own_request(env, Method::Message, &target, &origin);
                         message.set_body("text/plain;charset=UTF-8", text.clone());
@@ -55,7 +59,7 @@ impl AppServer {
     }
 
     /// A name of the lab by its default public identity, else what would be dialled.
-    fn target(&self, text: &str) -> String {
+    pub(super) fn target(&self, text: &str) -> String {
         self.identities.get(text).cloned().unwrap_or_else(|| dialled(text, &self.domain))
     }
 
@@ -79,7 +83,7 @@ impl AppServer {
     }
 
     /// A request of our own, up to but without Contact and body (TS 24.229 §5.7.3).
-    fn own_request(
+    pub(super) fn own_request(
         &self,
         env: &mut Env<'_>,
         method: Method,

@@ -56,6 +56,9 @@ impl AppServer {
             ServerBehaviour::Announces { .. } if initial => self.on_call(env, &incoming, out),
             ServerBehaviour::Presence if initial => self.on_presence(env, &incoming, out),
             ServerBehaviour::StoresMessages if initial => self.store(env, &incoming, out),
+            ServerBehaviour::ShortMessages if initial => {
+                self.on_short_message(env, &incoming, out);
+            }
             behaviour if behaviour.is_bridge() && initial => self.bridge(env, &incoming, out),
             ServerBehaviour::Silent if initial => {
                 env.refuse(own("behaviour"), || "is told to say nothing".to_owned());

@@ -233,9 +233,10 @@ impl AppServer {
             out.push(Action::ClearTimer { timer: ServerTimer::Subscription(key.clone()) });
         }
         self.answer(incoming, request.reply(200), out);
-        let name = self.name(&key);
+        let name = self.name(&key).to_owned();
         match told {
             Ok((_, state)) if news => {
+                self.heed_sms(env, &key, &request.body, out);
                 out.push(Action::State(format!("notified {name} {state}")));
             }
             Ok(_) => env.note(ts24229("5.7.1.1"), || "reginfo is older than the last".to_owned()),

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use cscf_core::diameter::dictionary::{Kind, lookup};
 use cscf_core::diameter::{self, Avp};
 use cscf_core::sip::{self, HeaderName, Message};
+use cscf_core::sms;
 use cscf_core::trace::{Protocol, Wire};
 
 /// The label of a message: a request's method, a response's code with the method it answers, a
@@ -18,7 +19,13 @@ pub fn label(wire: &Wire) -> String {
 
 fn sip_label(wire: &Wire) -> String {
     match sip::parse(&wire.bytes) {
-        Ok(Message::Request(request)) => request.method.to_string(),
+        Ok(Message::Request(request)) => {
+            let kind = request.headers.get(HeaderName::ContentType);
+            match kind.is_some_and(sms::is_content_type) {
+                true => format!("{} {}", request.method, sms::short(&request.body)),
+                false => request.method.to_string(),
+            }
+        }
         Ok(Message::Response(response)) => {
             let cseq = response.headers.get(HeaderName::CSeq).unwrap_or_default();
             match cseq.split_whitespace().nth(1) {

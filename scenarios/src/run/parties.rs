@@ -162,6 +162,12 @@ impl Instance {
             Order::Message { target, text } => {
                 UeCommand::SendMessage { target: self.target(target), text: text.clone() }
             }
+            Order::Sms { target, text, status_report } => UeCommand::SendSms {
+                target: self.target(target),
+                text: text.clone(),
+                status_report: *status_report,
+            },
+            Order::SmsMemory { full } => UeCommand::SmsMemory { full: *full },
             Order::Options { target } => UeCommand::SendOptions { target: self.target(target) },
             Order::KeepPublication { keep } => UeCommand::KeepPublication { keep: *keep },
             Order::Publish { status, expires } => {
@@ -330,6 +336,7 @@ fn change(config: &mut UeConfig, party: &Party) {
     config.emergency = party.emergency;
     config.early_security = party.early_security.unwrap_or_default();
     config.mistakes = party.mistakes;
+    config.sms = party.sms.unwrap_or(config.sms);
     if let Some(on) = party.preconditions {
         config.preconditions = on;
     }

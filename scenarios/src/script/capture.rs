@@ -165,7 +165,7 @@ impl Order {
                 let values = changes.iter_mut().flat_map(|change| &mut change.values);
                 values.chain(std::iter::once(target)).collect()
             }
-            Self::Message { target, text } => vec![target, text],
+            Self::Message { target, text } | Self::Sms { target, text, .. } => vec![target, text],
             Self::Publish { status: text, .. }
             | Self::Call { target: text, .. }
             | Self::Options { target: text }
@@ -187,6 +187,7 @@ impl Order {
             | Self::Reject { .. }
             | Self::Reregister
             | Self::Ring
+            | Self::SmsMemory { .. }
             | Self::Subscribe
             | Self::Video { .. } => Vec::new(),
         }

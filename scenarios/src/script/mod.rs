@@ -122,6 +122,8 @@ pub struct Party {
     pub early_security: Option<bool>,
     /// The timers of its emergency registration, if it registers for emergency.
     pub emergency: Option<EmergencyTimers>,
+    /// Whether it knows SMS over IP.
+    pub sms: Option<bool>,
     /// What it does wrong: words of the language, e.g. `wrong key`.
     pub mistakes: Mistakes,
     /// Whether it uses preconditions.
@@ -273,6 +275,20 @@ pub enum Order {
         target: String,
         /// The text.
         text: String,
+    },
+    /// Sends a short message over IP.
+    Sms {
+        /// Name of a party, a number, or a URI with one.
+        target: String,
+        /// The text.
+        text: String,
+        /// Whether a status report is wished for.
+        status_report: bool,
+    },
+    /// The memory for short messages is full, or free.
+    SmsMemory {
+        /// Full.
+        full: bool,
     },
     /// Asks for capabilities.
     Options {

@@ -51,6 +51,7 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
         security: reader.or("security", None, problems, some_switch),
         retries: reader.or("retries", None, problems, some_switch),
         early_security: reader.or("early_security", None, problems, some_switch),
+        sms: reader.or("sms", None, problems, some_switch),
         mistakes: reader
             .optional("mistakes")
             .map(|node| mistakes(node, problems))

@@ -2,6 +2,7 @@
 
 use cscf_core::config::nearest;
 use cscf_core::sip::{self, HeaderName, Message};
+use cscf_core::sms;
 use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
 
 use super::{Captures, Expectation, FieldExpectation, Matcher, Seen, Stage, parameter};
@@ -65,10 +66,14 @@ fn values(event: &TraceEvent, name: &str) -> Vec<String> {
     match (name, &message) {
         ("request_uri", Message::Request(request)) => vec![request.request_uri.clone()],
         ("reason", Message::Response(response)) => vec![response.reason.clone()],
+        (name, _) if is_of_sms(name) => sms_values(&message, name),
         ("body", _) => {
             let body = message.body();
             if body.is_empty() {
                 return Vec::new();
+            }
+            if carries_sms(&message) {
+                return vec![sms::long(body)];
             }
             vec![String::from_utf8_lossy(body).into_owned()]
         }
@@ -77,6 +82,20 @@ fn values(event: &TraceEvent, name: &str) -> Vec<String> {
             fields.map(|field| field.unfolded().into_owned()).collect()
         }
     }
+}
+
+/// What a condition on a short message may name: `rp_mr`, `sms_text` and the like.
+fn is_of_sms(name: &str) -> bool {
+    name == "rp" || name == "tp" || ["rp_", "tp_", "sms_"].iter().any(|it| name.starts_with(it))
+}
+
+fn carries_sms(message: &Message) -> bool {
+    message.headers().get(HeaderName::ContentType).is_some_and(sms::is_content_type)
+}
+
+fn sms_values(message: &Message, name: &str) -> Vec<String> {
+    let carries = carries_sms(message);
+    carries.then(|| sms::field(message.body(), name)).flatten().into_iter().collect()
 }
 
 /// What a message has instead of a header or AVP that is not there: the one whose name is nearest,

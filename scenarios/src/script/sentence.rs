@@ -10,7 +10,7 @@ use crate::ue::{CallOptions, Dtmf};
 /// How long an expectation waits where the sentence says nothing.
 const WITHIN: Duration = Duration::from_secs(10);
 
-const VERBS: [&str; 35] = [
+const VERBS: [&str; 37] = [
     "adds",
     "answers",
     "asks",
@@ -23,6 +23,8 @@ const VERBS: [&str; 35] = [
     "drains",
     "drops",
     "fetches",
+    "fills",
+    "frees",
     "hangs",
     "holds",
     "is",
@@ -72,6 +74,9 @@ pub(super) fn read(sentence: &str) -> Result<StepKind, String> {
         [server, "calls", target, "for", user] => of_server(server, "call", &[target], user),
         [server, "sends", "message", text, "to", target, "for", user] => {
             of_server(server, "message", &[target, text], user)
+        }
+        [server, "sends", "sms", text, "to", target, "for", user] => {
+            of_server(server, "sms", &[target, text], user)
         }
         [node, verb @ ("sends" | "receives"), rest @ ..] if !is_text(rest) => {
             message(node, *verb == "receives", rest)
@@ -174,10 +179,10 @@ fn words(sentence: &str) -> Result<Vec<String>, String> {
     Ok(out)
 }
 
-/// `sends message "…" to bob`, `sends request FOO to bob` and `sends dtmf "…"` are commands, all
+/// `sends message "…" to bob`, `sends sms "…" to bob`, `sends request FOO to bob` and `sends dtmf "…"` are commands, all
 /// other `sends` are expectations.
 fn is_text(rest: &[&str]) -> bool {
-    matches!(rest, ["message" | "request" | "dtmf", ..])
+    matches!(rest, ["message" | "request" | "dtmf" | "sms", ..])
 }
 
 /// Splits `… within 2s` off.
@@ -326,6 +331,17 @@ fn order(words: &[&str]) -> Result<Order, String> {
         ["sends", "message", text, "to", target] => {
             Order::Message { target: (*target).to_owned(), text: (*text).to_owned() }
         }
+        ["sends", "sms", text, "to", target, how @ ..] => {
+            let status_report = match how {
+                [] => false,
+                ["with", "status", "report"] => true,
+                _ => return Err(not_known(how, "with status report")),
+            };
+            let (target, text) = ((*target).to_owned(), (*text).to_owned());
+            Order::Sms { target, text, status_report }
+        }
+        ["fills", _, "sms", "memory"] => Order::SmsMemory { full: true },
+        ["frees", _, "sms", "memory"] => Order::SmsMemory { full: false },
         ["sends", "request", method, "to", target] => Order::Request {
             method: (*method).to_owned(),
             target: (*target).to_owned(),
@@ -504,6 +520,7 @@ mod tests {
             ("p1 drains", "drain p1"),
             ("as1 calls bob for alice", "call as1 bob --for alice"),
             ("as1 calls bob for itself", "call as1 bob"),
+            ("as1 sends sms \"good day\" to bob for alice", "sms as1 bob good day --for alice"),
             ("as1 sends message \"good day\" to bob for itself", "message as1 bob good day"),
         ] {
             let Ok(StepKind::Operate(found)) = read(sentence) else { panic!("{sentence}") };

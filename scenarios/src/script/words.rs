@@ -8,7 +8,7 @@ use cscf_core::fault::{COMMANDS, METHODS};
 use super::{Order, Scenario, Seen, Step, StepKind};
 
 /// The states of a UE; more words may stand behind them.
-pub(super) const STATES: [&str; 49] = [
+pub(super) const STATES: [&str; 61] = [
     "call ended",
     "call established",
     "call failed",
@@ -54,6 +54,18 @@ pub(super) const STATES: [&str; 49] = [
     "registrations",
     "request answered",
     "resumed by peer",
+    "sms accepted",
+    "sms delivered",
+    "sms failed",
+    "sms memory full",
+    "sms memory told",
+    "sms pending",
+    "sms received",
+    "sms rejected",
+    "sms report failed",
+    "sms submitted",
+    "sms unanswered",
+    "sms undelivered",
     "subscribed",
     "subscription failed",
     "video added",

@@ -17,7 +17,7 @@ use super::config::Resources;
 use super::headers::dialled;
 use super::reginfo::asks_for_registration;
 use super::replaces::{caller_of, is_one_of};
-use super::requests::ABILITIES;
+use super::requests::{ABILITIES, WITHOUT_SMS};
 use super::tones::{Digits, digit_of};
 use super::{CallOptions, Own, Robot, Ue, UeTimer};
 
@@ -172,7 +172,8 @@ impl Ue {
                 }
                 (false, _) => &["timer", "path", "gruu", "replaces", "norefersub", "tdialog"],
             };
-        Abilities { extensions, ..ABILITIES }
+        let content_types = if self.config.sms { ABILITIES.content_types } else { WITHOUT_SMS };
+        Abilities { extensions, content_types, ..ABILITIES }
     }
 
     fn session_settings(&self, env: &mut Env<'_>, video: bool) -> SessionSettings {

@@ -106,6 +106,20 @@ pub enum UeCommand {
         /// Plain text.
         text: String,
     },
+    /// Sends a short message over IP (TS 24.341 §5.3.1).
+    SendSms {
+        /// A number, or a URI with one.
+        target: String,
+        /// The text.
+        text: String,
+        /// Whether a status report is wished for.
+        status_report: bool,
+    },
+    /// The memory for short messages is full, or free.
+    SmsMemory {
+        /// Full.
+        full: bool,
+    },
     /// Asks what somebody can (RFC 3261 §11).
     SendOptions {
         /// A URI, a number or a name.

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use cscf_core::auth::{
     AkaKeys, AkaSet, Amf, FreshnessCheck, IndBits, Key, Milenage, Sqn, Usim, derive_opc,
 };
-use cscf_core::config::{Auth, Lab, SubscriberConfig, SubscriberTransport, TimerValues};
+use cscf_core::config::{
+    Auth, CentreConfig, Lab, NodeConfig, ServerBehaviour, SubscriberConfig, SubscriberTransport,
+    TimerValues,
+};
 use cscf_core::dialog::TimerPolicy;
 use cscf_core::time::Duration;
 use cscf_core::transport::Transport;
@@ -84,6 +87,11 @@ pub struct UeConfig {
     pub early_security: bool,
     /// An emergency PDN connection: it registers for emergency only (TS 24.229 §5.1.6).
     pub emergency: Option<EmergencyTimers>,
+    /// Whether it sends and takes short messages over IP, and says so when it registers
+    /// (TS 24.341 §5.3.2.2).
+    pub sms: bool,
+    /// The number of its service centre (TS 31.102: EF SMSP), also the user part of its PSI.
+    pub centre: String,
     /// How many calls at a time, then 486.
     pub calls_max: usize,
     /// What it does with what comes in, when nobody commands it.
@@ -281,6 +289,8 @@ impl UeConfig {
             retries: false,
             early_security: false,
             emergency: None,
+            sms: true,
+            centre: centre_of(lab, lab.home_of(subscriber)),
             calls_max: 2,
             robot: Robot::None,
             mistakes: Mistakes::default(),
@@ -295,6 +305,15 @@ impl UeConfig {
     pub fn via_host(&self) -> String {
         if self.mistakes.via_differs { ELSEWHERE.to_owned() } else { self.address.ip().to_string() }
     }
+}
+
+/// The number of the service centre of a network: its gateway's, else the usual one.
+fn centre_of(lab: &Lab, domain: &str) -> String {
+    let is_gateway = |node: &&NodeConfig| {
+        node.server.behaviour == ServerBehaviour::ShortMessages && lab.domain_of(node) == domain
+    };
+    let gateway = lab.nodes.iter().find(is_gateway);
+    gateway.map_or_else(|| CentreConfig::default().number, |node| node.server.centre.number.clone())
 }
 
 /// The identities of the first other subscriber; invented ones in a lab with one subscriber.

@@ -79,7 +79,8 @@ impl Ue {
             contact.push_str(&format!(";reg-id={reg_id}"));
         }
         // Nothing but calls in an emergency (TS 24.229 §5.1.6.2).
-        let messages = if self.config.emergency.is_some() { "" } else { ";+g.3gpp.smsip" };
+        let quiet = self.config.emergency.is_some() || self.config.mistakes.no_smsip_tag;
+        let messages = if quiet || !self.config.sms { "" } else { ";+g.3gpp.smsip" };
         contact.push_str(&format!(";{ICSI_TAG}{messages};audio"));
         if let Some(expires) = expires {
             contact.push_str(&format!(";expires={expires}"));

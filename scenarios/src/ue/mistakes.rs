@@ -59,6 +59,22 @@ pub struct Mistakes {
     pub wrong_realm: bool,
     /// Answers with a wrong RES or password.
     pub wrong_res: bool,
+    /// Says nothing of a short message that came.
+    pub no_delivery_report: bool,
+    /// Does not say which message the report of a short message is about.
+    pub no_in_reply_to: bool,
+    /// Registers without the feature tag of short messages.
+    pub no_smsip_tag: bool,
+    /// Reports a short message to its service centre instead of the gateway that sent it.
+    pub report_to_centre: bool,
+    /// Says that its short messages are plain text.
+    pub sms_as_text: bool,
+    /// Answers 500 to short messages and their reports.
+    pub sms_refused: bool,
+    /// Does not answer short messages and their reports at all.
+    pub sms_unanswered: bool,
+    /// Writes another RP-MR into the report of a short message than it has.
+    pub wrong_rp_mr: bool,
 }
 
 /// The words of a mistake in the scenario language, and where it is kept.
@@ -66,7 +82,7 @@ type Named = (&'static str, fn(&mut Mistakes) -> &mut bool);
 
 impl Mistakes {
     /// All mistakes by their words.
-    pub const NAMED: [Named; 27] = [
+    pub const NAMED: [Named; 35] = [
         ("another impi", |it| &mut it.another_impi),
         ("another impu", |it| &mut it.another_impu),
         ("contact changed", |it| &mut it.contact_changed),
@@ -94,6 +110,14 @@ impl Mistakes {
         ("wrong rack", |it| &mut it.wrong_rack),
         ("wrong realm", |it| &mut it.wrong_realm),
         ("wrong res", |it| &mut it.wrong_res),
+        ("no delivery report", |it| &mut it.no_delivery_report),
+        ("no in-reply-to", |it| &mut it.no_in_reply_to),
+        ("no smsip tag", |it| &mut it.no_smsip_tag),
+        ("delivery report to the centre", |it| &mut it.report_to_centre),
+        ("sms as text", |it| &mut it.sms_as_text),
+        ("refuses sms", |it| &mut it.sms_refused),
+        ("ignores sms", |it| &mut it.sms_unanswered),
+        ("wrong rp-mr", |it| &mut it.wrong_rp_mr),
     ];
 
     /// Makes the mistake with these words; says whether there is one.

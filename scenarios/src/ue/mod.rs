@@ -15,6 +15,9 @@
 //! - its presence: `published`, `publication removed`, `publication failed N`, `no publication`;
 //! - outside calls: `message delivered`, `message failed N`, `message received TEXT`,
 //!   `options answered N`, `request answered N`;
+//! - short messages: `sms accepted` (2xx), `sms submitted` (RP-ACK), `sms rejected CAUSE`
+//!   (RP-ERROR), `sms failed N` (SIP), `sms unanswered`, `sms received TEXT`, `sms delivered` and
+//!   `sms undelivered STATUS` (status reports), `sms memory full`, `sms memory told`;
 //! - calls: `call incoming`, `call progress` (183 came), `call ringing` (180 came, or left),
 //!   `call established`, `call ended`, `call failed N`, `call held`, `call resumed`,
 //!   `held by peer`, `resumed by peer`, `change refused N`, `video added`, `video dropped`,
@@ -45,6 +48,7 @@ mod registration;
 mod replaces;
 mod requests;
 mod security;
+mod sms;
 mod subscription;
 mod tones;
 mod watches;
@@ -76,6 +80,7 @@ use refer::Transfers;
 use registration::Registration;
 use requests::Pending;
 use security::{Security, path_of};
+use sms::Sms;
 use subscription::Subscription;
 use watches::Watch;
 
@@ -94,6 +99,8 @@ pub enum UeTimer {
     Notify,
     /// Time to register, first or again.
     Register,
+    /// TR1M: the service centre has not answered a short message.
+    Sms,
     /// A robot takes a call.
     Robot(u16),
     /// Time to refresh the subscription to the registration state.
@@ -158,6 +165,7 @@ pub struct Ue {
     calls: BTreeMap<u16, Call>,
     next_call: u16,
     transfers: Transfers,
+    sms: Sms,
     emergency: Emergency,
     /// Whom an order is about, while it is obeyed.
     about: Vec<String>,
@@ -181,6 +189,7 @@ impl Ue {
             calls: BTreeMap::new(),
             next_call: 0,
             transfers: Transfers::default(),
+            sms: Sms::default(),
             emergency: Emergency::default(),
             about: Vec::new(),
         }
@@ -286,6 +295,7 @@ impl Role for Ue {
             UeTimer::EmergencyRegistration => self.on_emergency_registration_timer(env, out),
             UeTimer::Notify => self.on_notify_timer(env, out),
             UeTimer::Register => self.on_register_timer(env, out),
+            UeTimer::Sms => self.on_sms_timer(env, out),
             UeTimer::Subscription => self.on_subscription_timer(env, out),
         }
         self.protect_from(start, out);

@@ -86,6 +86,10 @@ impl Ue {
             }
             UeCommand::Reregister => self.reregister(env, out),
             UeCommand::SendMessage { target, text } => self.send_message(env, &target, &text, out),
+            UeCommand::SendSms { target, text, status_report } => {
+                self.send_sms(env, (&target, &text), status_report, out);
+            }
+            UeCommand::SmsMemory { full } => self.sms_memory(env, full, out),
             UeCommand::SendOptions { target } => self.send_options(env, &target, out),
             UeCommand::SendRaw { request } => self.send_raw(*request, out),
             UeCommand::SendRequest { method, target, changes } => {

@@ -8,12 +8,33 @@ use cscf_core::ua::{Abilities, inspect};
 
 use super::authentication::{For, Outcome};
 use super::headers::dialled;
+use super::sms::Begins;
 use super::{Own, Robot, Ue, UeTimer};
 
 /// Most own requests outside dialogs that wait for an answer.
 const PENDING_MAX: usize = 64;
 /// Most characters of a message text in a state.
 const TEXT_MAX: usize = 256;
+
+/// The bodies it can read.
+const CONTENT_TYPES: &[&str] = &[
+    "application/sdp",
+    "application/3gpp-ims+xml",
+    "application/reginfo+xml",
+    "application/dtmf-relay",
+    "application/vnd.3gpp.sms",
+    "message/sipfrag",
+    "text/plain",
+];
+/// The bodies a UE without SMS over IP can read.
+pub(super) const WITHOUT_SMS: &[&str] = &[
+    "application/sdp",
+    "application/3gpp-ims+xml",
+    "application/reginfo+xml",
+    "application/dtmf-relay",
+    "message/sipfrag",
+    "text/plain",
+];
 
 /// What this UE can do.
 pub(super) const ABILITIES: Abilities<'static> = Abilities {
@@ -42,15 +63,7 @@ pub(super) const ABILITIES: Abilities<'static> = Abilities {
         "norefersub",
         "tdialog",
     ],
-    content_types: &[
-        "application/sdp",
-        "application/3gpp-ims+xml",
-        "application/reginfo+xml",
-        "application/dtmf-relay",
-        "application/vnd.3gpp.sms",
-        "message/sipfrag",
-        "text/plain",
-    ],
+    content_types: CONTENT_TYPES,
     answer_type: "application/sdp",
 };
 
@@ -63,12 +76,16 @@ pub(super) struct Pending {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     Message,
     /// NOTIFY of a REFER that made a dialog of its own.
     Notify,
     Options,
     Raw,
+    /// An RP message that the service centre answers.
+    Sms(Begins),
+    /// The report of a short message that came.
+    SmsReport,
 }
 
 impl Ue {
@@ -107,7 +124,7 @@ impl Ue {
         self.send_plain(What::Raw, request, out);
     }
 
-    fn send_plain(&mut self, what: What, request: Request, out: &mut Actions<UeTimer>) {
+    pub(super) fn send_plain(&mut self, what: What, request: Request, out: &mut Actions<UeTimer>) {
         if self.pending.len() >= PENDING_MAX {
             let _ = self.pending.pop_first();
         }
@@ -148,10 +165,15 @@ impl Ue {
                 return;
             }
         }
+        if let What::Sms(begins) = pending.what {
+            let call_id = pending.request.call_id().unwrap_or_default();
+            return self.on_sms_answer(env, (begins, call_id, response.status), out);
+        }
         out.push(Action::State(match (pending.what, response.status) {
             (What::Message, 200..=299) => "message delivered".to_owned(),
             (What::Message, status) => format!("message failed {status}"),
-            (What::Notify, _) => return,
+            (What::Notify | What::Sms(_), _) | (What::SmsReport, 200..=299) => return,
+            (What::SmsReport, status) => format!("sms report failed {status}"),
             (What::Options, status) => format!("options answered {status}"),
             (What::Raw, status) => format!("request answered {status}"),
         }));
@@ -241,6 +263,9 @@ impl Ue {
 
     fn on_message(&mut self, env: &mut Env<'_>, incoming: &Incoming, out: &mut Actions<UeTimer>) {
         let request = &incoming.request;
+        if self.is_sms(request) {
+            return self.on_sms(env, incoming, out);
+        }
         let text = String::from_utf8_lossy(&request.body);
         let text: String = text.chars().take(TEXT_MAX).collect();
         env.note(rfc3428("7"), || "200: the message is here".to_owned());

@@ -416,3 +416,36 @@ fn xmllint_finds_the_results_of_runs_valid() {
     let wrong = results.replace("classname=", "class=");
     assert!(validate(folder.path(), wrong.as_bytes(), "junit.xsd").is_err());
 }
+
+/// What tshark finds of the RP and TP layers in each short message of a run; each once, where it
+/// leaves its sender.
+#[test]
+fn tshark_reads_short_messages_as_they_are_meant() {
+    if !installed("tshark") {
+        return;
+    }
+    let trace = Trace::of("flow-15-submit", true);
+    let malformed = trace.packets("_ws.malformed || _ws.expert.severity >= 0x600000", &[]);
+    assert!(malformed.is_empty(), "{}", malformed.join("\n"));
+    let fields = [
+        "gsm_a.rp.msg_type",
+        "gsm_a.rp.rp_message_reference",
+        "gsm_sms.tp-mti",
+        "gsm_sms.tp-mr",
+        "gsm_sms.tp-da",
+        "gsm_sms.sms_text",
+        "e212.assoc.imsi",
+        "sip.Call-ID",
+    ];
+    let fields: Vec<&str> = fields.into_iter().filter(|it| !it.starts_with("e212")).collect();
+    let mut seen = BTreeSet::new();
+    let mut rows = Vec::new();
+    for row in trace.packets("gsm_a.rp", &fields) {
+        if seen.insert(row.clone()) {
+            let columns: Vec<String> = row.split('\t').map(str::to_owned).collect();
+            rows.push(columns[..columns.len() - 1].join("|"));
+        }
+    }
+    println!("{rows:#?}");
+    assert_eq!(rows.len(), 6, "submit, its report, deliver, its report, status, its report");
+}

@@ -1,6 +1,7 @@
 //! Short messages over IP at the wire of a gateway (TS 24.341 §5.3.3): phones by hand send and
 //! answer RP messages that an emulated one would not.
 
+use cscf_core::config::PathMtu;
 use cscf_core::sip::{HeaderName, Method, Request, Response};
 use cscf_core::sms::{
     Address, CONTENT_TYPE, Direction, Rp, RpMessage, Submit, Tpdu, Validity, failure, field,
@@ -21,6 +22,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("sms::a_report_counts_for_its_message_only", &["SMS-050"], strange_reports),
         case("sms::a_message_ends_with_its_validity", &["SMS-060"], validity),
         case("sms::what_a_gateway_cannot_read_is_refused", &["SMS-070c"], unreadable),
+        case("sms::one_message_is_under_way_to_a_phone_at_a_time", &["SMS-090"], serial),
+        case("sms::a_large_message_goes_by_tcp", &["SMS-090"], large),
         case("sms::nothing_that_comes_harms_a_gateway_or_a_phone", &[], garbage),
     ]
 }
@@ -261,6 +264,45 @@ fn unreadable() {
     assert_eq!(answers[0].status, 415);
     assert_eq!(answers[0].headers.get(HeaderName::Accept), Some(CONTENT_TYPE));
     assert_eq!(hear(&mut bench, &bob).1.len(), 0);
+}
+
+/// A message to oneself: its report and the message itself are for the same phone.
+fn serial() {
+    let (mut bench, alice, _) = lab("");
+    let destination = Address::number("+15550100001").expect("a number");
+    say(&mut bench, &alice, 1, "", &data(1, Submit { destination, ..submit(1, "x") }).encode());
+    bench.run_for(Duration::from_secs(1));
+    let heard = |bench: &mut Bench| -> Vec<Request> {
+        let messages = bench.heard(&alice.name).into_iter();
+        let requests = messages.filter_map(|message| match message {
+            cscf_core::sip::Message::Request(it) => Some(it),
+            cscf_core::sip::Message::Response(_) => None,
+        });
+        let mut out: Vec<Request> = requests.filter(|it| it.method == Method::Message).collect();
+        // Repeated while it is not answered.
+        out.dedup_by_key(|it| it.call_id().map(str::to_owned));
+        out
+    };
+    let first = heard(&mut bench);
+    assert_eq!(first.iter().map(|it| said(it, "rp")).collect::<Vec<_>>(), ["RP-ACK"]);
+    alice.answer(&mut bench, &first[0], 200, "");
+    let second = heard(&mut bench);
+    assert_eq!(second.iter().map(|it| said(it, "tp")).collect::<Vec<_>>(), ["SMS-DELIVER"]);
+}
+
+fn large() {
+    let source = "scenario: none\nparties:\n  alice: {}\n  bob: {transport: tcp}\nsteps: []\n";
+    let mut bench = Bench::with_lab(source, 1, |lab| lab.path_mtu = PathMtu::Unknown);
+    bench.register(&["alice", "bob"]);
+    let hop = "transport: tcp\n    Contact: absent\n    Record-Route: absent";
+    bench.play(&format!(
+        "alice sends message \"{}\" to bob\nalice sends MESSAGE to p1:\n    {hop}\n\
+         p1 sends MESSAGE to s1:\n    {hop}\ns1 sends MESSAGE to p1:\n    {hop}\n\
+         bob receives MESSAGE\nalice receives 200 for MESSAGE:\n    {hop}",
+        "long enough ".repeat(110),
+    ));
+    // A short one stays with datagrams.
+    bench.play("alice sends message \"x\" to bob\nalice sends MESSAGE to p1:\n    transport: udp");
 }
 
 fn garbage() {

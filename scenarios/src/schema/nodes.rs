@@ -98,5 +98,9 @@ pub(super) fn of_server() -> Keys {
         ("expires_min", time(), "Shortest interval of a publication or subscription"),
         ("expires_max", time(), "Longest interval"),
         ("watchers", text(), "allowed, blocked, pending for 10s, or refused"),
+        ("centre", text(), "The number of the service centre behind an ip-sm-gw"),
+        ("submissions", text(), "accepted, rejected with 38, or unanswered"),
+        ("without_sms", text(), "Identities of users that may not send short messages"),
+        ("unauthorised", text(), "What these get: 403, rp-error, or rp-error 50"),
     ]
 }

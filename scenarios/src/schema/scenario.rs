@@ -128,6 +128,7 @@ fn party() -> Value {
             ("security", switch(), "Whether it makes a security agreement (virtual runs)"),
             ("retries", switch(), "Whether it tries again by itself after a failure"),
             ("early_security", switch(), "Whether it registers without sec-agree after a 420"),
+            ("sms", switch(), "Whether it knows SMS over IP"),
             ("preconditions", switch(), "Whether it uses preconditions"),
             ("reliable_provisionals", switch(), "Whether its provisional responses are reliable"),
             ("transport", choice(&["udp", "tcp"]), "By which transport it sends"),

@@ -168,6 +168,18 @@ pub(super) const SENTENCES: [Sentence; 51] = [
         "MESSAGE",
         Under::With,
     ),
+    sentence(
+        "NAME sends sms TEXT to TEXT( with status report)?",
+        "alice sends sms \"good day\" to bob with status report",
+        "A short message over IP",
+        Under::With,
+    ),
+    sentence(
+        "NAME (fills|frees) WORD sms memory",
+        "bob fills his sms memory",
+        "The memory for short messages is full, or free again",
+        Under::With,
+    ),
     sentence("NAME asks TEXT", "alice asks bob", "OPTIONS", Under::With),
     sentence(
         "NAME sends request NAME to TEXT",
@@ -185,6 +197,12 @@ pub(super) const SENTENCES: [Sentence; 51] = [
         "NAME sends message TEXT to TEXT for NAME",
         "as1 sends message \"good day\" to bob for itself",
         "An application server sends a text",
+        Under::Nothing,
+    ),
+    sentence(
+        "NAME sends sms TEXT to TEXT for NAME",
+        "smsgw sends sms \"good day\" to bob for itself",
+        "A short message begins at the service centre",
         Under::Nothing,
     ),
     sentence("wait +TIME", "wait 500ms", "Time passes", Under::Nothing),

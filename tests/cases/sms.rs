@@ -180,7 +180,7 @@ fn silent() {
     }
     let texts: Vec<&str> = tried.iter().map(|(_, text, _)| text.as_str()).collect();
     assert_eq!(texts[..4], ["one", "one", "one", "two"], "{tried:?}");
-    // TR1N of 45 s, then 30 s until the next try; the second message waits for the end of the first.
+    // TR1N of 45 s, then 30 s until the next try.
     let gap = |at: usize| tried[at].0 - tried[at - 1].0;
     assert!((74..=77).contains(&gap(1)) && (74..=77).contains(&gap(2)), "{tried:?}");
     assert!((44..=47).contains(&gap(3)), "{tried:?}");

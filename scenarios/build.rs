@@ -1,4 +1,4 @@
-//! Finds the scenario files: every `.yaml` in a folder beside `src`. What it writes is the list
+//! Finds the scenario files: every `.yaml` in a folder beside `src`, at any depth. What it writes is the list
 //! that `src/builtin.rs` includes, so a new file needs no other line.
 
 use std::fmt::Write as _;
@@ -8,12 +8,9 @@ fn main() -> std::io::Result<()> {
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let mut files = Vec::new();
     for folder in sorted(&root)?.into_iter().filter(|path| path.is_dir()) {
-        if folder.file_name().is_some_and(|name| name == "src") {
-            continue;
+        if folder.file_name().is_none_or(|name| name != "src") {
+            find(&folder, &mut files)?;
         }
-        println!("cargo::rerun-if-changed={}", folder.display());
-        let inside = sorted(&folder)?.into_iter();
-        files.extend(inside.filter(|path| path.extension().is_some_and(|end| end == "yaml")));
     }
     let mut list = String::from("&[\n");
     for file in &files {
@@ -29,6 +26,17 @@ fn main() -> std::io::Result<()> {
     list.push_str("]\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     std::fs::write(out.join("builtins.rs"), list)
+}
+
+/// The scenario files in a folder, then those of the folders in it.
+fn find(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let (folders, inside): (Vec<_>, Vec<_>) =
+        sorted(folder)?.into_iter().partition(|it| it.is_dir());
+    files.extend(
+        inside.into_iter().filter(|path| path.extension().is_some_and(|end| end == "yaml")),
+    );
+    folders.iter().try_for_each(|folder| find(folder, files))
 }
 
 /// What is in a folder, in the order of names.

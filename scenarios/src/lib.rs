@@ -7,6 +7,7 @@ pub mod cli;
 pub mod codes;
 pub mod conformance;
 pub mod control;
+pub mod device;
 pub mod lab;
 pub mod operate;
 pub mod report;

@@ -14,6 +14,7 @@ mod parse;
 mod schema;
 mod subscribers;
 pub mod term;
+mod test;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub use ctl::{At, CtlArgs, WhyArgs};
 pub use init::InitArgs;
 pub use schema::Of as SchemaOf;
 pub use subscribers::{ProfileArgs, SubscribersArgs};
+pub use test::TestArgs;
 
 use crate::conformance::Draw;
 use crate::run::Options;
@@ -41,6 +43,7 @@ More:
   cscf list              the scenarios that ship with this program
   cscf run NAME|FILE …   runs scenarios; --virtual in virtual time, --explain with every reason,
                          --watch again whenever a file is saved; `cscf run --virtual all` runs all
+  cscf test SUITE        judges a client or phone by the cases of a suite; --list shows them
   cscf codes             each response code: who sends it, why, and the scenario that shows it
   cscf up                starts a core for your own phones and clients, and says how to reach it
   cscf ctl ORDER         orders something of a running core: dereg alice, show registrations, …
@@ -67,6 +70,8 @@ struct Cli {
 enum Command {
     /// Run scenarios and draw their ladders
     Run(RunArgs),
+    /// Judge a device by suites of cases: your client, a phone, or the emulated UE
+    Test(TestArgs),
     /// List the scenarios that ship with this program
     List,
     /// Say who sends each response code, why, and which scenario shows it
@@ -249,6 +254,7 @@ fn node_program(arg0: &OsStr) -> Option<NodeRole> {
 fn dispatch(command: Command) -> ExitCode {
     match command {
         Command::Run(args) => crate::run::main(&args.options()),
+        Command::Test(args) => test::test(args),
         Command::List => term::exit(list::list()),
         Command::Codes { codes, json } => term::exit(codes::codes(&codes, json)),
         Command::Up(args) => crate::up::main(&args),

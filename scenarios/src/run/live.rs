@@ -69,14 +69,21 @@ pub(super) fn run(
 }
 
 /// A network 127.x.y.0/24 that no other run uses: held by a listening socket on 127.x.y.1.
-struct Claim {
-    x: u8,
-    y: u8,
+pub(crate) struct Claim {
+    /// The second number of the network.
+    pub(crate) x: u8,
+    /// The third.
+    pub(crate) y: u8,
     _held: TcpListener,
 }
 
 impl Claim {
-    fn take() -> Result<Self, String> {
+    /// Takes the first that is free.
+    ///
+    /// # Errors
+    ///
+    /// None is.
+    pub(crate) fn take() -> Result<Self, String> {
         const TRIES: u32 = 500;
         const PORT: u16 = 9480;
         let start = std::process::id();
@@ -101,6 +108,19 @@ impl LiveStage {
     ///
     /// What did not start, and why.
     pub fn start(instance: Instance, progress: &mut dyn FnMut(&str)) -> Result<Self, String> {
+        Self::start_without(instance, None, progress)
+    }
+
+    /// The same without one of the UEs: it is somewhere else.
+    ///
+    /// # Errors
+    ///
+    /// As [`LiveStage::start`].
+    pub fn start_without(
+        instance: Instance,
+        absent: Option<&str>,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self, String> {
         let runtime = program::runtime()?;
         let clock = Clock::start();
         let names = instance.names();
@@ -121,7 +141,7 @@ impl LiveStage {
         let guard = runtime.enter();
         let host = Host::new(clock, Rc::new(move |event| sink.borrow_mut().push_back(event)));
         let mut ues = BTreeMap::new();
-        for config in &instance.ues {
+        for config in instance.ues.iter().filter(|ue| absent != Some(ue.name.as_str())) {
             let seed = program::fresh_seed()?;
             let start = Start { seed, unix_at_epoch: clock.unix_at_epoch(), tracing: true };
             let node = ue_node(config, &instance.lab, &start)?;
@@ -147,7 +167,7 @@ impl LiveStage {
     }
 
     /// Stops everything; gives what was still told.
-    fn stop(mut self) -> Vec<TraceEvent> {
+    pub(crate) fn stop(mut self) -> Vec<TraceEvent> {
         let mut rest = Vec::new();
         if let Some(processes) = self.processes.take() {
             let told = self.runtime.block_on(processes.stop());

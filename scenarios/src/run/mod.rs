@@ -25,6 +25,7 @@ use crate::report::junit::{Report, Suite};
 use crate::report::{artefacts, ladder};
 use crate::script::{self, Failure, Scenario, Seen, StepKind, at_word, read_scenario};
 
+pub(crate) use live::Claim;
 pub use live::LiveStage;
 pub use parties::{Instance, InstanceError};
 pub use simulated::{SimulatedStage, UNIX_AT_EPOCH, lab_node, ue_node};
@@ -131,7 +132,7 @@ fn could_not_run(name: &str, fault: &str, results: &mut Vec<Suite>) -> u8 {
     EXIT_COULD_NOT_RUN
 }
 
-fn lab(path: Option<&Path>) -> Result<Lab, String> {
+pub(crate) fn lab(path: Option<&Path>) -> Result<Lab, String> {
     let Some(path) = path else { return Ok(Lab::default_lab()) };
     let name = path.display().to_string();
     let source = std::fs::read_to_string(path).map_err(|fault| format!("{name}: {fault}"))?;
@@ -184,6 +185,18 @@ fn builtin_scenarios(name: &str) -> Result<Vec<&'static Builtin>, String> {
         Some(near) => format!("no scenario `{name}`; did you mean `{near}`?"),
         None => format!("no scenario `{name}`; `cscf list` shows what there is"),
     })
+}
+
+/// Reads a scenario and looks whether all its names are known.
+pub(crate) fn read_checked(
+    name: &str,
+    file: &str,
+    source: &str,
+    lab: &Lab,
+) -> Result<Scenario, String> {
+    let loaded = read(name.to_owned(), file.to_owned(), source.to_owned(), lab)?;
+    unknown_names(&loaded, lab)?;
+    Ok(loaded.scenario)
 }
 
 fn read(name: String, file: String, source: String, lab: &Lab) -> Result<Loaded, String> {

@@ -10,7 +10,7 @@ use crate::operate::Person;
 use crate::report::Parties;
 use crate::report::pcapng::Names;
 use crate::script::{LabChanges, Order, Party, Scenario};
-use crate::ue::{Transfer, UeCommand, UeConfig};
+use crate::ue::{CodecSet, Transfer, UeCommand, UeConfig};
 
 /// A scenario's lab with its UEs.
 #[derive(Clone, Debug)]
@@ -209,7 +209,8 @@ impl Instance {
     }
 
     /// A party's default public identity, the URI of a node, or the URI as it is.
-    fn target(&self, target: &str) -> String {
+    #[must_use]
+    pub fn target(&self, target: &str) -> String {
         let party = self.ues.iter().find(|ue| ue.name == target);
         let party = party.and_then(|ue| ue.impus.first()).cloned();
         let subscriber =
@@ -350,6 +351,7 @@ fn change(config: &mut UeConfig, party: &Party) {
         config.reg_event = on;
     }
     change_calls(config, party);
+    forget_abilities(config);
     if party.radio == Some(false) {
         config.access_network_info = None;
     } else if let Some(access) = &party.access {
@@ -362,6 +364,17 @@ fn change(config: &mut UeConfig, party: &Party) {
 /// (TS 24.229 §7.2A.4).
 const CELL: &str = "0010100010000001";
 const NR_CELL: &str = "00101000001000000001";
+
+/// Mistakes that are abilities a UE lacks, or has where it should not.
+const fn forget_abilities(config: &mut UeConfig) {
+    let wrong = config.mistakes;
+    config.reg_event &= !wrong.no_reg_event;
+    config.reliable_provisionals &= !wrong.unreliable;
+    config.preconditions |= wrong.preconditions_always;
+    if wrong.no_evs {
+        config.codecs = CodecSet::VoLte;
+    }
+}
 
 /// What a party says of its calls.
 fn change_calls(config: &mut UeConfig, party: &Party) {

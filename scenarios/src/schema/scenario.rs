@@ -214,11 +214,12 @@ fn lab_changes() -> Value {
 pub(super) fn conditions() -> Value {
     json!({
         "type": "object",
-        "description": "Headers, `Header;parameter`, request_uri, reason, body, transport, or AVPs",
+        "description": "Headers, `Header;parameter`, request_uri, interval, reason, body, transport, AVPs",
         "properties": {
             "proves": proves(),
             "clause": text(),
             "request_uri": condition(),
+            "interval": condition(),
             "reason": condition(),
             "body": condition(),
             "transport": {"enum": ["udp", "tcp", "tls"]},

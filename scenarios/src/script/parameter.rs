@@ -7,7 +7,7 @@
 ///
 /// What is wrong with the parameter's name.
 pub(super) fn read_name(key: &str) -> Result<(String, Option<String>), String> {
-    const NO_HEADERS: [&str; 5] = ["body", "clause", "reason", "text", "transport"];
+    const NO_HEADERS: [&str; 6] = ["body", "clause", "interval", "reason", "text", "transport"];
     let Some((header, parameter)) = key.split_once(';') else { return Ok((key.to_owned(), None)) };
     let (header, parameter) = (header.trim(), parameter.trim());
     if header.is_empty() || NO_HEADERS.contains(&header) {

@@ -10,7 +10,7 @@ use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
 
 use super::seen::{failing_fields, is_seen};
-use super::{Branch, Captures, Expectation, Order, Scenario, Seen, Step, StepKind, explain};
+use super::{Branch, Captures, DUT, Expectation, Order, Scenario, Seen, Step, StepKind, explain};
 
 /// Where a scenario runs.
 pub trait Stage {
@@ -50,6 +50,12 @@ pub trait Stage {
     fn restart(&mut self, node: &str) -> Result<(), String>;
     /// The name of the node at an address.
     fn name_of(&self, addr: &SocketAddr) -> Option<&str>;
+    /// Whether this UE knows all its orders from the start and obeys them at its own pace: what it
+    /// did before an order or during a wait is not past then.
+    fn acts_by_itself(&self, ue: &str) -> bool {
+        let _ = ue;
+        false
+    }
 }
 
 /// Why a run did not end well.
@@ -307,7 +313,9 @@ impl<'a> Walk<'a> {
         let Run { stage, captures, .. } = run;
         match &step.kind {
             StepKind::Command { ue, order } => {
-                self.cursors.start(&**stage);
+                if !stage.acts_by_itself(ue) {
+                    self.cursors.start(&**stage);
+                }
                 stage.command(ue, &captures.order(order)).map_err(failed)?;
             }
             StepKind::Operate(order) => {
@@ -322,7 +330,7 @@ impl<'a> Walk<'a> {
             StepKind::Crash { node } => stage.crash(node).map_err(failed)?,
             StepKind::Restart { node } => stage.restart(node).map_err(failed)?,
             StepKind::Wait(time) => {
-                if self.waits.is_none() {
+                if self.waits.is_none() && !stage.acts_by_itself(DUT) {
                     self.cursors.start(&**stage);
                 }
                 let until = self.begin(stage.now() + *time, stage.events().len()).until;

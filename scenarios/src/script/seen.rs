@@ -47,6 +47,16 @@ fn is_message(wire: &Wire, label: &str, answers: Option<&str>) -> bool {
     }
 }
 
+/// The interval that a message asks for or grants: of its first Contact, else of Expires
+/// (RFC 3261 §10.2.1.1).
+fn interval(message: &Message) -> Option<String> {
+    let headers = message.headers();
+    let contact: Vec<String> =
+        headers.get(HeaderName::Contact).map(str::to_owned).into_iter().collect();
+    let own = parameter::values(&contact, "expires").into_iter().next();
+    own.or_else(|| headers.get(HeaderName::Expires).map(|text| text.trim().to_owned()))
+}
+
 /// The values of a field of an event: of a header, or of one of the names that are no header.
 fn values(event: &TraceEvent, name: &str) -> Vec<String> {
     let (TraceKind::Received(wire) | TraceKind::Sent(wire)) = &event.kind else {
@@ -65,6 +75,7 @@ fn values(event: &TraceEvent, name: &str) -> Vec<String> {
     let Ok(message) = sip::parse(&wire.bytes) else { return Vec::new() };
     match (name, &message) {
         ("request_uri", Message::Request(request)) => vec![request.request_uri.clone()],
+        ("interval", message) => interval(message).into_iter().collect(),
         ("reason", Message::Response(response)) => vec![response.reason.clone()],
         (name, _) if is_of_sms(name) => sms_values(&message, name),
         ("body", _) => {

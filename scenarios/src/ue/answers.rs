@@ -82,7 +82,9 @@ impl Ue {
             // Without keys there are no associations; the next challenge gets new ports and SPIs.
             Outcome::MacFailure(credentials, why) => {
                 self.on_mac_failure(env, why);
-                self.begin_agreement(env, out);
+                if !self.config.mistakes.same_spi {
+                    self.begin_agreement(env, out);
+                }
                 credentials
             }
             Outcome::SyncFailure(credentials, why) => {
@@ -95,7 +97,7 @@ impl Ue {
                 return self.on_register_failed(env, response.status, None, out);
             }
         };
-        if self.registration.invalid > INVALID_MAX {
+        if self.registration.invalid > INVALID_MAX && !self.config.mistakes.never_gives_up {
             env.refuse(ts24229("5.1.1.5.3"), || "third invalid challenge: giving up".into());
             return self.on_register_failed(env, response.status, None, out);
         }
@@ -127,7 +129,9 @@ impl Ue {
         out: &mut Actions<UeTimer>,
     ) {
         let least = response.headers.get(HeaderName::MinExpires).and_then(|text| text.parse().ok());
-        let obeys = !self.config.mistakes.short_expiry;
+        let wrong = self.config.mistakes;
+        let lost = wrong.lost_at_423 && self.registration.phase == Phase::Refreshing;
+        let obeys = !wrong.short_expiry && !lost;
         let registration = &mut self.registration;
         registration.longer += 1;
         match least {
@@ -179,7 +183,7 @@ impl Ue {
         let granted_for = Duration::from_secs(granted.into());
         self.registration.expires_at = Some(env.now + granted_for);
         self.settle_agreement(env, granted_for, before == Phase::Registering, out);
-        let at = env.now + refresh_after(granted_for);
+        let at = env.now + self.refresh_after(granted_for);
         env.note(ts24229("5.1.1.4.1"), || format!("registered for {granted} s: refreshes at {at}"));
         out.push(Action::SetTimer { timer: UeTimer::Register, at });
         if before == Phase::Registering {
@@ -194,6 +198,16 @@ impl Ue {
             self.emergency_registration_done(env, out);
         } else {
             out.push(Action::State("re-registered".to_owned()));
+        }
+    }
+
+    /// How long after the 200 the registration is refreshed; by mistake at another time.
+    fn refresh_after(&self, granted: Duration) -> Duration {
+        let wrong = self.config.mistakes;
+        match () {
+            () if wrong.refreshes_late => granted * 9 / 10,
+            () if wrong.always_half => granted / 2,
+            () => refresh_after(granted),
         }
     }
 

@@ -142,11 +142,17 @@ impl Authenticator {
             Err(AuthenticateError::SyncFailure { auts, sqn, sqn_ms, reason }) => {
                 let why = format!("SQN {sqn} after {sqn_ms}: {reason}");
                 match self.credentials(challenge, b"", "00000001", request) {
+                    Ok(credentials) if self.mistakes.no_auts => {
+                        Outcome::SyncFailure(Box::new(credentials), why)
+                    }
                     Ok(credentials) => {
                         Outcome::SyncFailure(Box::new(credentials.with_auts(&auts)), why)
                     }
                     Err(why) => Outcome::Unable(why),
                 }
+            }
+            Err(_) if self.mistakes.follows_anybody => {
+                self.respond(challenge, b"anybody".to_vec(), request)
             }
             Err(error) => match Credentials::refusal(challenge, &self.impi, request.uri) {
                 Ok(credentials) => {

@@ -24,6 +24,9 @@ use super::{CallOptions, Own, Robot, Ue, UeTimer};
 /// Calls held at most, those just over included.
 const CALLS_HELD_MAX: usize = 256;
 
+/// What a second caller is told.
+const CALL_WAITING: &str = "<urn:alert:service:call-waiting>";
+
 /// One call.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -150,7 +153,9 @@ impl Ue {
         let mut call = Call::new(session, caller_of(request), true);
         call.replaces = replaced;
         self.settle(env, number, call, effects, out);
-        self.drive(env, number, out, |session, turn| session.ring(turn));
+        if !self.config.mistakes.silent {
+            self.drive(env, number, out, |session, turn| session.ring(turn));
+        }
         // Who takes over a call finds it answered (RFC 3891 §3).
         if self.config.robot == Robot::Echo || replaced.is_some() {
             self.drive(env, number, out, |session, turn| session.answer(turn));
@@ -312,11 +317,19 @@ impl Ue {
                 let to = self.next_hop(&request);
                 out.push(Action::SendAck { request, to });
             }
+            Effect::Cancel(_) if self.config.mistakes.never_cancels => {}
             Effect::Cancel(id) => {
                 let reason = call.session.cancel_reason().map(str::to_owned);
                 out.push(Action::CancelOwn { tag: call_tag(number, id), reason });
             }
-            Effect::Event(event) => self.on_event(env, number, call.incoming, event, out),
+            Effect::Event(event) => {
+                let unavailable =
+                    matches!(&event, SessionEvent::Failed(response) if response.status == 503);
+                self.on_event(env, number, call.incoming, event, out);
+                if unavailable && self.config.mistakes.calls_again {
+                    self.call(env, &call.peer, CallOptions::default(), out);
+                }
+            }
             Effect::Note(note) => env.notes.push(note),
             Effect::Request(id, mut request) => {
                 self.push_access(&mut request.headers);
@@ -326,6 +339,13 @@ impl Ue {
             }
             Effect::Respond(context, mut response) => {
                 self.push_access(&mut response.headers);
+                let rings = response.status == 180 && call.incoming;
+                if rings
+                    && self.calls.values().any(|it| it.session.phase() == SessionPhase::Talking)
+                {
+                    // The call waits (TS 24.615 §4.5.5.3, RFC 7462 §4.1).
+                    response.headers.set(HeaderName::AlertInfo, CALL_WAITING);
+                }
                 out.push(Action::Reply { context, response });
             }
         }
@@ -408,6 +428,9 @@ impl Ue {
         let asserted = response.headers.first_value(HeaderName::PAssertedIdentity);
         let asserted = asserted.and_then(|value| NameAddr::parse(value).ok());
         let ours = asserted.is_some_and(|address| self.is_own_core(&address.uri));
+        if self.config.mistakes.ignores_restoration {
+            return;
+        }
         if response.status != 504 || !ours || !asks_for_registration(&response.body) {
             return;
         }

@@ -49,6 +49,7 @@ mod replaces;
 mod requests;
 mod security;
 mod sms;
+mod spoiled;
 mod subscription;
 mod tones;
 mod watches;
@@ -280,6 +281,9 @@ impl Role for Ue {
         out: &mut Actions<UeTimer>,
     ) {
         let _ = cancel;
+        if self.config.mistakes.ignores_cancel {
+            return;
+        }
         let start = out.len();
         self.on_call_cancelled(env, context, out);
         self.protect_from(start, out);

@@ -13,6 +13,8 @@ use super::{Ue, UeTimer};
 /// The base of the back-off where every attempt fails, and its greatest wait (RFC 5626 §4.5).
 const BACK_OFF_BASE: Duration = Duration::from_secs(30);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1800);
+/// When somebody who insists tries again, for mistakes.
+const INSISTS_AFTER: Duration = Duration::from_secs(5);
 
 /// What a UE knows of its P-CSCFs and of how its attempts to register went. Its tables are bounded
 /// by the number of P-CSCFs configured.
@@ -116,7 +118,8 @@ impl Ue {
             return false;
         }
         let count = self.config.other_pcscfs.len() + 1;
-        let Some(next) = self.recovery.next_pcscf(count, env.now) else {
+        let next = self.recovery.next_pcscf(count, env.now);
+        let Some(next) = next.filter(|_| !self.config.mistakes.gives_up) else {
             if status == 305 {
                 env.refuse(ts24229("5.1.1.2.1"), || {
                     format!("305 from {}, and no other P-CSCF is known", self.pcscf())
@@ -171,6 +174,7 @@ impl Ue {
         status: u16,
         wait: Duration,
     ) -> Instant {
+        let wait = if self.config.mistakes.ignores_retry_after { wait / 10 } else { wait };
         let at = env.now + wait;
         self.recovery.not_before.insert(self.recovery.pcscf, at);
         env.note(ts24229("5.1.1.2.1"), || {
@@ -183,7 +187,12 @@ impl Ue {
     /// will not change (TS 24.229 §5.1.1.2.1).
     pub(super) fn retry(&mut self, env: &mut Env<'_>, status: u16, out: &mut Actions<UeTimer>) {
         let about_us = matches!(status, 402..=407 | 409..=479 | 481..=499 | 600..=699);
-        if self.config.retries && !about_us {
+        let wrong = self.config.mistakes;
+        if about_us && wrong.insists {
+            let at = env.now + INSISTS_AFTER;
+            out.push(Action::SetTimer { timer: UeTimer::Register, at });
+        }
+        if self.config.retries && !about_us && !wrong.gives_up {
             self.register_later(env, out);
         }
     }
@@ -191,7 +200,7 @@ impl Ue {
     /// Registers again after the back-off of RFC 5626 §4.5.
     pub(super) fn register_later(&mut self, env: &mut Env<'_>, out: &mut Actions<UeTimer>) {
         self.recovery.failures = self.recovery.failures.saturating_add(1);
-        let failures = self.recovery.failures;
+        let failures = if self.config.mistakes.no_back_off { 1 } else { self.recovery.failures };
         let at = env.now + back_off(failures, env.ids.below(1001));
         env.note(rfc5626("4.5"), || format!("failed {failures} times: registers again at {at}"));
         out.push(Action::SetTimer { timer: UeTimer::Register, at });

@@ -363,6 +363,7 @@ impl Ue {
 
     /// [`Ue::protect`] for the actions from `start` on.
     pub(super) fn protect_from(&self, start: usize, out: &mut Actions<UeTimer>) {
+        self.spoil_from(start, out);
         self.protect(out.get_mut(start..).unwrap_or_default());
     }
 

@@ -121,6 +121,8 @@ impl Ue {
             env.note(rfc6665("4.1.2.2"), || "481: the subscription is gone, a new one".to_owned());
             self.subscribe(env, out);
         } else if let Some(wait) = retry_after(response) {
+            let at_once = self.config.mistakes.subscribes_at_once;
+            let wait = if at_once { Duration::from_millis(100) } else { wait };
             let at = env.now + wait;
             env.note(ts24229("5.1.1.3"), || format!("Retry-After: subscribes again at {at}"));
             out.push(Action::SetTimer { timer: UeTimer::Subscription, at });
@@ -312,6 +314,7 @@ impl Ue {
             return;
         }
         match change {
+            ContactChange::Shortened { .. } if self.config.mistakes.ignores_shortened => {}
             ContactChange::Shortened { seconds } => {
                 let at = env.now + Duration::from_secs(seconds.into()) / 2;
                 env.note(ts24229("5.1.1.5.2"), || {
@@ -324,8 +327,10 @@ impl Ue {
             ContactChange::Deactivated => {
                 env.note(ts24229("5.1.1.7"), || "deactivated: registers anew at once".to_owned());
                 self.end_by_network(env, out);
-                let expires = self.config.expires;
-                self.register(env, expires, out);
+                if !self.config.mistakes.stays_away {
+                    let expires = self.config.expires;
+                    self.register(env, expires, out);
+                }
             }
             ContactChange::Probation { retry_after } => {
                 self.end_by_network(env, out);
@@ -336,6 +341,10 @@ impl Ue {
             ContactChange::Ended => {
                 env.note(ts24229("5.1.1.7"), || "the network ended the registration".to_owned());
                 self.end_by_network(env, out);
+                if self.config.mistakes.comes_back {
+                    let expires = self.config.expires;
+                    self.register(env, expires, out);
+                }
             }
         }
     }

@@ -1,0 +1,174 @@
+//! A device beside a core on real sockets: the nodes as processes, the other phones in this one, the
+//! device wherever it is. Whatever reaches the P-CSCF from nobody else is the device's.
+
+use std::net::SocketAddr;
+
+use cscf_core::config::{Lab, NodeRole};
+use cscf_core::operator;
+use cscf_core::time::{Duration, Instant};
+use cscf_core::trace::{TraceEvent, TraceKind};
+
+use super::program::{CANNOT, Facts, Program};
+use super::{Case, Judged, Verdict, human, judge_over, skipped};
+use crate::cli::term;
+use crate::run::{Claim, Instance, LiveStage};
+use crate::script::{DUT, Order, Scenario, Stage};
+
+/// How long a program may take until it is heard, and a human.
+const PROGRAM_WITHIN: Duration = Duration::from_secs(20);
+const HUMAN_WITHIN: Duration = Duration::from_secs(120);
+
+/// How the device is led.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum How<'a> {
+    /// By its environment and standard input.
+    Program(&'a str),
+    /// By what is said to a human.
+    Human,
+}
+
+/// Runs a case with a device.
+///
+/// # Errors
+///
+/// Why it could not run.
+pub(super) fn run(
+    case: &Case,
+    scenario: &Scenario,
+    lab: &Lab,
+    how: How<'_>,
+) -> Result<Judged, String> {
+    let claim = Claim::take()?;
+    let instance =
+        Instance::new(lab, scenario, claim.x, claim.y).map_err(|fault| fault.to_string())?;
+    let facts = facts(case, scenario, &instance)?;
+    let inner = LiveStage::start_without(instance.clone(), Some(DUT), &mut |_| {})?;
+    let mut stage = DeviceStage { inner, how, facts, program: None, instance: instance.clone() };
+    let mut judged = judge_over(scenario, instance, &mut stage);
+    let (said, ended) = stage.program.take().map(Program::stop).unwrap_or_default();
+    let rest = stage.inner.stop();
+    if let Ok(judged) = &mut judged {
+        judged.events.extend(rest);
+        judged.events.sort_by_key(|event| event.at);
+        judged.said = said;
+        let code = ended.and_then(|status| status.code());
+        if code == Some(CANNOT) && judged.verdict != Verdict::Passed {
+            return Ok(skipped(format!("the device says that it cannot (exit code {CANNOT})")));
+        }
+        if let Some(status) = ended.filter(|status| !status.success()) {
+            for finding in &mut judged.findings {
+                let help = finding.help.get_or_insert_default();
+                help.push_str(&format!("\nthe program of the device ended: {status}"));
+            }
+        }
+    }
+    judged
+}
+
+fn facts(case: &Case, scenario: &Scenario, instance: &Instance) -> Result<Facts, String> {
+    let party = scenario.parties.iter().find(|party| party.is_device());
+    let name = party.and_then(|party| party.of.as_ref()).map_or("", |(_, name)| name.as_str());
+    let subscriber = instance.lab.subscriber(name);
+    let subscriber = subscriber.ok_or_else(|| format!("`{name}` is no subscriber of the lab"))?;
+    let device = instance.ues.iter().find(|ue| ue.name == DUT);
+    let pcscf = instance.lab.node(NodeRole::Pcscf).ok_or("the lab has no P-CSCF")?;
+    let mut facts = Facts::of(&instance.lab, subscriber);
+    facts.add("address", &pcscf.listen.ip().to_string());
+    facts.add("port", &pcscf.listen.port().to_string());
+    facts.add("transport", "udp");
+    facts.add("device", &device.map(|ue| ue.address.ip().to_string()).unwrap_or_default());
+    facts.add("case", &case.name);
+    facts.add("do", &human::list(scenario, instance));
+    facts.add("target", &human::target(scenario, instance));
+    Ok(facts)
+}
+
+/// A live run with a device.
+struct DeviceStage<'a> {
+    inner: LiveStage,
+    how: How<'a>,
+    facts: Facts,
+    program: Option<Program>,
+    instance: Instance,
+}
+
+impl DeviceStage<'_> {
+    /// Waits until the device is heard after so many events.
+    fn wait_for_device(&mut self, from: usize, within: Duration) -> Result<(), String> {
+        let until = self.inner.now() + within;
+        let mut looked = from;
+        loop {
+            while let Some(event) = self.inner.events().get(looked) {
+                looked += 1;
+                if let TraceKind::Received(wire) = &event.kind
+                    && self.name_of(&wire.remote) == Some(DUT)
+                {
+                    return Ok(());
+                }
+            }
+            let ended = self.program.as_mut().is_some_and(|program| program.ended().is_some());
+            if !self.inner.advance(until)? || ended {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Stage for DeviceStage<'_> {
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    fn events(&self) -> &[TraceEvent] {
+        self.inner.events()
+    }
+
+    fn advance(&mut self, until: Instant) -> Result<bool, String> {
+        self.inner.advance(until)
+    }
+
+    fn command(&mut self, ue: &str, order: &Order) -> Result<(), String> {
+        if ue != DUT {
+            return self.inner.command(ue, order);
+        }
+        let words = human::words(order, &self.instance);
+        let from = self.inner.events().len();
+        match (self.how, &mut self.program) {
+            (How::Human, _) => {
+                term::out(&format!(">>> now: {words}\n"));
+                self.wait_for_device(from, HUMAN_WITHIN)
+            }
+            (How::Program(command), None) => {
+                self.program = Some(Program::start(command, &self.facts)?);
+                if let Some(program) = &mut self.program {
+                    program.tell(&words);
+                }
+                self.wait_for_device(from, PROGRAM_WITHIN)
+            }
+            (How::Program(_), Some(program)) => {
+                program.tell(&words);
+                Ok(())
+            }
+        }
+    }
+
+    fn operate(&mut self, order: &operator::Order) -> Result<(), String> {
+        self.inner.operate(order)
+    }
+
+    fn crash(&mut self, node: &str) -> Result<(), String> {
+        self.inner.crash(node)
+    }
+
+    fn restart(&mut self, node: &str) -> Result<(), String> {
+        self.inner.restart(node)
+    }
+
+    fn name_of(&self, addr: &SocketAddr) -> Option<&str> {
+        Some(self.inner.name_of(addr).unwrap_or(DUT))
+    }
+
+    fn acts_by_itself(&self, ue: &str) -> bool {
+        ue == DUT && matches!(self.how, How::Program(_)) && self.program.is_some()
+    }
+}

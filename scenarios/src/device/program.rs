@@ -1,0 +1,175 @@
+//! A device that is a program: started for a case with all it needs to know in its environment and
+//! arguments, told each order on its standard input when the order's time has come, and stopped.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use cscf_core::auth::to_hex;
+use cscf_core::config::{Auth, Lab, SubscriberConfig};
+use tempfile::NamedTempFile;
+
+/// The exit code by which a program says that it cannot do what it is asked (as for `make check`).
+pub(super) const CANNOT: i32 = 77;
+
+/// What a device must know, as names and values: the variables `CSCF_…` and the placeholders `{…}`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts(Vec<(&'static str, String)>);
+
+impl Facts {
+    /// What is known of a subscriber.
+    pub(super) fn of(lab: &Lab, subscriber: &SubscriberConfig) -> Self {
+        let mut facts = Self::default();
+        facts.add("domain", lab.home_of(subscriber));
+        facts.add("impi", &subscriber.impi);
+        facts.add("impu", subscriber.default_impu().unwrap_or_default());
+        facts.add("user", &subscriber.name);
+        match &subscriber.auth {
+            Auth::Digest { password, .. } => facts.add("password", password),
+            Auth::Aka { k, opc, amf, .. } => {
+                facts.add("k", &to_hex(k));
+                facts.add("opc", &to_hex(opc));
+                facts.add("amf", &to_hex(amf));
+            }
+            Auth::Card { .. } => {}
+        }
+        facts
+    }
+
+    pub(super) fn add(&mut self, name: &'static str, value: &str) {
+        self.0.push((name, value.to_owned()));
+    }
+
+    /// An argument with facts in the place of their names; an unknown name stays as it is.
+    fn fill(&self, text: &str) -> String {
+        let mut out = text.to_owned();
+        for (name, value) in &self.0 {
+            out = out.replace(&format!("{{{name}}}"), value);
+        }
+        out
+    }
+}
+
+/// The words of a command line, with quotes as in a shell and nothing else of it.
+///
+/// # Errors
+///
+/// A quote that does not end, or no command.
+pub(super) fn words(command: &str) -> Result<Vec<String>, String> {
+    let mut out = Vec::new();
+    let mut word: Option<String> = None;
+    let mut letters = command.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' | '\'' => {
+                let inside = word.get_or_insert_default();
+                loop {
+                    match letters.next() {
+                        Some(end) if end == letter => break,
+                        Some(other) => inside.push(other),
+                        None => return Err(format!("a {letter} does not end in: {command}")),
+                    }
+                }
+            }
+            letter if letter.is_whitespace() => out.extend(word.take()),
+            letter => word.get_or_insert_default().push(letter),
+        }
+    }
+    out.extend(word);
+    if out.is_empty() { Err("say which command".to_owned()) } else { Ok(out) }
+}
+
+/// A running program.
+#[derive(Debug)]
+pub(super) struct Program {
+    child: Child,
+    output: NamedTempFile,
+}
+
+impl Program {
+    /// Starts it.
+    pub(super) fn start(command: &str, facts: &Facts) -> Result<Self, String> {
+        let words = words(command)?;
+        let Some((program, args)) = words.split_first() else { return Err("no command".into()) };
+        let fault = |fault: std::io::Error| format!("{program}: {fault}");
+        let output = NamedTempFile::new().map_err(fault)?;
+        let file = |output: &NamedTempFile| -> std::io::Result<File> { output.reopen() };
+        let append = |output: &NamedTempFile| {
+            File::options().append(true).open(output.path()).or_else(|_| file(output))
+        };
+        let mut process = Command::new(facts.fill(program));
+        process.args(args.iter().map(|arg| facts.fill(arg)));
+        for (name, value) in &facts.0 {
+            process.env(format!("CSCF_{}", name.to_uppercase()), value);
+        }
+        // A group of its own, so that what a script starts ends with it.
+        std::os::unix::process::CommandExt::process_group(&mut process, 0);
+        let child = process
+            .stdin(Stdio::piped())
+            .stdout(append(&output).map_err(fault)?)
+            .stderr(append(&output).map_err(fault)?)
+            .spawn()
+            .map_err(fault)?;
+        Ok(Self { child, output })
+    }
+
+    /// Tells it an order; a program that does not listen is none of our business.
+    pub(super) fn tell(&mut self, order: &str) {
+        if let Some(stdin) = &mut self.child.stdin {
+            let _ = writeln!(stdin, "{order}").and_then(|()| stdin.flush());
+        }
+    }
+
+    /// How it ended, if it did.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Asks it to end, and makes it end; gives what it wrote and how it ended by itself.
+    pub(super) fn stop(mut self) -> (String, Option<ExitStatus>) {
+        let own = self.ended();
+        drop(self.child.stdin.take());
+        // Those that it started may still be there.
+        self.signal("TERM");
+        if own.is_none() {
+            let end = std::time::Duration::from_millis(20);
+            for _ in 0..100 {
+                if self.ended().is_some() {
+                    break;
+                }
+                std::thread::sleep(end);
+            }
+        }
+        self.signal("KILL");
+        let _ = self.child.wait();
+        let said = std::fs::read(self.output.path()).unwrap_or_default();
+        (String::from_utf8_lossy(&said).into_owned(), own)
+    }
+
+    fn signal(&self, name: &str) {
+        let group = format!("-{}", self.child.id());
+        let _ =
+            Command::new("kill").args(["-s", name, "--", &group]).stderr(Stdio::null()).status();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_words_with_quotes_and_no_shell() {
+        let of = |text: &str| words(text);
+        assert_eq!(
+            of("./client -p {port}"),
+            Ok(vec!["./client".into(), "-p".into(), "{port}".into()])
+        );
+        assert_eq!(of("a 'b c' \"d;e\"f"), Ok(vec!["a".into(), "b c".into(), "d;ef".into()]));
+        assert_eq!(of("a ''"), Ok(vec!["a".into(), String::new()]));
+        assert!(of("a 'b").is_err());
+        assert!(of("  ").is_err());
+        let mut facts = Facts::default();
+        facts.add("port", "5060");
+        assert_eq!(facts.fill("{address}:{port}"), "{address}:5060");
+    }
+}

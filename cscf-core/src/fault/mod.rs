@@ -17,13 +17,14 @@ mod tests;
 mod words;
 
 pub use message::{Content, Looked};
-pub use parse::{COMMANDS, FORMS, METHODS, read};
+pub use parse::{FORMS, read};
 pub use rule::{
     About, Action, Answer, Condition, Count, Direction, Edit, Known, Matching, Mistake, Rule,
     Spoilt, What, When,
 };
 pub use stream::Cutter;
 pub use table::{Full, Hit, Kept, RULES_MAX, Table};
+pub use words::{COMMANDS, METHODS};
 
 use crate::trace::{TraceEvent, TraceKind};
 

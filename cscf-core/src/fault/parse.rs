@@ -10,7 +10,7 @@ use super::rule::{
     About, Action, Answer, Condition, Count, Direction, Edit, Matching, Mistake, Rule, Spoilt,
     What, When,
 };
-use super::words::{Word, quoted, split_headers, words};
+use super::words::{COMMANDS, METHODS, Word, quoted, split_headers, words};
 use crate::cx::CxResult;
 use crate::time::Duration;
 use crate::words::{duration, nearest};
@@ -42,30 +42,6 @@ behind a comma: first [N] | second | 3rd | in 20% | after TIME | until TIME
 const VERBS: [&str; 15] = [
     "adds", "answers", "corrupts", "crashes", "cuts", "delays", "drops", "is", "receives",
     "removes", "reorders", "replaces", "sends", "sets", "spoils",
-];
-
-/// The Diameter messages of Cx and of the base protocol, by their short names.
-pub const COMMANDS: [&str; 18] = [
-    "CEA", "CER", "DPA", "DPR", "DWA", "DWR", "LIA", "LIR", "MAA", "MAR", "PPA", "PPR", "RTA",
-    "RTR", "SAA", "SAR", "UAA", "UAR",
-];
-
-/// The methods of SIP (RFC 3261, 3262, 3311, 3428, 3515, 3903, 6086, 6665).
-pub const METHODS: [&str; 14] = [
-    "ACK",
-    "BYE",
-    "CANCEL",
-    "INFO",
-    "INVITE",
-    "MESSAGE",
-    "NOTIFY",
-    "OPTIONS",
-    "PRACK",
-    "PUBLISH",
-    "REFER",
-    "REGISTER",
-    "SUBSCRIBE",
-    "UPDATE",
 ];
 
 /// The Retry-After of an overloaded node where nothing is said, in seconds.

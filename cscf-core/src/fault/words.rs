@@ -2,6 +2,30 @@
 
 use super::rule::Mistake;
 
+/// The Diameter messages of Cx and of the base protocol, by their short names.
+pub const COMMANDS: [&str; 18] = [
+    "CEA", "CER", "DPA", "DPR", "DWA", "DWR", "LIA", "LIR", "MAA", "MAR", "PPA", "PPR", "RTA",
+    "RTR", "SAA", "SAR", "UAA", "UAR",
+];
+
+/// The methods of SIP (RFC 3261, 3262, 3311, 3428, 3515, 3903, 6086, 6665).
+pub const METHODS: [&str; 14] = [
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "INFO",
+    "INVITE",
+    "MESSAGE",
+    "NOTIFY",
+    "OPTIONS",
+    "PRACK",
+    "PUBLISH",
+    "REFER",
+    "REGISTER",
+    "SUBSCRIBE",
+    "UPDATE",
+];
+
 /// A word with its place in the sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {

@@ -1,5 +1,4 @@
-//! The grammar of a rule: `NODE VERB … MESSAGE …[, QUALIFIER]…[: {Header: value}]`. `docs/faults.md`
-//! describes it for users.
+//! The grammar of a rule for machines; `docs/faults.md` has it for users.
 
 use std::str::FromStr;
 

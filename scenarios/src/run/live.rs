@@ -26,6 +26,9 @@ use crate::up::{NodeEvent, NodeProcesses, Starting, Telling};
 /// Events of this process that wait to be looked at.
 type Waiting = Rc<RefCell<VecDeque<TraceEvent>>>;
 
+/// How late a node process may tell what happened, on a machine that is busy.
+const LATENESS: Duration = Duration::from_secs(2);
+
 /// The stage of a live run.
 pub struct LiveStage {
     runtime: Runtime,
@@ -289,6 +292,10 @@ impl Stage for LiveStage {
         };
         let started = processes.start_again(config, &starting);
         self.runtime.block_on(self.host.run_until(started)).map_err(|fault| fault.to_string())
+    }
+
+    fn lateness(&self) -> Duration {
+        LATENESS
     }
 
     fn name_of(&self, addr: &SocketAddr) -> Option<&str> {

@@ -48,6 +48,10 @@ pub trait Stage {
     ///
     /// Where this stage cannot do that.
     fn restart(&mut self, node: &str) -> Result<(), String>;
+    /// How long after it happened an event may be told: other processes tell theirs late.
+    fn lateness(&self) -> Duration {
+        Duration::ZERO
+    }
     /// The name of the node at an address.
     fn name_of(&self, addr: &SocketAddr) -> Option<&str>;
     /// Whether this UE knows all its orders from the start and obeys them at its own pace: what it
@@ -375,7 +379,8 @@ impl<'a> Walk<'a> {
         while let Some(event) = stage.events().get(*cursor) {
             *cursor += 1;
             // Events of other processes may arrive late.
-            if event.at >= since && is_seen(event, expectation, stage) {
+            let in_time = event.at >= since && event.at <= waits.until;
+            if in_time && is_seen(event, expectation, stage) {
                 self.found = Some(*cursor - 1);
                 self.cursors.last = event.at;
                 let after = event.at.since(last);
@@ -391,8 +396,9 @@ impl<'a> Walk<'a> {
                 return if unmet.problems.is_empty() { Ok(None) } else { Err(Stop::Unmet(unmet)) };
             }
         }
-        if reached < Some(waits.until) {
-            return Ok(Some(waits.until));
+        let end = waits.until + stage.lateness();
+        if reached < Some(end) {
+            return Ok(Some(end));
         }
         let problem = explain::missing(step, expectation, stage, waits.begin);
         Err(Stop::Unmet(Unmet::of(problem, None)))

@@ -84,3 +84,23 @@ fn what_the_suite_finds_about_sipp() {
     let said = std::fs::read_to_string(said).expect("what SIPp wrote");
     assert!(said.contains("423"), "{said}");
 }
+
+#[test]
+fn two_runs_and_a_test_beside_each_other_do_not_meet() {
+    if !installed("sipp") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("folder");
+    let runs = ["one", "other"].map(|out| {
+        let mut command = cscf();
+        command.current_dir(folder.path()).args(["run", "volte-call", "--out", out]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts")
+    });
+    let test = end(start(&folder, "ct-8.3"));
+
+    assert_eq!(row(&test, "ct-8.3"), "ct-8.3 passed CT-8.3");
+    for run in runs {
+        let output = end(run);
+        assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    }
+}

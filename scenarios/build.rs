@@ -1,5 +1,5 @@
-//! Finds the scenario files: every `.yaml` in a folder beside `src`, at any depth. What it writes is the list
-//! that `src/builtin.rs` includes, so a new file needs no other line.
+//! Finds the scenario files: every `.yaml` in a folder beside `src`, at any depth. What it writes
+//! is the list that `src/builtin.rs` includes, so a new file needs no other line.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

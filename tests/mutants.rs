@@ -1,6 +1,6 @@
-//! Suites that judge devices can fail: each mutant of the emulated UE, one rule broken at one place,
-//! fails the case meant for it, no two mutants look alike, and the UE without mistakes fails nothing.
-//! What each mutant fails, and by what, is `docs/mutants.md`; `CSCF_BLESS=1` writes it.
+//! Suites that judge devices can fail: each mutant of the emulated UE, one rule broken at one
+//! place, fails the case meant for it, no two mutants look alike, and the UE without mistakes fails
+//! nothing. What each mutant fails, and by what, is `docs/mutants.md`; `CSCF_BLESS=1` writes it.
 
 #![allow(
     clippy::expect_used,
@@ -56,10 +56,14 @@ fn matrix(cases: &[Case], lab: &Lab) -> BTreeMap<&'static str, Row> {
 
 fn page(matrix: &BTreeMap<&str, Row>) -> String {
     let mut out = String::from(
-        "# Mutants\n\nThe emulated UE with one rule broken at one place (`cscf test SUITE --dut-mutant NAME`), and \
-         what it fails. Each fails the\ncases meant for it (**bold**), no two rows are alike, and the UE without \
-         mistakes fails no case. Computed by\n`cargo test -p cscf-tests --test mutants`; `CSCF_BLESS=1` writes it \
-         anew.\n\nA cause is the message that did not come (with its line in the case), or the header that is \
+        "# Mutants\n\nThe emulated UE with one rule broken at one place (`cscf test SUITE \
+         --dut-mutant NAME`), and \
+         what it fails. Each fails the\ncases meant for it (**bold**), no two rows are \
+         alike, and the UE without \
+         mistakes fails no case. Computed by\n`cargo test -p cscf-tests --test mutants`; \
+         `CSCF_BLESS=1` writes it \
+         anew.\n\nA cause is the message that did not come (with its line in the case), or the \
+         header that is \
          wrong.\n\n| mutant | fails |\n|---|---|\n",
     );
     for mutant in MUTANTS {

@@ -31,7 +31,8 @@ pub(super) fn words(order: &Order, instance: &Instance) -> String {
     }
 }
 
-/// All that the device is to do in a case, e.g. `register; call tel:+15550100002; wait 2s; hang up`.
+/// All that the device is to do in a case, e.g. `register; call tel:+15550100002; wait 2s; hang
+/// up`.
 pub(super) fn list(scenario: &Scenario, instance: &Instance) -> String {
     let mut out: Vec<String> = Vec::new();
     let mut waits = Vec::new();

@@ -1,5 +1,5 @@
-//! A device beside a core on real sockets: the nodes as processes, the other phones in this one, the
-//! device wherever it is. Whatever reaches the P-CSCF from nobody else is the device's.
+//! A device beside a core on real sockets: the nodes as processes, the other phones in this one,
+//! the device wherever it is. Whatever reaches the P-CSCF from nobody else is the device's.
 
 use std::net::SocketAddr;
 

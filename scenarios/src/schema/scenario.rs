@@ -214,7 +214,7 @@ fn lab_changes() -> Value {
 pub(super) fn conditions() -> Value {
     json!({
         "type": "object",
-        "description": "Headers, `Header;parameter`, request_uri, interval, reason, body, transport, AVPs",
+        "description": "Headers, `Header;parameter`, request_uri, interval, body, …, or AVPs",
         "properties": {
             "proves": proves(),
             "clause": text(),

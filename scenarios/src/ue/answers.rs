@@ -97,7 +97,7 @@ impl Ue {
                 return self.on_register_failed(env, response.status, None, out);
             }
         };
-        if self.registration.invalid > INVALID_MAX && !self.config.mistakes.never_gives_up {
+        if self.registration.invalid > INVALID_MAX {
             env.refuse(ts24229("5.1.1.5.3"), || "third invalid challenge: giving up".into());
             return self.on_register_failed(env, response.status, None, out);
         }

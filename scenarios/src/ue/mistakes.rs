@@ -47,8 +47,6 @@ pub struct Mistakes {
     pub lost_user: bool,
     /// Does not tell when its user gives up a call.
     pub never_cancels: bool,
-    /// Answers however many invalid challenges.
-    pub never_gives_up: bool,
     /// Answers the challenge with another Call-ID.
     pub new_call_id: bool,
     /// Refreshes its registration with another address in Contact.
@@ -125,8 +123,6 @@ pub struct Mistakes {
     pub refreshes_late: bool,
     /// Reports a short message to its service centre instead of the gateway that sent it.
     pub report_to_centre: bool,
-    /// Requires preconditions of the other end.
-    pub requires_preconditions: bool,
     /// Offers the same associations again after a wrong MAC.
     pub same_spi: bool,
     /// Answers the challenge with another Security-Client than it was challenged with.
@@ -188,7 +184,7 @@ type Named = (&'static str, fn(&mut Mistakes) -> &mut bool);
 
 impl Mistakes {
     /// All mistakes by their words.
-    pub const NAMED: [Named; 88] = [
+    pub const NAMED: [Named; 86] = [
         ("accepts any network", |it| &mut it.follows_anybody),
         ("another impi", |it| &mut it.another_impi),
         ("another impu", |it| &mut it.another_impu),
@@ -211,7 +207,6 @@ impl Mistakes {
         ("lost at 423", |it| &mut it.lost_at_423),
         ("lost user", |it| &mut it.lost_user),
         ("never cancels", |it| &mut it.never_cancels),
-        ("never gives up", |it| &mut it.never_gives_up),
         ("new call-id", |it| &mut it.new_call_id),
         ("new contact", |it| &mut it.new_contact),
         ("no ack", |it| &mut it.no_ack),
@@ -252,7 +247,6 @@ impl Mistakes {
         ("refreshes late", |it| &mut it.refreshes_late),
         ("refreshes long ones at half time", |it| &mut it.always_half),
         ("refuses sms", |it| &mut it.sms_refused),
-        ("requires preconditions", |it| &mut it.requires_preconditions),
         ("same spi", |it| &mut it.same_spi),
         ("security-client differs", |it| &mut it.security_client_differs),
         ("security-verify differs", |it| &mut it.security_verify_differs),

@@ -92,9 +92,6 @@ impl Ue {
         if request.method != Method::Invite {
             return;
         }
-        if wrong.requires_preconditions && initial {
-            request.headers.push(HeaderName::Require, "precondition");
-        }
         if wrong.no_des_lines {
             body(&mut request.headers, &mut request.body, |text| without_lines(text, "a=des:"));
         }

@@ -8,6 +8,7 @@ mod cx_peer;
 mod deregistration;
 mod diagnosis;
 mod emergency;
+mod faults;
 mod gm;
 mod hand;
 mod hss_faults;
@@ -96,6 +97,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(deregistration::cases());
     all.extend(emergency::cases());
     all.extend(diagnosis::cases());
+    all.extend(faults::cases());
     all.extend(hss_faults::cases());
     all.extend(icscf_failures::cases());
     all.extend(icscf_register::cases());

@@ -100,10 +100,14 @@ fn markers_stand_where_they_can_prove(
 fn codes_are_shown_for_their_reason(builtin: &Builtin, scenario: &Scenario) -> Result<(), String> {
     let file = builtin.file;
     for step in scenario.all_steps() {
-        let injects = matches!(&step.kind, StepKind::Operate(_)) && step.text.contains("inject");
+        let injects = matches!(&step.kind, StepKind::Operate(_))
+            && (step.text.contains("inject") || step.text.starts_with("from now on"));
         if injects && !scenario.shows.is_empty() {
             return Err(format!("{file}:{}: an injected answer shows no reason", step.at.line));
         }
+    }
+    if !scenario.shows.is_empty() && !scenario.faults.is_empty() {
+        return Err(format!("{file}: an answer by a fault rule shows no reason"));
     }
     for shows in &scenario.shows {
         let line = shows.at.line;

@@ -199,7 +199,7 @@ mod tests {
                 (line, 8, "a fault rule has no verb `drps`", Some("did you mean `drops`?")),
                 (
                     line + 1,
-                    28,
+                    27,
                     "`alcie` is no node and no subscriber of the lab",
                     Some("did you mean `alice`?")
                 ),

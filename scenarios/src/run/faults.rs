@@ -7,42 +7,52 @@ use cscf_core::trace::TraceEvent;
 
 use crate::script::{Scenario, StepKind};
 
+/// The rules of a scenario with the place and text in which each stands.
+pub(super) fn given(scenario: &Scenario) -> impl Iterator<Item = (Position, &str, &Rule)> {
+    let listed = scenario.faults.iter().map(|(at, rule)| (*at, rule.text.as_str(), rule));
+    let begun = scenario.all_steps().into_iter().filter_map(|step| match &step.kind {
+        StepKind::Operate(Order::Fault(FaultOrder::Add(rule))) => {
+            Some((step.at, step.text.as_str(), &**rule))
+        }
+        _ => None,
+    });
+    listed.chain(begun)
+}
+
 /// The names in a rule that are neither of a node or phone, nor of a user.
-pub(super) fn unknown(at: Position, rule: &Rule, seen: &[&str], users: &[&str]) -> Vec<Problem> {
-    let all = || seen.iter().chain(users).copied();
-    let wrong = |place: Position, name: &str, what: &str, known: &[&str]| {
+pub(super) fn unknown(
+    (at, text): (Position, &str),
+    rule: &Rule,
+    seen: &[&str],
+    users: &[&str],
+) -> Vec<Problem> {
+    // The text of the file may have words before the rule, and its headers elsewhere.
+    let begin = text.find(&format!("{} ", rule.node)).unwrap_or_default();
+    let wrong = |offset: usize, name: &str, what: &str, known: &[&str]| {
         let help = nearest(name, known.iter().copied()).map_or_else(
             || format!("known: {}", known.join(", ")),
             |near| format!("did you mean `{near}`?"),
         );
+        let place = inside(at, text, begin + offset, name.len());
         Problem { at: place, text: format!("`{name}` is no {what}"), help: Some(help) }
     };
     let mut out = Vec::new();
     if rule.node != POLICY && !seen.contains(&rule.node.as_str()) {
-        let what = "node of the lab, nor a phone of this scenario";
-        out.push(wrong(inside(at, &rule.text, 0, rule.node.len()), &rule.node, what, seen));
+        out.push(wrong(0, &rule.node, super::PHONE, seen));
     }
-    for (offset, name) in rule.names() {
-        if !all().any(|known| known == name) {
-            let known: Vec<&str> = all().collect();
-            let place = inside(at, &rule.text, offset, name.len());
-            out.push(wrong(place, name, "node, phone or subscriber", &known));
-        }
+    let all: Vec<&str> = seen.iter().chain(users).copied().collect();
+    for (offset, name) in rule.names().filter(|(_, name)| !all.contains(name)) {
+        out.push(wrong(offset, name, "node, phone or subscriber", &all));
     }
     out
 }
 
 /// A line of warning for each rule that hit nothing in a run.
-pub(super) fn unmet(scenario: &Scenario, lab: &Lab, events: &[TraceEvent]) -> Vec<String> {
-    let steps = scenario.all_steps().into_iter();
-    let given = steps.filter_map(|step| match &step.kind {
-        StepKind::Operate(Order::Fault(FaultOrder::Add(rule))) => Some(&**rule),
-        _ => None,
-    });
-    let rules = lab.faults.iter().chain(scenario.faults.iter().map(|(_, rule)| rule)).chain(given);
+pub(super) fn unmet(scenario: &Scenario, lab: &Lab, events: &[TraceEvent]) -> String {
+    let rules = lab.faults.iter().chain(given(scenario).map(|(_, _, rule)| rule));
     let met = |rule: &Rule| events.iter().any(|event| fault::rule_text(event) == Some(&rule.text));
     rules
         .filter(|rule| !met(rule))
-        .map(|rule| format!("warning: no message met the fault rule `{rule}`"))
+        .map(|rule| format!("warning: no message met the fault rule `{rule}`\n"))
         .collect()
 }

@@ -13,8 +13,8 @@ use cscf_core::host::Clock;
 use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_OK};
 
 use super::{
-    Instance, Loaded, Options, Outcome, could_not_run, exit_code, keep, live, results, simulated,
-    unknown_names, verdict,
+    Instance, Loaded, Options, Outcome, could_not_run, exit_code, faults, keep, live, results,
+    simulated, unknown_names, verdict,
 };
 use crate::builtin::{self, Builtin};
 use crate::report::junit::Suite;
@@ -86,6 +86,7 @@ pub(super) fn run(
                 _ => count.failed += 1,
             }
             say(verdict(loaded, &outcome, options).trim_start_matches('\n'));
+            say(&faults::unmet(&loaded.scenario, &instance.lab, &outcome.events));
             if code == EXIT_OK && options.out.is_none() {
                 results.push(results::of_run(loaded, &outcome, options, Path::new(""), ""));
                 return;

@@ -13,9 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cscf_core::config::{Lab, NodeRole, Position, Problems, nearest, read_lab, render};
-use cscf_core::fault::Rule;
 use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_FAILED, EXIT_OK, no_color};
-use cscf_core::operator::{FaultOrder, Order};
 use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
 
@@ -231,11 +229,11 @@ fn run_one(
     let written = stdout
         .write_all(draw(&instance, &outcome, options, colour).as_bytes())
         .and_then(|()| stdout.write_all(verdict.as_bytes()))
+        .and_then(|()| stdout.write_all(idle.as_bytes()))
         .and_then(|()| stdout.flush());
     // A reader that closed the pipe has seen what it wanted.
     let _ = written;
     drop(stdout);
-    idle.iter().for_each(|text| progress(text));
     let (folder, result) = keep(loaded, &instance, &outcome, (options, many))?;
     results.push(result);
     progress(&format!("artefacts: {}", folder.display()));
@@ -322,13 +320,8 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
             check(*at, name, &pcscfs, "P-CSCF of the lab");
         }
     }
-    let at_seen = |at: &Position, rule: &Rule| faults::unknown(*at, rule, &seen, &users);
-    let unknown = loaded.scenario.faults.iter().flat_map(|(at, rule)| at_seen(at, rule));
-    let unknown: Vec<_> = unknown
-        .chain(loaded.scenario.all_steps().into_iter().flat_map(|step| match &step.kind {
-            StepKind::Operate(Order::Fault(FaultOrder::Add(rule))) => at_seen(&step.at, rule),
-            _ => Vec::new(),
-        }))
+    let unknown: Vec<_> = faults::given(&loaded.scenario)
+        .flat_map(|(at, text, rule)| faults::unknown((at, text), rule, &seen, &users))
         .collect();
     for step in loaded.scenario.all_steps() {
         match &step.kind {
@@ -407,8 +400,9 @@ pub fn judge(file: &str, source: &str, seed: u64) -> (u8, String) {
     let options = Options { simulated: true, seed, ..Options::default() };
     let judged = read(file.to_owned(), file.to_owned(), source.to_owned(), &lab).and_then(|it| {
         unknown_names(&it, &lab)?;
-        let (_, outcome) = simulated::run(&it.scenario, &lab, seed)?;
-        Ok((exit_code(&outcome), verdict(&it, &outcome, &options)))
+        let (instance, outcome) = simulated::run(&it.scenario, &lab, seed)?;
+        let idle = faults::unmet(&it.scenario, &instance.lab, &outcome.events);
+        Ok((exit_code(&outcome), verdict(&it, &outcome, &options) + &idle))
     });
     judged.unwrap_or_else(|fault| (EXIT_COULD_NOT_RUN, format!("error: {fault}\n")))
 }

@@ -90,8 +90,9 @@ impl<N: Node> FaultEdge<N> {
                 self.crash(*back_after);
             }
             Action::Cut => {
-                self.tell(hit, "connection cut", &moving);
                 let conn = moving.flow.conn;
+                let done = conn.map_or("no connection to cut", |_| "connection cut");
+                self.tell(hit, done, &moving);
                 self.pass(moving);
                 if let Some(conn) = conn {
                     self.untrack(conn);

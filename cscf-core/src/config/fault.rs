@@ -3,7 +3,7 @@
 
 use super::lab::{Lab, NodeRole};
 use super::problem::Problems;
-use super::tree::{Node, Position, Value};
+use super::tree::{Node, Position, Reader, Value};
 use crate::fault::{self, Known, Mistake, POLICY, RULES_MAX, Rule};
 use crate::words::nearest;
 
@@ -119,7 +119,8 @@ impl Lab {
     }
 
     /// Reads the key `faults` once nodes and subscribers are known.
-    pub(super) fn read_faults(&mut self, node: &Node, problems: &mut Problems) {
+    pub(super) fn read_faults(&mut self, reader: &mut Reader<'_>, problems: &mut Problems) {
+        let Some(node) = reader.optional("faults") else { return };
         for (at, rule) in read_faults(node, problems) {
             let known = self.known_in(&rule);
             let nodes: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();

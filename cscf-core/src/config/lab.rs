@@ -297,9 +297,7 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
         subscribers,
         domain,
     };
-    if let Some(node) = reader.optional("faults") {
-        lab.read_faults(node, problems);
-    }
+    lab.read_faults(&mut reader, problems);
     reader.finish(problems);
     let faults = lab.unknown_servers().into_iter().chain(lab.unknown_places());
     for fault in faults.chain(lab.incomplete_networks()) {

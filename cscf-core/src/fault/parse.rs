@@ -9,10 +9,9 @@ use super::rule::{
     About, Action, Answer, Condition, Count, Direction, Edit, Matching, Mistake, Rule, Spoilt,
     What, When,
 };
-use super::words::{COMMANDS, METHODS, Word, quoted, split_headers, words};
+use super::words::{COMMANDS, Cursor, METHODS, Word, quoted, split_headers, words};
 use crate::cx::CxResult;
-use crate::time::Duration;
-use crate::words::{duration, nearest};
+use crate::words::nearest;
 
 /// One sentence for each thing that a rule can do.
 pub const FORMS: &str = "\
@@ -100,71 +99,6 @@ fn text_of(sentence: &str, headers: &[(String, String)]) -> String {
     format!("{sentence}: {{{}}}", pairs.join(", "))
 }
 
-/// Walks over the words of one part of the sentence.
-struct Cursor<'a> {
-    words: &'a [Word],
-    next: usize,
-    end: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn new(words: &'a [Word], sentence: &str) -> Self {
-        let end = words.last().map_or(sentence.len(), |last| last.at + last.len);
-        Self { words, next: 0, end }
-    }
-
-    fn peek(&self) -> Option<&'a Word> {
-        self.words.get(self.next)
-    }
-
-    /// The next word, which must be there.
-    fn take(&mut self, what: &str) -> Result<&'a Word, Mistake> {
-        let Some(word) = self.peek() else {
-            let at = self.end.saturating_sub(1);
-            return Err(Mistake { at, len: 1, text: format!("here must be {what}"), help: None });
-        };
-        self.next += 1;
-        Ok(word)
-    }
-
-    /// Steps over this word if it comes next.
-    fn skip(&mut self, word: &str) -> bool {
-        let found = self.peek().is_some_and(|next| next.is(word));
-        self.next += usize::from(found);
-        found
-    }
-
-    /// Steps over these words, which must come next.
-    fn must(&mut self, wanted: &[&str]) -> Result<(), Mistake> {
-        for word in wanted {
-            let next = self.take(&format!("`{word}`"))?;
-            if !next.is(word) {
-                return Err(next.wrong(format!("`{}` is not understood here", next.text), {
-                    Some(format!("here must be `{}`", wanted.join(" ")))
-                }));
-            }
-        }
-        Ok(())
-    }
-
-    /// Nothing may be left.
-    fn end(&self) -> Result<(), Mistake> {
-        match self.peek() {
-            None => Ok(()),
-            Some(word) => {
-                let known = ["for", "from", "to", "of", "with", "by", "twice", "after", "first"];
-                let help = nearest(&word.text, known).map(|near| format!("did you mean `{near}`?"));
-                Err(word.wrong(format!("`{}` is not understood here", word.text), help))
-            }
-        }
-    }
-
-    fn time(&mut self) -> Result<Duration, Mistake> {
-        let word = self.take("a time, e.g. 500ms or 2s")?;
-        duration(&word.text).map_err(|fault| word.wrong(fault, None))
-    }
-}
-
 /// What the policy function does: the words of its conduct, then whom for.
 fn policy(words: &mut Cursor<'_>, about: &mut About) -> Result<Action, Mistake> {
     let first = words.take("what the policy function does, e.g. `refuses`")?;
@@ -185,15 +119,9 @@ fn policy(words: &mut Cursor<'_>, about: &mut About) -> Result<Action, Mistake> 
 fn deed(words: &mut Cursor<'_>, about: &mut About) -> Result<Action, Mistake> {
     let verb = words.take("what it does, e.g. `drops`")?;
     Ok(match verb.text.as_str() {
-        "adds" => {
-            let edit = if sdp_line(words)? {
-                Edit::AddLine(line(words)?)
-            } else {
-                let name = header(words)?;
-                Edit::AddHeader(name, words.take("the value")?.text.clone())
-            };
-            words.must(&["to"])?;
-            edited(edit, words, about)?
+        "adds" | "removes" | "replaces" | "sets" => {
+            let edit = edit(verb, words)?;
+            on(Action::Edit(edit), words, about)?
         }
         "answers" => answers(words, about)?,
         "corrupts" => on(Action::Corrupt, words, about)?,
@@ -225,45 +153,7 @@ fn deed(words: &mut Cursor<'_>, about: &mut About) -> Result<Action, Mistake> {
             Action::Overload(RETRY_AFTER)
         }
         "receives" | "sends" => copies(verb, words, about)?,
-        "removes" => {
-            let edit = if sdp_line(words)? {
-                Edit::RemoveLine(line(words)?)
-            } else {
-                let (name, parameter) = header_part(words)?;
-                match parameter {
-                    None => Edit::RemoveHeader(name),
-                    Some(parameter) => Edit::RemoveParameter(name, parameter),
-                }
-            };
-            words.must(&["from"])?;
-            edited(edit, words, about)?
-        }
         "reorders" => on(Action::Reorder, words, about)?,
-        "replaces" => {
-            let old = words.take("the text to be replaced, in quotation marks")?;
-            if old.text.is_empty() {
-                return Err(old.wrong("an empty text stands everywhere", None));
-            }
-            words.must(&["with"])?;
-            let new = words.take("the new text, in quotation marks")?;
-            words.must(&["in"])?;
-            edited(Edit::Replace(old.text.clone(), new.text.clone()), words, about)?
-        }
-        "sets" => {
-            let edit = if sdp_line(words)? {
-                Edit::SetLine(line(words)?)
-            } else {
-                let (name, parameter) = header_part(words)?;
-                words.must(&["to"])?;
-                let value = words.take("the value")?.text.clone();
-                match parameter {
-                    None => Edit::SetHeader(name, value),
-                    Some(parameter) => Edit::SetParameter(name, parameter, value),
-                }
-            };
-            words.must(&["in"])?;
-            edited(edit, words, about)?
-        }
         "spoils" => {
             words.must(&["the", "MAC", "in"])?;
             on(Action::SpoilMac, words, about)?
@@ -278,13 +168,63 @@ fn deed(words: &mut Cursor<'_>, about: &mut About) -> Result<Action, Mistake> {
     })
 }
 
+/// What is changed in a message, up to the message.
+fn edit(verb: &Word, words: &mut Cursor<'_>) -> Result<Edit, Mistake> {
+    Ok(match verb.text.as_str() {
+        "adds" => {
+            let edit = if sdp_line(words)? {
+                Edit::AddLine(line(words)?)
+            } else {
+                let name = header(words)?;
+                Edit::AddHeader(name, words.take("the value")?.text.clone())
+            };
+            words.must(&["to"])?;
+            edit
+        }
+        "removes" => {
+            let edit = if sdp_line(words)? {
+                Edit::RemoveLine(line(words)?)
+            } else {
+                let (name, parameter) = header_part(words)?;
+                match parameter {
+                    None => Edit::RemoveHeader(name),
+                    Some(parameter) => Edit::RemoveParameter(name, parameter),
+                }
+            };
+            words.must(&["from"])?;
+            edit
+        }
+        "replaces" => {
+            let old = words.take("the text to be replaced, in quotation marks")?;
+            if old.text.is_empty() {
+                return Err(old.wrong("an empty text stands everywhere", None));
+            }
+            words.must(&["with"])?;
+            let new = words.take("the new text, in quotation marks")?;
+            words.must(&["in"])?;
+            Edit::Replace(old.text.clone(), new.text.clone())
+        }
+        _ => {
+            let edit = if sdp_line(words)? {
+                Edit::SetLine(line(words)?)
+            } else {
+                let (name, parameter) = header_part(words)?;
+                words.must(&["to"])?;
+                let value = words.take("the value")?.text.clone();
+                match parameter {
+                    None => Edit::SetHeader(name, value),
+                    Some(parameter) => Edit::SetParameter(name, parameter, value),
+                }
+            };
+            words.must(&["in"])?;
+            edit
+        }
+    })
+}
+
 fn on(action: Action, words: &mut Cursor<'_>, about: &mut About) -> Result<Action, Mistake> {
     message(words, about)?;
     Ok(action)
-}
-
-fn edited(edit: Edit, words: &mut Cursor<'_>, about: &mut About) -> Result<Action, Mistake> {
-    on(Action::Edit(edit), words, about)
 }
 
 /// `sends MESSAGE twice`, `receives MESSAGE 3 times`.

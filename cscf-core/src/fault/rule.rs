@@ -34,6 +34,13 @@ impl Rule {
         names.map(|name| (self.offset_of(name), name))
     }
 
+    /// Whether this is its text, with the headers in braces or without.
+    #[must_use]
+    pub fn is_called(&self, text: &str) -> bool {
+        let rest = self.text.strip_prefix(text);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(": {"))
+    }
+
     fn offset_of(&self, name: &str) -> usize {
         let is_word = |at: &usize| {
             let before = self.text.get(..*at).is_some_and(|text| text.ends_with(' '));

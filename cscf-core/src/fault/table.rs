@@ -138,11 +138,8 @@ impl Table {
 
     /// Takes rules away: the one with this identifier or text, or all with `all`.
     pub fn remove(&mut self, which: &str) -> Vec<Kept> {
-        let is_meant = |kept: &Kept| {
-            let Rule { text, .. } = &kept.rule;
-            let bare = text.strip_prefix(which).is_some_and(|rest| rest.starts_with(": {"));
-            which == "all" || kept.id == which || text == which || bare
-        };
+        let is_meant =
+            |kept: &Kept| which == "all" || kept.id == which || kept.rule.is_called(which);
         let (gone, kept) = std::mem::take(&mut self.kept).into_iter().partition(is_meant);
         self.kept = kept;
         gone

@@ -1,6 +1,8 @@
 //! The words of a rule with their places; commas, and headers in braces.
 
 use super::rule::Mistake;
+use crate::time::Duration;
+use crate::words::{duration, nearest};
 
 /// The Diameter messages of Cx and of the base protocol, by their short names.
 pub const COMMANDS: [&str; 18] = [
@@ -188,4 +190,69 @@ fn brace(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// Walks over the words of one part of the sentence.
+pub(super) struct Cursor<'a> {
+    words: &'a [Word],
+    pub(super) next: usize,
+    end: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(words: &'a [Word], sentence: &str) -> Self {
+        let end = words.last().map_or(sentence.len(), |last| last.at + last.len);
+        Self { words, next: 0, end }
+    }
+
+    pub(super) fn peek(&self) -> Option<&'a Word> {
+        self.words.get(self.next)
+    }
+
+    /// The next word, which must be there.
+    pub(super) fn take(&mut self, what: &str) -> Result<&'a Word, Mistake> {
+        let Some(word) = self.peek() else {
+            let at = self.end.saturating_sub(1);
+            return Err(Mistake { at, len: 1, text: format!("here must be {what}"), help: None });
+        };
+        self.next += 1;
+        Ok(word)
+    }
+
+    /// Steps over this word if it comes next.
+    pub(super) fn skip(&mut self, word: &str) -> bool {
+        let found = self.peek().is_some_and(|next| next.is(word));
+        self.next += usize::from(found);
+        found
+    }
+
+    /// Steps over these words, which must come next.
+    pub(super) fn must(&mut self, wanted: &[&str]) -> Result<(), Mistake> {
+        for word in wanted {
+            let next = self.take(&format!("`{word}`"))?;
+            if !next.is(word) {
+                return Err(next.wrong(format!("`{}` is not understood here", next.text), {
+                    Some(format!("here must be `{}`", wanted.join(" ")))
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing may be left.
+    pub(super) fn end(&self) -> Result<(), Mistake> {
+        match self.peek() {
+            None => Ok(()),
+            Some(word) => {
+                let known = ["for", "from", "to", "of", "with", "by", "twice", "after", "first"];
+                let help = nearest(&word.text, known).map(|near| format!("did you mean `{near}`?"));
+                Err(word.wrong(format!("`{}` is not understood here", word.text), help))
+            }
+        }
+    }
+
+    pub(super) fn time(&mut self) -> Result<Duration, Mistake> {
+        let word = self.take("a time, e.g. 500ms or 2s")?;
+        duration(&word.text).map_err(|fault| word.wrong(fault, None))
+    }
 }

@@ -202,11 +202,7 @@ impl FromStr for Order {
                 Self::Policy { who, conduct: words.plain.join(" ").parse()? }
             }
             "ppr" => {
-                let mut changes = Vec::new();
-                changes.extend(words.all("bar").into_iter().map(ProfileChange::Bar));
-                changes.extend(words.all("unbar").into_iter().map(ProfileChange::Unbar));
-                changes.extend(words.all("charging").into_iter().map(ProfileChange::Charging));
-                changes.extend(words.all("password").into_iter().map(ProfileChange::Password));
+                let changes = profile_changes(&mut words);
                 Self::Ppr { changes, who: words.subject(verb, "user")? }
             }
             "reauth" => {
@@ -226,6 +222,15 @@ impl FromStr for Order {
             other => return Err(format!("there is no order `{other}`; orders are:\n{USAGE}")),
         })
     }
+}
+
+fn profile_changes(words: &mut Words<'_>) -> Vec<ProfileChange> {
+    let mut changes = Vec::new();
+    changes.extend(words.all("bar").into_iter().map(ProfileChange::Bar));
+    changes.extend(words.all("unbar").into_iter().map(ProfileChange::Unbar));
+    changes.extend(words.all("charging").into_iter().map(ProfileChange::Charging));
+    changes.extend(words.all("password").into_iter().map(ProfileChange::Password));
+    changes
 }
 
 /// `call AS TARGET`, `message AS TARGET TEXT…` or `sms AS TARGET TEXT…`.

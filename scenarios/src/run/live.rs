@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use cscf_core::config::{Lab, Start};
 use cscf_core::engine::{Engine, FaultEdge, Node as _};
+use cscf_core::fault::Rule;
 use cscf_core::host::{Addresses, Clock, Handle, Host, program};
 use cscf_core::operator::{self, FaultOrder, OrderError};
 use cscf_core::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub struct LiveStage {
     names: Names,
     /// The lab file of the node processes.
     file: NamedTempFile,
+    /// The fault rules that were given, for nodes that start again.
+    given: Vec<Rule>,
 }
 
 impl std::fmt::Debug for LiveStage {
@@ -166,6 +169,7 @@ impl LiveStage {
             instance,
             names,
             file,
+            given: Vec::new(),
         })
     }
 
@@ -261,7 +265,15 @@ impl Stage for LiveStage {
             }
             answers
         }));
-        operate::combine(answers).map(|_| ()).map_err(|fault| fault.to_string())
+        operate::combine(answers).map_err(|fault| fault.to_string())?;
+        match order {
+            operator::Order::Fault(FaultOrder::Add(rule)) => self.given.push((**rule).clone()),
+            operator::Order::Fault(FaultOrder::Remove(which)) => {
+                self.given.retain(|rule| which != "all" && !rule.is_called(which));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn crash(&mut self, node: &str) -> Result<(), String> {
@@ -291,7 +303,13 @@ impl Stage for LiveStage {
             by_themselves: false,
         };
         let started = processes.start_again(config, &starting);
-        self.runtime.block_on(self.host.run_until(started)).map_err(|fault| fault.to_string())
+        self.runtime.block_on(self.host.run_until(started)).map_err(|fault| fault.to_string())?;
+        let (again, rest) = self.given.drain(..).partition(|rule: &Rule| rule.node == node);
+        self.given = rest;
+        for rule in again {
+            self.operate(&operator::Order::Fault(FaultOrder::Add(Box::new(rule))))?;
+        }
+        Ok(())
     }
 
     fn lateness(&self) -> Duration {

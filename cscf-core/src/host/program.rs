@@ -241,7 +241,11 @@ async fn obey(node: &Handle<Box<dyn Node>>, lines: Option<&Lines>) {
 }
 
 /// A node behind the fault rules of the lab file, with what starts it again after a crash.
-fn edge(
+///
+/// # Errors
+///
+/// A rule that the node cannot have; no randomness.
+pub fn with_faults(
     node: Box<dyn Node>,
     lab: &Lab,
     config: &NodeConfig,
@@ -284,7 +288,7 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
             Rc::new(|event| log::event(&event))
         }
     };
-    let mut node = edge(build(&lab, config, &start)?, &lab, config, &start, build)?;
+    let mut node = with_faults(build(&lab, config, &start)?, &lab, config, &start, build)?;
     let state = args.state.as_deref();
     let state = state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;
     let result = runtime()?.block_on(async {

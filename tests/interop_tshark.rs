@@ -417,35 +417,49 @@ fn xmllint_finds_the_results_of_runs_valid() {
     assert!(validate(folder.path(), wrong.as_bytes(), "junit.xsd").is_err());
 }
 
-/// What tshark finds of the RP and TP layers in each short message of a run; each once, where it
-/// leaves its sender.
+/// What tshark finds of the RP and TP layers in each short message of a run, once each, in time:
+/// message type, RP-MR, cause, TP-MTI, TP-MR, number, text, TP-FCS.
+fn short_messages(scenario: &str) -> Vec<String> {
+    let trace = Trace::of(scenario, true);
+    let malformed =
+        trace.packets(&format!("_ws.malformed || _ws.expert.severity >= {WARNING}"), &[]);
+    assert!(malformed.is_empty(), "{}", malformed.join("\n"));
+    let fields = [
+        "sip.Call-ID",
+        "gsm_a.rp.msg_type",
+        "gsm_a.rp.rp_message_reference",
+        "gsm_a.rp.cause",
+        "gsm_sms.tp-mti",
+        "gsm_sms.tp-mr",
+        "e164.msisdn",
+        "gsm_sms.sms_text",
+        "gsm_sms.tp-fcs",
+    ];
+    // Each goes over several hops.
+    let mut seen = BTreeSet::new();
+    let rows = trace.packets("gsm_a.rp", &fields).into_iter();
+    let once = rows.filter(|row| seen.insert(row.clone()));
+    once.filter_map(|row| row.split_once('\t').map(|(_, rest)| rest.replace('\t', "|"))).collect()
+}
+
 #[test]
 fn tshark_reads_short_messages_as_they_are_meant() {
     if !installed("tshark") {
         return;
     }
-    let trace = Trace::of("flow-15-submit", true);
-    let malformed = trace.packets("_ws.malformed || _ws.expert.severity >= 0x600000", &[]);
-    assert!(malformed.is_empty(), "{}", malformed.join("\n"));
-    let fields = [
-        "gsm_a.rp.msg_type",
-        "gsm_a.rp.rp_message_reference",
-        "gsm_sms.tp-mti",
-        "gsm_sms.tp-mr",
-        "gsm_sms.tp-da",
-        "gsm_sms.sms_text",
-        "e212.assoc.imsi",
-        "sip.Call-ID",
+    let submitted = [
+        "0x00|0x00||1|0|15550100002|hello|",
+        "0x03|0x00||1||||",
+        "0x01|0x00||0||15550100001|hello|",
+        "0x02|0x00||0||||",
+        "0x01|0x01||2|0|15550100002||",
+        "0x02|0x01||0||||",
     ];
-    let fields: Vec<&str> = fields.into_iter().filter(|it| !it.starts_with("e212")).collect();
-    let mut seen = BTreeSet::new();
-    let mut rows = Vec::new();
-    for row in trace.packets("gsm_a.rp", &fields) {
-        if seen.insert(row.clone()) {
-            let columns: Vec<String> = row.split('\t').map(str::to_owned).collect();
-            rows.push(columns[..columns.len() - 1].join("|"));
-        }
+    assert_eq!(short_messages("flow-15-submit"), submitted);
+    let full = short_messages("memory-full");
+    for row in ["0x04|0x00|22|0||||0xd3", "0x06|0x00||||||"] {
+        assert!(full.iter().any(|it| it == row), "{row} in {full:#?}");
     }
-    println!("{rows:#?}");
-    assert_eq!(rows.len(), 6, "submit, its report, deliver, its report, status, its report");
+    let parts = short_messages("two-parts");
+    assert!(parts.iter().filter(|row| row.starts_with("0x00")).count() == 2, "{parts:#?}");
 }

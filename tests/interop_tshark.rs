@@ -435,11 +435,17 @@ fn short_messages(scenario: &str) -> Vec<String> {
         "gsm_sms.sms_text",
         "gsm_sms.tp-fcs",
     ];
-    // Each goes over several hops.
+    // Each goes over several hops. Of the numbers the last one is that of the TPDU, those before it
+    // are in URIs.
     let mut seen = BTreeSet::new();
-    let rows = trace.packets("gsm_a.rp", &fields).into_iter();
-    let once = rows.filter(|row| seen.insert(row.clone()));
-    once.filter_map(|row| row.split_once('\t').map(|(_, rest)| rest.replace('\t', "|"))).collect()
+    let rows = trace.packets("gsm_a.rp", &fields).into_iter().map(|row| {
+        let mut columns: Vec<String> = row.split('\t').map(str::to_owned).collect();
+        let has_number = matches!(columns[1].as_str(), "0x00" | "0x01") && columns[4] != "2";
+        let last = columns[6].rsplit(',').next().unwrap_or_default().to_owned();
+        columns[6] = if has_number { last } else { String::new() };
+        (columns[0].clone(), columns[1..].join("|"))
+    });
+    rows.filter(|row| seen.insert(row.clone())).map(|(_, row)| row).collect()
 }
 
 #[test]

@@ -458,7 +458,7 @@ fn tshark_reads_short_messages_as_they_are_meant() {
         "0x03|0x00||1||||",
         "0x01|0x00||0||15550100001|hello|",
         "0x02|0x00||0||||",
-        "0x01|0x01||2|0|15550100002||",
+        "0x01|0x01||2|0|||",
         "0x02|0x01||0||||",
     ];
     assert_eq!(short_messages("flow-15-submit"), submitted);

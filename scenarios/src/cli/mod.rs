@@ -9,6 +9,7 @@ mod codes;
 mod conformance;
 mod ctl;
 mod init;
+mod ladder;
 mod list;
 mod parse;
 mod schema;
@@ -27,6 +28,7 @@ use cscf_core::host::program;
 pub use aka::AkaArgs;
 pub use ctl::{At, CtlArgs, WhyArgs};
 pub use init::InitArgs;
+pub use ladder::LadderArgs;
 pub use schema::Of as SchemaOf;
 pub use subscribers::{ProfileArgs, SubscribersArgs};
 pub use test::TestArgs;
@@ -44,6 +46,7 @@ More:
   cscf run NAME|FILE …   runs scenarios; --virtual in virtual time, --explain with every reason,
                          --watch again whenever a file is saved; `cscf run --virtual all` runs all
   cscf test SUITE        judges a client or phone by the cases of a suite; --list shows them
+  cscf ladder FILE       draws a saved trace or a pcap of SIP; --html FILE as a page
   cscf codes             each response code: who sends it, why, and the scenario that shows it
   cscf up                starts a core for your own phones and clients, and says how to reach it
   cscf ctl ORDER         orders something of a running core: dereg alice, show registrations, …
@@ -74,6 +77,8 @@ enum Command {
     Test(TestArgs),
     /// List the scenarios that ship with this program
     List,
+    /// Draw a saved trace, or any capture of SIP
+    Ladder(LadderArgs),
     /// Say who sends each response code, why, and which scenario shows it
     Codes {
         /// Only these codes, e.g. 403 488
@@ -172,6 +177,9 @@ pub struct RunArgs {
     /// Write the results as JUnit XML, for a service of continuous integration
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Write annotations and a step summary for GitHub Actions [default: when run there]
+    #[arg(long)]
+    pub github: bool,
     /// How many scenarios of a pattern run at a time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
@@ -190,6 +198,7 @@ impl RunArgs {
             explain: self.explain,
             lab: self.lab,
             junit: self.junit,
+            github: self.github || crate::report::github::is_here(),
             jobs: self.jobs.map(usize::from),
             watch: self.watch,
         }
@@ -255,6 +264,7 @@ fn dispatch(command: Command) -> ExitCode {
     match command {
         Command::Run(args) => crate::run::main(&args.options()),
         Command::Test(args) => test::test(args),
+        Command::Ladder(args) => term::exit(ladder::ladder(&args)),
         Command::List => term::exit(list::list()),
         Command::Codes { codes, json } => term::exit(codes::codes(&codes, json)),
         Command::Up(args) => crate::up::main(&args),

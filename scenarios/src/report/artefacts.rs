@@ -8,11 +8,20 @@ use std::path::{Path, PathBuf};
 use cscf_core::host::json;
 use cscf_core::trace::TraceEvent;
 
+use super::digest::{self, Form};
 use super::junit::{Report, Suite};
 use super::{Parties, html, ladder, pcapng};
 
 /// The names of the files.
-const NAMES: [&str; 5] = ["junit.xml", "ladder.html", "ladder.txt", "trace.jsonl", "trace.pcapng"];
+const NAMES: [&str; 7] = [
+    "junit.xml",
+    "ladder.html",
+    "ladder.txt",
+    "summary.md",
+    "summary.txt",
+    "trace.jsonl",
+    "trace.pcapng",
+];
 
 /// A run that is over.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +47,13 @@ impl Run<'_> {
         let style = ladder::Style { colour: false, explain };
         let ladder = ladder::draw(events, &parties.columns, &parties.names, style);
         let report = Report { name: "cscf".to_owned(), suites: vec![result.clone()] };
+        let digest = |form| digest::of_run(events, parties, result, form).into_bytes();
         [
             ("junit.xml", report.to_xml().into_bytes()),
             ("ladder.html", html::draw(&result.name, events, parties, Some(result)).into_bytes()),
             ("ladder.txt", ladder.into_bytes()),
+            ("summary.md", digest(Form::Markdown)),
+            ("summary.txt", digest(Form::Text)),
             ("trace.jsonl", lines.into_bytes()),
             ("trace.pcapng", pcapng::write(events, parties)),
         ]

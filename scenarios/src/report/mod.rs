@@ -1,8 +1,11 @@
-//! Readers of the trace: ladder, packet capture, JSON lines; and the results as JUnit XML.
+//! Readers of the trace: ladder, packet capture, JSON lines, summary; and the results as JUnit XML
+//! and for GitHub.
 
 pub mod artefacts;
 pub mod diagnosis;
+pub mod digest;
 mod escape;
+pub mod github;
 mod hops;
 pub mod html;
 pub mod junit;

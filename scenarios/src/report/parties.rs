@@ -1,13 +1,19 @@
 //! Who takes part in a trace: names and roles of the nodes, and what the links between them are
 //! called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use cscf_core::config::NodeRole;
-use cscf_core::trace::{Protocol, Wire};
+use cscf_core::sip::{self, HeaderName, Message};
+use cscf_core::trace::{Protocol, TraceEvent, Wire};
 
+use super::hops::hops;
 use super::pcapng::{Names, name_at};
+use super::summary::diameter_label;
+
+/// Parties that are told apart at most where they are guessed.
+const GUESSED_MAX: usize = 500;
 
 /// Who takes part in a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +59,39 @@ impl Link {
 }
 
 impl Parties {
+    /// Who takes part in a trace of which only the messages are known: the roles follow from what
+    /// is spoken. Who asks or answers in Diameter is of the core, who passes SIP on is a proxy, and
+    /// whoever else speaks SIP is a UE.
+    #[must_use]
+    pub fn guess(events: &[TraceEvent], names: &Names) -> Self {
+        let mut parties = Self { names: names.clone(), ..Self::default() };
+        let mut came: BTreeSet<(String, Vec<u8>)> = BTreeSet::new();
+        let mut seen: Vec<String> = Vec::new();
+        for hop in hops(events, &parties) {
+            for end in [&hop.from, &hop.to] {
+                if !seen.contains(end) && seen.len() < GUESSED_MAX {
+                    seen.push(end.clone());
+                }
+            }
+            if let Some(role) = role_by_diameter(&hop.from, &hop.wire) {
+                parties.roles.insert(hop.from.clone(), role);
+            } else if let Some(thread) = thread(&hop.wire) {
+                if came.contains(&(hop.from.clone(), thread.clone())) {
+                    parties.roles.entry(hop.from.clone()).or_insert(NodeRole::Pcscf);
+                }
+                if came.len() < GUESSED_MAX * GUESSED_MAX {
+                    came.insert((hop.to, thread));
+                }
+            }
+        }
+        let is_ue = |name: &&String| !parties.roles.contains_key(*name);
+        let ues: Vec<String> = seen.iter().filter(is_ue).cloned().collect();
+        let core = seen.iter().filter(|name| !ues.contains(name)).cloned();
+        let first = ues.first().cloned().into_iter();
+        parties.columns = first.chain(core).chain(ues.iter().skip(1).cloned()).collect();
+        parties
+    }
+
     /// The name at an address, or the address.
     #[must_use]
     pub fn name(&self, addr: &SocketAddr) -> String {
@@ -81,12 +120,64 @@ impl Parties {
     }
 }
 
+/// The role that sends a Diameter message (TS 29.228 §6): I-CSCFs ask where, S-CSCFs register and
+/// authenticate, application servers read user data, an HSS answers all of them.
+fn role_by_diameter(name: &str, wire: &Wire) -> Option<NodeRole> {
+    if wire.protocol != Protocol::Diameter {
+        // Our own names of application servers: as1.
+        let number = name.strip_prefix("as").filter(|number| !number.is_empty());
+        return number.and_then(|it| it.parse::<u16>().ok()).map(|_| NodeRole::As);
+    }
+    match diameter_label(&wire.bytes).as_str() {
+        "UAR" | "LIR" => Some(NodeRole::Icscf),
+        "MAR" | "SAR" => Some(NodeRole::Scscf),
+        "UAA" | "LIA" | "MAA" | "SAA" => Some(NodeRole::Hss),
+        _ => None,
+    }
+}
+
+/// What a message and its copy behind a proxy have in common: Call-ID and CSeq, for a request.
+fn thread(wire: &Wire) -> Option<Vec<u8>> {
+    let Ok(Message::Request(request)) = sip::parse(&wire.bytes) else { return None };
+    let header = |name| request.headers.get(name).unwrap_or_default();
+    Some(format!("{}\n{}", header(HeaderName::CallId), header(HeaderName::CSeq)).into_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use cscf_core::time::Instant;
+    use cscf_core::trace::TraceKind;
     use cscf_core::transport::Transport;
 
     use super::*;
+
+    #[test]
+    fn who_passes_requests_on_is_of_the_core() {
+        let addr = |host: u8| SocketAddr::from(([10, 0, 0, host], 5060));
+        let text = "OPTIONS sip:b SIP/2.0\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n";
+        let events = [(1, 2), (2, 3), (3, 4)].map(|(from, to)| {
+            let wire = Wire {
+                protocol: Protocol::Sip,
+                transport: Transport::Udp,
+                local: addr(from),
+                remote: addr(to),
+                bytes: Bytes::from_static(text.as_bytes()),
+            };
+            let node = addr(from).to_string().into();
+            TraceEvent { at: Instant::EPOCH, node, kind: TraceKind::Sent(wire) }
+        });
+        let parties = Parties::guess(&events, &Names::new());
+        assert_eq!(
+            parties.columns,
+            ["10.0.0.1:5060", "10.0.0.2:5060", "10.0.0.3:5060", "10.0.0.4:5060"]
+        );
+        let link = |one: u8, other: u8| {
+            let [one, other] = [one, other].map(|host| addr(host).to_string());
+            parties.link_between(&one, &other, Protocol::Sip).as_str()
+        };
+        assert_eq!([link(1, 2), link(2, 3), link(3, 4)], ["Gm", "Mw", "Gm"]);
+    }
 
     #[test]
     fn a_link_is_named_by_the_roles_of_its_ends() {

@@ -13,8 +13,8 @@ use cscf_core::host::Clock;
 use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_OK};
 
 use super::{
-    Instance, Loaded, Options, Outcome, could_not_run, exit_code, faults, keep, live, results,
-    simulated, unknown_names, verdict,
+    Instance, Loaded, Options, Outcome, annotate, could_not_run, exit_code, faults, keep, live,
+    results, simulated, unknown_names, verdict,
 };
 use crate::builtin::{self, Builtin};
 use crate::report::junit::Suite;
@@ -70,6 +70,7 @@ pub(super) fn run(
         match loaded.scenario.only_virtual().filter(|_| !options.simulated) {
             Some(reason) => {
                 count.skipped += 1;
+                results.push(results::skipped(&loaded.name, &reason));
                 say(&format!("skipped: {}: virtual time only: {reason}\n", loaded.name));
             }
             None => work.push(loaded),
@@ -87,6 +88,7 @@ pub(super) fn run(
             }
             say(verdict(loaded, &outcome, options).trim_start_matches('\n'));
             say(&faults::unmet(&loaded.scenario, &instance.lab, &outcome.events));
+            annotate(loaded, &outcome, options);
             if code == EXIT_OK && options.out.is_none() {
                 results.push(results::of_run(loaded, &outcome, options, Path::new(""), ""));
                 return;

@@ -19,8 +19,9 @@ use cscf_core::trace::TraceEvent;
 
 use crate::builtin::{self, Builtin};
 use crate::codes;
+use crate::report::digest::{self, Form};
 use crate::report::junit::{Report, Suite};
-use crate::report::{artefacts, ladder};
+use crate::report::{artefacts, github, ladder};
 use crate::script::{self, Failure, Scenario, Seen, StepKind, at_word, read_scenario};
 
 pub(crate) use live::Claim;
@@ -45,6 +46,8 @@ pub struct Options {
     pub lab: Option<PathBuf>,
     /// Where the results go as JUnit XML.
     pub junit: Option<PathBuf>,
+    /// Annotations and a summary for GitHub Actions.
+    pub github: bool,
     /// How many scenarios of a pattern run at a time.
     pub jobs: Option<usize>,
     /// Runs again whenever a file is saved.
@@ -88,12 +91,17 @@ fn once(options: &Options) -> u8 {
         results.push(results::could_not_run(&options.scenarios.join(" "), &fault));
         EXIT_COULD_NOT_RUN
     });
+    let mut written = Ok(());
+    if options.github {
+        written = github::summarise(&digest::of_results("cscf run", &results, Form::Markdown));
+    }
     if let Some(path) = &options.junit {
         let report = Report { name: "cscf run".to_owned(), suites: results };
-        if let Err(fault) = report.write(path) {
-            progress(&format!("error: {fault}"));
-            code = EXIT_COULD_NOT_RUN;
-        }
+        written = written.and(report.write(path));
+    }
+    if let Err(fault) = written {
+        progress(&format!("error: {fault}"));
+        code = EXIT_COULD_NOT_RUN;
     }
     code
 }
@@ -234,10 +242,19 @@ fn run_one(
     // A reader that closed the pipe has seen what it wanted.
     let _ = written;
     drop(stdout);
+    annotate(loaded, &outcome, options);
     let (folder, result) = keep(loaded, &instance, &outcome, (options, many))?;
     results.push(result);
     progress(&format!("artefacts: {}", folder.display()));
     Ok(exit_code(&outcome))
+}
+
+/// Tells GitHub where in the scenario it went wrong. On standard error, which GitHub reads as well:
+/// what stands on standard output is made by scenario and seed alone.
+fn annotate(loaded: &Loaded, outcome: &Outcome, options: &Options) {
+    if let Some(text) = results::annotation(loaded, outcome).filter(|_| options.github) {
+        progress(&text);
+    }
 }
 
 fn draw(instance: &Instance, outcome: &Outcome, options: &Options, colour: bool) -> String {

@@ -8,6 +8,7 @@ use cscf_core::time::Duration;
 use cscf_core::trace::{TraceEvent, TraceKind};
 
 use super::{Loaded, Options, Outcome};
+use crate::report::github;
 use crate::report::junit::{self, Case, Suite};
 use crate::script::Failure;
 
@@ -40,7 +41,9 @@ pub(super) fn of_run(
     if options.simulated {
         properties.push(("seed".to_owned(), options.seed.to_string()));
     }
-    properties.push(("artefacts".to_owned(), folder.display().to_string()));
+    if !folder.as_os_str().is_empty() {
+        properties.push(("artefacts".to_owned(), folder.display().to_string()));
+    }
     let case = Case {
         name: loaded.name.clone(),
         classname: CLASS.to_owned(),
@@ -53,13 +56,39 @@ pub(super) fn of_run(
     Suite { name: loaded.name.clone(), properties, cases: vec![case] }
 }
 
+/// What GitHub shows at the line of the scenario that was not met.
+pub(super) fn annotation(loaded: &Loaded, outcome: &Outcome) -> Option<String> {
+    let title = format!("{} failed", loaded.name);
+    match outcome.failure.as_ref()? {
+        Failure::Expectation(problem) => {
+            let mut text = problem.text.clone();
+            if let Some(help) = &problem.help {
+                text = format!("{text}\n{help}");
+            }
+            let place = (problem.at.line, problem.at.column);
+            Some(github::annotation(&loaded.file, Some(place), &title, &text))
+        }
+        Failure::Broken(fault) => Some(github::annotation(&loaded.file, None, &title, fault)),
+    }
+}
+
+/// The result of a scenario that was left out.
+pub(super) fn skipped(name: &str, reason: &str) -> Suite {
+    let reason = reason.to_owned();
+    not_run(name, junit::Outcome::Skipped { reason })
+}
+
 /// The result of something that did not come to run.
 pub(super) fn could_not_run(name: &str, fault: &str) -> Suite {
+    not_run(name, broken(fault))
+}
+
+fn not_run(name: &str, outcome: junit::Outcome) -> Suite {
     let case = Case {
         name: name.to_owned(),
         classname: CLASS.to_owned(),
         time: Duration::ZERO,
-        outcome: broken(fault),
+        outcome,
         properties: Vec::new(),
         system_out: String::new(),
     };

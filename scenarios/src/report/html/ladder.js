@@ -63,7 +63,7 @@ function start() {
   const of = (id) => document.getElementById(id);
   // The lifelines share the left part of the window, with room for the time and some clauses.
   const room = document.documentElement.clientWidth * 0.58 - 260;
-  const pitch = Math.max(84, Math.min(150, Math.floor(room / Math.max(1, trace.columns.length))));
+  const pitch = Math.max(96, Math.min(150, Math.floor(room / Math.max(1, trace.columns.length))));
   const nodes = [];
   let chosen = -1;
   let held = false;

@@ -8,7 +8,7 @@
 use crate::clause::Clause;
 use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId, DemandReply};
 use crate::ids::Ids;
-use crate::operator::{Order, OrderError, OrderResult};
+use crate::operator::{Order, OrderError, OrderResult, Samples, Workload};
 use crate::policy::{PolicyAnswer, PolicyEvent, PolicyRequest};
 use crate::sip::{Message, Request, Response};
 use crate::time::{Duration, Instant, UnixTime};
@@ -474,6 +474,16 @@ pub trait Role {
     ) -> OrderResult {
         let _ = (env, order, out);
         Err(OrderError::NotHere)
+    }
+
+    /// Whether it takes new work. By default it does.
+    fn workload(&self) -> Workload {
+        Workload::NONE
+    }
+
+    /// Tells how much of what it holds. By default nothing.
+    fn tell_held(&self, samples: &mut Samples) {
+        let _ = samples;
     }
 
     /// The timer values for a server transaction of a request that came by this flow.

@@ -1,7 +1,7 @@
 //! What a node tells about itself: one stream, from which ladder, pcapng, log, verdicts and the
 //! answer to "why?" are made.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -201,7 +201,10 @@ const TEXT_MAX: usize = 1_024;
 /// The last refusals of a node, also while nobody reads the trace: the answer to "why?". Bounded in
 /// number and size.
 #[derive(Debug, Default)]
-pub struct Refusals(VecDeque<Refused>);
+pub struct Refusals {
+    last: VecDeque<Refused>,
+    by_clause: BTreeMap<Clause, u64>,
+}
 
 /// A refusal that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,15 +224,23 @@ impl Refusals {
         if !note.refusal {
             return;
         }
-        if self.0.len() == REFUSALS_MAX {
-            self.0.pop_front();
+        // Clauses are named in the code: there are as many as it names.
+        *self.by_clause.entry(note.clause).or_default() += 1;
+        if self.last.len() == REFUSALS_MAX {
+            self.last.pop_front();
         }
-        self.0.push_back(Refused { at, about: cut(about, TEXT_MAX), note: note.cut(TEXT_MAX) });
+        self.last.push_back(Refused { at, about: cut(about, TEXT_MAX), note: note.cut(TEXT_MAX) });
     }
 
     /// All of them, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Refused> {
-        self.0.iter()
+        self.last.iter()
+    }
+
+    /// How often something was refused, by clause.
+    #[must_use]
+    pub const fn by_clause(&self) -> &BTreeMap<Clause, u64> {
+        &self.by_clause
     }
 }
 

@@ -18,7 +18,7 @@ use std::convert::Infallible;
 
 use cscf_core::clause::{Clause, ts24229};
 use cscf_core::cx::{AskId, CxRequest};
-use cscf_core::operator::{Order, OrderError, OrderResult, Refused, Workload};
+use cscf_core::operator::{Order, OrderError, OrderResult, Refused, Samples, Workload};
 use cscf_core::role::{
     Action, Actions, Answer, Answered, BranchId, ContextId, Env, Incoming, Question, RequestKind,
     Role,
@@ -181,6 +181,16 @@ impl Role for Icscf {
 
     fn on_command(&mut self, _: &mut Env<'_>, command: Infallible, _: &mut IcscfActions) {
         match command {}
+    }
+
+    fn workload(&self) -> Workload {
+        self.work
+    }
+
+    fn tell_held(&self, samples: &mut Samples) {
+        for (what, count) in self.remainders() {
+            samples.held(what, count);
+        }
     }
 
     fn on_order(&mut self, _: &mut Env<'_>, order: &Order, _: &mut IcscfActions) -> OrderResult {

@@ -140,7 +140,6 @@ pub(crate) struct Bindings {
 
 impl Bindings {
     /// The number of records.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.ues.len()
     }

@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use cscf_core::clause::{Clause, own, ts24229};
 use cscf_core::cx::AskId;
 use cscf_core::dialog::field;
-use cscf_core::operator::{Order, OrderResult, Refused, Workload};
+use cscf_core::operator::{Order, OrderResult, Refused, Samples, Workload};
 use cscf_core::policy::PolicyEvent;
 use cscf_core::role::{
     Action, Actions, Answer, Answered, Cause, ContextId, Env, Incoming, OwnAnswered, RequestKind,
@@ -411,6 +411,16 @@ impl Role for Pcscf {
             Command::Drain(on) => self.work.draining = on,
             Command::Overload(retry_after) => self.work.ordered = retry_after,
         }
+    }
+
+    fn workload(&self) -> Workload {
+        self.work
+    }
+
+    fn tell_held(&self, samples: &mut Samples) {
+        samples.held("UEs", self.bindings.len());
+        samples.held("dialogs", self.dialogs.len());
+        samples.held("security associations", self.associations.len());
     }
 
     fn on_order(

@@ -39,9 +39,12 @@ impl Pcscf {
             Show::Registrations => self.registration_table(now),
             Show::Dialogs => self.dialog_table(now),
             Show::Sas => self.association_table(now),
-            Show::Challenges | Show::Refusals | Show::Subscribers => {
-                return Err(OrderError::NotHere);
-            }
+            Show::Challenges
+            | Show::Health
+            | Show::Metrics
+            | Show::Refusals
+            | Show::Subscribers
+            | Show::Transactions => return Err(OrderError::NotHere),
         };
         Ok(OrderAnswer::Table(table.only(of)))
     }

@@ -47,7 +47,7 @@ use std::sync::Arc;
 use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{AskId, CxAnswer, CxDemand, DemandId};
 use cscf_core::ids::Seed;
-use cscf_core::operator::{Order, OrderResult, Workload};
+use cscf_core::operator::{Order, OrderResult, Samples, Workload};
 use cscf_core::registrar::{ContactEvent, Registration, Registrations};
 use cscf_core::role::{
     Actions, Answer, Answered, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role,
@@ -398,6 +398,16 @@ impl Role for Scscf {
 
     fn on_command(&mut self, env: &mut Env<'_>, command: Command, out: &mut ScscfActions) {
         self.command(env, command, out);
+    }
+
+    fn workload(&self) -> Workload {
+        self.work
+    }
+
+    fn tell_held(&self, samples: &mut Samples) {
+        for (what, count) in self.remainders() {
+            samples.held(what, count);
+        }
     }
 
     fn on_order(

@@ -45,7 +45,12 @@ impl Scscf {
             Show::Challenges => self.owner.challenge_table(now),
             Show::Registrations => self.owner.registration_table(now),
             Show::Dialogs => self.sessions.dialogs.table(),
-            Show::Refusals | Show::Sas | Show::Subscribers => return Err(OrderError::NotHere),
+            Show::Health
+            | Show::Metrics
+            | Show::Refusals
+            | Show::Sas
+            | Show::Subscribers
+            | Show::Transactions => return Err(OrderError::NotHere),
         };
         Ok(OrderAnswer::Table(table.only(of)))
     }

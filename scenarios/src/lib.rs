@@ -9,7 +9,6 @@ pub mod conformance;
 pub mod control;
 pub mod device;
 pub mod lab;
-pub mod operate;
 pub mod report;
 pub mod run;
 pub mod schema;
@@ -18,3 +17,4 @@ pub mod ue;
 pub mod up;
 
 pub use cli::main;
+pub use cscf_core::config::operate;

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::control::NodeControl;
 use super::edge::EdgeConfig;
 use super::entry::EntryConfig;
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues};
@@ -45,6 +46,7 @@ impl Lab {
             interconnect: true,
             // Never on the network unless the lab file says so.
             control: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9480)),
+            control_token: None,
             aka_without_sec_agree: true,
             gm: GmSecurity::default(),
             esp: false,
@@ -87,6 +89,7 @@ fn node((name, role, ip, port): (&str, NodeRole, IpAddr, u16)) -> NodeConfig {
         entry: EntryConfig::default(),
         domain: None,
         load: LoadConfig::default(),
+        control: NodeControl::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use super::control::{self, ControlToken, NodeControl};
 use super::edge::EdgeConfig;
 use super::entry::EntryConfig;
 use super::load::LoadConfig;
@@ -30,6 +31,8 @@ pub struct Lab {
     pub interconnect: bool,
     /// The control address; none means no control interface.
     pub control: Option<SocketAddr>,
+    /// The token without which that does nothing.
+    pub control_token: Option<ControlToken>,
     /// Whether a right AKA answer without security agreement registers (a rule of this emulator).
     pub aka_without_sec_agree: bool,
     /// The security agreement on Gm.
@@ -156,6 +159,8 @@ pub struct NodeConfig {
     pub domain: Option<String>,
     /// How fast it is, and how much new work it takes.
     pub load: LoadConfig,
+    /// Where it is controlled when it runs by itself.
+    pub control: NodeControl,
 }
 
 impl NodeConfig {
@@ -257,6 +262,7 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
     }
     let secs = Duration::from_secs;
     let nodes = nodes.unwrap_or_default();
+    let (control, control_token) = control::read(reader.optional("control"), problems);
     let mut lab = Lab {
         untrusted: reader
             .optional("untrusted")
@@ -266,7 +272,8 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
         interconnect: reader.or("interconnect", true, problems, |text| {
             choice(text, &[("trusted", true), ("untrusted", false)])
         }),
-        control: reader.or("control", None, problems, control),
+        control,
+        control_token,
         aka_without_sec_agree: reader.or("aka_without_sec_agree", true, problems, |text| {
             choice(text, &[("allow", true), ("refuse", false)])
         }),
@@ -299,6 +306,7 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
     };
     lab.read_faults(&mut reader, problems);
     reader.finish(problems);
+    control::check_nodes(&lab, listed, problems);
     let faults = lab.unknown_servers().into_iter().chain(lab.unknown_places());
     for fault in faults.chain(lab.incomplete_networks()) {
         problems.push(tree.at, fault, None);
@@ -338,10 +346,6 @@ pub(super) fn domain_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn control(text: &str) -> Result<Option<SocketAddr>, String> {
-    if text == "off" { Ok(None) } else { socket_addr(text).map(Some) }
-}
-
 pub(super) fn on_off(text: &str) -> Result<bool, String> {
     choice(text, &[("on", true), ("off", false)])
 }
@@ -367,7 +371,7 @@ fn path_mtu(text: &str) -> Result<PathMtu, String> {
         .ok_or_else(|| format!("`{text}` is no MTU; write 576 to 65536, or unknown"))
 }
 
-fn socket_addr(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn socket_addr(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("`{text}` is no address with port, e.g. 127.0.0.1:5060 or [::1]:5060"))
 }
@@ -465,6 +469,7 @@ pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<Nod
         Some(NodeRole::Hss) | None => LoadConfig::default(),
         Some(_) => LoadConfig::read(&mut reader, problems),
     };
+    let control = control::read_node(&mut reader, problems);
     reader.finish(problems);
     let (role, listen) = (role?, listen?);
     let advertise = advertise.unwrap_or_else(|| (listen.ip().to_string(), listen.port()));
@@ -481,6 +486,7 @@ pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<Nod
         entry,
         domain,
         load,
+        control,
     })
 }
 

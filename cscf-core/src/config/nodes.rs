@@ -169,17 +169,21 @@ impl Lab {
 
     /// What is wrong with the servers that filter criteria name.
     pub(super) fn unknown_servers(&self) -> Vec<String> {
+        self.subscribers.iter().flat_map(|one| self.unknown_servers_of(one)).collect()
+    }
+
+    /// The same of one subscriber.
+    pub(super) fn unknown_servers_of(&self, subscriber: &SubscriberConfig) -> Vec<String> {
         let known = |name: &str| {
             name.starts_with("sip:")
                 || self.node_named(name).is_some_and(|node| node.role == NodeRole::As)
         };
-        let names = self.subscribers.iter().flat_map(|subscriber| {
-            let list = subscriber.filter_criteria.iter();
-            list.map(|ifc| (&subscriber.name, &ifc.application_server.server_name))
-        });
+        let who = &subscriber.name;
+        let names = subscriber.filter_criteria.iter();
         names
-            .filter(|(_, name)| !known(name))
-            .map(|(who, name)| {
+            .map(|ifc| &ifc.application_server.server_name)
+            .filter(|name| !known(name))
+            .map(|name| {
                 format!("`{name}`, a server of `{who}`, is neither an AS of the lab nor a SIP URI")
             })
             .collect()
@@ -199,7 +203,7 @@ impl Lab {
         Some(crate::hss::write_profile(&UserProfile { private_id, service_profiles }))
     }
 
-    fn subscription(&self, subscriber: &SubscriberConfig) -> Subscriber {
+    pub(super) fn subscription(&self, subscriber: &SubscriberConfig) -> Subscriber {
         let credentials = match &subscriber.auth {
             Auth::Aka { k, opc, amf, sqn } => Credentials::Aka {
                 keys: AkaKeys::Milenage { k: *k, opc: *opc },

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::control::NodeControl;
 use super::criteria::write_criteria;
 use super::lab::{Lab, NodeRole, PathMtu, TimerValues};
 use super::security::pool_text;
@@ -90,6 +91,13 @@ impl Lab {
                 out.push_str(&node.edge.written());
             }
             out.push_str(&node.load.written());
+            match node.control {
+                NodeControl::At(addr) => {
+                    let _ = write!(out, ", control: \"{addr}\"");
+                }
+                NodeControl::BesideLab => {}
+                NodeControl::Off => out.push_str(", control: \"off\""),
+            }
             out.push_str("}\n");
         }
         if !self.untrusted.is_empty() {
@@ -102,9 +110,8 @@ impl Lab {
         if !self.interconnect {
             out.push_str("\n# The networks do not trust each other.\ninterconnect: untrusted\n");
         }
-        let control = self.control.map_or_else(|| "off".to_owned(), |addr| addr.to_string());
-        let _ =
-            write!(out, "\n# Control interface of `cscf up`, or off.\ncontrol: \"{control}\"\n");
+        let control = self.control_written();
+        let _ = write!(out, "\n# Control interface of `cscf up`, or off.\ncontrol: {control}\n");
     }
 
     fn write_choices(&self, out: &mut String) {
@@ -187,7 +194,7 @@ pub(super) fn span(value: Duration) -> String {
     if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
 }
 
-fn write_subscriber(out: &mut String, subscriber: &SubscriberConfig) {
+pub(super) fn write_subscriber(out: &mut String, subscriber: &SubscriberConfig) {
     let impu = |impu: &Impu| {
         let uri = quoted(&impu.uri);
         if impu.barred { format!("{{barred: {uri}}}") } else { uri }

@@ -78,6 +78,44 @@ pub enum CxAnswer {
     Unreachable,
 }
 
+impl CxAnswer {
+    /// Its result; none where there was no answer.
+    #[must_use]
+    pub const fn result(&self) -> Option<CxResult> {
+        match self {
+            Self::Server(server) => Some(server.result),
+            Self::Maa(maa) => Some(maa.result),
+            Self::Saa(saa) => Some(saa.result),
+            Self::Unreachable => None,
+        }
+    }
+}
+
+/// How often each question got each answer. Commands and result codes that are known have a place
+/// each; others share a bounded number.
+#[derive(Clone, Debug, Default)]
+pub struct CxCounts(std::collections::BTreeMap<(Option<CxCommand>, Option<u32>), u64>);
+
+impl CxCounts {
+    /// Kinds of answers at most.
+    const KINDS_MAX: usize = 500;
+
+    /// One more answer; without a result there was none.
+    pub fn count(&mut self, command: Option<CxCommand>, result: Option<CxResult>) {
+        let code = result.map(|result| match result.code() {
+            ResultCode::Base(code) | ResultCode::Experimental(code) => code,
+        });
+        if self.0.len() < Self::KINDS_MAX || self.0.contains_key(&(command, code)) {
+            *self.0.entry((command, code)).or_default() += 1;
+        }
+    }
+
+    /// Command, result code, and how often; without a code there was no answer.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<CxCommand>, Option<u32>, u64)> {
+        self.0.iter().map(|((command, code), count)| (*command, *code, *count))
+    }
+}
+
 /// Why a UAR is sent (TS 29.229 §6.3.24).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorizationType {

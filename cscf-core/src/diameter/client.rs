@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clause::{own, rfc6733};
-use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, DemandId, DemandReply};
+use crate::cx::{AskId, CxAnswer, CxCounts, CxDemand, CxRequest, DemandId, DemandReply};
 use crate::diameter::capabilities::{LocalPeer, Timing};
 use crate::diameter::codec::{Avp, Fault, Message};
 use crate::diameter::dictionary as avp;
@@ -148,6 +148,7 @@ pub struct DiameterClient {
     demand_count: u64,
     session_high: u32,
     session_low: u32,
+    answers: CxCounts,
     outputs: VecDeque<ClientOutput>,
 }
 
@@ -173,6 +174,7 @@ impl DiameterClient {
             demand_count: 0,
             session_high,
             session_low: 0,
+            answers: CxCounts::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -187,6 +189,18 @@ impl DiameterClient {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(&self.phase, Phase::Linked { link, .. } if link.is_usable())
+    }
+
+    /// The answers that came, and how often none did.
+    #[must_use]
+    pub const fn answers(&self) -> &CxCounts {
+        &self.answers
+    }
+
+    /// The name of the peer it asks.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        self.config.destination_host.as_deref().unwrap_or(&self.config.destination_realm)
     }
 
     /// Takes one event.
@@ -406,7 +420,10 @@ impl DiameterClient {
         }
         let Some(flight) = self.flights.remove(&header.hop_by_hop) else { return };
         match answer::decode(message) {
-            Ok(answer) => self.outputs.push_back(ClientOutput::Answer(flight.ask, answer)),
+            Ok(answer) => {
+                self.answers.count(request::command_named(flight.command), answer.result());
+                self.outputs.push_back(ClientOutput::Answer(flight.ask, answer));
+            }
             Err(fault) => {
                 let text = format!("{} is wrong: {fault}: unreachable", message.name());
                 self.give_up(flight.ask, text);
@@ -484,6 +501,7 @@ impl DiameterClient {
     }
 
     fn give_up(&mut self, ask: AskId, text: String) {
+        self.answers.count(None, None);
         self.note(true, text);
         self.outputs.push_back(ClientOutput::Answer(ask, CxAnswer::Unreachable));
     }

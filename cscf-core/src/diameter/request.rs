@@ -2,7 +2,9 @@
 //! AVPs must be there stands in the tables of TS 29.228 §6; what breaks them gets the Result-Code
 //! that RFC 6733 §7.1 names.
 
-use crate::cx::{AssignmentType, AuthScheme, AuthorizationType, CxRequest, Lir, Mar, Sar, Uar};
+use crate::cx::{
+    AssignmentType, AuthScheme, AuthorizationType, CxCommand, CxRequest, Lir, Mar, Sar, Uar,
+};
 use crate::diameter::codec::{Avp, Fault, FaultKind, Message};
 use crate::diameter::dictionary::{self as avp, Definition};
 use crate::diameter::restoration;
@@ -26,6 +28,17 @@ pub(super) const fn command_of(request: &CxRequest) -> u32 {
         CxRequest::Mar(_) => avp::MULTIMEDIA_AUTH,
         CxRequest::Sar(_) => avp::SERVER_ASSIGNMENT,
         CxRequest::Lir(_) => avp::LOCATION_INFO,
+    }
+}
+
+/// The question with this command code.
+pub(super) const fn command_named(code: u32) -> Option<CxCommand> {
+    match code {
+        avp::USER_AUTHORIZATION => Some(CxCommand::Uar),
+        avp::MULTIMEDIA_AUTH => Some(CxCommand::Mar),
+        avp::SERVER_ASSIGNMENT => Some(CxCommand::Sar),
+        avp::LOCATION_INFO => Some(CxCommand::Lir),
+        _ => None,
     }
 }
 

@@ -439,14 +439,11 @@ impl DiameterServer {
 
 /// The Result-Code of an answer, if it is that of a protocol error.
 const fn protocol_error(answer: &CxAnswer) -> Option<u32> {
-    let result = match answer {
-        CxAnswer::Server(server) => server.result,
-        CxAnswer::Maa(maa) => maa.result,
-        CxAnswer::Saa(saa) => saa.result,
-        CxAnswer::Unreachable => return None,
-    };
-    match result.code() {
-        ResultCode::Base(code) if code >= 3000 && code < 4000 => Some(code),
-        ResultCode::Base(_) | ResultCode::Experimental(_) => None,
+    match answer.result() {
+        Some(result) => match result.code() {
+            ResultCode::Base(code) if code >= 3000 && code < 4000 => Some(code),
+            ResultCode::Base(_) | ResultCode::Experimental(_) => None,
+        },
+        None => None,
     }
 }

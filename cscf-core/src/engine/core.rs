@@ -9,7 +9,7 @@ use super::settings::{Counters, Settings};
 use super::state::{Core, Event};
 use super::{Input, Node, Output};
 use crate::ids::Seed;
-use crate::operator::{Order, OrderAnswer, OrderResult, Show};
+use crate::operator::{Order, OrderAnswer, OrderResult, Samples, Show, Table};
 use crate::role::{Action, Actions, ContextId, Role};
 use crate::sip::Response;
 use crate::time::{Deadlines, Instant};
@@ -189,6 +189,29 @@ impl<R: Role> Engine<R> {
         self.core.pump(now);
     }
 
+    /// A message is taken in hand that arrived then.
+    fn taken(&mut self, now: Instant, received_at: Instant) {
+        self.core.load.taken(now, received_at);
+        self.core.outlet.counts.waited(now.since(received_at));
+    }
+
+    /// What every engine can tell of itself; `None` for what only roles know.
+    fn shown(&self, what: Show) -> Option<Table> {
+        Some(match what {
+            Show::Health => super::orders::health(&self.role.workload()),
+            Show::Metrics => {
+                let mut samples = Samples::default();
+                super::orders::workload(&self.role.workload(), &mut samples);
+                self.core.tell_counts(&mut samples);
+                self.role.tell_held(&mut samples);
+                samples.into_table()
+            }
+            Show::Refusals => super::orders::refusals(self.core.outlet.refusals()),
+            Show::Transactions => self.core.transactions(),
+            _ => return None,
+        })
+    }
+
     fn timeouts(&mut self, now: Instant) {
         while self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle_timeout(now);
@@ -212,12 +235,12 @@ impl<R: Role> Node for Engine<R> {
         match input {
             Input::Answer(ask, answer) => self.core.on_answer(now, ask, answer),
             Input::Bytes { conn, bytes, received_at } => {
-                self.core.load.taken(now, received_at);
+                self.taken(now, received_at);
                 self.core.on_bytes(now, conn, &bytes);
             }
             Input::Closed { conn, cause } => self.core.on_closed(now, conn, cause),
             Input::Datagram(packet) => {
-                self.core.load.taken(now, packet.received_at);
+                self.taken(now, packet.received_at);
                 self.core.on_datagram(now, packet);
             }
             Input::Demand(demand, what) => {
@@ -242,8 +265,9 @@ impl<R: Role> Node for Engine<R> {
     }
 
     fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
-        if let Order::Show { what: Show::Refusals, of } = order {
-            let table = super::orders::refusals(self.core.outlet.refusals());
+        if let Order::Show { what, of } = order
+            && let Some(table) = self.shown(*what)
+        {
             return Ok(OrderAnswer::Table(table.only(of)));
         }
         if let Order::Inject { status, method, times, .. } = order {

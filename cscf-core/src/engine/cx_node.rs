@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Engine, Input, Node, Output};
 use crate::diameter::{ClientInput, ClientOutput, DiameterClient};
-use crate::operator::{Order, OrderResult};
+use crate::operator::{Order, OrderAnswer, OrderResult, Samples, Show};
 use crate::role::{Answer, Question, Role};
 use crate::time::Instant;
 use crate::trace::TraceEvent;
@@ -156,8 +156,17 @@ impl<R: Role> Node for CxNode<R> {
     }
 
     fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
-        let answer = self.engine.order(now, order);
+        let mut answer = self.engine.order(now, order);
         self.pump(now);
+        let asked = matches!(order, Order::Show { what: Show::Health | Show::Metrics, .. });
+        if let (true, Ok(OrderAnswer::Table(table))) = (asked, &mut answer) {
+            super::orders::peer(table, self.client.peer(), self.client.is_connected());
+            if matches!(order, Order::Show { what: Show::Metrics, .. }) {
+                let mut samples = Samples::default();
+                super::orders::answers(self.client.answers(), &mut samples);
+                table.rows.extend(samples.into_table().rows);
+            }
+        }
         answer
     }
 }

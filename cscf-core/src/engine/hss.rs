@@ -2,9 +2,12 @@
 
 use crate::cx::CxCommand;
 use crate::engine::{Input, Node, Output};
-use crate::hss::{HssCommand, HssInput, HssNode, HssOutput, Misbehaviour, StateFault};
+use crate::hss::{
+    HssCommand, HssInput, HssNode, HssOutput, Misbehaviour, Provisioning, StateFault,
+};
 use crate::operator::{
-    HssMood, Order, OrderAnswer, OrderError, OrderResult, ProfileChange, Show, Table,
+    HssMood, Order, OrderAnswer, OrderError, OrderResult, ProfileChange, Samples, Show,
+    SubscriberChange, Table, Workload,
 };
 use crate::time::Instant;
 
@@ -57,8 +60,17 @@ impl Node for HssNode {
         Self::restore(self, now, kept)
     }
 
+    fn provision(&mut self, now: Instant, what: Provisioning) -> OrderResult {
+        let done = Self::provision(self, now, what);
+        done.map(OrderAnswer::Done).map_err(OrderError::Refused)
+    }
+
     fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
         let (command, text) = match order {
+            // What comes anew is read from an entry of a lab file, by who knows those.
+            Order::Subscriber { name, change: SubscriberChange::Remove } => {
+                return Node::provision(self, now, Provisioning::Remove { impi: name.clone() });
+            }
             Order::Rtr { who, impus, reason } => {
                 known(self, who)?;
                 let (impi, impus, info) = (who.clone(), impus.clone(), String::new());
@@ -82,6 +94,12 @@ impl Node for HssNode {
             Order::Show { what: Show::Subscribers, of } => {
                 return Ok(OrderAnswer::Table(subscribers(self, of)));
             }
+            Order::Show { what: Show::Health, .. } => {
+                return Ok(OrderAnswer::Table(health(self)));
+            }
+            Order::Show { what: Show::Metrics, .. } => {
+                return Ok(OrderAnswer::Table(metrics(self)));
+            }
             _ => return Err(OrderError::NotHere),
         };
         Self::handle_input(self, now, HssInput::Command(command));
@@ -98,6 +116,31 @@ fn known(hss: &HssNode, impi: &str) -> Result<(), OrderError> {
     } else {
         Err(OrderError::refused(format!("the HSS does not know {impi}")))
     }
+}
+
+/// An HSS is never drained; its peers are those who ask it.
+fn health(hss: &HssNode) -> Table {
+    let mut table = super::orders::health(&Workload::NONE);
+    for name in hss.peers() {
+        super::orders::peer(&mut table, name, true);
+    }
+    table
+}
+
+fn metrics(hss: &HssNode) -> Table {
+    let mut samples = Samples::default();
+    super::orders::workload(&Workload::NONE, &mut samples);
+    super::orders::answers(hss.answers(), &mut samples);
+    super::orders::refused(hss.refusals(), &mut samples);
+    for (state, count) in hss.store().states_count() {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        samples.add("cscf_subscriptions", &[("state", &state.to_string())], count);
+    }
+    let mut table = samples.into_table();
+    for name in hss.peers() {
+        super::orders::peer(&mut table, name, true);
+    }
+    table
 }
 
 fn subscribers(hss: &HssNode, of: &[String]) -> Table {

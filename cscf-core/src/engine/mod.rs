@@ -8,6 +8,7 @@
 mod answered;
 mod contexts;
 mod core;
+mod counts;
 mod cx_node;
 mod edge;
 mod hss;
@@ -39,7 +40,7 @@ pub use policy_node::PolicyNode;
 pub use settings::{Counters, EngineLimits, Listen, Settings, host_text};
 
 use crate::cx::{AskId, CxDemand, DemandId, DemandReply};
-use crate::hss::StateFault;
+use crate::hss::{Provisioning, StateFault};
 use crate::operator::{Order, OrderError, OrderResult};
 use crate::policy::PolicyEvent;
 use crate::role::{Answer, Question};
@@ -169,6 +170,16 @@ pub trait Node {
     /// obeyed.
     fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
         let _ = (now, order);
+        Err(OrderError::NotHere)
+    }
+    /// Takes up, changes or lets go a subscription. The drain rule holds as after
+    /// [`Node::handle_input`]. By default the node has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::order`].
+    fn provision(&mut self, now: Instant, what: Provisioning) -> OrderResult {
+        let _ = (now, what);
         Err(OrderError::NotHere)
     }
 }

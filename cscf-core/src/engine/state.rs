@@ -209,6 +209,7 @@ impl Core {
     }
 
     pub(super) fn on_message(&mut self, now: Instant, flow: Flow, message: Message, side: Side) {
+        self.outlet.counts.came(&message);
         match message {
             Message::Request(request) => self.on_request(now, flow, request, side),
             Message::Response(response) => self.on_response(now, flow, response),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Output;
+use super::counts::Counts;
 use super::settings::{Counters, EngineLimits};
 use crate::sip::Framer;
 use crate::time::Instant;
@@ -61,6 +62,7 @@ pub(super) struct Outlet {
     opened: u64,
     limits: EngineLimits,
     pub(super) counters: Counters,
+    pub(super) counts: Counts,
 }
 
 impl Outlet {
@@ -76,6 +78,7 @@ impl Outlet {
             opened: 0,
             limits,
             counters: Counters::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -132,6 +135,7 @@ impl Outlet {
     ) -> Result<(), SendFault> {
         let Some(conn) = flow.conn else {
             self.counters.messages_out += 1;
+            self.counts.left(bytes);
             self.trace(now, || TraceKind::Sent(wire(flow, bytes)));
             let packet = Packet { flow: *flow, bytes: bytes.clone(), received_at: Instant::EPOCH };
             self.push(Output::Datagram(packet));
@@ -154,6 +158,7 @@ impl Outlet {
 
     fn write(&mut self, now: Instant, conn: ConnId, flow: &Flow, bytes: Bytes) {
         self.counters.messages_out += 1;
+        self.counts.left(&bytes);
         self.trace(now, || TraceKind::Sent(wire(flow, &bytes)));
         self.push(Output::Write { conn, bytes });
     }

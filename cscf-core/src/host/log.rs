@@ -1,21 +1,63 @@
 //! Trace events as log lines, for programs that run by themselves: refusals, drops and states at
 //! `info`, every message and decision at `debug`.
 
-use tracing_subscriber::EnvFilter;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::trace::{Protocol, TraceEvent, TraceKind, Wire};
 
 /// Sends log lines to standard error. What is logged is chosen by the environment variable
 /// `CSCF_LOG`, e.g. `debug` or `cscf_core::host=debug`; by default `info`.
 pub fn init() {
-    let filter = EnvFilter::try_from_env("CSCF_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    init_with("info");
+}
+
+/// As [`init`], with another filter where the environment names none. What is logged can be changed
+/// by [`change`] from then on.
+pub fn init_with(default: &str) {
+    let named = std::env::var("CSCF_LOG").ok().filter(|text| text.parse::<EnvFilter>().is_ok());
+    let text = named.unwrap_or_else(|| default.to_owned());
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(&text));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
         .without_time();
     // A second call finds the first one's lines in place, which is as good.
-    let _ = lines.try_init();
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
+        let _ = CHOSEN.set((handle, Mutex::new(text)));
+    }
+}
+
+type Chosen = (reload::Handle<EnvFilter, Registry>, Mutex<String>);
+
+/// What this process logs, and how that is changed.
+static CHOSEN: OnceLock<Chosen> = OnceLock::new();
+
+/// What is logged now; `off` where nothing was set up.
+#[must_use]
+pub fn chosen() -> String {
+    let text = CHOSEN.get().map(|(_, text)| text.lock().unwrap_or_else(PoisonError::into_inner));
+    text.map_or_else(|| "off".to_owned(), |text| text.clone())
+}
+
+/// Changes what this process logs from now on.
+///
+/// # Errors
+///
+/// The text is no filter; nothing is logged here.
+pub fn change(text: &str) -> Result<(), String> {
+    let Some((handle, chosen)) = CHOSEN.get() else {
+        return Err("this process writes no log".to_owned());
+    };
+    let filter: EnvFilter = text.parse().map_err(|fault| {
+        format!("`{text}` is no filter ({fault}); e.g. off, info, debug, cscf_core::host=debug")
+    })?;
+    handle.reload(filter).map_err(|fault| fault.to_string())?;
+    text.clone_into(&mut chosen.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(())
 }
 
 /// Logs one event.

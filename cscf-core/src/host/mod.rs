@@ -5,9 +5,11 @@
 //! the drain rule of [`crate::engine`]: after each input outputs until there are none, then the
 //! deadline once.
 
+mod alone;
 mod bind;
 mod clock;
 mod conn;
+pub mod control;
 pub mod json;
 pub mod log;
 mod memory;
@@ -36,7 +38,7 @@ pub use signal::{stdin_lines, stop_signal};
 pub use state::StateFile;
 
 use crate::engine::{Input, Node, Output};
-use crate::hss::StateFault;
+use crate::hss::{Provisioning, StateFault};
 use crate::operator::{Order, OrderResult};
 use crate::time::{Duration, Instant};
 use crate::trace::TraceEvent;
@@ -324,5 +326,9 @@ impl<N: Node + ?Sized> Node for Box<N> {
 
     fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
         (**self).order(now, order)
+    }
+
+    fn provision(&mut self, now: Instant, what: Provisioning) -> OrderResult {
+        (**self).provision(now, what)
     }
 }

@@ -1,9 +1,111 @@
 //! Orders of the operator on their way to a node process and its answers on their way back: a line
 //! `order NUMBER TEXT` on its standard input, a JSON line on its standard output.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::operator::{Order, OrderAnswer, OrderError, OrderResult, Table};
+use super::{Clock, Handle, log};
+use crate::config::{Lab, NodeConfig};
+use crate::engine::Node;
+use crate::hss::Provisioning;
+use crate::operator::{
+    Order, OrderAnswer, OrderError, OrderResult, Samples, Show, SubscriberChange, Table,
+};
+use crate::time::Instant;
+
+/// A running node as orders reach it: what only its process knows is answered here.
+#[derive(Clone, Debug)]
+pub struct Obedient {
+    node: Handle<Box<dyn Node>>,
+    lab: Arc<Lab>,
+    domain: String,
+    clock: Clock,
+    started_at: Instant,
+}
+
+impl Obedient {
+    /// A node of a lab that has just been started.
+    #[must_use]
+    pub fn new(
+        node: Handle<Box<dyn Node>>,
+        lab: Arc<Lab>,
+        config: &NodeConfig,
+        clock: Clock,
+    ) -> Self {
+        let (domain, started_at) = (lab.domain_of(config).to_owned(), clock.now());
+        Self { node, lab, domain, clock, started_at }
+    }
+
+    /// Obeys an order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::order`].
+    pub async fn obey(&self, order: &Order) -> OrderResult {
+        match order {
+            Order::Log { filter, .. } => logged(filter.as_deref()),
+            Order::Subscriber { name, change } => self.provision(name, change).await,
+            _ => {
+                let asked = order.clone();
+                let answer = self.ask(move |node, now| node.order(now, &asked)).await?;
+                Ok(self.completed(order, answer))
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        question: impl FnOnce(&mut Box<dyn Node>, Instant) -> OrderResult + Send + 'static,
+    ) -> OrderResult {
+        let answer = self.node.ask(question).await;
+        answer.unwrap_or_else(|| Err(OrderError::refused("it has ended")))
+    }
+
+    async fn provision(&self, name: &str, change: &SubscriberChange) -> OrderResult {
+        let read = |entry: &str| {
+            let one = self.lab.subscriber_from(name, entry).map_err(OrderError::Refused)?;
+            let its = self.lab.subscription_in(&self.domain, &one);
+            its.map(Box::new).ok_or(OrderError::NotHere)
+        };
+        let impi = name.to_owned();
+        let what = match change {
+            SubscriberChange::Add(entry) => Provisioning::Add(read(entry)?),
+            SubscriberChange::Change(entry) => {
+                Provisioning::Change { impi, subscriber: read(entry)? }
+            }
+            SubscriberChange::Remove => Provisioning::Remove { impi },
+        };
+        self.ask(move |node, now| node.provision(now, what)).await
+    }
+
+    /// Adds how long the node runs.
+    fn completed(&self, order: &Order, answer: OrderAnswer) -> OrderAnswer {
+        let OrderAnswer::Table(mut table) = answer else { return answer };
+        let uptime = self.clock.now().since(self.started_at).as_secs();
+        match order {
+            Order::Show { what: Show::Health, .. } => {
+                table.rows.push(vec!["uptime_s".to_owned(), uptime.to_string()]);
+            }
+            Order::Show { what: Show::Metrics, .. } => {
+                let mut samples = Samples::default();
+                samples.add("cscf_uptime_seconds", &[], uptime);
+                table.rows.extend(samples.into_table().rows);
+            }
+            _ => {}
+        }
+        OrderAnswer::Table(table)
+    }
+}
+
+fn logged(filter: Option<&str>) -> OrderResult {
+    if let Some(filter) = filter {
+        log::change(filter).map_err(OrderError::Refused)?;
+    }
+    let mut table = Table::new(&["filter"]);
+    table.push([log::chosen()]);
+    Ok(OrderAnswer::Table(table))
+}
 
 /// An answer as a line.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -7,15 +7,18 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::orders::{answer_line, read_order};
+use super::alone::Controlled;
+use super::control::Tap;
+use super::orders::{Obedient, answer_line, read_order};
 use super::pipe::{Lines, TracePipe};
 use super::{
-    Addresses, Clock, Handle, Host, Sink, StateFile, log, raise_file_limit, stdin_lines,
-    stop_signal,
+    Addresses, Clock, Host, Sink, StateFile, log, raise_file_limit, stdin_lines, stop_signal,
 };
 use crate::config::{Lab, NodeConfig, NodeRole, Start, read_lab, render};
 use crate::engine::{FaultEdge, Node};
@@ -50,6 +53,10 @@ pub struct Args {
     pub quiet: bool,
     /// Where the state that outlives an HSS is kept.
     pub state: Option<PathBuf>,
+    /// Where it is controlled, in place of what the lab says.
+    pub control: Option<SocketAddr>,
+    /// It is controlled nowhere.
+    pub no_control: bool,
 }
 
 /// What stands for the built-in lab where a lab file is named.
@@ -93,7 +100,7 @@ pub fn run_with(
     }
 }
 
-fn say(text: &str) -> Result<(), String> {
+pub(super) fn say(text: &str) -> Result<(), String> {
     let mut out = std::io::stdout().lock();
     // A reader that has gone away wants no help.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -117,6 +124,9 @@ fn usage(role: NodeRole) -> String {
            --epoch-unix-ns N    where trace times count from (default: now)\n  \
            --trace-json         write trace events to standard output, one JSON object a line\n  \
            --child              obey orders on standard input, end when it does\n  \
+           --control ADDR:PORT  serve the control interface there (default: beside that of the\n  \
+                                lab); without it and where the port is taken, none\n  \
+           --no-control         serve none\n  \
            --quiet              write no trace and no log\n\
          {state}  \
            --help, --version\n\n\
@@ -137,6 +147,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, String> {
             || inline.clone().or_else(|| args.next()).ok_or_else(|| format!("{key} needs a value"));
         match key.as_str() {
             "--child" => out.child = true,
+            "--control" => out.control = Some(control_address(&value()?.to_string_lossy())?),
             "--epoch-unix-ns" => {
                 let text = value()?.to_string_lossy().into_owned();
                 let number = text.parse();
@@ -144,6 +155,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, String> {
                     Some(number.map_err(|_| format!("--epoch-unix-ns `{text}` is no number"))?);
             }
             "--help" | "-h" => return Ok(Wish::Help),
+            "--no-control" => out.no_control = true,
             "--lab" => out.lab = Some(value()?.into()),
             "--node" => out.node = Some(value()?.to_string_lossy().into_owned()),
             "--quiet" => out.quiet = true,
@@ -221,15 +233,14 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, String> {
 }
 
 /// Obeys the orders that stand on standard input, one a line, until it ends.
-async fn obey(node: &Handle<Box<dyn Node>>, lines: Option<&Lines>) {
+async fn obey(node: &Obedient, lines: Option<&Lines>) {
     let mut orders = stdin_lines();
     while let Some(line) = orders.recv().await {
         let Some((number, order)) = read_order(&line) else { continue };
         let answer = match order {
-            Ok(order) => node.ask(move |node, now| node.order(now, &order)).await,
-            Err(text) => Some(Err(OrderError::Refused(text))),
+            Ok(order) => node.obey(&order).await,
+            Err(text) => Err(OrderError::Refused(text)),
         };
-        let Some(answer) = answer else { return };
         let text = answer_line(number, &answer);
         match lines {
             Some(lines) => lines.line(text),
@@ -265,8 +276,31 @@ pub fn with_faults(
     Ok(Box::new(edge))
 }
 
+fn control_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("--control `{text}` is no address with port"))
+}
+
+/// Where the trace goes: to the parent, to readers of the control interface, and into the log.
+fn sink(args: &Args, pipe: Option<&TracePipe>, tap: Tap) -> Sink {
+    if args.quiet {
+        return Rc::new(|_| {});
+    }
+    // A child is silent until it is told to log.
+    log::init_with(if args.child { "off" } else { "info" });
+    match pipe.map(TracePipe::sink) {
+        Some(pipe) => Rc::new(move |event| {
+            log::event(&event);
+            pipe(event);
+        }),
+        None => Rc::new(move |event| {
+            log::event(&event);
+            tap.event(&event);
+        }),
+    }
+}
+
 fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
-    let lab = load_lab(args.lab.as_deref())?;
+    let lab = Arc::new(load_lab(args.lab.as_deref())?);
     let config = choose(&lab, role, args.node.as_deref())?;
     if args.state.is_some() && role != NodeRole::Hss {
         return Err(format!("--state is for the HSS; a {} keeps no state", role.as_str()));
@@ -280,41 +314,41 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     } else {
         None
     };
-    let sink: Sink = match &pipe {
-        Some(pipe) => pipe.sink(),
-        None if args.quiet => Rc::new(|_| {}),
-        None => {
-            log::init();
-            Rc::new(|event| log::event(&event))
-        }
-    };
+    let tap = Tap::default();
+    let sink = sink(args, pipe.as_ref(), tap.clone());
     let mut node = with_faults(build(&lab, config, &start)?, &lab, config, &start, build)?;
     let state = args.state.as_deref();
     let state = state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;
     let result = runtime()?.block_on(async {
+        let controlled = Controlled::bind(&lab, config, args).await?;
         let host = Host::new(clock, sink).with_dns(&lab.dns.servers);
         let addresses = Addresses::of(config);
         let handle = host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
+        let node = Obedient::new(handle, Arc::clone(&lab), config, clock);
         let lines = pipe.as_ref().map(TracePipe::lines);
+        if let Some(controlled) = &controlled {
+            controlled.announce()?;
+        }
         say(&format!("ready {} {}\n", config.name, config.listen))?;
-        let child = args.child;
+        let orders = async {
+            if args.child {
+                obey(&node, lines.as_ref()).await;
+            } else if let Some(controlled) = controlled {
+                let tap = Some(tap).filter(|_| !args.quiet);
+                controlled.serve(Arc::clone(&lab), &config.name, node.clone(), tap).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
         let ending = host
             .run_until(async {
-                let ended = host.ended();
-                let parent = async {
-                    if child {
-                        obey(&handle, lines.as_ref()).await;
-                    } else {
-                        std::future::pending::<()>().await;
-                    }
-                };
                 tokio::select! {
                     signal = stop_signal() => match signal {
                         Ok(_) => Ok(()),
                         Err(fault) => Err(format!("signals cannot be received: {fault}")),
                     },
-                    () = parent => Ok(()),
-                    node = ended => Err(format!("{} has failed", node.name)),
+                    () = orders => Ok(()),
+                    node = host.ended() => Err(format!("{} has failed", node.name)),
                 }
             })
             .await;

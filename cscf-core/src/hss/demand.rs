@@ -62,6 +62,19 @@ impl HssNode {
         if named.len() < impus.len() {
             return self.note(now, true, clause, format!("RTR: not all IMPUs belong to {impi}"));
         }
+        self.deregister_of(now, (subscription, impi), (&named, impus), (reason, info));
+    }
+
+    /// As [`Self::deregister`], for a subscription by its number, and its sets with the identities
+    /// that were named; no sets mean all.
+    pub(super) fn deregister_of(
+        &mut self,
+        now: Instant,
+        (subscription, impi): (usize, &str),
+        (named, impus): (&[usize], &[String]),
+        (reason, info): (DeregistrationReason, &str),
+    ) {
+        let clause = ts29228("6.1.3");
         let Some(subscribed) = self.store.at(subscription) else { return };
         let mut by_host: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (set, state) in subscribed.states.iter().enumerate() {

@@ -12,6 +12,7 @@ mod demand;
 mod misbehaviour;
 mod node;
 mod profile;
+mod provisioning;
 mod show;
 mod state;
 mod store;
@@ -27,6 +28,7 @@ pub use answer::HssEnv;
 pub use misbehaviour::Misbehaviour;
 pub use node::{HssCommand, HssConfig, HssInput, HssNode, HssOutput};
 pub use profile::write_profile;
+pub use provisioning::Provisioning;
 pub use show::SubscriberState;
 pub use state::{Restored, StateFault};
 pub use store::{

@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use crate::auth::Scheme;
 use crate::clause::{Clause, own, ts29228};
-use crate::cx::{AuthItem, CxAnswer, CxCommand, CxRequest, DemandId, DeregistrationReason};
+use crate::cx::{
+    AuthItem, CxAnswer, CxCommand, CxCounts, CxRequest, DemandId, DeregistrationReason,
+};
 use crate::diameter::{
     DiameterServer, LocalPeer, RequestId, ServerConfig, ServerInput, ServerOutput, Timing,
 };
@@ -145,6 +147,7 @@ pub struct HssNode {
     /// Answers that are late on purpose; bounded by the questions that wait.
     late: BTreeMap<(Instant, RequestId), CxAnswer>,
     refusals: Refusals,
+    answers: CxCounts,
     outputs: VecDeque<HssOutput>,
     /// Something that is to outlive the node may have changed since it was last told.
     pub(super) unkept: bool,
@@ -174,6 +177,7 @@ impl HssNode {
             orders: Orders::default(),
             late: BTreeMap::new(),
             refusals: Refusals::default(),
+            answers: CxCounts::default(),
             outputs: VecDeque::new(),
             unkept: false,
             config,
@@ -195,6 +199,12 @@ impl HssNode {
     /// The last refusals: the answer to "why?".
     pub const fn refusals(&self) -> &Refusals {
         &self.refusals
+    }
+
+    /// The answers it has given.
+    #[must_use]
+    pub const fn answers(&self) -> &CxCounts {
+        &self.answers
     }
 
     /// Origin-Host of every peer that is connected.
@@ -261,7 +271,7 @@ impl HssNode {
         self.server.poll_timeout().into_iter().chain(late).min()
     }
 
-    fn drain_server(&mut self, now: Instant) {
+    pub(super) fn drain_server(&mut self, now: Instant) {
         while let Some(output) = self.server.poll_output() {
             match output {
                 ServerOutput::Close { conn } => self.outputs.push_back(HssOutput::Close(conn)),
@@ -295,6 +305,7 @@ impl HssNode {
             }
             Some(Misbehaviour::Late(by)) => {
                 let answer = self.answer(now, origin_host, asked, false);
+                self.answers.count(Some(command), answer.result());
                 self.late.insert((now + by, id), answer);
                 return;
             }
@@ -307,6 +318,9 @@ impl HssNode {
             }
             None => ServerInput::Answer(id, self.answer(now, origin_host, asked, false)),
         };
+        if let ServerInput::Answer(_, answer) = &input {
+            self.answers.count(Some(command), answer.result());
+        }
         self.server.handle_input(now, input);
     }
 

@@ -25,6 +25,20 @@ impl Store {
         self.find_impi(impi).is_some()
     }
 
+    /// How many implicit registration sets there are in each state.
+    #[must_use]
+    pub fn states_count(&self) -> [(RegistrationState, usize); 3] {
+        use RegistrationState::{NotRegistered, Registered, Unregistered};
+        let mut counts = [(NotRegistered, 0), (Registered, 0), (Unregistered, 0)];
+        for state in self.all().flat_map(|subscription| &subscription.states) {
+            let state = state.registration();
+            for (_, count) in counts.iter_mut().filter(|(known, _)| *known == state) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     /// The first `max` sets with a registration, an S-CSCF, or one of these identities; without
     /// identities and with few subscriptions, all.
     #[must_use]

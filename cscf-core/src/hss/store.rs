@@ -406,6 +406,33 @@ impl Store {
         Ok(())
     }
 
+    /// Lets the identities of a subscription lead to it, or nowhere.
+    pub(super) fn lead(&mut self, number: usize, here: bool) {
+        let Some(subscription) = self.subscriptions.get(number) else { return };
+        for one in &subscription.provisioned.private_identities {
+            let key = impi_key(&one.impi);
+            if here {
+                self.by_impi.insert(key, number)
+            } else {
+                self.by_impi.remove(&key)
+            };
+        }
+        self.wildcards.retain(|(_, found)| found.subscription != number);
+        for (set, one) in subscription.provisioned.implicit_sets.iter().enumerate() {
+            let found = Found { subscription: number, set };
+            for key in one.identities().filter_map(|it| impu_key(&it.identity)) {
+                if let Some(wildcard) = Wildcard::parse(&key).filter(|_| here) {
+                    self.wildcards.push((wildcard, found));
+                }
+                if here {
+                    self.by_impu.insert(key, found)
+                } else {
+                    self.by_impu.remove(&key)
+                };
+            }
+        }
+    }
+
     /// The registration state of a public identity; `None` when it is unknown.
     #[must_use]
     pub fn registration(&self, impu: &str) -> Option<RegistrationState> {

@@ -5,6 +5,7 @@
 //! given to all that may have one.
 
 mod fault;
+mod metrics;
 mod parse;
 mod table;
 mod workload;
@@ -17,6 +18,7 @@ use crate::registrar::ContactEvent;
 use crate::time::Duration;
 
 pub use fault::FaultOrder;
+pub use metrics::{FAMILIES, MetricFamily, MetricKind, Samples, family_named, labels_of};
 pub use parse::{USAGE, VERBS};
 pub use table::Table;
 pub use workload::{Refused, Workload};
@@ -44,6 +46,13 @@ pub enum Order {
     },
     /// About fault rules of nodes.
     Fault(FaultOrder),
+    /// Reads, or changes, what a node process logs.
+    Log {
+        /// The node.
+        node: String,
+        /// From now on, in the syntax of `CSCF_LOG`, e.g. `debug`; none: only to be read.
+        filter: Option<String>,
+    },
     /// Loses all data of a user at its S-CSCF, as a restart would (TS 23.380 §4).
     Forget {
         /// The private identity.
@@ -129,6 +138,13 @@ pub enum Order {
         /// Why.
         reason: DeregistrationReason,
     },
+    /// Has the HSS take up, change or let go a subscriber.
+    Subscriber {
+        /// Its name in the lab where it is new, else the private identity.
+        name: String,
+        /// What becomes of it.
+        change: SubscriberChange,
+    },
     /// Tells what the node holds.
     Show {
         /// What.
@@ -183,6 +199,18 @@ pub enum ProfileChange {
     Unbar(String),
 }
 
+/// What becomes of a subscriber of the HSS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubscriberChange {
+    /// It is new, with this entry of a lab file in one line.
+    Add(String),
+    /// It has this entry from now on; who serves it is told (TS 29.228 §6.2), or has to let it go
+    /// where its identities change.
+    Change(String),
+    /// It is let go; who serves it is told before (TS 29.228 §6.1.3).
+    Remove,
+}
+
 /// What a node may be asked to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Show {
@@ -190,6 +218,10 @@ pub enum Show {
     Challenges,
     /// Dialogs it has on record.
     Dialogs,
+    /// How it is: draining, overloaded, peers that can be reached.
+    Health,
+    /// What it has counted.
+    Metrics,
     /// The last refusals with their causes.
     Refusals,
     /// Contacts and their times.
@@ -198,17 +230,22 @@ pub enum Show {
     Sas,
     /// Subscriptions of the HSS with their state.
     Subscribers,
+    /// SIP transactions, lingering ones included.
+    Transactions,
 }
 
 impl Show {
     /// Every kind with its word.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 9] = [
         ("challenges", Self::Challenges),
         ("dialogs", Self::Dialogs),
+        ("health", Self::Health),
+        ("metrics", Self::Metrics),
         ("refusals", Self::Refusals),
         ("registrations", Self::Registrations),
         ("sas", Self::Sas),
         ("subscribers", Self::Subscribers),
+        ("transactions", Self::Transactions),
     ];
 
     /// Its word.
@@ -241,13 +278,21 @@ impl Order {
             | Self::Policy { who: Some(who), .. }
             | Self::Ppr { who, .. }
             | Self::Reauthenticate { who, .. }
-            | Self::Rtr { who, .. } => Subject::User(who),
+            | Self::Rtr { who, .. }
+            | Self::Subscriber { name: who, change: SubscriberChange::Remove }
+            | Self::Subscriber { name: who, change: SubscriberChange::Change(_) } => {
+                Subject::User(who)
+            }
             Self::Drain { node, .. }
             | Self::HangUp { node }
             | Self::Inject { node, .. }
+            | Self::Log { node, .. }
             | Self::Originate { node, .. }
             | Self::Overload { node, .. } => Subject::Node(node),
-            Self::Fault(_) | Self::Hss { .. } | Self::Policy { who: None, .. } => Subject::Nobody,
+            Self::Fault(_)
+            | Self::Hss { .. }
+            | Self::Policy { who: None, .. }
+            | Self::Subscriber { .. } => Subject::Nobody,
             Self::Show { of, .. } => Subject::Users(of),
         }
     }

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{FaultOrder, HssMood, Order, Originated, ProfileChange, Show};
+use super::{FaultOrder, HssMood, Order, Originated, ProfileChange, Show, SubscriberChange};
 use crate::cx::{CxCommand, CxResult, DeregistrationReason};
 use crate::registrar::ContactEvent;
 use crate::time::Duration;
 
 /// The first words of orders.
-pub const VERBS: [&str; 17] = [
-    "bearer", "call", "dereg", "drain", "fault", "forget", "hangup", "hss", "inject", "message",
-    "overload", "policy", "ppr", "reauth", "rtr", "show", "sms",
+pub const VERBS: [&str; 19] = [
+    "bearer", "call", "dereg", "drain", "fault", "forget", "hangup", "hss", "inject", "log",
+    "message", "overload", "policy", "ppr", "reauth", "rtr", "show", "sms", "subscriber",
 ];
 
 /// Every order in a line.
@@ -33,7 +33,10 @@ hss silent|old-sqn|bad-mac|garbled|garbage|late TIME|answers CODE [--to UAR|MAR|
 hss normal
 policy accepts|refuses|refuses above KBPS|late TIME|silent|lost after TIME [--of USER]
 bearer lost|signalling-lost USER
-show registrations|challenges|sas|dialogs|subscribers|refusals [USER]
+log NODE [FILTER]
+subscriber add|change NAME ENTRY | subscriber remove NAME
+show registrations|challenges|sas|dialogs|transactions|subscribers|refusals [USER]
+show health|metrics
 ";
 
 const EVENTS: [(&str, ContactEvent); 3] = [
@@ -157,6 +160,9 @@ impl FromStr for Order {
         if let Some(order) = FaultOrder::read(text) {
             return order.map(Self::Fault);
         }
+        if let Some(rest) = text.trim_start().strip_prefix("subscriber ") {
+            return subscriber(rest.trim());
+        }
         let words: Vec<&str> = text.split_whitespace().collect();
         let Some((verb, rest)) = words.split_first() else {
             return Err(format!("say what to do:\n{USAGE}"));
@@ -190,6 +196,7 @@ impl FromStr for Order {
                 Self::Hss { mood: mood(&words)?, to, times }
             }
             "inject" => inject(words)?,
+            "log" => log(&words)?,
             "overload" => {
                 let off = words.take("off").is_some();
                 let after = words.take("retry-after").map_or(Ok(RETRY_AFTER), number)?;
@@ -219,6 +226,7 @@ impl FromStr for Order {
                 who: words.subject(verb, "user")?,
             },
             "show" => show(&words)?,
+            "subscriber" => subscriber("")?,
             other => return Err(format!("there is no order `{other}`; orders are:\n{USAGE}")),
         })
     }
@@ -251,6 +259,38 @@ fn originate(verb: &str, mut words: Words<'_>) -> Result<Order, String> {
     };
     let (node, target) = ((*node).to_owned(), (*target).to_owned());
     Ok(Order::Originate { node, what, target, on_behalf_of })
+}
+
+/// `log NODE [FILTER]`.
+fn log(words: &Words<'_>) -> Result<Order, String> {
+    words.no_options()?;
+    match words.plain.as_slice() {
+        [node] => Ok(Order::Log { node: (*node).to_owned(), filter: None }),
+        [node, filter] => {
+            Ok(Order::Log { node: (*node).to_owned(), filter: Some((*filter).to_owned()) })
+        }
+        _ => Err("write `log NODE` or `log NODE FILTER`, e.g. `log p1 debug`".to_owned()),
+    }
+}
+
+/// What stands behind `subscriber`: an entry is the rest of the line, as it is.
+fn subscriber(rest: &str) -> Result<Order, String> {
+    let usage = "write `subscriber add NAME ENTRY`, `subscriber change NAME ENTRY` or \
+                 `subscriber remove NAME`; ENTRY as in a lab file, e.g. \
+                 {impi: erin, impus: [\"sip:erin@ims.example\"], digest: {password: secret}}";
+    let word = |text: &str| {
+        let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        (word.to_owned(), rest.trim().to_owned())
+    };
+    let (what, rest) = word(rest);
+    let (name, entry) = word(&rest);
+    let change = match (what.as_str(), name.is_empty(), entry.is_empty()) {
+        ("add", false, false) => SubscriberChange::Add(entry),
+        ("change", false, false) => SubscriberChange::Change(entry),
+        ("remove", false, true) => SubscriberChange::Remove,
+        _ => return Err(usage.to_owned()),
+    };
+    Ok(Order::Subscriber { name, change })
 }
 
 fn mood(words: &Words<'_>) -> Result<HssMood, String> {
@@ -321,6 +361,10 @@ impl fmt::Display for Order {
                 method.iter().try_for_each(|method| write!(f, " --to {method}"))?;
                 times.iter().try_for_each(|times| write!(f, " --times {times}"))
             }
+            Self::Log { node, filter } => {
+                write!(f, "log {node}")?;
+                filter.iter().try_for_each(|filter| write!(f, " {filter}"))
+            }
             Self::Originate { node, what, target, on_behalf_of } => {
                 match what {
                     Originated::Call => write!(f, "call {node} {target}"),
@@ -354,6 +398,11 @@ impl fmt::Display for Order {
                 write!(f, "rtr {who} --reason {}", word_of(&REASONS, reason))?;
                 impus.iter().try_for_each(|impu| write!(f, " --impu {impu}"))
             }
+            Self::Subscriber { name, change } => match change {
+                SubscriberChange::Add(entry) => write!(f, "subscriber add {name} {entry}"),
+                SubscriberChange::Change(entry) => write!(f, "subscriber change {name} {entry}"),
+                SubscriberChange::Remove => write!(f, "subscriber remove {name}"),
+            },
             Self::Show { what, of } => {
                 write!(f, "show {}", what.as_str())?;
                 of.iter().try_for_each(|text| write!(f, " {text}"))
@@ -403,6 +452,12 @@ mod tests {
             "ppr alice --bar sip:a@b --unbar tel:+1 --charging aaa://c --password x",
             "reauth alice --within 60s",
             "rtr alice --reason server-change --impu sip:a@b --impu tel:+1",
+            "log p1",
+            "log p1 cscf_core=debug",
+            "subscriber add erin {impi: erin, digest: {password: \"two  words\"}}",
+            "subscriber change erin {impi: erin}",
+            "subscriber remove erin",
+            "show health",
             "show registrations",
             "show refusals alice sip:a@b",
         ] {

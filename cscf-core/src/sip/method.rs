@@ -38,7 +38,8 @@ pub enum Method {
 }
 
 impl Method {
-    const KNOWN: [Self; 14] = [
+    /// Every method with a name of its own, in alphabetical order.
+    pub const KNOWN: [Self; 14] = [
         Self::Ack,
         Self::Bye,
         Self::Cancel,
@@ -63,6 +64,12 @@ impl Method {
             .find(|method| method.as_str() == token)
             .cloned()
             .unwrap_or_else(|| Self::Other(token.into()))
+    }
+
+    /// Its place among [`Method::KNOWN`]; behind them all for any other.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        Self::KNOWN.iter().position(|known| known == self).unwrap_or(Self::KNOWN.len())
     }
 
     /// The token on the wire.

@@ -49,6 +49,19 @@ pub enum ClientState {
     },
 }
 
+impl ClientState {
+    /// Its name in the standard.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Completed { .. } => "Completed",
+            Self::Proceeding { .. } => "Proceeding",
+            Self::Terminated => "Terminated",
+            Self::Trying { .. } => "Trying",
+        }
+    }
+}
+
 use ClientState::{Completed, Proceeding, Terminated, Trying};
 
 /// One request other than INVITE that was sent.

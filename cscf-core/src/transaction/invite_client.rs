@@ -62,6 +62,20 @@ pub enum InviteClientState {
     Terminated,
 }
 
+impl InviteClientState {
+    /// Its name in the standard.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "Accepted",
+            Self::Calling { .. } => "Calling",
+            Self::Completed { .. } => "Completed",
+            Self::Proceeding { .. } => "Proceeding",
+            Self::Terminated => "Terminated",
+        }
+    }
+}
+
 use InviteClientState::{Accepted, Calling, Completed, Proceeding, Terminated};
 
 /// One INVITE that was sent.

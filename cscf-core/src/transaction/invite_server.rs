@@ -54,6 +54,20 @@ pub enum InviteServerState {
     Terminated,
 }
 
+impl InviteServerState {
+    /// Its name in the standard.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "Accepted",
+            Self::Completed { .. } => "Completed",
+            Self::Confirmed { .. } => "Confirmed",
+            Self::Proceeding { .. } => "Proceeding",
+            Self::Terminated => "Terminated",
+        }
+    }
+}
+
 use InviteServerState::{Accepted, Completed, Confirmed, Proceeding, Terminated};
 
 /// What an INVITE server transaction does about 100 (Trying) by itself (RFC 3261 §17.2.1).

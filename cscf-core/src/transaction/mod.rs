@@ -26,8 +26,8 @@ pub use invite_client::{InviteClient, InviteClientState};
 pub use invite_server::{InviteServer, InviteServerState, Trying};
 pub use key::{Key, KeyError, Keys};
 pub use layer::{
-    CancelTarget, Cancelled, ClientEvent, ClientId, Event, LayerSettings, Outbox, ServerEvent,
-    ServerId, StartError, TransactionLayer, Transmit,
+    CancelTarget, Cancelled, ClientEvent, ClientId, Event, LayerSettings, Listed, Outbox,
+    ServerEvent, ServerId, StartError, TransactionLayer, Transmit,
 };
 pub use server::{Server, ServerState};
 pub use timers::{Reliability, Timers};

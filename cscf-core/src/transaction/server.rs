@@ -47,6 +47,19 @@ pub enum ServerState {
     },
 }
 
+impl ServerState {
+    /// Its name in the standard.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Completed { .. } => "Completed",
+            Self::Proceeding { .. } => "Proceeding",
+            Self::Terminated => "Terminated",
+            Self::Trying { .. } => "Trying",
+        }
+    }
+}
+
 use ServerState::{Completed, Proceeding, Terminated, Trying};
 
 /// One request other than INVITE that came in.

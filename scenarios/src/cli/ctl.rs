@@ -9,7 +9,8 @@ use cscf_core::host::program::{EXIT_FAILED, EXIT_OK};
 use cscf_core::operator::{Order, OrderAnswer, OrderError, Table, USAGE};
 
 use super::term;
-use crate::control::{answer_of, client};
+use crate::control::answer_of;
+use crate::control::client::Client;
 
 /// Where the lab is found.
 #[derive(Clone, Debug, Default, Args)]
@@ -20,18 +21,38 @@ pub struct At {
     /// Its control address, in place of that of the lab file
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub control: Option<SocketAddr>,
+    /// Its token, if it has one [default: CSCF_TOKEN, or that of the lab file]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
     /// Print the answer as JSON
     #[arg(long)]
     pub json: bool,
 }
 
+impl At {
+    fn client(&self) -> Result<Client, String> {
+        Client::find(self.control, self.lab.as_deref(), self.token.as_deref())
+    }
+}
+
+/// What there is besides orders.
+const MORE: &str = "\
+Besides orders:
+  health [NODE]                          how the nodes are, and who reaches whom
+  metrics [NODE]                         what they have counted, as Prometheus reads it
+  trace [USER] [--node N] [--method M]   the ladder as it grows, until Ctrl-C
+  subscriber add NAME --impi IMPI --impu URI… --password P | --k K --opc OPC
+  subscriber change NAME --password P …  other values for what is named
+  subscriber show NAME                   its entry, without its secrets
+";
+
 /// What `cscf ctl` is asked.
 #[derive(Clone, Debug, Default, Args)]
-#[command(after_help = format!("Orders:\n{}", indented(USAGE)))]
+#[command(after_help = format!("{MORE}\nOrders:\n{}", indented(USAGE)))]
 pub struct CtlArgs {
     #[command(flatten)]
     at: At,
-    /// The order, e.g. `dereg alice --reason rejected`, `show registrations`
+    /// The order, e.g. `dereg alice --reason rejected`, `show registrations`, `health`, `trace bob`
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     order: Vec<String>,
 }
@@ -59,6 +80,13 @@ pub(super) fn ctl(args: &CtlArgs) -> ExitCode {
     let is_json = |word: &&String| *word == "--json";
     at.json |= args.order.iter().any(|word| is_json(&word));
     let words: Vec<&str> = args.order.iter().filter(|w| !is_json(w)).map(String::as_str).collect();
+    let client = match at.client() {
+        Ok(client) => client,
+        Err(fault) => return term::could_not_run(&fault),
+    };
+    if let Some(code) = super::live::obey(&client, &words, at.json) {
+        return code;
+    }
     let order: Order = match words.join(" ").parse() {
         Ok(order) => order,
         Err(fault) => return term::could_not_run(&fault),
@@ -135,12 +163,15 @@ enum Asked {
 }
 
 fn ask(at: &At, order: &Order) -> Result<Asked, String> {
-    let addr = at.control.map_or_else(|| client::address(at.lab.as_deref()), Ok)?;
-    let reply = client::give(addr, &order.to_string())?;
-    if matches!(reply.status, 400 | 403 | 404) {
+    let client = at.client()?;
+    let reply = client.give(&order.to_string())?;
+    if matches!(reply.status, 400..=404) {
         let text = |key: &str| reply.body.get(key).and_then(serde_json::Value::as_str);
         let error = text("error").unwrap_or("refused");
-        return Err(error.to_owned());
+        return Err(match (reply.status, text("hint")) {
+            (401, Some(hint)) => format!("{error}\n{hint}"),
+            _ => error.to_owned(),
+        });
     }
     if at.json {
         // A table is its rows; anything else is what it is.
@@ -153,12 +184,15 @@ fn ask(at: &At, order: &Order) -> Result<Asked, String> {
         Some(Ok(answer)) => Ok(Asked::Answer(answer)),
         Some(Err(OrderError::Refused(text))) => Ok(Asked::Refused(text)),
         Some(Err(fault)) => Ok(Asked::Refused(fault.to_string())),
-        None => Err(format!("{addr} answers what no lab says; is it another program?")),
+        None => {
+            let addr = client.addr;
+            Err(format!("{addr} answers what no lab says; is it another program?"))
+        }
     }
 }
 
 /// A table for people: columns as wide as their widest cell.
-fn drawn(table: &Table) -> String {
+pub(super) fn drawn(table: &Table) -> String {
     let mut widths: Vec<usize> = table.columns.iter().map(|name| name.chars().count()).collect();
     for row in &table.rows {
         for (width, cell) in widths.iter_mut().zip(row) {

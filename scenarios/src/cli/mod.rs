@@ -11,6 +11,7 @@ mod ctl;
 mod init;
 mod ladder;
 mod list;
+mod live;
 mod parse;
 mod schema;
 mod subscribers;

@@ -46,3 +46,9 @@ pub fn could_not_run(text: &str) -> ExitCode {
     error(text);
     ExitCode::from(EXIT_COULD_NOT_RUN)
 }
+
+/// Writes to standard error at once: what is neither an answer nor an error of this command.
+pub fn log(text: &str) {
+    let mut error = std::io::stderr().lock();
+    let _ = error.write_all(text.as_bytes());
+}

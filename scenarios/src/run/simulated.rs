@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use cscf_core::config::{
-    EdgeConfig, EntryConfig, Lab as LabConfig, LoadConfig, NodeConfig, NodeRole, ServerConfig,
-    ServingConfig, Start,
+    EdgeConfig, EntryConfig, Lab as LabConfig, LoadConfig, NodeConfig, NodeControl, NodeRole,
+    ServerConfig, ServingConfig, Start,
 };
 use cscf_core::engine::{CxNode, Engine, PolicyNode, Rebuild};
 use cscf_core::hss::HssNode;
@@ -125,6 +125,7 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
         entry: EntryConfig::default(),
         domain: None,
         load: LoadConfig::default(),
+        control: NodeControl::Off,
     };
     let mut settings = lab.settings(&node, start)?;
     settings.rport = true;

@@ -1,28 +1,18 @@
 //! `--ladder [USER]`: the ladder of a running lab as it grows, of everybody or of one subscriber.
 
-use std::collections::{BTreeSet, VecDeque};
-
 use cscf_core::config::{Lab, nearest};
-use cscf_core::sip::{self, HeaderName};
-use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
+use cscf_core::host::control::TraceFilter;
+use cscf_core::trace::{TraceEvent, TraceKind};
 
 use crate::operate::Person;
 use crate::report::ladder::{Growing, Style};
 use crate::report::pcapng::Names;
-use crate::report::summary::avp_values;
-
-/// Dialogs and Diameter sessions of the user that are remembered.
-const THREADS_MAX: usize = 1_000;
 
 /// A ladder that grows, and whose it is.
 #[derive(Debug)]
 pub(super) struct Following {
     ladder: Growing,
-    /// Name and identities of the one subscriber.
-    user: Option<(String, Vec<String>)>,
-    /// Call-IDs and Session-Ids in which an identity stood.
-    threads: BTreeSet<String>,
-    in_order: VecDeque<String>,
+    filter: TraceFilter,
 }
 
 impl Following {
@@ -30,8 +20,8 @@ impl Following {
     pub(super) fn new(lab: &Lab, who: Option<&str>) -> Result<Self, String> {
         let columns: Vec<String> = lab.nodes.iter().map(|node| node.name.clone()).collect();
         let names: Names = lab.nodes.iter().map(|node| (node.listen, node.name.clone())).collect();
-        let user = match who {
-            None => None,
+        let filter = match who {
+            None => TraceFilter::all(),
             Some(who) => {
                 let person = Person::find(lab, who).ok_or_else(|| {
                     let known = lab.subscribers.iter().map(|one| one.name.as_str());
@@ -40,16 +30,16 @@ impl Following {
                         None => format!("`{who}` is no subscriber of the lab"),
                     }
                 })?;
-                Some((person.name.clone(), person.identities()))
+                TraceFilter::all().of_user(&person.name, person.identities())
             }
         };
         let ladder = Growing::new(&columns, &names, Style::default());
-        Ok(Self { ladder, user, threads: BTreeSet::new(), in_order: VecDeque::new() })
+        Ok(Self { ladder, filter })
     }
 
     /// The lines that an event adds.
     pub(super) fn lines(&mut self, event: &TraceEvent) -> String {
-        if self.is_meant(event) {
+        if self.filter.is_meant(event) {
             return self.ladder.event(event);
         }
         if matches!(event.kind, TraceKind::Sent(_)) {
@@ -57,55 +47,12 @@ impl Following {
         }
         String::new()
     }
-
-    fn is_meant(&mut self, event: &TraceEvent) -> bool {
-        let Some((name, identities)) = &self.user else { return true };
-        let names = |text: &str| identities.iter().any(|identity| text.contains(identity.as_str()));
-        match &event.kind {
-            TraceKind::Note(Note { diagnosis: None, .. }) => true,
-            TraceKind::Note(note) => {
-                names(&note.text) || note.diagnosis.as_ref().is_some_and(|it| names(&it.about))
-            }
-            TraceKind::State(text) => *event.node == **name || names(text),
-            TraceKind::Dropped { .. } => false,
-            TraceKind::Fault { wire, .. } | TraceKind::Received(wire) | TraceKind::Sent(wire) => {
-                let named = names(&String::from_utf8_lossy(&wire.bytes));
-                let Some(thread) = thread(wire) else { return named };
-                if named {
-                    self.remember(thread);
-                    return true;
-                }
-                self.threads.contains(&thread)
-            }
-        }
-    }
-
-    fn remember(&mut self, thread: String) {
-        if self.threads.insert(thread.clone()) {
-            self.in_order.push_back(thread);
-            if self.in_order.len() > THREADS_MAX
-                && let Some(oldest) = self.in_order.pop_front()
-            {
-                self.threads.remove(&oldest);
-            }
-        }
-    }
-}
-
-/// What holds messages together: the Call-ID, or the Session-Id of Diameter.
-fn thread(wire: &Wire) -> Option<String> {
-    match wire.protocol {
-        Protocol::Diameter => avp_values(&wire.bytes, "Session-Id").into_iter().next(),
-        Protocol::Sip => {
-            let message = sip::parse(&wire.bytes).ok()?;
-            message.headers().get(HeaderName::CallId).map(str::to_owned)
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use cscf_core::time::Instant;
+    use cscf_core::trace::{Protocol, Wire};
     use cscf_core::transport::Transport;
 
     use super::*;

@@ -17,7 +17,9 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use cscf_core::config::{Lab, NodeRole, Start, read_lab_but_subscribers};
+use cscf_core::config::{ControlToken, Lab, NodeRole, Start, read_lab_but_subscribers};
+use cscf_core::host::control::{Control, Tap, Token, server};
+use cscf_core::host::orders::Obedient;
 use cscf_core::host::program::{self, EXIT_COULD_NOT_RUN, EXIT_OK, load_lab};
 use cscf_core::host::{Addresses, Clock, Host, StateFile, json, raise_file_limit, stop_signal};
 use cscf_core::time::{Duration, Instant};
@@ -30,7 +32,6 @@ use tokio::time::timeout;
 pub use processes::{NodeEvent, NodeProcesses, StartError, Starting, Telling};
 
 use crate::cli::{UpArgs, term};
-use crate::control::server::{self, Control};
 use following::Following;
 use orders::Orders;
 use progress::Progress;
@@ -62,6 +63,7 @@ struct Told {
     progress: Progress,
     ladder: Option<Following>,
     trace: Option<BufWriter<File>>,
+    tap: Tap,
 }
 
 impl Told {
@@ -76,10 +78,11 @@ impl Told {
             Some(who) => Some(Following::new(lab, who.as_deref())?),
             None => None,
         };
-        Ok(Self { progress: Progress::new(lab), ladder, trace })
+        Ok(Self { progress: Progress::new(lab), ladder, trace, tap: Tap::default() })
     }
 
     fn event(&mut self, event: &TraceEvent) {
+        self.tap.event(event);
         for line in self.progress.lines(event) {
             term::out(&format!("{line}\n"));
         }
@@ -118,10 +121,7 @@ async fn up(args: &UpArgs) -> Result<(), String> {
     let lab = Arc::new(lab);
     robots::check(&lab, &args.with)?;
     let told = Told::new(&lab, args)?;
-    let listener = match lab.control.filter(|_| !args.no_control) {
-        Some(addr) => Some(server::bind(addr).await?),
-        None => None,
-    };
+    let listener = bind(&lab, args).await?;
     raise_file_limit();
     // From here on no signal is missed.
     let stop = stop_signal();
@@ -155,7 +155,8 @@ async fn up(args: &UpArgs) -> Result<(), String> {
                 state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;
             let addresses = Addresses::of(config);
             let handle = host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
-            handles.push((config.name.clone(), handle));
+            let node = Obedient::new(handle, Arc::clone(&lab), config, clock);
+            handles.push((config.name.clone(), node));
         }
         let orders = Orders::here(handles);
         let nodes = Nodes { host, events, processes: None, orders, listener };
@@ -217,19 +218,43 @@ struct Nodes {
     events: mpsc::Receiver<TraceEvent>,
     processes: Option<NodeProcesses>,
     orders: Orders,
-    listener: Option<TcpListener>,
+    listener: Option<(TcpListener, Option<Token>)>,
+}
+
+/// The control address with its token, where there is one.
+async fn bind(lab: &Lab, args: &UpArgs) -> Result<Option<(TcpListener, Option<Token>)>, String> {
+    let Some(addr) = lab.control.filter(|_| !args.no_control) else { return Ok(None) };
+    let token = lab.control_token.as_ref().map(Token::of).transpose()?;
+    Ok(Some((server::bind(addr).await?, token)))
 }
 
 /// Takes orders, or waits for ever.
-async fn control(lab: &Arc<Lab>, orders: Orders, listener: Option<TcpListener>) {
-    let addr = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+async fn control(
+    lab: &Arc<Lab>,
+    orders: Orders,
+    tap: Option<Tap>,
+    listener: Option<(TcpListener, Option<Token>)>,
+) {
+    let addr = listener.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
     match (listener, addr) {
-        (Some(listener), Some(addr)) => {
-            let control = Control { lab: Arc::clone(lab), orders, addr };
+        (Some((listener, token)), Some(addr)) => {
+            let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
+            let control = Control::new(Arc::clone(lab), &names, Box::new(orders), addr);
+            let control = control.with_token(token).with_trace(tap);
             server::serve(listener, Arc::new(control)).await;
         }
         _ => std::future::pending().await,
     }
+}
+
+/// Where orders are taken, for the terminal: a token that was made just now is told.
+fn told_control(lab: &Lab, listener: &Option<(TcpListener, Option<Token>)>) -> Option<String> {
+    let (listener, token) = listener.as_ref()?;
+    let addr = listener.local_addr().ok()?;
+    let fresh = lab.control_token == Some(ControlToken::Fresh);
+    let token = token.as_ref().filter(|_| fresh);
+    let token = token.map(|it| format!("\ntoken        {}", it.as_str())).unwrap_or_default();
+    Some(format!("control      {addr}, see `cscf ctl --help`{token}\n\n"))
 }
 
 async fn run(
@@ -246,10 +271,11 @@ async fn run(
             let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
             let table = table::table(lab, host.clock().now().since(Instant::EPOCH));
             term::out(&format!("ready {}\n{table}\n", names.join(" ")));
-            if let Some(addr) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
-                term::out(&format!("control      {addr}, see `cscf ctl --help`\n\n"));
+            if let Some(text) = told_control(lab, &listener) {
+                term::out(&text);
             }
-            let control = control(lab, orders, listener);
+            let tap = Some(told.tap.clone()).filter(|_| !args.quiet);
+            let control = control(lab, orders, tap, listener);
             let follow = follow(&host, &mut told, &mut events, processes.as_mut());
             host.run_until(async {
                 tokio::select! {

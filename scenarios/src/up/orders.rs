@@ -2,13 +2,12 @@
 //! by a call to a node of this process.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cscf_core::config::Lab;
-use cscf_core::engine::Node;
-use cscf_core::host::Handle;
-use cscf_core::host::orders::order_line;
+use cscf_core::host::control::{Answering, Nodes};
+use cscf_core::host::orders::{Obedient, order_line};
 use cscf_core::operator::{Order, OrderError, OrderResult};
 use cscf_core::time::Duration;
 use tokio::io::AsyncWriteExt as _;
@@ -23,6 +22,8 @@ const ANSWER_FOR: Duration = Duration::from_secs(5);
 
 /// The standard input of a node process; closing it asks the node to end.
 pub(super) type Stdin = Arc<tokio::sync::Mutex<Option<ChildStdin>>>;
+/// Whether a node process was told to log: then its lines are shown.
+pub(super) type Logs = Arc<AtomicBool>;
 
 /// Orders that wait for their answers, by number.
 #[derive(Clone, Debug, Default)]
@@ -55,8 +56,8 @@ impl Waiting {
 /// How one node is reached.
 #[derive(Clone, Debug)]
 enum Way {
-    Here(Handle<Box<dyn Node>>),
-    Process(Stdin),
+    Here(Obedient),
+    Process(Stdin, Logs),
 }
 
 /// The nodes of a running lab, to be given orders.
@@ -70,17 +71,17 @@ pub struct Orders {
 impl Orders {
     /// Nodes of this process.
     #[must_use]
-    pub fn here(nodes: Vec<(String, Handle<Box<dyn Node>>)>) -> Self {
+    pub fn here(nodes: Vec<(String, Obedient)>) -> Self {
         let nodes = nodes.into_iter().map(|(name, handle)| (name, Way::Here(handle))).collect();
         Self { nodes, ..Self::default() }
     }
 
     pub(super) fn processes(
-        nodes: impl Iterator<Item = (String, Stdin)>,
+        nodes: impl Iterator<Item = (String, Stdin, Logs)>,
         waiting: Waiting,
         count: Arc<AtomicU64>,
     ) -> Self {
-        let nodes = nodes.map(|(name, stdin)| (name, Way::Process(stdin))).collect();
+        let nodes = nodes.map(|(name, stdin, logs)| (name, Way::Process(stdin, logs))).collect();
         Self { nodes, waiting, count }
     }
 
@@ -105,12 +106,13 @@ impl Orders {
         };
         let asked = async {
             match way {
-                Way::Here(handle) => {
-                    let order = order.clone();
-                    let answer = handle.ask(move |node, now| node.order(now, &order)).await;
-                    answer.unwrap_or_else(|| Err(OrderError::refused("it has ended")))
+                Way::Here(node) => node.obey(order).await,
+                Way::Process(stdin, logs) => {
+                    if matches!(order, Order::Log { filter: Some(_), .. }) {
+                        logs.store(true, Ordering::Relaxed);
+                    }
+                    self.by_pipe(stdin, order).await
                 }
-                Way::Process(stdin) => self.by_pipe(stdin, order).await,
             }
         };
         timeout(ANSWER_FOR, asked).await.unwrap_or_else(|_| {
@@ -135,6 +137,12 @@ impl Orders {
             return Err(OrderError::refused("it has ended"));
         }
         answer.await.unwrap_or_else(|_| Err(OrderError::refused("it has ended")))
+    }
+}
+
+impl Nodes for Orders {
+    fn give<'a>(&'a self, node: &'a str, order: &'a Order) -> Answering<'a> {
+        Box::pin(Self::give(self, node, order))
     }
 }
 

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cscf_core::config::{Lab, NodeConfig, NodeRole};
@@ -24,7 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::orders::{Orders, Stdin, Waiting};
+use super::orders::{Logs, Orders, Stdin, Waiting};
+use crate::cli::term;
 
 /// Events that may wait for the reader; then the children's pipes fill, and they lose trace events.
 const EVENTS_MAX: usize = 2_000;
@@ -124,6 +125,7 @@ struct Node {
     name: String,
     /// Its standard input; closing it asks the child to end.
     stdin: Stdin,
+    logs: Logs,
     kill: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -195,8 +197,12 @@ impl NodeProcesses {
         starting: &Starting<'_>,
     ) -> Result<oneshot::Receiver<Readiness>, StartError> {
         let (ready, is_ready) = oneshot::channel();
-        let told =
-            Told { events: self.sender.clone(), ready: Some(ready), waiting: self.waiting.clone() };
+        let told = Told {
+            logs: Logs::default(),
+            events: self.sender.clone(),
+            ready: Some(ready),
+            waiting: self.waiting.clone(),
+        };
         let node = spawn(config, starting, told)
             .map_err(|source| StartError::Spawn { name: config.name.clone(), source })?;
         self.children.push(node);
@@ -238,7 +244,10 @@ impl NodeProcesses {
     /// The way to give them orders.
     #[must_use]
     pub fn orders(&self) -> Orders {
-        let nodes = self.children.iter().map(|one| (one.name.clone(), Arc::clone(&one.stdin)));
+        let nodes = self
+            .children
+            .iter()
+            .map(|one| (one.name.clone(), Arc::clone(&one.stdin), Arc::clone(&one.logs)));
         Orders::processes(nodes, self.waiting.clone(), Arc::clone(&self.orders_given))
     }
 
@@ -301,6 +310,7 @@ async fn ready(name: String, is_ready: oneshot::Receiver<Readiness>) -> Result<(
 
 /// Whom a child's words go to.
 struct Told {
+    logs: Logs,
     events: mpsc::Sender<NodeEvent>,
     ready: Option<Ready>,
     waiting: Waiting,
@@ -341,13 +351,14 @@ fn spawn(config: &NodeConfig, starting: &Starting<'_>, told: Told) -> io::Result
     let stdin = Arc::new(tokio::sync::Mutex::new(child.stdin.take()));
     let (kill, killed) = oneshot::channel();
     let name = config.name.clone();
+    let logs = Arc::clone(&told.logs);
     let task = tokio::spawn(watch(name.clone(), child, told, killed));
-    Ok(Node { name, stdin, kill: Some(kill), task })
+    Ok(Node { name, stdin, logs, kill: Some(kill), task })
 }
 
 /// Reads what a child writes until it ends.
 async fn watch(name: String, mut child: Child, mut told: Told, mut killed: oneshot::Receiver<()>) {
-    let words = Words::default();
+    let (words, logs) = (Words::default(), Arc::clone(&told.logs));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let reading = async {
         let traces = async {
@@ -357,7 +368,7 @@ async fn watch(name: String, mut child: Child, mut told: Told, mut killed: onesh
         };
         let errors = async {
             if let Some(stderr) = stderr {
-                read_words(stderr, &words).await;
+                read_words(stderr, &words, (&name, &logs)).await;
             }
         };
         tokio::join!(traces, errors);
@@ -403,9 +414,13 @@ async fn read_told(stdout: impl AsyncRead + Unpin, told: &mut Told) {
     }
 }
 
-async fn read_words(stderr: impl AsyncRead + Unpin, words: &Words) {
+/// Keeps the last lines; shows them where the node was told to log.
+async fn read_words(stderr: impl AsyncRead + Unpin, words: &Words, (name, logs): (&str, &Logs)) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
+        if logs.load(Ordering::Relaxed) {
+            term::log(&format!("{name}: {line}\n"));
+        }
         if let Ok(mut words) = words.lock() {
             if words.len() == LAST_WORDS_MAX {
                 words.pop_front();

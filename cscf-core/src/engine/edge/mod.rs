@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use super::{Input, Node, Output};
 use crate::fault::{Cutter, Direction, Table};
-use crate::hss::StateFault;
+use crate::hss::{Provisioning, StateFault};
 use crate::ids::Seed;
 use crate::operator::{Order, OrderResult};
 use crate::time::Instant;
@@ -368,5 +368,10 @@ impl<N: Node> Node for FaultEdge<N> {
     fn order(&mut self, now: Instant, order: &Order) -> OrderResult {
         self.now = self.now.max(now);
         self.obey(order)
+    }
+
+    fn provision(&mut self, now: Instant, what: Provisioning) -> OrderResult {
+        self.now = self.now.max(now);
+        self.node.provision(now, what)
     }
 }

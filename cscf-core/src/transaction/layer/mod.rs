@@ -43,6 +43,19 @@ pub struct TransactionLayer {
     effects: Vec<Effect>,
 }
 
+/// A transaction as an operator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// `client` or `server`.
+    pub side: &'static str,
+    /// `INVITE` or `non-INVITE`.
+    pub kind: &'static str,
+    /// The name of its state.
+    pub state: &'static str,
+    /// Where it sends; none while it only lingers.
+    pub flow: Option<Flow>,
+}
+
 impl TransactionLayer {
     /// No transactions yet.
     #[must_use]
@@ -72,6 +85,19 @@ impl TransactionLayer {
     #[must_use]
     pub const fn server_count(&self) -> usize {
         self.table.server_count
+    }
+
+    /// Every transaction as an operator sees it, in the order of the places they have.
+    pub fn list(&self) -> impl Iterator<Item = Listed> {
+        self.table.records().map(|record| Listed {
+            side: if record.machine.is_client() { "client" } else { "server" },
+            kind: match record.machine {
+                Machine::InviteClient(_) | Machine::InviteServer(_) => "INVITE",
+                Machine::Client(_) | Machine::Server(_) => "non-INVITE",
+            },
+            state: record.machine.state_name(),
+            flow: record.path.as_ref().map(|path| path.flow),
+        })
     }
 
     /// When [`Self::handle_timeout`] is wanted next.

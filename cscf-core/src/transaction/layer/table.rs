@@ -80,6 +80,16 @@ impl Machine {
         matches!(self, Self::Client(_) | Self::InviteClient(_))
     }
 
+    /// The name of its state (RFC 3261 §17, RFC 6026 §7).
+    pub(super) const fn state_name(&self) -> &'static str {
+        match self {
+            Self::Client(it) => it.state().as_str(),
+            Self::InviteClient(it) => it.state().as_str(),
+            Self::InviteServer(it) => it.state().as_str(),
+            Self::Server(it) => it.state().as_str(),
+        }
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::Client(it) => it.poll_timeout(),
@@ -291,6 +301,11 @@ impl Table {
 
     pub(super) fn record(&mut self, index: u32) -> Option<&mut Record> {
         self.slots.get_mut(index as usize)?.record.as_mut()
+    }
+
+    /// Every transaction, in the order of the places they have.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.slots.iter().filter_map(|slot| slot.record.as_ref())
     }
 
     pub(super) fn checked(&self, id: Id) -> Option<&Record> {

@@ -1,11 +1,11 @@
 //! Orders of an operator to a whole lab: names become identities, an order goes to the nodes that
 //! may have a part in it, and their answers become one.
 
-use cscf_core::config::{Lab, NodeRole, nearest};
 use std::net::SocketAddr;
 
-use cscf_core::fault::{Known, POLICY, Rule};
-use cscf_core::operator::{
+use super::{Lab, NodeRole, SubscriberConfig, nearest};
+use crate::fault::{Known, POLICY, Rule};
+use crate::operator::{
     FaultOrder, Order, OrderAnswer, OrderError, OrderResult, Show, Subject, Table,
 };
 
@@ -26,7 +26,7 @@ impl Person {
     /// The subscriber of this name, private or public identity.
     #[must_use]
     pub fn find(lab: &Lab, text: &str) -> Option<Self> {
-        let is = |one: &&cscf_core::config::SubscriberConfig| {
+        let is = |one: &&SubscriberConfig| {
             one.name == text || one.impi == text || one.impus.iter().any(|impu| impu.uri == text)
         };
         lab.subscribers.iter().find(is).map(|one| Self {
@@ -134,21 +134,28 @@ pub fn targets(lab: &Lab, order: &Order) -> Vec<String> {
         Order::Drain { node, .. }
         | Order::HangUp { node }
         | Order::Inject { node, .. }
+        | Order::Log { node, .. }
         | Order::Originate { node, .. }
         | Order::Overload { node, .. } => vec![node.clone()],
         Order::BearerLost { .. } | Order::Policy { .. } => of(&[NodeRole::Pcscf]),
         Order::Fault(FaultOrder::Add(rule)) if rule.node == POLICY => of(&[NodeRole::Pcscf]),
         Order::Fault(FaultOrder::Add(rule)) => vec![rule.node.clone()],
         Order::Fault(_) => lab.nodes.iter().map(|node| node.name.clone()).collect(),
-        Order::Hss { .. } | Order::Ppr { .. } | Order::Rtr { .. } => of(&[NodeRole::Hss]),
+        Order::Hss { .. } | Order::Ppr { .. } | Order::Rtr { .. } | Order::Subscriber { .. } => {
+            of(&[NodeRole::Hss])
+        }
         Order::Deregister { .. } | Order::Forget { .. } | Order::Reauthenticate { .. } => {
             of(&[NodeRole::Scscf])
         }
-        Order::Show { what: Show::Refusals, .. } => {
+        Order::Show { what: Show::Health | Show::Metrics | Show::Refusals, .. } => {
             lab.nodes.iter().map(|node| node.name.clone()).collect()
         }
         Order::Show { what: Show::Registrations | Show::Challenges, .. } => of(&[NodeRole::Scscf]),
         Order::Show { what: Show::Dialogs, .. } => of(&[NodeRole::Pcscf, NodeRole::Scscf]),
+        Order::Show { what: Show::Transactions, .. } => {
+            let nodes = lab.nodes.iter().filter(|node| node.role != NodeRole::Hss);
+            nodes.map(|node| node.name.clone()).collect()
+        }
         Order::Show { what: Show::Sas, .. } => of(&[NodeRole::Pcscf]),
         Order::Show { what: Show::Subscribers, .. } => of(&[NodeRole::Hss]),
     }

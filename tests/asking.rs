@@ -103,6 +103,7 @@ impl Reader {
         let mut kind = String::new();
         loop {
             let line = self.line()?;
+            assert!(!line.starts_with(": nothing happens"), "nothing more comes");
             if let Some(word) = line.strip_prefix("event: ") {
                 kind = word.to_owned();
             } else if let Some(data) = line.strip_prefix("data: ") {

@@ -335,8 +335,8 @@ fn a_reader_that_does_not_read_slows_nobody_and_is_told_what_it_lost() {
     socket.set_read_timeout(Some(WITHIN)).expect("a timeout");
     let from = socket.local_addr().expect("an address");
     let filling = "x".repeat(8_000);
-    // Twelve megabytes and more: no socket buffers hold that.
-    for number in 0..1_500 {
+    // More than any socket buffers hold.
+    for number in 0..4_000 {
         let request = format!(
             "OPTIONS sip:{} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKslow{number}\r\n\
              Max-Forwards: 70\r\nFrom: <sip:x@x>;tag=1\r\nTo: <sip:x@x>\r\n\

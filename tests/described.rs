@@ -32,8 +32,10 @@ impl Document {
         &self.0
     }
 
-    /// Every operation, in the order of the document.
+    /// Every operation, those that take something away last.
     pub(crate) fn operations(&self) -> Vec<Operation> {
+        // What an example takes away must have been looked at before.
+        let takes_away = |it: &Operation| it.method == "DELETE";
         let paths = self.0["paths"].as_object().expect("paths");
         let mut out = Vec::new();
         for (path, item) in paths {
@@ -68,6 +70,7 @@ impl Document {
                 });
             }
         }
+        out.sort_by_key(takes_away);
         out
     }
 

@@ -79,18 +79,22 @@ impl Control {
         Arc::clone(&lab)
     }
 
-    /// Gives an order to every node here that may have a part in it.
+    /// Gives an order to every node here that may have a part in it: those that have in a whole
+    /// lab, else all.
     ///
     /// # Errors
     ///
     /// As the nodes'.
     async fn order(&self, lab: &Lab, order: &Order) -> OrderResult {
+        let mut targets = operate::targets(lab, order);
+        targets.retain(|name| self.served.contains(name));
+        if targets.is_empty() {
+            targets.extend(self.served.iter().cloned());
+        }
         let mut answers = Vec::new();
-        for name in operate::targets(lab, order) {
-            if self.served.contains(&name) {
-                let answer = self.nodes.give(&name, order).await;
-                answers.push((name, answer));
-            }
+        for name in targets {
+            let answer = self.nodes.give(&name, order).await;
+            answers.push((name, answer));
         }
         let answer = operate::combine(answers);
         if let (Order::Subscriber { name, change }, Ok(_)) = (order, &answer) {

@@ -10,8 +10,25 @@ use crate::time::Duration;
 
 /// The first words of orders.
 pub const VERBS: [&str; 19] = [
-    "bearer", "call", "dereg", "drain", "fault", "forget", "hangup", "hss", "inject", "log",
-    "message", "overload", "policy", "ppr", "reauth", "rtr", "show", "sms", "subscriber",
+    "bearer",
+    "call",
+    "dereg",
+    "drain",
+    "fault",
+    "forget",
+    "hangup",
+    "hss",
+    "inject",
+    "log",
+    "message",
+    "overload",
+    "policy",
+    "ppr",
+    "reauth",
+    "rtr",
+    "show",
+    "sms",
+    "subscriber",
 ];
 
 /// Every order in a line.

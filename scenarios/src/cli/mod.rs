@@ -22,7 +22,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use cscf_core::config::NodeRole;
 use cscf_core::host::program;
 
@@ -95,6 +96,11 @@ enum Command {
     Ctl(CtlArgs),
     /// Tell why a user of a running lab was refused, or everybody
     Why(WhyArgs),
+    /// Print a script that completes commands: `source <(cscf completions bash)`
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Run only the HSS of a lab
     #[command(disable_help_flag = true)]
     Hss {
@@ -235,6 +241,12 @@ pub struct UpArgs {
     pub no_control: bool,
 }
 
+fn completions(shell: Shell) -> Result<String, String> {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "cscf", &mut out);
+    String::from_utf8(out).map_err(|fault| fault.to_string())
+}
+
 /// Runs `cscf`, or the node program under whose name it was started.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -271,6 +283,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Up(args) => crate::up::main(&args),
         Command::Ctl(args) => ctl::ctl(&args),
         Command::Why(args) => ctl::why(&args),
+        Command::Completions { shell } => term::exit(completions(shell)),
         Command::As { args } => program::run_with(NodeRole::As, args, crate::up::node::build),
         Command::Hss { args } => program::run_with(NodeRole::Hss, args, crate::up::node::build),
         Command::Init(args) => term::exit(init::init(&args)),
@@ -289,13 +302,19 @@ fn dispatch(command: Command) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn shells_complete_every_command() {
+        for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+            let script = completions(shell).expect("a script");
+            assert!(script.contains("completions") && script.contains("conformance"));
+        }
     }
 
     #[test]

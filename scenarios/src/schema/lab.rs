@@ -27,7 +27,7 @@ pub(super) fn document() -> Value {
                 choice(&["trusted", "untrusted"]),
                 "Whether networks trust each other",
             ),
-            ("control", text(), "Address of the control interface, or off"),
+            ("control", control(), "Address of the control interface, or off; a token"),
             (
                 "aka_without_sec_agree",
                 choice(&["allow", "refuse"]),
@@ -53,6 +53,18 @@ pub(super) fn document() -> Value {
         members.insert("title".to_owned(), json!("A lab of cscf"));
     }
     document
+}
+
+fn control() -> Value {
+    let with_token = mapping(
+        vec![
+            ("address", text(), "Address and port"),
+            ("token", text(), "What a request must have: at least 8 letters, or generate"),
+            ("token_file", text(), "A file with the token in its first line"),
+        ],
+        &["address"],
+    );
+    json!({"anyOf": [{"type": "string"}, {"const": false}, with_token]})
 }
 
 fn sec_agree() -> Value {

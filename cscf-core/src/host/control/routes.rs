@@ -1,5 +1,5 @@
-//! What the control interface serves, as one list: it is searched for each request, told by `GET /`,
-//! and compared with `docs/openapi.yaml` by a test.
+//! What the control interface serves, as one list: it is searched for each request, told by
+//! `GET /`, and compared with `docs/openapi.yaml` by a test.
 
 use hyper::Method;
 

@@ -15,6 +15,7 @@ pub(super) fn node() -> Value {
         ("advertise", text(), "Host and port that others are told, e.g. pcscf.example.org:5060"),
         ("capabilities", defined("texts"), "Numbers of what an S-CSCF can (TS 29.228)"),
         ("domain", text(), "Its home network where the lab has several"),
+        ("control", text(), "Where it is controlled when it runs by itself, or off"),
     ];
     keys.extend(of_load());
     keys.extend(of_p_cscf());

@@ -97,7 +97,7 @@ fn labs_have_the_keys_of_the_reader() {
         ("as", of_server()),
     ] {
         let own = own.into_iter().chain(of_load()).map(|(name, _, _)| name.to_owned());
-        let common = ["advertise", "capabilities", "domain", "listen", "role"];
+        let common = ["advertise", "capabilities", "control", "domain", "listen", "role"];
         let mut keys: Vec<String> = own.chain(common.map(str::to_owned)).collect();
         keys.sort();
         let source = format!("nodes: {{n: {{role: {role}, zzzzzzzzzzzz: 1}}}}\n");

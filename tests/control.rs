@@ -196,7 +196,7 @@ fn health_tells_of_drained_nodes_and_of_peers() {
     lab.end();
 }
 
-/// What is wrong with a text in the format of OpenMetrics, or no families.
+/// What is wrong with a text in the format of `OpenMetrics`.
 fn metric_faults(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let (mut family, mut kind) = (String::new(), String::new());

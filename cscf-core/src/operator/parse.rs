@@ -310,6 +310,19 @@ fn subscriber(rest: &str) -> Result<Order, String> {
     Ok(Order::Subscriber { name, change })
 }
 
+fn write_mood(f: &mut fmt::Formatter<'_>, mood: HssMood) -> fmt::Result {
+    match mood {
+        HssMood::Answers(result) => write!(f, "hss answers {}", result.written()),
+        HssMood::BadMac => f.write_str("hss bad-mac"),
+        HssMood::Garbage => f.write_str("hss garbage"),
+        HssMood::Garbled => f.write_str("hss garbled"),
+        HssMood::Late(time) => write!(f, "hss late {}s", time.as_secs()),
+        HssMood::Normal => f.write_str("hss normal"),
+        HssMood::OldSqn => f.write_str("hss old-sqn"),
+        HssMood::Silent => f.write_str("hss silent"),
+    }
+}
+
 fn mood(words: &Words<'_>) -> Result<HssMood, String> {
     words.no_options()?;
     Ok(match words.plain.as_slice() {
@@ -359,16 +372,7 @@ impl fmt::Display for Order {
             Self::Fault(order) => write!(f, "{order}"),
             Self::Forget { who } => write!(f, "forget {who}"),
             Self::Hss { mood, to, times } => {
-                match mood {
-                    HssMood::Answers(result) => write!(f, "hss answers {}", result.written()),
-                    HssMood::BadMac => f.write_str("hss bad-mac"),
-                    HssMood::Garbage => f.write_str("hss garbage"),
-                    HssMood::Garbled => f.write_str("hss garbled"),
-                    HssMood::Late(time) => write!(f, "hss late {}s", time.as_secs()),
-                    HssMood::Normal => f.write_str("hss normal"),
-                    HssMood::OldSqn => f.write_str("hss old-sqn"),
-                    HssMood::Silent => f.write_str("hss silent"),
-                }?;
+                write_mood(f, *mood)?;
                 to.iter().try_for_each(|to| write!(f, " --to {}", word_of(&CxCommand::ALL, to)))?;
                 times.iter().try_for_each(|times| write!(f, " --times {times}"))
             }

@@ -1,4 +1,4 @@
-//! What nodes have counted, in the text format of OpenMetrics, which Prometheus reads.
+//! What nodes have counted, in the text format of `OpenMetrics`, which Prometheus reads.
 
 use std::fmt;
 

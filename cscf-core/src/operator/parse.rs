@@ -174,11 +174,8 @@ impl FromStr for Order {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(order) = FaultOrder::read(text) {
-            return order.map(Self::Fault);
-        }
-        if let Some(rest) = text.trim_start().strip_prefix("subscriber ") {
-            return subscriber(rest.trim());
+        if let Some(order) = of_whole_line(text) {
+            return order;
         }
         let words: Vec<&str> = text.split_whitespace().collect();
         let Some((verb, rest)) = words.split_first() else {
@@ -310,6 +307,20 @@ fn subscriber(rest: &str) -> Result<Order, String> {
     Ok(Order::Subscriber { name, change })
 }
 
+/// What is not made of words: a rule, an entry.
+fn of_whole_line(text: &str) -> Option<Result<Order, String>> {
+    let rule = FaultOrder::read(text).map(|rule| rule.map(Order::Fault));
+    rule.or_else(|| Some(subscriber(text.trim_start().strip_prefix("subscriber ")?.trim())))
+}
+
+fn write_change(f: &mut fmt::Formatter<'_>, name: &str, change: &SubscriberChange) -> fmt::Result {
+    match change {
+        SubscriberChange::Add(entry) => write!(f, "subscriber add {name} {entry}"),
+        SubscriberChange::Change(entry) => write!(f, "subscriber change {name} {entry}"),
+        SubscriberChange::Remove => write!(f, "subscriber remove {name}"),
+    }
+}
+
 fn write_mood(f: &mut fmt::Formatter<'_>, mood: HssMood) -> fmt::Result {
     match mood {
         HssMood::Answers(result) => write!(f, "hss answers {}", result.written()),
@@ -419,11 +430,7 @@ impl fmt::Display for Order {
                 write!(f, "rtr {who} --reason {}", word_of(&REASONS, reason))?;
                 impus.iter().try_for_each(|impu| write!(f, " --impu {impu}"))
             }
-            Self::Subscriber { name, change } => match change {
-                SubscriberChange::Add(entry) => write!(f, "subscriber add {name} {entry}"),
-                SubscriberChange::Change(entry) => write!(f, "subscriber change {name} {entry}"),
-                SubscriberChange::Remove => write!(f, "subscriber remove {name}"),
-            },
+            Self::Subscriber { name, change } => write_change(f, name, change),
             Self::Show { what, of } => {
                 write!(f, "show {}", what.as_str())?;
                 of.iter().try_for_each(|text| write!(f, " {text}"))

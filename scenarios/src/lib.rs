@@ -8,6 +8,7 @@ pub mod codes;
 pub mod conformance;
 pub mod control;
 pub mod device;
+pub mod explain;
 pub mod lab;
 pub mod report;
 pub mod run;

@@ -8,6 +8,7 @@ mod check;
 mod codes;
 mod conformance;
 mod ctl;
+mod explain;
 mod init;
 mod ladder;
 mod list;
@@ -29,6 +30,7 @@ use cscf_core::host::program;
 
 pub use aka::AkaArgs;
 pub use ctl::{At, CtlArgs, WhyArgs};
+pub use explain::ExplainArgs;
 pub use init::InitArgs;
 pub use ladder::LadderArgs;
 pub use schema::Of as SchemaOf;
@@ -60,6 +62,7 @@ More:
   cscf profile alice     prints the user profile that the HSS sends for her
   cscf schema            prints a JSON Schema of scenarios, for editors; `cscf schema lab` of labs
   cscf parse FILE …      says what the parser makes of a SIP message
+  cscf explain FILE      reads a capture of anybody and says what violates which clause
   cscf help              everything
 ";
 
@@ -137,6 +140,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say what in a capture violates which clause: pcap, pcapng, trace.jsonl
+    Explain(ExplainArgs),
     /// Compute and check an AKA challenge: MAC, SQN, RES, CK, IK, and the likely cause
     Aka(AkaArgs),
     /// Print the user profile that the HSS sends for a subscriber
@@ -290,6 +295,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Check { file } => term::exit(check::check(&file)),
         Command::Schema { of } => term::exit(schema::schema(of)),
         Command::Parse { files, json } => parse::parse(&files, json),
+        Command::Explain(args) => explain::main(&args),
         Command::Aka(args) => aka::aka(&args),
         Command::Conformance { json, sample, seed, of } => {
             let draw = sample.map(|count| Draw { count, seed, of });

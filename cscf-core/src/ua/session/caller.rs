@@ -202,12 +202,17 @@ impl<C: Copy> Session<C> {
         let number = invite.cseq().map_or(1, |cseq| cseq.number);
         let wrong = self.settings.habits.wrong_rack;
         let Some(leg) = self.leg_mut(id) else { return };
-        let answer = answer.or_else(|| narrower(turn, leg, Carrier::Prack));
+        let offer = if answer.is_none() { narrower(turn, leg, Carrier::Prack) } else { None };
+        // An offer with mandatory preconditions has to say so (RFC 3312 §11).
+        let required = offer.is_some() && leg.media.uses_preconditions();
         let mut prack = leg.dialog.request(Method::Prack);
         let rseq = if wrong { rseq.wrapping_add(7) } else { rseq };
         prack.headers.push(HeaderName::RAck, &format!("{rseq} {number} INVITE"));
-        if let Some(answer) = answer {
-            prack.set_body("application/sdp", answer);
+        if let Some(description) = answer.or(offer) {
+            prack.set_body("application/sdp", description);
+        }
+        if required {
+            prack.headers.push(HeaderName::Require, "precondition");
         }
         leg.prack_pending = true;
         self.send(turn, What::Prack, id, prack);

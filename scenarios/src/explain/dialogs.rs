@@ -1,0 +1,147 @@
+//! Rules of dialogs: the route set and the remote target (RFC 3261 §12).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cscf_core::clause::rfc3261;
+use cscf_core::sip::{HeaderName, Method, NameAddr, Uri, uri_eq};
+
+use super::rule::{Found, rules};
+use super::traffic::{Item, Traffic};
+
+rules! {
+    ROUTE_SET = Error "DIA-010" rfc3261("12.2.1.1"),
+        "Route of a request in a dialog is not its route set",
+        "the request misses a node that wants to stay on the way: charging, security and bearers \
+         lose the call",
+        "take Record-Route of the response in reverse order, of the request in its order, and keep it";
+    TARGET = Error "DIA-020" rfc3261("12.2.1.1"),
+        "the Request-URI in a dialog is not the Contact of the peer",
+        "the request goes to somebody else, or nowhere",
+        "send to the Contact of the last INVITE, UPDATE or response that brought one";
+    TAGS = Error "DIA-030" rfc3261("12.2.1.1"),
+        "a request names a dialog that the device has not",
+        "the peer answers 481",
+        "copy Call-ID and both tags from what made the dialog";
+}
+
+/// What a device knows of one dialog.
+struct Dialog<'a> {
+    made_by: &'a Item,
+    route_set: Vec<String>,
+    targets: Vec<String>,
+}
+
+/// Looks at all messages of UEs.
+pub(super) fn check(traffic: &Traffic, found: &mut Found) {
+    let mut dialogs: BTreeMap<(usize, &str, &str), Dialog<'_>> = BTreeMap::new();
+    let mut calls: BTreeMap<(usize, &str), &Item> = BTreeMap::new();
+    let mut invites: BTreeSet<(usize, &str)> = BTreeSet::new();
+    for item in traffic.fresh() {
+        let own = item.own && traffic.is_ue(item.from) && item.status() == 0;
+        if own && item.method == Method::Invite {
+            invites.insert((item.from, &item.branch));
+        }
+        // The ACK of a failure goes where its INVITE went (RFC 3261 §17.1.1.3), CANCEL too.
+        let follows = item.method == Method::Cancel
+            || (item.method == Method::Ack && invites.contains(&(item.from, item.branch.as_str())));
+        if own && !item.to_tag.is_empty() && !follows {
+            within(item, &dialogs, &calls, found);
+        }
+        for device in [item.from, item.to] {
+            if traffic.is_ue(device) {
+                learn(traffic, device, item, &mut dialogs, &mut calls);
+            }
+        }
+    }
+}
+
+fn makes_dialog(item: &Item) -> bool {
+    matches!(item.method, Method::Invite | Method::Subscribe | Method::Refer | Method::Notify)
+}
+
+fn uris(item: &Item, name: HeaderName) -> Vec<String> {
+    let values = item.headers().values(name);
+    values
+        .map(|it| NameAddr::parse(it).map_or_else(|_| it.to_owned(), |it| it.uri.to_string()))
+        .collect()
+}
+
+fn learn<'a>(
+    traffic: &Traffic,
+    device: usize,
+    item: &'a Item,
+    dialogs: &mut BTreeMap<(usize, &'a str, &'a str), Dialog<'a>>,
+    calls: &mut BTreeMap<(usize, &'a str), &'a Item>,
+) {
+    let from_here = item.from == device;
+    let ours = if item.status() == 0 { from_here } else { !from_here };
+    let peer = if ours { item.to_tag.as_str() } else { item.from_tag.as_str() };
+    if peer.is_empty() || !(makes_dialog(item) || item.method == Method::Update) {
+        return;
+    }
+    let contact = uris(item, HeaderName::Contact);
+    let key = (device, item.call_id.as_str(), peer);
+    if let Some(dialog) = dialogs.get_mut(&key) {
+        // Only what comes from the peer moves its target.
+        if !from_here && item.status() < 300 {
+            dialog.targets.extend(contact);
+        }
+        return;
+    }
+    let made = match item.status() {
+        // The peer's request: it has become a dialog once it is answered with a tag.
+        0 => !from_here && makes_dialog(item),
+        101..300 => !from_here && makes_dialog(item),
+        _ => false,
+    };
+    if !made || contact.is_empty() {
+        return;
+    }
+    let mut route_set = uris(item, HeaderName::RecordRoute);
+    if item.status() > 0 {
+        route_set.reverse();
+    }
+    // A dialog that was made before the capture began has no Record-Route any more.
+    let asked = if item.status() == 0 { Some(item) } else { traffic.request_of(item) };
+    if asked.is_none_or(|it| !it.to_tag.is_empty()) && item.method != Method::Notify {
+        return;
+    }
+    calls.insert((device, &item.call_id), item);
+    dialogs.insert(key, Dialog { made_by: item, route_set, targets: contact });
+}
+
+fn within(
+    item: &Item,
+    dialogs: &BTreeMap<(usize, &str, &str), Dialog<'_>>,
+    calls: &BTreeMap<(usize, &str), &Item>,
+    found: &mut Found,
+) {
+    let key = (item.from, item.call_id.as_str(), item.to_tag.as_str());
+    let Some(dialog) = dialogs.get(&key) else {
+        if let Some(call) = calls.get(&(item.from, item.call_id.as_str()))
+            && item.method != Method::Ack
+        {
+            let detail = format!("{} with To tag {}", item.label(), item.to_tag);
+            found.against(&TAGS, item, &[call], detail);
+        }
+        return;
+    };
+    let route = uris(item, HeaderName::Route);
+    if route != dialog.route_set {
+        let show = |list: &[String]| {
+            if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+        };
+        let detail = format!("Route {}, route set {}", show(&route), show(&dialog.route_set));
+        found.against(&ROUTE_SET, item, &[dialog.made_by], detail);
+    }
+    let Some(request) = item.as_request() else { return };
+    let same = |text: &String| match (Uri::parse(text), request.uri()) {
+        (Ok(known), Ok(uri)) => uri_eq(&known, &uri),
+        _ => *text == request.request_uri,
+    };
+    if !dialog.targets.iter().any(same) {
+        let last = dialog.targets.last().map_or("nothing", String::as_str);
+        let detail = format!("{}, Contact was {last}", request.request_uri);
+        found.against(&TARGET, item, &[dialog.made_by], detail);
+    }
+}

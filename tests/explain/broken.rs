@@ -1,0 +1,1 @@
+//! Messages that break one rule each.

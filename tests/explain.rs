@@ -13,8 +13,14 @@
 
 #[path = "explain/broken.rs"]
 mod broken;
+#[path = "explain/broken_messages.rs"]
+mod broken_messages;
+#[path = "explain/broken_session.rs"]
+mod broken_session;
 #[path = "explain/provoked.rs"]
 mod provoked;
+#[path = "explain/tape.rs"]
+mod tape;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -80,7 +80,8 @@ pub(super) fn check(traffic: &Traffic, described: &[Described<'_>], found: &mut 
         }
     }
     acknowledgements(traffic, found);
-    for (invite, _) in traffic.own_requests().filter(|(it, _)| it.method == Method::Invite) {
+    let requests = traffic.fresh().filter(|it| it.status() == 0);
+    for invite in requests.filter(|it| it.method == Method::Invite) {
         order(traffic, invite, found);
     }
     for it in described {
@@ -149,11 +150,10 @@ fn acknowledgements(traffic: &Traffic, found: &mut Found) {
     }
 }
 
-/// The reliable responses to one INVITE that the device sent, and their PRACKs, as they were seen
-/// where they were made: at the far end if that is in the capture, else here.
+/// The reliable responses to one INVITE and their PRACKs, on the hop of who made the responses.
 fn order(traffic: &Traffic, invite: &Item, found: &mut Found) {
     let mut by_tag: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();
-    for it in traffic.responses(invite).filter(|it| it.status() > 100) {
+    for it in traffic.responses(invite).filter(|it| it.status() > 100 && it.own) {
         by_tag.entry(&it.to_tag).or_default().push(it);
     }
     for (tag, responses) in by_tag {
@@ -200,13 +200,24 @@ fn order(traffic: &Traffic, invite: &Item, found: &mut Found) {
                 found.0.push(Raw {
                     rule: &NO_PRACK,
                     item: Some(it.index),
-                    device: invite.from,
+                    device: caller(traffic, invite),
                     frames: vec![it.frame],
                     detail: format!("{}, RSeq {}", it.label(), it.header(HeaderName::RSeq)),
                 });
             }
         }
     }
+}
+
+/// Who made an INVITE that this hop only passes on.
+fn caller(traffic: &Traffic, invite: &Item) -> usize {
+    let made = traffic.own_requests().map(|(it, _)| it).find(|it| {
+        it.method == Method::Invite
+            && it.call_id == invite.call_id
+            && it.cseq == invite.cseq
+            && it.from_tag == invite.from_tag
+    });
+    made.map_or(invite.from, |it| it.from)
 }
 
 /// Whether the INVITE was over within a second after this response, so that a PRACK was no use.
@@ -302,7 +313,7 @@ fn confirmed(traffic: &Traffic, described: &[Described<'_>], found: &mut Found) 
         let of_call = after.iter().filter(|next| next.call_id == it.item.call_id);
         let mut updated = false;
         for next in of_call {
-            let with_sdp = next.sdp.is_some() && next.status() == 0;
+            let with_sdp = next.sdp.is_some() && next.status() == 0 && next.to == it.item.from;
             updated |= with_sdp && matches!(next.method, Method::Update | Method::Prack);
             let same_leg = next.from == it.item.from && next.to_tag == it.item.to_tag;
             if same_leg && next.method == Method::Invite && next.repeats.is_none() {

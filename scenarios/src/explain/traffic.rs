@@ -14,9 +14,9 @@ use crate::capture::{Capture, Captured};
 
 /// Messages looked at, at most.
 pub(super) const MESSAGES_MAX: usize = 200_000;
-/// The same bytes on the same way within this time are a retransmission: 64 times the T1 of a UE on
-/// the air interface (TS 24.229 §7.7).
-const REPEATED_WITHIN: Duration = Duration::from_secs(128);
+/// The same bytes on the same way again within this time are a retransmission: longer than 64 times
+/// the T1 of a UE on the air interface (TS 24.229 §7.7).
+const REPEATED_WITHIN: Duration = Duration::from_secs(200);
 
 /// What a device is, by what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,7 +240,9 @@ impl Traffic {
                 Some((first, at))
                     if item.at.since(*at) <= REPEATED_WITHIN && !item.transport.is_reliable() =>
                 {
-                    item.repeats = Some(*first);
+                    let first = *first;
+                    item.repeats = Some(first);
+                    before.insert(key, (first, item.at));
                 }
                 _ => {
                     before.insert(key, (index, item.at));

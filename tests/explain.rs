@@ -19,8 +19,13 @@ mod broken_messages;
 mod broken_session;
 #[path = "explain/provoked.rs"]
 mod provoked;
+#[path = "explain/recorded.rs"]
+mod recorded;
+mod running;
 #[path = "explain/tape.rs"]
 mod tape;
+#[path = "explain/tools.rs"]
+mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 

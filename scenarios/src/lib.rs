@@ -10,6 +10,7 @@ pub mod control;
 pub mod device;
 pub mod explain;
 pub mod lab;
+pub mod record;
 pub mod report;
 pub mod run;
 pub mod schema;

@@ -13,6 +13,7 @@ mod init;
 mod ladder;
 mod list;
 mod live;
+mod new;
 mod parse;
 mod schema;
 mod subscribers;
@@ -33,6 +34,7 @@ pub use ctl::{At, CtlArgs, WhyArgs};
 pub use explain::ExplainArgs;
 pub use init::InitArgs;
 pub use ladder::LadderArgs;
+pub use new::NewArgs;
 pub use schema::Of as SchemaOf;
 pub use subscribers::{ProfileArgs, SubscribersArgs};
 pub use test::TestArgs;
@@ -62,6 +64,7 @@ More:
   cscf profile alice     prints the user profile that the HSS sends for her
   cscf schema            prints a JSON Schema of scenarios, for editors; `cscf schema lab` of labs
   cscf parse FILE …      says what the parser makes of a SIP message
+  cscf new NAME          writes a scenario to fill; --from TRACE records one of a trace
   cscf explain FILE      reads a capture of anybody and says what violates which clause
   cscf help              everything
 ";
@@ -140,6 +143,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write a scenario to fill, or one that does what a trace shows
+    New(NewArgs),
     /// Say what in a capture violates which clause: pcap, pcapng, trace.jsonl
     Explain(ExplainArgs),
     /// Compute and check an AKA challenge: MAC, SQN, RES, CK, IK, and the likely cause
@@ -295,6 +300,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Check { file } => term::exit(check::check(&file)),
         Command::Schema { of } => term::exit(schema::schema(of)),
         Command::Parse { files, json } => parse::parse(&files, json),
+        Command::New(args) => new::main(&args),
         Command::Explain(args) => explain::main(&args),
         Command::Aka(args) => aka::aka(&args),
         Command::Conformance { json, sample, seed, of } => {

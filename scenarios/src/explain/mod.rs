@@ -17,7 +17,7 @@ mod rule;
 mod security;
 mod services;
 mod timers;
-mod traffic;
+pub(crate) mod traffic;
 
 use std::collections::BTreeMap;
 

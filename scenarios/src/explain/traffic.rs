@@ -13,14 +13,14 @@ use cscf_core::transport::Transport;
 use crate::capture::{Capture, Captured};
 
 /// Messages looked at, at most.
-pub(super) const MESSAGES_MAX: usize = 200_000;
+pub(crate) const MESSAGES_MAX: usize = 200_000;
 /// The same bytes on the same way again within this time are a retransmission: longer than 64 times
 /// the T1 of a UE on the air interface (TS 24.229 §7.7).
 const REPEATED_WITHIN: Duration = Duration::from_secs(200);
 
 /// What a device is, by what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A P-CSCF or what stands in its place: UEs register through it.
     Edge,
     /// Another element of the network.
@@ -33,14 +33,14 @@ pub(super) enum Kind {
 
 /// Somebody who sends or receives.
 #[derive(Clone, Debug)]
-pub(super) struct Device {
+pub(crate) struct Device {
     pub name: String,
     pub kind: Kind,
 }
 
 /// A message that cannot be read.
 #[derive(Clone, Debug)]
-pub(super) struct Unreadable {
+pub(crate) struct Unreadable {
     pub frame: u64,
     pub from: usize,
     pub why: String,
@@ -50,7 +50,7 @@ pub(super) struct Unreadable {
 
 /// One SIP message.
 #[derive(Clone, Debug)]
-pub(super) struct Item {
+pub(crate) struct Item {
     /// Its place in the traffic.
     pub index: usize,
     pub frame: u64,
@@ -85,18 +85,18 @@ pub(super) struct Item {
 }
 
 impl Item {
-    pub(super) const fn headers(&self) -> &Headers {
+    pub(crate) const fn headers(&self) -> &Headers {
         self.message.headers()
     }
 
-    pub(super) const fn as_request(&self) -> Option<&Request> {
+    pub(crate) const fn as_request(&self) -> Option<&Request> {
         match &self.message {
             Message::Request(request) => Some(request),
             Message::Response(_) => None,
         }
     }
 
-    pub(super) const fn as_response(&self) -> Option<&Response> {
+    pub(crate) const fn as_response(&self) -> Option<&Response> {
         match &self.message {
             Message::Request(_) => None,
             Message::Response(response) => Some(response),
@@ -104,31 +104,31 @@ impl Item {
     }
 
     /// The status of a response; zero for a request.
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.as_response().map_or(0, |response| response.status)
     }
 
-    pub(super) fn header(&self, name: HeaderName) -> &str {
+    pub(crate) fn header(&self, name: HeaderName) -> &str {
         self.headers().get(name).unwrap_or_default()
     }
 
-    pub(super) fn has(&self, name: HeaderName) -> bool {
+    pub(crate) fn has(&self, name: HeaderName) -> bool {
         self.headers().contains(name)
     }
 
-    pub(super) fn has_token(&self, name: HeaderName, token: &str) -> bool {
+    pub(crate) fn has_token(&self, name: HeaderName, token: &str) -> bool {
         self.headers().has_token(name, token)
     }
 
     /// Whether it begins something: a request without a To tag that is neither ACK nor CANCEL.
-    pub(super) fn is_initial(&self) -> bool {
+    pub(crate) fn is_initial(&self) -> bool {
         self.as_request().is_some()
             && self.to_tag.is_empty()
             && !matches!(self.method, Method::Ack | Method::Cancel)
     }
 
     /// What it is, e.g. `INVITE` or `200 to INVITE`.
-    pub(super) fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         match self.status() {
             0 => self.method.to_string(),
             status => format!("{status} to {}", self.method),
@@ -138,7 +138,7 @@ impl Item {
 
 /// All SIP of a capture.
 #[derive(Debug, Default)]
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     pub items: Vec<Item>,
     pub devices: Vec<Device>,
     pub unreadable: Vec<Unreadable>,
@@ -149,7 +149,7 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn of(capture: &Capture) -> Self {
+    pub(crate) fn of(capture: &Capture) -> Self {
         let sip = |it: &&Captured| it.protocol == Protocol::Sip;
         let captured: Vec<&Captured> =
             capture.messages.iter().filter(sip).take(MESSAGES_MAX).collect();
@@ -183,47 +183,47 @@ impl Traffic {
         traffic
     }
 
-    pub(super) fn device(&self, index: usize) -> &Device {
+    pub(crate) fn device(&self, index: usize) -> &Device {
         const NOBODY: &Device = &Device { name: String::new(), kind: Kind::Unknown };
         self.devices.get(index).unwrap_or(NOBODY)
     }
 
-    pub(super) fn is_ue(&self, device: usize) -> bool {
+    pub(crate) fn is_ue(&self, device: usize) -> bool {
         self.device(device).kind == Kind::Ue
     }
 
     /// Everything that was not only repeated.
-    pub(super) fn fresh(&self) -> impl Iterator<Item = &Item> {
+    pub(crate) fn fresh(&self) -> impl Iterator<Item = &Item> {
         self.items.iter().filter(|item| item.repeats.is_none())
     }
 
     /// Requests that their senders made, retransmissions left out.
-    pub(super) fn own_requests(&self) -> impl Iterator<Item = (&Item, &Request)> {
+    pub(crate) fn own_requests(&self) -> impl Iterator<Item = (&Item, &Request)> {
         self.fresh().filter(|item| item.own).filter_map(|item| Some((item, item.as_request()?)))
     }
 
     /// Responses that their senders made, retransmissions left out.
-    pub(super) fn own_responses(&self) -> impl Iterator<Item = (&Item, &Response)> {
+    pub(crate) fn own_responses(&self) -> impl Iterator<Item = (&Item, &Response)> {
         self.fresh().filter(|item| item.own).filter_map(|item| Some((item, item.as_response()?)))
     }
 
-    pub(super) fn item(&self, index: usize) -> Option<&Item> {
+    pub(crate) fn item(&self, index: usize) -> Option<&Item> {
         self.items.get(index)
     }
 
     /// The responses to a request on its hop, retransmissions left out.
-    pub(super) fn responses(&self, request: &Item) -> impl Iterator<Item = &Item> {
+    pub(crate) fn responses(&self, request: &Item) -> impl Iterator<Item = &Item> {
         let indices = self.responses.get(&request.index).map(Vec::as_slice).unwrap_or_default();
         indices.iter().filter_map(|index| self.item(*index)).filter(|it| it.repeats.is_none())
     }
 
     /// The request that a response answers on its hop.
-    pub(super) fn request_of(&self, response: &Item) -> Option<&Item> {
+    pub(crate) fn request_of(&self, response: &Item) -> Option<&Item> {
         self.item(response.request?)
     }
 
     /// Whether so much was captured after this moment that what is missing never came.
-    pub(super) fn goes_on(&self, after: Instant, time: Duration) -> bool {
+    pub(crate) fn goes_on(&self, after: Instant, time: Duration) -> bool {
         self.until.since(after) > time
     }
 

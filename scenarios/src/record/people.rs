@@ -1,0 +1,192 @@
+//! Who takes part: devices of the trace under the names of the lab, and how their phones differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cscf_core::config::Lab;
+use cscf_core::sip::{HeaderName, Method, Sdp};
+
+use crate::explain::traffic::{Item, Kind, Traffic};
+
+/// The devices of a trace by their names in the scenario.
+#[derive(Clone, Debug, Default)]
+pub(super) struct People {
+    phones: BTreeMap<usize, Phone>,
+    nodes: BTreeMap<usize, String>,
+    /// Who could not be named as the trace names them.
+    pub losses: Vec<String>,
+}
+
+/// One phone.
+#[derive(Clone, Debug, Default)]
+struct Phone {
+    name: String,
+    identities: BTreeSet<String>,
+    values: Vec<String>,
+}
+
+impl People {
+    pub(super) fn of(traffic: &Traffic, lab: &Lab) -> Result<Self, String> {
+        let mut people = Self::default();
+        let phones: Vec<usize> =
+            (0..traffic.devices.len()).filter(|it| traffic.is_ue(*it)).collect();
+        let mut free: Vec<&str> = lab.subscribers.iter().map(|it| it.name.as_str()).collect();
+        let mut later = Vec::new();
+        for device in phones {
+            let identities = identities(traffic, device);
+            let known = lab.subscribers.iter().find(|it| {
+                let own = it.impus.iter().map(|impu| bare(&impu.uri));
+                it.name == traffic.device(device).name
+                    || own.chain([format!("sip:{}", it.impi)]).any(|it| identities.contains(&it))
+            });
+            let values = values(traffic, device);
+            let phone = Phone { name: String::new(), identities, values };
+            match known.filter(|it| free.contains(&it.name.as_str())) {
+                Some(it) => {
+                    free.retain(|name| *name != it.name);
+                    people.phones.insert(device, Phone { name: it.name.clone(), ..phone });
+                }
+                None => later.push((device, phone)),
+            }
+        }
+        for (device, phone) in later {
+            let Some(name) = free.first().copied() else {
+                return Err("more phones than the lab has subscribers".to_owned());
+            };
+            free.remove(0);
+            let was = phone.identities.iter().next().cloned().unwrap_or_default();
+            let place = &traffic.device(device).name;
+            people.losses.push(format!("{name} plays {was} at {place}, who is not of the lab"));
+            people.phones.insert(device, Phone { name: name.to_owned(), ..phone });
+        }
+        let mut edge = lab.nodes.iter().filter(|it| it.name.starts_with('p'));
+        for index in 0..traffic.devices.len() {
+            let device = traffic.device(index);
+            let known = lab.nodes.iter().find(|it| it.name == device.name);
+            if let Some(node) = known {
+                people.nodes.insert(index, node.name.clone());
+            } else if device.kind == Kind::Edge
+                && let Some(node) = edge.next()
+            {
+                people.nodes.insert(index, node.name.clone());
+            }
+        }
+        Ok(people)
+    }
+
+    /// The name of a phone.
+    pub(super) fn phone(&self, device: usize) -> Option<&str> {
+        self.phones.get(&device).map(|it| it.name.as_str())
+    }
+
+    /// The name of a node of the lab.
+    pub(super) fn node(&self, device: usize) -> Option<&str> {
+        self.nodes.get(&device).map(String::as_str)
+    }
+
+    /// The phone with this identity.
+    pub(super) fn with_identity(&self, uri: &str) -> Option<&str> {
+        let of = self.phones.values().find(|it| it.identities.contains(&bare(uri)));
+        of.map(|it| it.name.as_str())
+    }
+
+    /// The parties that differ from what the lab makes of a subscriber: name and values.
+    pub(super) fn parties(&self) -> Vec<(&str, String)> {
+        let mut out: Vec<(&str, String)> = self
+            .phones
+            .values()
+            .filter(|it| !it.values.is_empty())
+            .map(|it| (it.name.as_str(), it.values.join(", ")))
+            .collect();
+        out.sort_unstable();
+        out
+    }
+
+    pub(super) fn uses_associations(&self) -> bool {
+        self.phones.values().any(|it| it.values.iter().any(|value| value == "security: on"))
+    }
+}
+
+/// An identity without parameters that only say how it is written.
+fn bare(uri: &str) -> String {
+    uri.split(';').next().unwrap_or_default().to_owned()
+}
+
+/// Under which identities a device speaks, and is told that it may.
+fn identities(traffic: &Traffic, device: usize) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    for item in traffic.fresh() {
+        let own = item.own && item.from == device && item.status() == 0 && item.is_initial();
+        if own && let Ok(from) = item.message.from_addr() {
+            out.insert(bare(&from.uri.to_string()));
+        }
+        let granted = item.to == device && item.status() == 200 && item.method == Method::Register;
+        if granted {
+            let list = item.headers().addresses(HeaderName::PAssociatedUri).unwrap_or_default();
+            out.extend(list.iter().map(|it| bare(&it.uri.to_string())));
+        }
+    }
+    out
+}
+
+/// How a phone differs from what it would be by itself.
+fn values(traffic: &Traffic, device: usize) -> Vec<String> {
+    let own: Vec<&Item> =
+        traffic.fresh().filter(|it| it.own && it.from == device && it.status() == 0).collect();
+    let mut out = Vec::new();
+    if own.iter().any(|it| it.has(HeaderName::SecurityClient)) {
+        out.push("security: on".to_owned());
+    }
+    if own.iter().any(|it| it.transport.is_reliable()) {
+        out.push("transport: tcp".to_owned());
+    }
+    let calls: Vec<&&Item> =
+        own.iter().filter(|it| it.method == Method::Invite && it.is_initial()).collect();
+    let says = |tag: &str| {
+        calls.iter().any(|it| {
+            it.has_token(HeaderName::Supported, tag) || it.has_token(HeaderName::Require, tag)
+        })
+    };
+    if !calls.is_empty() && !says("precondition") {
+        out.push("preconditions: off".to_owned());
+    }
+    if !calls.is_empty() && !says("100rel") {
+        out.push("reliable_provisionals: off".to_owned());
+    }
+    let interval = calls.iter().find_map(|it| {
+        let value = it.header(HeaderName::SessionExpires).split(';').next()?.trim();
+        value.parse::<u32>().ok()
+    });
+    if let Some(seconds) = interval {
+        out.push(format!("session_expires: {seconds}s"));
+    }
+    let described = traffic.fresh().filter(|it| it.own && it.from == device);
+    if let Some(codecs) = described.filter_map(|it| it.sdp.as_ref()).find_map(codecs) {
+        out.push(format!("codecs: {codecs}"));
+    }
+    out
+}
+
+/// The word for the codecs of an offer that are not those of VoLTE.
+fn codecs(sdp: &Sdp) -> Option<&'static str> {
+    let audio = sdp.media.iter().find(|it| it.kind() == "audio")?;
+    let maps: Vec<String> = audio.rtpmaps().map(|it| it.encoding.to_ascii_uppercase()).collect();
+    let evs = audio.rtpmaps().find(|it| it.encoding.eq_ignore_ascii_case("EVS"));
+    if let Some(evs) = evs {
+        let fmtp = audio.fmtp(&evs.payload.to_string()).unwrap_or_default();
+        return Some(match fmtp {
+            it if it.contains("br=5.9-13.2") => "evs-a1",
+            it if it.contains("br=13.2") => "evs-b0",
+            it if it.contains("br=9.6-13.2") => "evs-b1",
+            it if it.contains("br=9.6-24.4") => "evs-b2",
+            _ => "evs-a2",
+        });
+    }
+    let has = |name: &str| maps.iter().any(|it| it == name);
+    if has("AMR-WB") {
+        None
+    } else if has("AMR") {
+        Some("amr")
+    } else {
+        Some("narrow")
+    }
+}

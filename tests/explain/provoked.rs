@@ -24,6 +24,10 @@ pub(crate) const BY_SCENARIO: &[(&str, &[&str])] = &[
     ("security-client-differs", &["SEC-040"]),
     ("security-verify-differs", &["SEC-020"]),
     ("unreadable-authorization", &["SIP-020"]),
+    // Faults on purpose.
+    ("fault-corrupted", &["SIP-010"]),
+    ("fault-no-security-server", &["SEC-050"]),
+    ("fault-overloaded", &["TIM-090"]),
     // The user calls again while the node is being emptied.
     ("code-503c", &["TIM-090"]),
 ];

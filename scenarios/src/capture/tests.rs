@@ -1,3 +1,5 @@
+//! Captures written byte by byte: containers, links, fragments, streams, and hostile files.
+
 use std::collections::BTreeSet;
 
 use cscf_core::trace::Note;

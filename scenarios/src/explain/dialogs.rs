@@ -13,7 +13,7 @@ rules! {
         "Route of a request in a dialog is not its route set",
         "the request misses a node that wants to stay on the way: charging, security and bearers \
          lose the call",
-        "take Record-Route of the response in reverse order, of the request in its order, and keep it";
+        "take Record-Route of the response in reverse order, of the request in its order";
     TARGET = Error "DIA-020" rfc3261("12.2.1.1"),
         "the Request-URI in a dialog is not the Contact of the peer",
         "the request goes to somebody else, or nowhere",

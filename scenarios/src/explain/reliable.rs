@@ -163,6 +163,7 @@ fn order(traffic: &Traffic, invite: &Item, found: &mut Found) {
                     && prack.status() == 0
                     && prack.call_id == invite.call_id
                     && prack.from == invite.from
+                    && prack.to == invite.to
                     && prack.to_tag == tag
                     && prack.message.rack().is_ok_and(|rack| Some(rack.rseq) == it.message.rseq())
             })

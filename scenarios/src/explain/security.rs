@@ -36,7 +36,7 @@ rules! {
     VERIFY_LATER = Error "SEC-060" ts24229("5.1.2A.1.1"),
         "a protected request has no Security-Verify or does not require sec-agree",
         "the P-CSCF cannot tell the request from one that evades the agreement",
-        "put Security-Verify, Require and Proxy-Require with sec-agree into every protected request";
+        "put Security-Verify, and sec-agree in Require and Proxy-Require, into each protected request";
     ONE_PORT = Error "SEC-070" ts33203("7.1"),
         "the protected client and server port are the same, or an SPI is used twice",
         "the four associations cannot be told apart",
@@ -66,7 +66,7 @@ rules! {
         "the registrar computes another response and refuses",
         "copy algorithm of the challenge, AKAv1-MD5 for IMS AKA";
     REGISTER_OPEN = Error "SEC-140" ts24229("5.1.1.2.2"),
-        "the first REGISTER has no Authorization with user name, realm, uri, and empty nonce and response",
+        "the first REGISTER has no Authorization, or one that lacks a parameter",
         "the network does not learn the private identity; the HSS is asked for a guess",
         "write Authorization: Digest username, realm and uri, with nonce=\"\" and response=\"\"";
 }

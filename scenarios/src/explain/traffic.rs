@@ -404,7 +404,7 @@ impl People {
             .filter_map(|(it, _)| ends(it))
             .filter_map(|(from, to)| is_ue(from).then_some(to))
             .collect();
-        // Who speaks with a P-CSCF and forwards nothing is a UE whose registration was not captured.
+        // Who speaks with a P-CSCF and forwards nothing is a UE that had registered before.
         let quiet =
             |device: usize| deeds.get(device).is_some_and(|it| !it.forwards && !it.gets_register);
         let ways = captured.iter().filter_map(|it| ends(it));

@@ -8,6 +8,7 @@ pub(crate) const BY_SCENARIO: &[(&str, &[&str])] = &[
     ("call-reauthentication", &["SMS-030"]),
     // Requests by hand.
     ("offer-lowered", &["SDP-080", "SDP-140", "SDP-150"]),
+    ("ct-16.2", &["SDP-070", "SDP-080"]),
     ("code-400", &["SIP-020"]),
     ("code-414", &["SIP-010"]),
     ("code-481c", &["REG-040", "REG-050", "REG-070", "REG-090", "SEC-140"]),

@@ -172,7 +172,7 @@ mod tests {
                           {Retry-After: \"30\"}"
             .parse()
             .expect("a rule");
-        lab.faults = vec![rule.clone(), "policy refuses of bob".parse().expect("a rule")];
+        lab.faults = vec![rule, "policy refuses of bob".parse().expect("a rule")];
         assert_eq!(read_lab(&lab.to_yaml()), Ok(lab.clone()));
         let rules = lab.fault_rules("p1", NodeRole::Pcscf);
         assert_eq!(rules.len(), 2);

@@ -243,6 +243,16 @@ pub fn read_lab_but_subscribers(source: &str) -> Option<Lab> {
     read_lab(&format!("{before}{}", block.get(end..)?)).ok()
 }
 
+/// What the DNS of the lab knows, and the servers for the rest.
+fn names(reader: &mut Reader<'_>, problems: &mut Problems) -> DnsConfig {
+    let dns = reader.optional("dns").map(|node| DnsConfig::read(node, problems));
+    let mut dns = dns.unwrap_or_default();
+    if let Some(node) = reader.optional("dns_servers") {
+        dns.servers = DnsConfig::read_servers(node, problems);
+    }
+    dns
+}
+
 fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> Lab {
     let mut reader = Reader::new(tree, "the lab", problems);
     let domain = reader
@@ -255,11 +265,7 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
         subscribers.read(node, &domain);
     }
     let subscribers = subscribers.end(problems);
-    let mut dns =
-        reader.optional("dns").map(|node| DnsConfig::read(node, problems)).unwrap_or_default();
-    if let Some(node) = reader.optional("dns_servers") {
-        dns.servers = DnsConfig::read_servers(node, problems);
-    }
+    let dns = names(&mut reader, problems);
     let secs = Duration::from_secs;
     let nodes = nodes.unwrap_or_default();
     let (control, control_token) = control::read(reader.optional("control"), problems);

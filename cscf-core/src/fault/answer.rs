@@ -19,7 +19,7 @@ pub fn response(request: &Request, answer: &Answer, tag: &str) -> Response {
         // Length and what identifies the transaction are set by the request and the body.
         match HeaderName::from_bytes(name.as_bytes()) {
             known @ (HeaderName::ContentType | HeaderName::To) => {
-                response.headers.set(known, value)
+                response.headers.set(known, value);
             }
             _ => response.headers.push_named(name, value),
         }

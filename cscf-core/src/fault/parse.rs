@@ -303,8 +303,7 @@ fn message(words: &mut Cursor<'_>, about: &mut About) -> Result<(), Mistake> {
         direction = Some(Direction::Sent);
     }
     about.what = what(words.take("a message, e.g. `INVITE`, `401` or `MAR`")?)?;
-    loop {
-        let Some(word) = words.peek() else { break };
+    while let Some(word) = words.peek() {
         if words.skip("for") {
             let method = words.take("a method")?;
             let is_response =

@@ -466,7 +466,7 @@ fn a_question_of_diameter_gets_its_result() {
     // An answer without identities is about whom its request was.
     let of_alice = Diameter {
         avps: vec![Avp::text(&avp::PUBLIC_IDENTITY, "sip:alice@ims.example")],
-        ..request.clone()
+        ..request
     };
     let mut table = table();
     table.add(Instant::EPOCH, rule("p1 drops PPA of alice")).expect("room");

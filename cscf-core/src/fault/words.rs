@@ -130,8 +130,11 @@ fn pattern(rest: &str) -> Option<usize> {
     inside.match_indices('/').find(ends).map(|(at, _)| at + 2)
 }
 
+/// Names and values.
+pub(super) type Headers = Vec<(String, String)>;
+
 /// Splits `SENTENCE: {Header: value, body: "…"}` into the sentence and what stands in the braces.
-pub(super) fn split_headers(text: &str) -> Result<(&str, Vec<(String, String)>), Mistake> {
+pub(super) fn split_headers(text: &str) -> Result<(&str, Headers), Mistake> {
     let Some(open) = brace(text) else { return Ok((text.trim_end(), Vec::new())) };
     let (before, braces) = text.split_at(open);
     let wrong = |text: &str| Mistake {

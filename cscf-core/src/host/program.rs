@@ -264,9 +264,9 @@ pub fn with_faults(
     build: Build,
 ) -> Result<Box<dyn Node>, String> {
     let mut edge = FaultEdge::new(node, fresh_seed()?);
-    let (fresh_lab, fresh_config, start) = (lab.clone(), config.clone(), start.clone());
+    let (fresh_lab, fresh_config, start) = (lab.clone(), config.clone(), *start);
     edge.set_rebuild(Box::new(move |_| {
-        let start = Start { seed: fresh_seed().ok()?, ..start.clone() };
+        let start = Start { seed: fresh_seed().ok()?, ..start };
         build(&fresh_lab, &fresh_config, &start).ok()
     }));
     for rule in lab.fault_rules(&config.name, config.role) {

@@ -122,7 +122,7 @@ fn read(message: &Message<bytes::Bytes>, kind: DnsKind) -> Option<(Vec<DnsRecord
                 let target = srv.target().to_string();
                 let (priority, weight, port) = (srv.priority(), srv.weight(), srv.port());
                 take(it.ttl(), DnsRecord::Srv(Srv { priority, weight, port, target }));
-            })
+            });
         }
         DnsKind::Naptr => answer
             .limit_to_in::<NaptrData<_, _>>()

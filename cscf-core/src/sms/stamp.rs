@@ -69,7 +69,7 @@ impl fmt::Display for TimeStamp {
 
 /// Two decimal digits, the low one first.
 fn swapped(number: u64) -> u8 {
-    u8::try_from((number % 10) << 4 | number / 10 % 10).unwrap_or(0)
+    u8::try_from(((number % 10) << 4) | (number / 10 % 10)).unwrap_or(0)
 }
 
 fn two(octet: u8) -> Option<u64> {

@@ -50,12 +50,9 @@ pub fn short(body: &[u8]) -> String {
 /// A body in a line, e.g. `RP-DATA mr=1 centre=+15559999 SMS-SUBMIT mr=0 to=+15550100002 "hello"`.
 #[must_use]
 pub fn long(body: &[u8]) -> String {
-    let (rp, tp) = match read(body) {
-        Some(read) => read,
-        None => {
-            let fault = RpMessage::decode(body).err().map(|fault| fault.to_string());
-            return format!("no RP message: {}", fault.unwrap_or_default());
-        }
+    let Some((rp, tp)) = read(body) else {
+        let fault = RpMessage::decode(body).err().map(|fault| fault.to_string());
+        return format!("no RP message: {}", fault.unwrap_or_default());
     };
     let mut out = format!("{} mr={}", rp.what.name(), rp.reference);
     match &rp.what {

@@ -149,7 +149,7 @@ impl<N: Node> FaultEdge<N> {
         let late =
             |held: &Held| !held.overtaken && same_way(held) && held.moving.flow.conn == flow.conn;
         let stream = flow.conn.is_some() && !self.held.is_empty();
-        let last = self.held.iter().filter(|(_, held)| stream && late(held)).next_back();
+        let last = self.held.iter().rfind(|(_, held)| stream && late(held));
         if let Some(((due, _), _)) = last {
             let due = *due;
             return self.hold(due, moving, false);

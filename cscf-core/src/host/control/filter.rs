@@ -143,7 +143,7 @@ fn thread_and_method(wire: &Wire) -> (Option<String>, String) {
             Ok(message) => {
                 let session = message.avps.iter().find(|avp| avp.name() == "Session-Id");
                 let session = session.and_then(|avp| avp.as_text().ok()).map(str::to_owned);
-                (session, message.name().to_string())
+                (session, message.name())
             }
             Err(_) => (None, String::new()),
         },

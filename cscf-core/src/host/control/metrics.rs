@@ -84,12 +84,15 @@ impl Collector for Scrape {
     }
 }
 
+/// Labels, buckets by their ends, and the sum.
+type Histogram = (Labels, Vec<(f64, u64)>, f64);
+
 /// One histogram for each set of the other labels: the buckets come apart, one sample each.
 fn histograms<'a>(
     samples: impl Iterator<Item = &'a Sample>,
     metric: &mut MetricEncoder<'_>,
 ) -> Result<(), fmt::Error> {
-    let mut all: Vec<(Labels, Vec<(f64, u64)>, f64)> = Vec::new();
+    let mut all: Vec<Histogram> = Vec::new();
     for sample in samples {
         let is_own = |(name, _): &&(String, String)| matches!(name.as_str(), "le" | "sum");
         let own = sample.labels.iter().find(is_own);

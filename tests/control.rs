@@ -489,7 +489,7 @@ impl Drop for Node {
 
 /// Starts a node and waits until it is ready; gives its lines up to then.
 fn started(role: &str, lab: &std::path::Path, more: &[&str]) -> (Node, Vec<String>) {
-    let mut child = cscf()
+    let child = cscf()
         .arg0(role)
         .arg("--lab")
         .arg(lab)
@@ -498,7 +498,8 @@ fn started(role: &str, lab: &std::path::Path, more: &[&str]) -> (Node, Vec<Strin
         .stderr(Stdio::piped())
         .spawn()
         .expect("starts");
-    let stdout = child.stdout.take().expect("piped");
+    let mut node = Node(child);
+    let stdout = node.0.stdout.take().expect("piped");
     let (sender, lines) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -511,7 +512,7 @@ fn started(role: &str, lab: &std::path::Path, more: &[&str]) -> (Node, Vec<Strin
         let ready = line.starts_with("ready ");
         seen.push(line);
         if ready {
-            return (Node(child), seen);
+            return (node, seen);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Programs of others as witnesses of what is on the wire: tshark decodes each packet of a trace,
 //! osmo-auc-gen computes IMS AKA, xmllint holds documents of the reg event and of presence against
-//! the schemas of RFC 3680 and RFC 3863, and results of runs against that of JUnit.
+//! the schemas of RFC 3680 and RFC 3863, and results of runs against that of `JUnit`.
 //! Each test is skipped where its program is not installed.
 
 #![allow(

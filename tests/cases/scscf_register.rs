@@ -21,11 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
             scheme_decision,
         ),
         case("scscf_register::an_aka_challenge_has_vector_and_keys", &["S-REG-030"], aka_challenge),
-        case(
-            "scscf_register::an_answer_has_four_minutes",
-            &["S-REG-040", "T-TRN-090a"],
-            await_auth,
-        ),
+        case("scscf_register::an_answer_has_240_s", &["S-REG-040", "T-TRN-090a"], await_auth),
         case("scscf_register::a_new_register_ends_a_challenge", &["S-REG-050"], superseded),
         case("scscf_register::another_call_id_is_no_answer", &["S-REG-060"], other_call_id),
         case("scscf_register::the_response_is_the_digest_of_res", &["S-REG-070"], digest_of_res),

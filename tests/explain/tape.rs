@@ -37,8 +37,6 @@ pub(crate) enum Op {
     Swap(&'static str, &'static str, &'static str),
     /// Sends a message by TCP.
     Tcp(&'static str),
-    /// Takes a message out.
-    Without(&'static str),
     /// Takes all messages of a label out.
     WithoutAll(&'static str),
 }
@@ -135,10 +133,6 @@ impl Tape {
             }
             Op::Swap(selector, from, to) => self.edit(selector, |it| it.swap(from, to))?,
             Op::Tcp(selector) => self.wire(selector)?.transport = Transport::Tcp,
-            Op::Without(selector) => {
-                let place = self.place(selector)?;
-                self.events.remove(place);
-            }
             Op::WithoutAll(label) => self.events.retain(|event| label_of(wire(event)) != label),
         }
         Ok(())

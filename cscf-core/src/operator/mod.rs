@@ -272,12 +272,17 @@ impl Order {
     /// Who it is about, to be resolved with a lab.
     pub const fn subject_mut(&mut self) -> Subject<'_> {
         match self {
-            Self::BearerLost { who, .. } | Self::Deregister { who, .. } | Self::Forget {
-who } | Self::Policy { who: Some(who), .. } | Self::Ppr { who, .. } |
-Self::Reauthenticate { who, .. } | Self::Rtr { who, .. } | Self::Subscriber {
-name: who, change: SubscriberChange::Remove | SubscriberChange::Change(_) } => {
-                Subject::User(who)
-            }
+            Self::BearerLost { who, .. }
+            | Self::Deregister { who, .. }
+            | Self::Forget { who }
+            | Self::Policy { who: Some(who), .. }
+            | Self::Ppr { who, .. }
+            | Self::Reauthenticate { who, .. }
+            | Self::Rtr { who, .. }
+            | Self::Subscriber {
+                name: who,
+                change: SubscriberChange::Remove | SubscriberChange::Change(_),
+            } => Subject::User(who),
             Self::Drain { node, .. }
             | Self::HangUp { node }
             | Self::Inject { node, .. }

@@ -53,7 +53,7 @@ pub(super) fn is_sip(bytes: &[u8]) -> bool {
 fn is_diameter(bytes: &[u8]) -> bool {
     let Some([1, high, middle, low, flags, ..]) = bytes.first_chunk::<8>() else { return false };
     let length = u32::from_be_bytes([0, *high, *middle, *low]);
-    (20..=1 << 17).contains(&length) && length % 4 == 0 && flags & 0x0F == 0
+    (20..=1 << 17).contains(&length) && length.is_multiple_of(4) && flags & 0x0F == 0
 }
 
 #[derive(Debug)]

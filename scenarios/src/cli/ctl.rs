@@ -21,7 +21,7 @@ pub struct At {
     /// Its control address, in place of that of the lab file
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub control: Option<SocketAddr>,
-    /// Its token, if it has one [default: CSCF_TOKEN, or that of the lab file]
+    /// Its token, if it has one [default: `CSCF_TOKEN`, or that of the lab file]
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
     /// Print the answer as JSON

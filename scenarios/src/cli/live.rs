@@ -140,7 +140,8 @@ fn trace(client: &Client, path: &str, as_json: bool) -> Result<ExitCode, String>
     client.follow(path, &mut |kind, data| {
         if kind == "dropped" {
             let lost: Value = serde_json::from_str(data).unwrap_or_default();
-            term::log(&format!("({} events were not read in time)\n", lost["dropped"]));
+            let lost = lost.get("dropped").and_then(Value::as_u64).unwrap_or_default();
+            term::log(&format!("({lost} events were not read in time)\n"));
         }
         if as_json {
             term::out(&format!("{data}\n"));

@@ -191,7 +191,7 @@ pub struct RunArgs {
     /// The lab file [default: the built-in lab]
     #[arg(long, value_name = "FILE")]
     pub lab: Option<PathBuf>,
-    /// Write the results as JUnit XML, for a service of continuous integration
+    /// Write the results as `JUnit` XML, for a service of continuous integration
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// Write annotations and a step summary for GitHub Actions [default: when run there]

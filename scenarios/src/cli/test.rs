@@ -37,7 +37,7 @@ pub struct TestArgs {
     /// What the device cannot: calls, sms, preconditions, reg-event, …
     #[arg(long, value_name = "NEED", value_delimiter = ',', value_parser = Need::named)]
     pub cannot: Vec<Need>,
-    /// Write the results as JUnit XML
+    /// Write the results as `JUnit` XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// Where the artefacts go

@@ -60,7 +60,7 @@ pub struct Options {
     pub lab: Option<PathBuf>,
     /// Where the artefacts go.
     pub out: PathBuf,
-    /// Where the results go as JUnit.
+    /// Where the results go as `JUnit`.
     pub junit: Option<PathBuf>,
 }
 

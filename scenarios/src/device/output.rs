@@ -1,4 +1,4 @@
-//! What `cscf test` tells: a line a case, its artefacts, a table, JUnit.
+//! What `cscf test` tells: a line a case, its artefacts, a table, `JUnit`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ pub(super) fn table(results: &[Result_]) {
     term::out(&out);
 }
 
-/// The results as JUnit.
+/// The results as `JUnit`.
 pub(super) fn junit(results: &[Result_], options: &Options) -> Report {
     let mut suites: Vec<Suite> = Vec::new();
     for (case, judged, folder) in results {

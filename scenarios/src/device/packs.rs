@@ -90,7 +90,7 @@ pub(super) fn check(
     let Ok(message) = sip::parse(&wire.bytes) else { return Vec::new() };
     let label = label(&message);
     let mut out = Vec::new();
-    for pack in all().iter().filter(|pack| pack.messages.iter().any(|it| *it == label)) {
+    for pack in all().iter().filter(|pack| pack.messages.contains(&label)) {
         if !pack.when.iter().all(|when| holds(*when, &message, wire, conditions)) {
             continue;
         }

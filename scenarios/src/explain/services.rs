@@ -81,11 +81,9 @@ fn message(item: &Item, found: &mut Found) {
                 found.add(&TOO_LARGE, item, format!("{} bytes", item.bytes.len()));
             }
         }
-        200..300 => {
-            if item.has(HeaderName::Contact) || !body.is_empty() {
-                let what = if body.is_empty() { "Contact" } else { "body" };
-                found.add(&ANSWER_CONTACT, item, format!("{}: {what}", item.label()));
-            }
+        200..300 if (item.has(HeaderName::Contact) || !body.is_empty()) => {
+            let what = if body.is_empty() { "Contact" } else { "body" };
+            found.add(&ANSWER_CONTACT, item, format!("{}: {what}", item.label()));
         }
         _ => {}
     }

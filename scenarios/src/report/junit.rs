@@ -1,4 +1,4 @@
-//! Results as JUnit XML, the form that Jenkins, GitLab, GitHub's reporters and most other services
+//! Results as `JUnit` XML, the form that Jenkins, GitLab, GitHub's reporters and most other services
 //! read: elements and attributes of Jenkins' `junit-10.xsd` (`tests/schema/junit.xsd`).
 //!
 //! An unmet expectation is a `failure`, what could not run is an `error`, what was left out or

@@ -1,4 +1,4 @@
-//! Readers of the trace: ladder, packet capture, JSON lines, summary; and the results as JUnit XML
+//! Readers of the trace: ladder, packet capture, JSON lines, summary; and the results as `JUnit` XML
 //! and for GitHub.
 
 pub mod artefacts;

@@ -44,7 +44,7 @@ pub struct Options {
     pub explain: bool,
     /// The lab file; the built-in lab without.
     pub lab: Option<PathBuf>,
-    /// Where the results go as JUnit XML.
+    /// Where the results go as `JUnit` XML.
     pub junit: Option<PathBuf>,
     /// Annotations and a summary for GitHub Actions.
     pub github: bool,
@@ -347,7 +347,7 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
                 check(at_word(step, ue), ue, &users, what);
             }
             StepKind::Restart { node } => {
-                check(at_word(step, node), node, &nodes, "node of the lab")
+                check(at_word(step, node), node, &nodes, "node of the lab");
             }
             StepKind::Crash { node } => {
                 check(at_word(step, node), node, &seen, PHONE);

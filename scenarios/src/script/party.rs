@@ -42,12 +42,7 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
             .optional("p_cscfs")
             .map(|node| read_names(node, problems))
             .unwrap_or_default(),
-        gruu: reader.or("gruu", None, problems, |text| match text {
-            "off" => Ok(Some(Gruu::Off)),
-            "on" | "public" => Ok(Some(Gruu::Public)),
-            "temporary" => Ok(Some(Gruu::Temporary)),
-            _ => Err(format!("`{text}` is neither off, on nor temporary")),
-        }),
+        gruu: reader.or("gruu", None, problems, |text| gruu(text).map(Some)),
         security: reader.or("security", None, problems, some_switch),
         retries: reader.or("retries", None, problems, some_switch),
         early_security: reader.or("early_security", None, problems, some_switch),
@@ -81,12 +76,7 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
             .unwrap_or_default(),
         follows_redirects: reader.or("follows_redirects", None, problems, some_switch),
         lowers_offer: reader.or("lowers_offer", None, problems, some_switch),
-        refers: reader.or("refers", None, problems, |text| match text {
-            "accepts" => Ok(Some(Refers::Accepts)),
-            "declines" => Ok(Some(Refers::Declines)),
-            "forbids" => Ok(Some(Refers::Forbids)),
-            _ => Err(format!("`{text}` is neither accepts, declines nor forbids")),
-        }),
+        refers: reader.or("refers", None, problems, |text| refers(text).map(Some)),
         calls: reader.or("calls", None, problems, |text| match text.parse() {
             Ok(number @ 1..=256) => Ok(Some(number)),
             _ => Err(format!("`{text}` is no number of calls, 1 to 256")),
@@ -97,6 +87,24 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
     };
     reader.finish(problems);
     party
+}
+
+fn gruu(text: &str) -> Result<Gruu, String> {
+    match text {
+        "off" => Ok(Gruu::Off),
+        "on" | "public" => Ok(Gruu::Public),
+        "temporary" => Ok(Gruu::Temporary),
+        _ => Err(format!("`{text}` is neither off, on nor temporary")),
+    }
+}
+
+fn refers(text: &str) -> Result<Refers, String> {
+    match text {
+        "accepts" => Ok(Refers::Accepts),
+        "declines" => Ok(Refers::Declines),
+        "forbids" => Ok(Refers::Forbids),
+        _ => Err(format!("`{text}` is neither accepts, declines nor forbids")),
+    }
 }
 
 /// Whether the party registers for emergency, and its timers (TS 24.229 §7.8).

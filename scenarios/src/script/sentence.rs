@@ -331,17 +331,9 @@ fn order(words: &[&str]) -> Result<Order, String> {
         ["sends", "message", text, "to", target] => {
             Order::Message { target: (*target).to_owned(), text: (*text).to_owned() }
         }
-        ["sends", "sms", text, "to", target, how @ ..] => {
-            let status_report = match how {
-                [] => false,
-                ["with", "status", "report"] => true,
-                _ => return Err(not_known(how, "with status report")),
-            };
-            let (target, text) = ((*target).to_owned(), (*text).to_owned());
-            Order::Sms { target, text, status_report }
+        ["sends", "sms", ..] | ["fills" | "frees", _, "sms", "memory"] => {
+            return about_sms(words);
         }
-        ["fills", _, "sms", "memory"] => Order::SmsMemory { full: true },
-        ["frees", _, "sms", "memory"] => Order::SmsMemory { full: false },
         ["sends", "request", method, "to", target] => Order::Request {
             method: (*method).to_owned(),
             target: (*target).to_owned(),
@@ -353,6 +345,24 @@ fn order(words: &[&str]) -> Result<Order, String> {
                 None => format!("unknown verb `{verb}`"),
             });
         }
+        _ => return Err(format!("`{}` is not understood", words.join(" "))),
+    })
+}
+
+/// What a user does with short messages.
+fn about_sms(words: &[&str]) -> Result<Order, String> {
+    Ok(match words {
+        ["sends", "sms", text, "to", target, how @ ..] => {
+            let status_report = match how {
+                [] => false,
+                ["with", "status", "report"] => true,
+                _ => return Err(not_known(how, "with status report")),
+            };
+            let (target, text) = ((*target).to_owned(), (*text).to_owned());
+            Order::Sms { target, text, status_report }
+        }
+        ["fills", ..] => Order::SmsMemory { full: true },
+        ["frees", ..] => Order::SmsMemory { full: false },
         _ => return Err(format!("`{}` is not understood", words.join(" "))),
     })
 }
@@ -473,15 +483,6 @@ mod tests {
             }
         );
         assert!(matches!(read("i1 sends no REGISTER within 1s"), Ok(StepKind::Never(_))));
-        for (sentence, least, most) in [
-            ("alice sends REGISTER between 50s and 70s", 50, 70),
-            ("alice sends REGISTER to p1 no earlier than 30 s", 30, 40),
-            ("alice sends REGISTER no earlier than 30s within 2 min", 30, 120),
-        ] {
-            let Ok(StepKind::Expect(seen)) = read(sentence) else { panic!("{sentence}") };
-            assert_eq!(seen.no_earlier, Some(Duration::from_secs(least)), "{sentence}");
-            assert_eq!(seen.within, Duration::from_secs(most), "{sentence}");
-        }
         assert!(matches!(
             read("alice sends message \"hello there\" to bob"),
             Ok(StepKind::Command { order: Order::Message { .. }, .. })
@@ -525,6 +526,19 @@ mod tests {
         ] {
             let Ok(StepKind::Operate(found)) = read(sentence) else { panic!("{sentence}") };
             assert_eq!(found.to_string(), order);
+        }
+    }
+
+    #[test]
+    fn times_have_a_least_and_a_most() {
+        for (sentence, least, most) in [
+            ("alice sends REGISTER between 50s and 70s", 50, 70),
+            ("alice sends REGISTER to p1 no earlier than 30 s", 30, 40),
+            ("alice sends REGISTER no earlier than 30s within 2 min", 30, 120),
+        ] {
+            let Ok(StepKind::Expect(seen)) = read(sentence) else { panic!("{sentence}") };
+            assert_eq!(seen.no_earlier, Some(Duration::from_secs(least)), "{sentence}");
+            assert_eq!(seen.within, Duration::from_secs(most), "{sentence}");
         }
     }
 

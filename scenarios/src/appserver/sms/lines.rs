@@ -248,7 +248,7 @@ impl AppServer {
         match error {
             None => {
                 let Some(Open { data, .. }) = line.open.take() else { return };
-                self.stop_waiting(name, out);
+                Self::stop_waiting(name, out);
                 env.note(ts24341("5.3.3.4.4"), || format!("{name} has it: RP-MR {reference}"));
                 match data.what {
                     What::Message(number) => {
@@ -262,7 +262,7 @@ impl AppServer {
                 let Some(Open { data, .. }) = line.open.take() else { return };
                 line.full = true;
                 line.data.push_front(data);
-                self.stop_waiting(name, out);
+                Self::stop_waiting(name, out);
                 env.note(ts24011("6.3.3"), || format!("{name} has no memory: waits for RP-SMMA"));
                 out.push(Action::State(format!("memory full {name}")));
             }
@@ -275,7 +275,7 @@ impl AppServer {
         self.pump(env, name, out);
     }
 
-    fn stop_waiting(&self, name: &str, out: &mut Actions<ServerTimer>) {
+    fn stop_waiting(name: &str, out: &mut Actions<ServerTimer>) {
         let timer = ServerTimer::Sms(SmsTimer::Report(name.to_owned()));
         out.push(Action::ClearTimer { timer });
     }
@@ -298,12 +298,12 @@ impl AppServer {
         if later && data.tries < TRIES_MAX {
             line.paused = true;
             line.data.push_front(data);
-            self.stop_waiting(name, out);
+            Self::stop_waiting(name, out);
             env.note(rfc3428("8"), || format!("{why}: the centre tries again later"));
             let timer = ServerTimer::Sms(SmsTimer::Retry(name.to_owned()));
             return out.push(Action::SetTimer { timer, at: env.now + AGAIN_AFTER });
         }
-        self.stop_waiting(name, out);
+        Self::stop_waiting(name, out);
         env.refuse(rfc3428("8"), || format!("{why}: the centre gives up"));
         out.push(Action::State(format!("sms given up {name}")));
         if let What::Message(number) = data.what {

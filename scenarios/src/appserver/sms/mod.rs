@@ -106,7 +106,7 @@ impl AppServer {
         out: &mut Actions<ServerTimer>,
     ) {
         let request = &incoming.request;
-        let rp = match self.readable(env, request) {
+        let rp = match Self::readable(env, request) {
             Ok(rp) => rp,
             Err(status) => {
                 let mut response = request.reply(status);
@@ -160,7 +160,7 @@ impl AppServer {
     }
 
     /// The RP message of a request, or the status it is refused with.
-    fn readable(&self, env: &mut Env<'_>, request: &Request) -> Result<RpMessage, u16> {
+    fn readable(env: &mut Env<'_>, request: &Request) -> Result<RpMessage, u16> {
         if request.method != Method::Message {
             env.refuse(own("behaviour"), || format!("405: {} is no MESSAGE", request.method));
             return Err(405);

@@ -1,5 +1,5 @@
-//! Captures written by programs of others read as ours do. Each test is skipped where its program is
-//! not installed.
+//! Captures written by programs of others read as ours do. Each test is skipped where its program
+//! is not installed.
 
 use std::path::Path;
 use std::process::Command;

@@ -3,8 +3,8 @@
 //! Commands are read off what phones began by themselves; what a phone of this project does without
 //! being told (answers to challenges, PRACK, UPDATE of preconditions, ACK, the subscription to the
 //! reg event, refreshes) is left to it. Expectations are on statuses and on the headers that stay
-//! the same from run to run. What the language or the emulated phone cannot do is told, as a comment
-//! at its place and as a loss.
+//! the same from run to run. What the language or the emulated phone cannot do is told, as a
+//! comment at its place and as a loss.
 
 mod people;
 mod steps;

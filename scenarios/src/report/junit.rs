@@ -1,5 +1,5 @@
-//! Results as `JUnit` XML, the form that Jenkins, GitLab, GitHub's reporters and most other services
-//! read: elements and attributes of Jenkins' `junit-10.xsd` (`tests/schema/junit.xsd`).
+//! Results as `JUnit` XML, the form that Jenkins, GitLab, GitHub's reporters and most other
+//! services read: elements and attributes of Jenkins' `junit-10.xsd` (`tests/schema/junit.xsd`).
 //!
 //! An unmet expectation is a `failure`, what could not run is an `error`, what was left out or
 //! could not be decided is `skipped` with its reason. What a case tells about itself (seed,

@@ -1,5 +1,5 @@
-//! Readers of the trace: ladder, packet capture, JSON lines, summary; and the results as `JUnit` XML
-//! and for GitHub.
+//! Readers of the trace: ladder, packet capture, JSON lines, summary; and the results as `JUnit`
+//! XML and for GitHub.
 
 pub mod artefacts;
 pub mod diagnosis;

@@ -45,6 +45,7 @@ pub(super) fn document() -> Value {
             ("path_mtu", json!({"type": ["string", "integer"]}), "Bytes, or unknown"),
             ("numbering", defined("numbering"), "What becomes of numbers"),
             ("dns", defined("dns"), "What the DNS knows"),
+            ("dns_servers", defined("texts"), "DNS servers that know further names"),
             ("faults", super::scenario::faults(), "What nodes do wrong: docs/faults.md"),
         ],
         &["domain", "nodes"],

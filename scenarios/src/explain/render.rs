@@ -102,10 +102,10 @@ pub fn rules_as_text() -> String {
 pub fn rules_as_markdown() -> String {
     let mut out = String::from(
         "# Rules of `cscf explain`\n\nMade from the table in `scenarios/src/explain/`; \
-         `CSCF_BLESS=1 cargo test -p cscf-tests --test explain` writes this file. An error \
-         violates what a standard\ndemands, a warning what it recommends or a profile asks for; a hint is \
-         worth to be known.\n\n| rule | severity | what is wrong | clause | what comes of it | \
-         what to do |\n|---|---|---|---|---|---|\n",
+         `CSCF_BLESS=1 cargo test -p cscf-tests --test explain` writes this file. \
+         An error violates what a standard\ndemands, a warning what it recommends or a profile \
+         asks for; a hint is worth to be known.\n\n| rule | severity | what is wrong | clause | \
+         what comes of it | what to do |\n|---|---|---|---|---|---|\n",
     );
     for rule in rules() {
         let _ = writeln!(

@@ -39,10 +39,19 @@ pub(super) fn run(
     how: How<'_>,
 ) -> Result<Judged, String> {
     let claim = Claim::take()?;
-    let instance =
-        Instance::new(lab, scenario, claim.x, claim.y).map_err(|fault| fault.to_string())?;
+    // A lab that others can reach stays where it is; any other gets a network of its own.
+    let reachable = lab.node(NodeRole::Pcscf).is_some_and(|node| !node.listen.ip().is_loopback());
+    let instance = if reachable {
+        Instance::kept(lab, scenario)
+    } else {
+        Instance::new(lab, scenario, claim.x, claim.y)
+    };
+    let instance = instance.map_err(|fault| fault.to_string())?;
     let facts = facts(case, scenario, &instance)?;
     let inner = LiveStage::start_without(instance.clone(), Some(DUT), &mut |_| {})?;
+    if matches!(how, How::Human) {
+        term::out(&facts.told());
+    }
     let mut stage = DeviceStage { inner, how, facts, program: None, instance: instance.clone() };
     let mut judged = judge_over(scenario, instance, &mut stage);
     let (said, ended) = stage.program.take().map(Program::stop).unwrap_or_default();

@@ -40,6 +40,27 @@ impl Facts {
         self.0.push((name, value.to_owned()));
     }
 
+    /// What a human puts into a phone.
+    pub(super) fn told(&self) -> String {
+        let of = |wanted: &str| {
+            let found = self.0.iter().find(|(name, _)| *name == wanted);
+            found.map_or("", |(_, value)| value.as_str())
+        };
+        let secret = match (of("password"), of("k")) {
+            ("", "") => String::new(),
+            ("", k) => format!(", card with K {k} and OPc {}", of("opc")),
+            (password, _) => format!(", password {password}"),
+        };
+        let (address, port, transport) = (of("address"), of("port"), of("transport"));
+        format!(
+            ">>> the P-CSCF is at {address}:{port} ({transport} or tcp), the domain is {}; \
+             the user is {} ({}){secret}\n",
+            of("domain"),
+            of("impu"),
+            of("impi"),
+        )
+    }
+
     /// An argument with facts in the place of their names; an unknown name stays as it is.
     fn fill(&self, text: &str) -> String {
         let mut out = text.to_owned();
@@ -157,6 +178,22 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_human_is_told_what_goes_into_a_phone() {
+        let lab = Lab::default_lab();
+        for (name, secret) in [("carol", "password carol-secret"), ("alice", "card with K ")] {
+            let mut facts = Facts::of(&lab, lab.subscriber(name).expect("there"));
+            facts.add("address", "192.0.2.1");
+            facts.add("port", "5060");
+            facts.add("transport", "udp");
+            let told = facts.told();
+            for part in ["192.0.2.1:5060 (udp or tcp)", &lab.domain, name, secret] {
+                let part = part.replace("alice", "001010000000001");
+                assert!(told.contains(&part), "{told}");
+            }
+        }
+    }
 
     #[test]
     fn a_command_line_is_words_with_quotes_and_no_shell() {

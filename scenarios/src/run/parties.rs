@@ -47,6 +47,8 @@ pub enum InstanceError {
 
 /// UEs of one instance at most: one address each.
 const UES_MAX: usize = 120;
+/// UEs that share an address have ports from here on.
+const PORT_OF_UES: u16 = 25_060;
 
 impl Instance {
     /// The instance of a scenario in the network 127.`x`.`y`.0/24.
@@ -58,13 +60,41 @@ impl Instance {
         let mut lab = base.clone();
         apply(&scenario.lab, &mut lab);
         readdress(&mut lab, x, y);
+        Self::at(lab, scenario, |host| SocketAddr::new(ip(x, y, host), 5060))
+    }
+
+    /// The instance of a scenario at the addresses of its lab, which others than this machine
+    /// reach: nodes that the scenario adds and its UEs share the address of the P-CSCF.
+    ///
+    /// # Errors
+    ///
+    /// [`InstanceError`] when a party is unknown or there are too many.
+    pub fn kept(base: &Lab, scenario: &Scenario) -> Result<Self, InstanceError> {
+        let mut lab = base.clone();
+        apply(&scenario.lab, &mut lab);
+        lab.control = None;
+        let shared = lab.node(NodeRole::Pcscf).map_or(ip(0, 0, 1), |node| node.listen.ip());
+        for node in &mut lab.nodes {
+            if base.node_named(&node.name).is_none() {
+                node.listen.set_ip(shared);
+                node.advertise = (node.listen.ip().to_string(), node.listen.port());
+            }
+        }
+        Self::at(lab, scenario, |host| SocketAddr::new(shared, PORT_OF_UES + u16::from(host)))
+    }
+
+    fn at(
+        lab: Lab,
+        scenario: &Scenario,
+        address: impl Fn(u8) -> SocketAddr,
+    ) -> Result<Self, InstanceError> {
         let names = scenario.ues();
         if names.len() > UES_MAX {
             return Err(InstanceError::TooMany);
         }
         let mut ues = Vec::new();
         for (name, host) in names.iter().zip(101..) {
-            let address = SocketAddr::new(ip(x, y, host), 5060);
+            let address = address(host);
             let party = scenario.parties.iter().find(|party| party.name == *name);
             let own = party.and_then(|party| party.subscriber.as_ref());
             let known_as = party.and_then(|party| party.of.as_ref()).map_or(name, |(_, name)| name);

@@ -458,6 +458,24 @@ fn a_subscriber_comes_changes_and_goes_while_the_lab_runs() {
     let (code, _, said) = ctl(&lab, &["show", "registrations", "erin"]);
     assert_eq!(code, 2);
     assert!(said.contains("`erin` is no subscriber of the lab"), "{said}");
+    // By the path of its node it is the same.
+    assert_eq!(get(addr, "/subscribers/bob").status, 200);
+    let order = json!({"order": "subscriber remove bob"});
+    let removed = send(addr, ("POST", "/nodes/hss/orders"), &order);
+    assert_eq!(removed.status, 200, "{}", removed.body);
+    assert_eq!(get(addr, "/subscribers/bob").status, 404);
+    lab.end();
+}
+
+#[test]
+fn an_order_is_one_line() {
+    let lab = Running::start();
+    let addr = control(&lab);
+    for order in ["show dialogs\nshow dialogs", "fault add p1 drops INVITE\r, first"] {
+        let refused = send(addr, ("POST", "/orders"), &json!({"order": order}));
+        assert_eq!(refused.status, 400, "{}", refused.body);
+        assert!(refused.body.contains("an order is one line"), "{}", refused.body);
+    }
     lab.end();
 }
 

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::control::{Answering, Control, Nodes, Tap, Token, server};
 use super::orders::Obedient;
 use super::program::{Args, say};
-use crate::config::{Lab, NodeConfig};
+use crate::config::{ControlToken, Lab, NodeConfig};
 use crate::operator::Order;
 
 impl Nodes for Obedient {
@@ -21,6 +21,8 @@ impl Nodes for Obedient {
 pub(super) struct Controlled {
     listener: TcpListener,
     token: Option<Token>,
+    /// The token was made now: nobody else knows it.
+    fresh: bool,
 }
 
 impl Controlled {
@@ -41,7 +43,10 @@ impl Controlled {
             ));
         }
         match server::bind(addr).await {
-            Ok(listener) => Ok(Some(Self { listener, token })),
+            Ok(listener) => {
+                let fresh = lab.control_token == Some(ControlToken::Fresh);
+                Ok(Some(Self { listener, token, fresh }))
+            }
             Err(fault) if args.control.is_some() => Err(fault),
             Err(fault) => {
                 let mut error = std::io::stderr().lock();
@@ -54,7 +59,8 @@ impl Controlled {
     /// Says where it is.
     pub(super) fn announce(&self) -> Result<(), String> {
         let Ok(addr) = self.listener.local_addr() else { return Ok(()) };
-        let token = self.token.as_ref().map(|token| format!(" token {}", token.as_str()));
+        let token = self.token.as_ref().filter(|_| self.fresh);
+        let token = token.map(|token| format!(" token {}", token.as_str()));
         say(&format!("control {addr}{}\n", token.unwrap_or_default()))
     }
 

@@ -81,6 +81,8 @@ impl HssNode {
         }
         self.store.update(number, &new).map_err(|fault| fault.to_string())?;
         if new.barred && !old.barred {
+            // Who goes is told of no other data; it finds them when it is let in again.
+            self.store.settle(number, new);
             let told = self.let_go(now, impi);
             return Ok(format!("{impi} is barred from now on{told}"));
         }
@@ -155,6 +157,13 @@ impl Store {
         }
     }
 
+    /// All data of a subscription at once.
+    fn settle(&mut self, number: usize, new: Subscriber) {
+        if let Some(subscription) = self.at_mut(number) {
+            subscription.provisioned = new;
+        }
+    }
+
     /// Gives the identities of a subscription to another one; without success all is as before.
     fn replace(&mut self, number: usize, new: Subscriber) -> Result<(), StoreError> {
         self.lead(number, false);
@@ -186,7 +195,8 @@ impl Store {
         let pushed = std::mem::take(&mut subscription.provisioned);
         subscription.provisioned = Subscriber {
             implicit_sets: pushed.implicit_sets,
-            charging_ccf: pushed.charging_ccf,
+            // One that goes is not pushed: a PPR can name another, not none (TS 29.228 §6.2.2).
+            charging_ccf: pushed.charging_ccf.filter(|_| new.charging_ccf.is_some()),
             ..new.clone()
         };
         for (place, new) in

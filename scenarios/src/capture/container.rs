@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Captured;
 use crate::report::pcapng::Names;
+use crate::report::plain;
 
 /// The longest block or record; nothing that carries SIP is near it.
 const BLOCK_BYTES_MAX: u32 = 16 << 20;
@@ -279,7 +280,7 @@ impl<R: Read> Reader<R> {
                 && self.names.len() < NAMES_MAX
             {
                 let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-                let name = String::from_utf8_lossy(name).into_owned();
+                let name = plain(&String::from_utf8_lossy(name)).into_owned();
                 self.names.entry(addr).or_insert(name);
             }
             at += 4 + usize::from(length).next_multiple_of(4);

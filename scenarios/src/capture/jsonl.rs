@@ -1,5 +1,6 @@
 //! Our own `trace.jsonl`: what nodes sent, and what they received from those who write no trace.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read as _};
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use cscf_core::host::json;
 use cscf_core::trace::{TraceEvent, TraceKind, Wire};
 
 use super::{BYTES_MAX, Capture, Captured};
+use crate::report::plain;
 
 /// The longest line: a message in Base64 and its frame.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -38,7 +40,10 @@ pub(super) fn read(mut input: impl BufRead) -> io::Result<Capture> {
             continue;
         }
         match json::from_json(text.trim()) {
-            Some(event) => {
+            Some(mut event) => {
+                if let Cow::Owned(name) = plain(&event.node) {
+                    event.node = name.into();
+                }
                 lines.push(number);
                 capture.events.push(event);
             }

@@ -141,6 +141,13 @@ impl Stream {
         }
         let mut rest = bytes;
         loop {
+            // Line ends before a message, once for all of them.
+            let begin = rest.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+            let Some(begin) = begin else {
+                self.framing = Framing::Lost(Vec::new());
+                return &[];
+            };
+            rest = rest.get(begin..).unwrap_or_default();
             if is_sip(rest) {
                 self.framing = Framing::Sip(Box::default());
                 return rest;

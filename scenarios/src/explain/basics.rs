@@ -175,7 +175,7 @@ fn forwarded(traffic: &Traffic, found: &mut Found) {
         let Some(before) = came.get(&key).copied() else { continue };
         let (had, has) = (before.message.max_forwards(), item.message.max_forwards());
         if let (Some(had), Some(has)) = (had, has)
-            && has + 1 != had
+            && had.checked_sub(1) != Some(has)
         {
             let detail = format!("came {had}, went on with {has}");
             found.against(&MAX_FORWARDS_KEPT, item, &[before], detail);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::{Finding, Report, Severity, rules};
+use crate::report::plain;
 
 /// The report as text.
 #[must_use]
@@ -15,13 +16,13 @@ pub fn text(report: &Report) -> String {
     for it in &report.findings {
         if device != Some(&it.device) {
             let kind = if it.kind.is_empty() { String::new() } else { format!(" ({})", it.kind) };
-            let _ = writeln!(out, "{}{kind}", it.device);
+            let _ = writeln!(out, "{}{kind}", plain(&it.device));
             device = Some(&it.device);
             subject = None;
         }
         if subject != Some(&it.subject) {
             if !it.subject.is_empty() {
-                let _ = writeln!(out, "  {}", it.subject);
+                let _ = writeln!(out, "  {}", plain(&it.subject));
             }
             subject = Some(&it.subject);
         }
@@ -56,7 +57,7 @@ fn finding(out: &mut String, it: &Finding) {
         frames.join(", ")
     );
     if !it.detail.is_empty() {
-        let _ = writeln!(out, "      {}", it.detail);
+        let _ = writeln!(out, "      {}", plain(&it.detail));
     }
     let _ = writeln!(out, "      {}: {}", it.rule.clause, it.rule.why);
     let _ = writeln!(out, "      change: {}", it.rule.change);

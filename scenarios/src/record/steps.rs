@@ -157,7 +157,9 @@ impl<'a> Reader<'a> {
             .take(10_000)
             .find(|it| it.to == item.from && it.method == Method::Register && it.status() >= 200);
         let challenged = last.is_some_and(|it| {
-            it.status() == 401 && it.call_id == item.call_id && it.cseq + 1 == item.cseq
+            it.status() == 401
+                && it.call_id == item.call_id
+                && it.cseq.checked_add(1) == Some(item.cseq)
         });
         // A longer interval after 423 too.
         let brief = last.is_some_and(|it| it.status() == 423 && it.call_id == item.call_id);

@@ -1,7 +1,11 @@
 //! The diagnosis of a refusal as lines for a person: which check in which node, both values, the
 //! clause, what to change.
 
+use std::borrow::Cow;
+
 use cscf_core::trace::{Diagnosis, Note};
+
+use super::plain;
 
 /// The lines of a diagnosed note; empty for any other.
 #[must_use]
@@ -12,6 +16,11 @@ pub fn lines(node: &str, note: &Note) -> Vec<String> {
     for (name, value) in [("came", theirs), ("here", ours), ("change", change)] {
         if !value.is_empty() {
             out.push(format!("  {name:<6} {value}"));
+        }
+    }
+    for line in &mut out {
+        if let Cow::Owned(clean) = plain(line) {
+            *line = clean;
         }
     }
     out

@@ -1,4 +1,6 @@
-//! Text in markup, of XML and of HTML: whatever a peer has sent stays text.
+//! Text in markup, of XML and of HTML, and on terminals: whatever a peer has sent stays text.
+
+use std::borrow::Cow;
 
 /// The text with what would be markup written as references, inside and outside of quotes alike,
 /// and with U+FFFD for the characters that XML 1.0 has no place for (§2.2).
@@ -22,6 +24,17 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
+/// The text without what a terminal, or whoever reads lines, would obey: each control character
+/// is U+FFFD.
+#[must_use]
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        Cow::Owned(text.replace(char::is_control, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
 /// The text as the value of an attribute: line ends and tabs, which a reader would make blanks of,
 /// are references too.
 #[must_use]
@@ -32,6 +45,15 @@ pub(super) fn attribute(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_of_a_hostile_text_is_an_order() {
+        assert_eq!(
+            plain("a\x1b[2J\n::error::x\u{9b}31m"),
+            "a\u{fffd}[2J\u{fffd}::error::x\u{fffd}31m"
+        );
+        assert_eq!(plain("häßlich"), "häßlich");
+    }
 
     #[test]
     fn nothing_of_a_hostile_text_is_markup_and_all_of_it_reads_back() {

@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use cscf_core::time::Instant;
 use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 
-use super::diagnosis;
 use super::hops::Speakers;
 use super::pcapng::{Names, name_at};
 use super::summary::label;
+use super::{diagnosis, plain};
 
 /// How a ladder is drawn.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,12 +110,12 @@ impl Ladder {
             TraceKind::Fault { action, wire } => self.fault(event, action, wire),
             TraceKind::State(state) => {
                 let time = self.time(event.at);
-                let text = format!("{} {state}", event.node);
+                let text = format!("{} {}", event.node, plain(state));
                 let _ = writeln!(self.out, "{time} {}  * {text}", self.lifelines(None));
             }
             TraceKind::Dropped { remote, reason } => {
                 let time = self.time(event.at);
-                let text = format!("{} drops a packet of {remote}: {reason}", event.node);
+                let text = format!("{} drops a packet of {remote}: {}", event.node, plain(reason));
                 let _ = writeln!(self.out, "{time} {}  ! {text}", self.lifelines(None));
             }
             TraceKind::Received(wire) => {
@@ -185,7 +185,7 @@ impl Ladder {
             let sign = if note.refusal { '!' } else { '.' };
             let text = format!("{node}: {} [{}]", note.text, note.clause);
             let lines = self.lifelines(None);
-            let text = self.dim(&text);
+            let text = self.dim(&plain(&text));
             let _ = writeln!(self.out, "{:9} {lines}  {sign} {text}", "");
         }
     }

@@ -14,5 +14,6 @@ mod parties;
 pub mod pcapng;
 pub mod summary;
 
+pub(crate) use escape::plain;
 pub use hops::{Hop, Speakers, hops};
 pub use parties::{Link, Parties};

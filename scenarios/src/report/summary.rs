@@ -7,14 +7,17 @@ use cscf_core::sip::{self, HeaderName, Message};
 use cscf_core::sms;
 use cscf_core::trace::{Protocol, Wire};
 
+use super::plain;
+
 /// The label of a message: a request's method, a response's code with the method it answers, a
 /// Diameter command's abbreviation.
 #[must_use]
 pub fn label(wire: &Wire) -> String {
-    match wire.protocol {
+    let label = match wire.protocol {
         Protocol::Diameter => diameter_label(&wire.bytes),
         Protocol::Sip => sip_label(wire),
-    }
+    };
+    plain(&label).into_owned()
 }
 
 fn sip_label(wire: &Wire) -> String {

@@ -372,6 +372,9 @@ impl<N: Node> Node for FaultEdge<N> {
 
     fn provision(&mut self, now: Instant, what: Provisioning) -> OrderResult {
         self.now = self.now.max(now);
+        if self.down.is_some() {
+            return Err(orders::is_down());
+        }
         self.node.provision(now, what)
     }
 }

@@ -10,6 +10,11 @@ use crate::trace::{Note, TraceKind};
 /// The columns of `fault list`.
 const COLUMNS: [&str; 3] = ["id", "hits", "rule"];
 
+/// What a node that a rule has stopped says to orders.
+pub(super) fn is_down() -> OrderError {
+    OrderError::refused("it is down: a fault rule has stopped it")
+}
+
 impl<N: Node> FaultEdge<N> {
     pub(super) fn obey(&mut self, order: &Order) -> OrderResult {
         match order {
@@ -22,9 +27,7 @@ impl<N: Node> FaultEdge<N> {
                 Ok(OrderAnswer::Table(rows))
             }
             Order::Fault(FaultOrder::Remove(which)) => self.remove(which, order),
-            _ if self.down.is_some() => {
-                Err(OrderError::refused("it is down: a fault rule has stopped it"))
-            }
+            _ if self.down.is_some() => Err(is_down()),
             Order::Show { what: Show::Refusals, of } => {
                 let own = orders::refusals(&self.refusals).only(of);
                 match self.node.order(self.now, order) {

@@ -86,6 +86,10 @@ impl Control {
     }
 
     async fn obey(&self, asked: &Asked<'_>, text: &str) -> Reply {
+        // Orders reach other processes as lines.
+        if text.contains(['\n', '\r']) {
+            return Reply::error(400, "an order is one line", "docs/control.md lists the orders");
+        }
         let order: Order = match text.parse() {
             Ok(order) => order,
             Err(fault) => return Reply::error(400, &fault, "docs/control.md lists the orders"),
@@ -108,7 +112,9 @@ impl Control {
             None => self.order(asked.lab, order).await,
             Some(name) => {
                 let answer = self.nodes.give(name, order).await;
-                operate::combine(vec![(name.to_owned(), answer)])
+                let answer = operate::combine(vec![(name.to_owned(), answer)]);
+                self.keep_in_mind(order, &answer);
+                answer
             }
         }
     }

@@ -97,10 +97,15 @@ impl Control {
             answers.push((name, answer));
         }
         let answer = operate::combine(answers);
-        if let (Order::Subscriber { name, change }, Ok(_)) = (order, &answer) {
+        self.keep_in_mind(order, &answer);
+        answer
+    }
+
+    /// What an order has changed of the lab, if it has.
+    fn keep_in_mind(&self, order: &Order, answer: &OrderResult) {
+        if let (Order::Subscriber { name, change }, Ok(_)) = (order, answer) {
             self.changed(name, change);
         }
-        answer
     }
 
     /// Keeps in mind what the HSS has changed, so that names mean the same here.

@@ -114,24 +114,7 @@ impl Counts {
 }
 
 fn name(method: usize) -> &'static str {
-    const NAMES: [&str; METHODS] = [
-        "ACK",
-        "BYE",
-        "CANCEL",
-        "INFO",
-        "INVITE",
-        "MESSAGE",
-        "NOTIFY",
-        "OPTIONS",
-        "PRACK",
-        "PUBLISH",
-        "REFER",
-        "REGISTER",
-        "SUBSCRIBE",
-        "UPDATE",
-        "other",
-    ];
-    NAMES.get(method).copied().unwrap_or("other")
+    Method::NAMES.get(method).copied().unwrap_or("other")
 }
 
 fn index(method: &[u8]) -> usize {

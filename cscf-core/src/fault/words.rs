@@ -1,6 +1,7 @@
 //! The words of a rule with their places; commas, and headers in braces.
 
 use super::rule::Mistake;
+use crate::sip::Method;
 use crate::time::Duration;
 use crate::words::{duration, nearest};
 
@@ -11,22 +12,7 @@ pub const COMMANDS: [&str; 18] = [
 ];
 
 /// The methods of SIP (RFC 3261, 3262, 3311, 3428, 3515, 3903, 6086, 6665).
-pub const METHODS: [&str; 14] = [
-    "ACK",
-    "BYE",
-    "CANCEL",
-    "INFO",
-    "INVITE",
-    "MESSAGE",
-    "NOTIFY",
-    "OPTIONS",
-    "PRACK",
-    "PUBLISH",
-    "REFER",
-    "REGISTER",
-    "SUBSCRIBE",
-    "UPDATE",
-];
+pub const METHODS: [&str; 14] = Method::NAMES;
 
 /// A word with its place in the sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]

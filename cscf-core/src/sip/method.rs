@@ -56,6 +56,24 @@ impl Method {
         Self::Update,
     ];
 
+    /// The tokens of [`Method::KNOWN`], in the same order.
+    pub const NAMES: [&'static str; Self::KNOWN.len()] = [
+        "ACK",
+        "BYE",
+        "CANCEL",
+        "INFO",
+        "INVITE",
+        "MESSAGE",
+        "NOTIFY",
+        "OPTIONS",
+        "PRACK",
+        "PUBLISH",
+        "REFER",
+        "REGISTER",
+        "SUBSCRIBE",
+        "UPDATE",
+    ];
+
     /// Reads a method token; unknown ones are kept as they are.
     #[must_use]
     pub fn from_token(token: &str) -> Self {
@@ -98,5 +116,18 @@ impl Method {
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Method;
+
+    #[test]
+    fn the_tokens_are_those_of_the_known_methods() {
+        for (index, (known, token)) in Method::KNOWN.iter().zip(Method::NAMES).enumerate() {
+            assert_eq!((known.as_str(), known.index()), (token, index));
+            assert_eq!(Method::from_token(token), *known);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Rules about transport, without a socket: flows, packets, where the next hop is.
 
 pub mod dns;
+pub mod esp;
 pub mod ipsec;
 pub mod locate;
 pub mod size;

@@ -1,0 +1,204 @@
+//! ESP of Gm in user space (RFC 4303, transport mode; TS 33.203 §7, Annex I): packets under security
+//! associations in and out, UDP and TCP inside, without a socket and without a clock. Whoever
+//! carries packets (a raw socket, UDP datagrams as RFC 3948 frames them, the simulated network)
+//! hands in what came and puts on the wire what [`Endpoint::poll_event`] gives.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use super::ipsec::SaCommand;
+use super::{Flow, Packet};
+use crate::time::Instant;
+
+/// Why a packet was dropped; every one is counted and noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropCause {
+    /// No association of ours has its SPI (RFC 4303 §3.4.2).
+    UnknownSpi,
+    /// The integrity check value is wrong (RFC 4303 §3.4.4).
+    BadIcv,
+    /// Its sequence number was here before or is left of the window (RFC 4303 §3.4.3).
+    Replayed,
+    /// What it protects is not between the ports of its association (TS 33.203 §7.1).
+    WrongPort,
+    /// It comes from, or is for, another address than its association's (TS 33.203 §7.1).
+    WrongAddress,
+    /// The association has outlived its time.
+    Expired,
+    /// Clear text at a protected port (TS 33.203 §7.1).
+    ClearText,
+    /// Too short, wrongly padded, or no UDP or TCP inside.
+    Malformed,
+    /// A bound of this endpoint is reached.
+    Full,
+}
+
+/// What an endpoint may take from the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EspLimits {
+    /// TCP connections inside associations, both directions.
+    pub connections_max: usize,
+    /// Connections of one set of associations.
+    pub connections_per_set_max: usize,
+    /// Bytes that wait to be sent on one connection; then it is ended.
+    pub write_queue_bytes_max: usize,
+    /// The most bytes of an IP packet on the wire, for the segment size of TCP inside.
+    pub path_mtu: usize,
+}
+
+impl Default for EspLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 4_096,
+            connections_per_set_max: 8,
+            write_queue_bytes_max: 256 * 1024,
+            path_mtu: 1_280,
+        }
+    }
+}
+
+/// A connection inside associations as the endpoint numbers it; whoever carries packets knows it by
+/// a [`ConnId`](super::ConnId).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// What an endpoint gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EspEvent {
+    /// Put this ESP packet (SPI to ICV, without IP header) on the wire between these addresses.
+    Transmit {
+        /// Our address.
+        local: IpAddr,
+        /// The peer's address.
+        remote: IpAddr,
+        /// The packet.
+        bytes: Bytes,
+    },
+    /// A datagram came under an association; its flow names the set.
+    Datagram(Packet),
+    /// A peer opened a connection under an association. Its flow has no [`ConnId`](super::ConnId) yet.
+    Accepted {
+        /// The connection.
+        stream: StreamId,
+        /// Where it leads.
+        flow: Flow,
+    },
+    /// A connection that we asked for is up.
+    Connected(StreamId),
+    /// Bytes of a connection.
+    Bytes {
+        /// Which connection.
+        stream: StreamId,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// A connection ended, or could not be opened.
+    Closed {
+        /// Which connection.
+        stream: StreamId,
+        /// Why, for the trace.
+        cause: String,
+    },
+    /// A packet was dropped.
+    Dropped {
+        /// Who sent it, with the port inside where it could be read (0 otherwise).
+        remote: SocketAddr,
+        /// Why.
+        cause: DropCause,
+        /// The values, for the trace: `SPI 1001, sequence number 7`.
+        detail: String,
+    },
+}
+
+/// The ESP of one node: its associations, their sequence numbers and windows, and the connections
+/// inside.
+#[derive(Debug)]
+pub struct Endpoint {
+    limits: EspLimits,
+    events: std::collections::VecDeque<EspEvent>,
+}
+
+impl Endpoint {
+    /// An endpoint without associations; `seed` makes its initial vectors and the numbers of its
+    /// connections.
+    #[must_use]
+    pub fn new(seed: u64, limits: EspLimits) -> Self {
+        let _ = seed;
+        Self { limits, events: std::collections::VecDeque::new() }
+    }
+
+    /// Installs or removes associations.
+    pub fn command(&mut self, now: Instant, command: &SaCommand) {
+        let _ = (now, command);
+    }
+
+    /// Takes an ESP packet that came between these addresses.
+    pub fn receive(&mut self, now: Instant, local: IpAddr, remote: IpAddr, esp: &[u8]) {
+        let _ = (now, local, remote, esp);
+    }
+
+    /// Counts and tells clear text that came to a protected port; says whether the port is one.
+    pub fn clear_text(&mut self, local: SocketAddr, remote: SocketAddr) -> bool {
+        let _ = (local, remote);
+        false
+    }
+
+    /// Sends a datagram under the associations its flow names.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not leave, for the trace.
+    pub fn send_datagram(&mut self, now: Instant, packet: &Packet) -> Result<(), String> {
+        let _ = (now, packet);
+        Err("no ESP here".to_owned())
+    }
+
+    /// Opens a connection under associations, from our port to the peer's.
+    ///
+    /// # Errors
+    ///
+    /// Why not, for the trace.
+    pub fn connect(&mut self, now: Instant, flow: &Flow) -> Result<StreamId, String> {
+        let _ = (now, flow);
+        Err("no ESP here".to_owned())
+    }
+
+    /// Sends bytes on a connection; false if they do not fit into its queue.
+    pub fn write(&mut self, now: Instant, stream: StreamId, bytes: Bytes) -> bool {
+        let _ = (now, stream, bytes);
+        false
+    }
+
+    /// Ends a connection: what waits is sent first.
+    pub fn close(&mut self, now: Instant, stream: StreamId) {
+        let _ = (now, stream);
+    }
+
+    /// Does what the time asks for.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let _ = now;
+    }
+
+    /// The next event; none when drained.
+    pub fn poll_event(&mut self) -> Option<EspEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`Endpoint::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// How many packets were dropped, by cause.
+    pub fn dropped(&self) -> impl Iterator<Item = (DropCause, u64)> {
+        std::iter::empty()
+    }
+
+    /// What it may take.
+    #[must_use]
+    pub const fn limits(&self) -> EspLimits {
+        self.limits
+    }
+}

@@ -1,23 +1,11 @@
 //! A DNS server of others (dnsmasq) knows numbers and names that the lab does not: ENUM, and the
 //! services, servers and addresses of a next hop. Skipped where dnsmasq is not installed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod running;
-
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 
+use crate::running::{Program, WITHIN, cscf, installed, output, text, wait_until};
 use cscf_core::config::{Lab, read_lab};
-use running::{Program, WITHIN, cscf, installed, output, text, wait_until};
 
 /// Calls to a number that ENUM gives to bob, and to one that goes to a network far away.
 const SCENARIO: &str = "\

@@ -1,23 +1,11 @@
 //! baresip as the client of others: two of them register by digest, call each other, answer and
 //! hang up. Skipped where baresip is not installed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod running;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
 
-use running::{Program, Running, WITHIN, installed, md5_only, secret, text, wait_until};
+use crate::running::{Program, Running, WITHIN, installed, md5_only, secret, text, wait_until};
 
 /// Where a baresip takes orders.
 const ORDERS: u16 = 4444;

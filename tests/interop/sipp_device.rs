@@ -2,22 +2,10 @@
 //! wrong. It never refreshes a registration and does not obey a 423; what it does, it does right.
 //! Skipped where SIPp is not installed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod running;
-
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 
-use running::{cscf, installed, text};
+use crate::running::{cscf, installed, text};
 use tempfile::TempDir;
 
 /// Judges SIPp, as carol, by a case of the suite `registration`.

@@ -1,21 +1,9 @@
 //! What comes out of a run beside its ladder on the terminal: annotations and the summary of a step
 //! for GitHub, the summaries and the page in its folder, and `cscf ladder` of what was saved.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod running;
-
 use std::process::Command;
 
-use running::{cscf, installed, output, text};
+use crate::running::{cscf, installed, output, text};
 
 /// A scenario whose third step is not met.
 const UNMET: &str = "scenario: a call that nobody makes

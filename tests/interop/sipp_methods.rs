@@ -2,20 +2,10 @@
 //! ours, and what the core must have done on the way is checked where it arrives, in the scenarios
 //! of `tests/sipp`. Skipped where SIPp is not installed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod running;
-
+use crate::running::{
+    Running, Sipp, by_sipp, credentials, installed, md5_only, secret, text, wait_until,
+};
 use cscf_core::config::{Lab, read_lab};
-use running::{Running, Sipp, by_sipp, credentials, installed, md5_only, secret, text, wait_until};
 
 /// Hosts of the two UEs in the network of a lab.
 const CAROL: u8 = 103;

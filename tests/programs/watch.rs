@@ -1,8 +1,6 @@
 //! `cscf run --watch` as a person meets it: the file is saved, broken, mended; each wait is for a
 //! line.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test may fail")]
-
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -1,21 +1,6 @@
 //! The control interface of running labs and nodes, asked as others ask it: by HTTP and by `cscf
 //! ctl`. `docs/openapi.yaml` is the witness of what it answers.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod asking;
-mod described;
-mod phone;
-mod running;
-
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -23,13 +8,13 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 
-use asking::{Answered, Reader, get, request, say, send};
+use crate::asking::{Answered, Reader, get, request, say, send};
+use crate::described::{Document, Operation};
+use crate::phone::{Card, Phone};
+use crate::running::{self, Running, WITHIN, cscf, output, text};
 use cscf_core::auth::Sqn;
 use cscf_core::config::{Auth, ControlToken, Lab};
 use cscf_core::host::control::routes::ROUTES;
-use described::{Document, Operation};
-use phone::{Card, Phone};
-use running::{Running, WITHIN, cscf, output, text};
 use serde_json::{Value, json};
 
 fn control(lab: &Running) -> SocketAddr {

@@ -1,23 +1,11 @@
 //! `cscf subscribers import` and `cscf profile` as a person meets them: what they write, what they
 //! say of a mistake, and the exit code.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod running;
-
 use std::path::Path;
 
+use crate::running::{OP, cscf, output, text};
 use cscf_core::config::{Auth, Lab, read_lab};
 use cscf_core::ifc::UserProfile;
-use running::{OP, cscf, output, text};
 use tempfile::TempDir;
 
 const K: &str = "30313233343536373839616263646566";

@@ -1,18 +1,6 @@
 //! Hostile bytes at every port of a running lab: no node dies, stops answering or grows, and its
 //! users go on registering. The bytes come from a seed, `CSCF_SEED` if it is set.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod running;
-
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
@@ -20,10 +8,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::running::{Running, WITHIN, alice_by_sipp, cscf, hex, installed, output, secret, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest as _, Md5};
-use running::{Running, WITHIN, alice_by_sipp, cscf, hex, installed, output, secret, text};
 
 /// Bytes sent to each port.
 const BYTES: usize = 10_000_000;

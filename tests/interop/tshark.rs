@@ -3,27 +3,15 @@
 //! the schemas of RFC 3680 and RFC 3863, and results of runs against that of `JUnit`.
 //! Each test is skipped where its program is not installed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod running;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::running::{AMF, OP, cscf, hex, installed, output, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use cscf_core::config::{Auth, Lab};
 use md5::{Digest as _, Md5};
-use running::{AMF, OP, cscf, hex, installed, output, text};
 use tempfile::TempDir;
 
 /// The severity of an expert warning in Wireshark; notes, chats and comments are below.

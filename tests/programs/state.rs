@@ -1,25 +1,12 @@
 //! What the HSS keeps in a file: a lab that was killed and started again goes on with the sequence
 //! numbers of its cards and with the assigned S-CSCFs, and never writes over what it cannot read.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod phone;
-mod running;
-
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::phone::{self, Card, Phone};
+use crate::running::{self, Running, cscf, output, text};
 use cscf_core::auth::Sqn;
-use phone::{Card, Phone};
-use running::{Running, cscf, output, text};
 
 /// A card whose numbers are centuries ahead of any clock.
 fn far_ahead() -> Sqn {

@@ -1,24 +1,13 @@
 //! Fault rules of a running lab: `cscf ctl fault add`, `list` and `remove` on nodes that are
 //! processes, with a phone on real sockets.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod running;
-
 use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
+use crate::running::{Running, WITHIN, cscf, output, text, wait_until};
 use cscf_core::host::Clock;
 use cscf_core::time::Instant;
-use running::{Running, WITHIN, cscf, output, text, wait_until};
 
 /// Gives an order; exit code, and what was said.
 fn ctl(lab: &Running, words: &[&str]) -> (Option<i32>, String) {

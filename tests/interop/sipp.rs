@@ -1,19 +1,7 @@
 //! SIPp as the UE of others: it registers by IMS AKA and by digest, calls and is called, over UDP
 //! and TCP, with its own Milenage and its own reading of SIP. Skipped where SIPp is not installed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod running;
-
-use running::{Running, Sipp, alice_by_sipp, by_sipp, credentials, installed, secret};
+use crate::running::{Running, Sipp, alice_by_sipp, by_sipp, credentials, installed, secret};
 
 /// Hosts of the two UEs in the network of a lab.
 const ALICE: u8 = 101;

@@ -1,25 +1,12 @@
 //! osmo-auc-gen, an authentication centre of others, as the judge of `cscf aka` and of what the HSS
 //! makes of an AUTS. Skipped where it is not installed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
-
-mod phone;
-mod running;
-
 use std::process::Command;
 
+use crate::phone::{self, Card, Phone};
+use crate::running::{AMF, OP, Running, alice_by_sipp, cscf, hex, installed, output, secret, text};
 use cscf_core::auth::{Auts, Milenage, Sqn, derive_opc, to_hex};
 use cscf_core::ids::{Ids, Seed, ShardId};
-use phone::{Card, Phone};
-use running::{AMF, OP, Running, alice_by_sipp, cscf, hex, installed, output, secret, text};
 
 /// How many random values are tried.
 const TRIES: usize = 40;

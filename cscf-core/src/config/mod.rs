@@ -45,7 +45,7 @@ pub use load::LoadConfig;
 pub use nodes::Start;
 pub use numbering::{DnsConfig, NumberingConfig};
 pub use problem::{Problem, Problems, render};
-pub use security::{Confidentiality, GmSecurity, SaReject, SecAgree};
+pub use security::{Confidentiality, EspBackend, GmSecurity, SaReject, SecAgree};
 pub use server::{RegisterAnswer, ServerConfig, Watchers};
 pub use serving::{Breadth, HssFailure, ServingConfig};
 pub use single::read_entry;

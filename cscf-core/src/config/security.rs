@@ -33,6 +33,32 @@ pub enum Confidentiality {
     Required,
 }
 
+/// What protects packets where both ends have agreed on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EspBackend {
+    /// The first that this machine allows: the kernel, raw sockets, UDP.
+    #[default]
+    Auto,
+    /// The kernel's ESP (XFRM).
+    Kernel,
+    /// ESP of this program on raw sockets.
+    Raw,
+    /// ESP of this program in UDP (RFC 3948).
+    Udp,
+}
+
+impl EspBackend {
+    /// All with their names in the lab file.
+    pub const ALL: [(&'static str, Self); 4] =
+        [("auto", Self::Auto), ("kernel", Self::Kernel), ("raw", Self::Raw), ("udp", Self::Udp)];
+
+    /// Its name in the lab file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, it)| *it == self).map_or("", |(word, _)| word)
+    }
+}
+
 /// What the P-CSCF answers where the standard leaves the code open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SaReject {
@@ -49,6 +75,10 @@ pub struct SaReject {
 pub struct GmSecurity {
     /// Whether there is one.
     pub sec_agree: SecAgree,
+    /// What protects packets.
+    pub backend: EspBackend,
+    /// The port of ESP in UDP datagrams.
+    pub esp_port: u16,
     /// The pairs of algorithms, most preferred first.
     pub algorithms: Vec<Algorithms>,
     /// Whether packets are encrypted.
@@ -89,6 +119,8 @@ impl Default for GmSecurity {
         let pairs = pairs.into_iter().filter_map(|(alg, ealg)| Algorithms::named(alg, ealg));
         Self {
             sec_agree: SecAgree::Optional,
+            backend: EspBackend::Auto,
+            esp_port: 4500,
             algorithms: pairs.collect(),
             confidentiality: Confidentiality::Optional,
             port_ps: 5062,

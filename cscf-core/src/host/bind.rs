@@ -7,6 +7,7 @@ use std::rc::Rc;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+use super::protected::{Protect, Protection};
 use super::udp;
 use crate::config::{NodeConfig, NodeRole};
 
@@ -17,20 +18,29 @@ pub struct Addresses {
     pub udp: Vec<SocketAddr>,
     /// For connections.
     pub tcp: Vec<SocketAddr>,
+    /// What its security associations need; none: it has no associations.
+    pub protect: Option<Protect>,
 }
 
 impl Addresses {
     /// UDP and TCP on one address, as every SIP element has (RFC 3261 §18.2.1).
     #[must_use]
     pub fn both(addr: SocketAddr) -> Self {
-        Self { udp: vec![addr], tcp: vec![addr] }
+        Self { udp: vec![addr], tcp: vec![addr], protect: None }
+    }
+
+    /// With security associations.
+    #[must_use]
+    pub fn protected(mut self, protect: Option<Protect>) -> Self {
+        self.protect = protect;
+        self
     }
 
     /// What a node of the lab listens on: CSCFs on UDP and TCP, the HSS on TCP.
     #[must_use]
     pub fn of(node: &NodeConfig) -> Self {
         match node.role {
-            NodeRole::Hss => Self { udp: Vec::new(), tcp: vec![node.listen] },
+            NodeRole::Hss => Self { tcp: vec![node.listen], ..Self::default() },
             NodeRole::As | NodeRole::Icscf | NodeRole::Pcscf | NodeRole::Scscf => {
                 Self::both(node.listen)
             }
@@ -44,7 +54,7 @@ impl Addresses {
 pub struct BindError {
     /// The node's name.
     pub node: String,
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp` or what carries ESP.
     pub transport: &'static str,
     /// The address.
     pub addr: SocketAddr,
@@ -67,6 +77,10 @@ fn advice(fault: &io::Error, transport: &str, addr: SocketAddr) -> String {
             "no interface of this machine has the address {}; `ip address` shows those it has",
             addr.ip()
         ),
+        io::ErrorKind::PermissionDenied if transport == RAW => "the system does not allow raw \
+             sockets; they need the capability CAP_NET_RAW (`ipsec_backend: udp` in the lab file \
+             does without)"
+            .to_owned(),
         io::ErrorKind::PermissionDenied => format!(
             "the system does not allow it; ports below 1024 need the capability \
              CAP_NET_BIND_SERVICE, so choose a port above (here {port})"
@@ -75,11 +89,15 @@ fn advice(fault: &io::Error, transport: &str, addr: SocketAddr) -> String {
     }
 }
 
+/// Raw sockets of ESP in a [`BindError`].
+pub(super) const RAW: &str = "ESP (raw)";
+
 /// The open sockets of a node, each with its address.
 #[derive(Debug, Default)]
 pub struct Sockets {
     pub(super) udp: Vec<(SocketAddr, Rc<UdpSocket>)>,
     pub(super) tcp: Vec<(SocketAddr, TcpListener)>,
+    pub(super) protection: Protection,
 }
 
 impl Sockets {
@@ -123,10 +141,14 @@ fn open_all(node: &str, addresses: &Addresses) -> Result<Sockets, BindError> {
         let addr = listener.local_addr().map_err(error("tcp", wanted))?;
         sockets.tcp.push((addr, listener));
     }
+    if let Some(protect) = &addresses.protect {
+        let error = |(what, addr, source)| error(what, addr)(source);
+        sockets.protection = Protection::open(protect).map_err(error)?;
+    }
     Ok(sockets)
 }
 
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if addr.is_ipv6() {
@@ -143,19 +165,33 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 
 /// Connects from our own listening address and port, so that address and port name us to the peer
 /// as they do on UDP. Where that very connection exists already, or has just ended, the system
-/// refuses; then it leaves from another port, which is still better than not at all.
-pub(super) async fn connect(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
+/// refuses; then it may leave from another port, which is still better than not at all.
+pub(super) async fn connect(
+    local: SocketAddr,
+    remote: SocketAddr,
+    port: PortWanted,
+) -> io::Result<TcpStream> {
     match connect_from(local, remote).await {
         Err(fault)
-            if matches!(
-                fault.kind(),
-                io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
-            ) =>
+            if port == PortWanted::IfFree
+                && matches!(
+                    fault.kind(),
+                    io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
+                ) =>
         {
             connect_from(SocketAddr::new(local.ip(), 0), remote).await
         }
         result => result,
     }
+}
+
+/// Whether a connection may leave from another port than it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PortWanted {
+    /// From no other: security associations are for this port only.
+    Always,
+    /// From another one where this is not to be had.
+    IfFree,
 }
 
 async fn connect_from(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
@@ -209,8 +245,10 @@ mod tests {
             let addr = first.udp[0].0;
             assert_eq!(first.tcp[0].0, addr);
 
-            let udp = bind("p2", &Addresses { udp: vec![addr], tcp: vec![] }).expect_err("in use");
-            let tcp = bind("p2", &Addresses { udp: vec![], tcp: vec![addr] }).expect_err("in use");
+            let udp = bind("p2", &Addresses { udp: vec![addr], ..Addresses::default() })
+                .expect_err("in use");
+            let tcp = bind("p2", &Addresses { tcp: vec![addr], ..Addresses::default() })
+                .expect_err("in use");
 
             let text = udp.to_string();
             assert!(text.starts_with(&format!("p2 cannot listen on udp {addr}: ")), "{text}");
@@ -236,13 +274,15 @@ mod tests {
             let peer = listen(any).expect("listens");
             let (me, them) = (mine.local_addr().expect("mine"), peer.local_addr().expect("peer"));
 
-            let _out = connect(me, them).await.expect("connects");
+            let _out = connect(me, them, PortWanted::IfFree).await.expect("connects");
             let (_, seen) = peer.accept().await.expect("accepts");
             let _in = TcpStream::connect(me).await.expect("connects");
             let _ = mine.accept().await.expect("still accepts");
 
             assert_eq!(seen, me);
-            let again = connect(me, them).await.expect("connects from another port");
+            assert!(connect(me, them, PortWanted::Always).await.is_err());
+            let again =
+                connect(me, them, PortWanted::IfFree).await.expect("connects from another port");
             assert_ne!(again.local_addr().expect("local"), me);
         });
     }

@@ -173,12 +173,12 @@ async fn linger(stream: &TcpStream) {
 /// Opens a connection and tells the node.
 pub(super) async fn open(
     conn: ConnId,
-    local: SocketAddr,
-    remote: SocketAddr,
+    (local, remote): (SocketAddr, SocketAddr),
+    port: bind::PortWanted,
     outgoing: Rc<Outgoing>,
     events: mpsc::Sender<Event>,
 ) {
-    match bind::connect(local, remote).await {
+    match bind::connect(local, remote, port).await {
         Ok(stream) => {
             bind::prepare(&stream);
             let local = stream.local_addr().unwrap_or(local);
@@ -196,8 +196,6 @@ pub(super) async fn open(
 
 /// Accepts connections and hands them to the node, which decides whether it has room.
 pub(super) async fn accept(local: SocketAddr, listener: TcpListener, events: mpsc::Sender<Event>) {
-    /// When the process has no more file numbers, trying at once would only burn time.
-    const PAUSE: Duration = Duration::from_millis(50);
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
@@ -205,9 +203,17 @@ pub(super) async fn accept(local: SocketAddr, listener: TcpListener, events: mps
                     return;
                 }
             }
-            Err(fault) if is_about_one_connection(&fault) => {}
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(fault) => after(&fault).await,
         }
+    }
+}
+
+/// Waits a moment after what could not be accepted, where the next cannot be either: when the
+/// process has no more file numbers, trying at once would only burn time.
+pub(super) async fn after(fault: &io::Error) {
+    const PAUSE: Duration = Duration::from_millis(50);
+    if !is_about_one_connection(fault) {
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -17,6 +17,7 @@ pub mod orders;
 mod output;
 pub mod pipe;
 pub mod program;
+pub mod protected;
 mod resolver;
 mod signal;
 mod state;
@@ -84,6 +85,7 @@ type Call<N> = Box<dyn FnOnce(&mut N, Instant) + Send>;
 /// What is said to a running node from outside.
 enum Command<N> {
     Call(Call<N>),
+    Protection(oneshot::Sender<protected::Protected>),
     Stop,
 }
 
@@ -120,6 +122,13 @@ impl<N> Handle<N> {
         self.call(move |node, now| {
             let _ = answer.send(question(node, now));
         });
+        answered.await.ok()
+    }
+
+    /// What the node has of security associations; `None` if it no longer runs.
+    pub async fn protected(&self) -> Option<protected::Protected> {
+        let (asked, answered) = oneshot::channel();
+        self.commands.send(Command::Protection(asked)).ok()?;
         answered.await.ok()
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::bind::PortWanted;
 use super::conn::{self, Outgoing};
 use super::task::{Conn, Datagrams, Event, NodeTask, Path};
 use super::{bind, udp};
@@ -12,10 +13,7 @@ use crate::cx::AskId;
 use crate::engine::{Input, Node, Output};
 use crate::role::{Answer, Question};
 use crate::transport::dns::{DnsAnswer, DnsQuestion};
-use crate::transport::{ConnId, Packet, Transport};
-
-/// Why what security associations are to protect does not leave.
-const NO_ESP: &str = "no ESP here";
+use crate::transport::{ConnId, Flow, Packet, Transport};
 
 impl<N: Node> NodeTask<N> {
     /// Does one thing the node wants. What that leads to is held until the node is drained.
@@ -28,14 +26,16 @@ impl<N: Node> NodeTask<N> {
             }
             Output::Close(conn) => self.close(conn),
             Output::Connect { conn, transport, local, remote, sa: None } => {
-                self.connect(conn, transport, local, remote);
+                self.connect(conn, transport, (local, remote), PortWanted::IfFree);
             }
-            Output::Connect { conn, sa: Some(_), .. } => {
-                self.held.push_back(Input::Closed { conn, cause: NO_ESP.to_owned() });
+            Output::Connect { conn, transport, local, remote, sa } => {
+                let flow = Flow { transport, local, remote, conn: Some(conn), sa };
+                self.protected_connect(conn, flow);
             }
+            Output::Datagram(packet) if packet.flow.sa.is_some() => self.protected_datagram(packet),
             Output::Datagram(packet) => self.datagram(packet),
-            // Roles are told that there is no ESP here (`Lab::esp`) and agree on none.
-            Output::DemandAnswer(..) | Output::Security(_) => {}
+            Output::DemandAnswer(..) => {}
+            Output::Security(command) => self.secure(command),
             Output::Trace(event) => (self.with.sink)(event),
             Output::Write { conn, bytes } => self.write(conn, bytes),
         }
@@ -56,10 +56,6 @@ impl<N: Node> NodeTask<N> {
 
     fn datagram(&mut self, packet: Packet) {
         let Packet { flow, bytes, .. } = packet;
-        if flow.sa.is_some() {
-            // In clear it must not go.
-            return self.unreachable(flow.local, flow.remote, NO_ESP.to_owned());
-        }
         let Some(Datagrams { addr, socket, waiting }) = self
             .datagrams
             .iter()
@@ -81,16 +77,16 @@ impl<N: Node> NodeTask<N> {
         }
     }
 
-    fn unreachable(&mut self, local: SocketAddr, remote: SocketAddr, cause: String) {
+    pub(super) fn unreachable(&mut self, local: SocketAddr, remote: SocketAddr, cause: String) {
         self.held.push_back(Input::Unreachable { local, remote, cause });
     }
 
-    fn connect(
+    pub(super) fn connect(
         &mut self,
         conn: ConnId,
         transport: Transport,
-        local: SocketAddr,
-        remote: SocketAddr,
+        (local, remote): (SocketAddr, SocketAddr),
+        port: PortWanted,
     ) {
         let refused = if transport != Transport::Tcp {
             Some(format!("{transport} is not available here"))
@@ -110,7 +106,7 @@ impl<N: Node> NodeTask<N> {
         } else {
             let outgoing = Rc::new(Outgoing::default());
             let events = self.events_in.clone();
-            let open = conn::open(conn, local, remote, Rc::clone(&outgoing), events);
+            let open = conn::open(conn, (local, remote), port, Rc::clone(&outgoing), events);
             Path::Kernel { stream: None, outgoing, task: self.tasks.spawn_local(open) }
         };
         self.conns.insert(conn, Conn { remote, accepted: false, path });
@@ -121,6 +117,7 @@ impl<N: Node> NodeTask<N> {
             Some(Path::Kernel { stream: None, task, .. }) => task.abort(),
             Some(Path::Kernel { outgoing, .. }) => outgoing.end(),
             Some(Path::Memory(Some(link))) => link.close(),
+            Some(Path::Protected { stream, .. }) => self.protected_close(stream),
             Some(Path::Memory(None)) | None => {}
         }
     }
@@ -145,6 +142,10 @@ impl<N: Node> NodeTask<N> {
             }
             Path::Memory(Some(link)) => link.write(bytes, max),
             Path::Memory(None) => false,
+            Path::Protected { stream, .. } => {
+                let stream = *stream;
+                self.protected_write(stream, bytes)
+            }
         };
         if !taken {
             self.cut_off(conn);
@@ -162,6 +163,7 @@ impl<N: Node> NodeTask<N> {
                 task.abort();
             }
             Path::Memory(Some(link)) => link.close(),
+            Path::Protected { stream, .. } => self.protected_close(stream),
             Path::Memory(None) => {}
         }
         let cause = "the peer does not read".to_owned();

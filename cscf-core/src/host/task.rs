@@ -18,6 +18,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::bind::{self, Sockets};
 use super::conn::{self, Outgoing};
 use super::memory::{Hop, Inbox, Link, Switch};
+use super::protected::Protection;
 use super::resolver::Resolver;
 use super::state::{Keeper, StateFile};
 use super::udp::{self, Waiting};
@@ -28,10 +29,11 @@ use crate::role::Answer;
 use crate::time::{Duration, Instant};
 use crate::trace::{TraceEvent, TraceKind};
 use crate::transport::dns::DnsAnswer;
+use crate::transport::esp::StreamId;
 use crate::transport::{ConnId, Flow, Packet, Transport};
 
 /// Inputs taken from one source before the next has its turn.
-const TURN_MAX: usize = 64;
+pub(super) const TURN_MAX: usize = 64;
 /// Events of connections that may wait for the node; then their readers wait.
 const EVENTS_MAX: usize = 256;
 /// How long a stopping node may hear its peers answer.
@@ -48,6 +50,11 @@ pub(super) enum Event {
         remote: SocketAddr,
     },
     Bytes(ConnId, Bytes),
+    /// Clear text came to a protected port.
+    ClearText {
+        local: SocketAddr,
+        remote: SocketAddr,
+    },
     /// What the DNS servers said.
     Answered(AskId, DnsAnswer),
     Closed(ConnId, String),
@@ -80,6 +87,8 @@ pub(super) enum Path {
     Kernel { stream: Option<Rc<TcpStream>>, outgoing: Rc<Outgoing>, task: AbortHandle },
     /// To a node of this process; no link yet while it is being opened.
     Memory(Option<Link>),
+    /// Inside security associations.
+    Protected { stream: StreamId, flow: Flow },
 }
 
 /// A socket for datagrams.
@@ -115,15 +124,16 @@ pub(super) struct NodeTask<N> {
     pub(super) events_in: mpsc::Sender<Event>,
     pub(super) tasks: JoinSet<()>,
     pub(super) keeper: Option<Keeper>,
+    pub(super) protection: Protection,
     listeners: Vec<(SocketAddr, tokio::net::TcpListener)>,
     events: mpsc::Receiver<Event>,
     event: Option<Event>,
     orders: mpsc::UnboundedReceiver<Command<N>>,
     order: Option<Command<N>>,
     accepted: u64,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     /// When the node last had nothing to do: what it takes up now has waited since then at most.
-    rested_at: Instant,
+    pub(super) rested_at: Instant,
     deadline: Option<Instant>,
     sleep: Option<(Instant, Pin<Box<Sleep>>)>,
     stopping: bool,
@@ -153,6 +163,7 @@ impl<N: Node> NodeTask<N> {
             events_in,
             tasks: JoinSet::new(),
             keeper: None,
+            protection: sockets.protection,
             listeners: sockets.tcp,
             events,
             event: None,
@@ -219,16 +230,28 @@ impl<N: Node> NodeTask<N> {
         for (addr, listener) in self.listeners.drain(..) {
             self.tasks.spawn_local(conn::accept(addr, listener, self.events_in.clone()));
         }
-        for Datagrams { addr, socket, .. } in &self.datagrams {
-            let (local, socket, events) = (*addr, Rc::clone(socket), self.events_in.clone());
-            self.tasks.spawn_local(async move {
-                while let Ok(found) = udp::undelivered(&socket).await {
-                    for what in found {
-                        let _ = events.send(Event::Undelivered { local, what }).await;
-                    }
-                }
-            });
+        for index in 0..self.datagrams.len() {
+            let Some(Datagrams { addr, socket, .. }) = self.datagrams.get(index) else { break };
+            let (addr, socket) = (*addr, Rc::clone(socket));
+            self.read_undelivered(addr, socket);
         }
+        self.start_protection();
+    }
+
+    /// Begins to read what ICMP says of the datagrams of a socket.
+    pub(super) fn read_undelivered(
+        &mut self,
+        local: SocketAddr,
+        socket: Rc<UdpSocket>,
+    ) -> AbortHandle {
+        let events = self.events_in.clone();
+        self.tasks.spawn_local(async move {
+            while let Ok(found) = udp::undelivered(&socket).await {
+                for what in found {
+                    let _ = events.send(Event::Undelivered { local, what }).await;
+                }
+            }
+        })
     }
 
     /// Takes what is there, a bounded number from each source; false if there was nothing.
@@ -254,6 +277,7 @@ impl<N: Node> NodeTask<N> {
         for index in 0..self.datagrams.len() {
             busy |= self.datagrams_turn(index);
         }
+        busy |= self.protected_turn();
         if self.deadline.is_some_and(|at| at <= self.with.clock.now()) {
             self.input(Input::Timeout);
             busy = true;
@@ -275,6 +299,9 @@ impl<N: Node> NodeTask<N> {
                     call(&mut self.node, self.with.clock.now());
                     self.drain();
                 }
+                Command::Protection(asked) => {
+                    let _ = asked.send(self.protection.told());
+                }
                 Command::Stop => self.stopping = true,
             }
         }
@@ -292,10 +319,11 @@ impl<N: Node> NodeTask<N> {
             let Some((count, remote)) = udp::try_receive(socket, &mut self.buffer) else { break };
             // A copy of its own size: what keeps a slice of it keeps nothing else alive.
             let bytes = Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default());
-            let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa: None };
+            busy = true;
+            let Ok(sa) = self.admitted(local, remote) else { continue };
+            let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa };
             let received_at = self.rested_at;
             self.input(Input::Datagram(Packet { flow, bytes, received_at }));
-            busy = true;
         }
         busy
     }
@@ -310,6 +338,7 @@ impl<N: Node> NodeTask<N> {
         while let Some(output) = self.node.poll_output() {
             self.perform(output);
         }
+        self.pump();
         self.deadline = self.node.poll_timeout().filter(|at| *at != Instant::NEVER);
     }
 
@@ -321,6 +350,7 @@ impl<N: Node> NodeTask<N> {
                     self.input(Input::Bytes { conn, bytes, received_at: self.rested_at });
                 }
             }
+            Event::ClearText { local, remote } => self.clear_text(local, remote),
             Event::Answered(ask, answer) => self.input(Input::Answer(ask, Answer::Dns(answer))),
             Event::Closed(conn, cause) => self.closed(conn, cause),
             Event::Connected { conn, local, remote, stream } => {
@@ -330,7 +360,8 @@ impl<N: Node> NodeTask<N> {
                     return;
                 };
                 *slot = Some(stream);
-                self.input(Input::Opened(tcp_flow(conn, local, remote)));
+                let sa = self.sa_between(local, remote);
+                self.input(Input::Opened(Flow { sa, ..tcp_flow(conn, local, remote) }));
             }
             Event::Kept(result) => self.kept(result),
             Event::Undelivered { local, what: udp::Undelivered { remote, cause } } => {
@@ -351,6 +382,7 @@ impl<N: Node> NodeTask<N> {
             self.dropped(remote, "too many connections");
             return;
         }
+        let Ok(sa) = self.admitted(local, remote) else { return bind::reset_on_drop(&stream) };
         bind::prepare(&stream);
         let conn = self.next_accepted();
         let (stream, outgoing) = (Rc::new(stream), Rc::new(Outgoing::default()));
@@ -359,7 +391,7 @@ impl<N: Node> NodeTask<N> {
         let path = Path::Kernel { stream: Some(stream), outgoing, task };
         self.by_peer.insert(peer, from_peer + 1);
         self.conns.insert(conn, Conn { remote, accepted: true, path });
-        self.input(Input::Opened(tcp_flow(conn, local, remote)));
+        self.input(Input::Opened(Flow { sa, ..tcp_flow(conn, local, remote) }));
     }
 
     pub(super) fn next_accepted(&mut self) -> ConnId {
@@ -430,7 +462,8 @@ impl<N: Node> NodeTask<N> {
 
     /// Sleeps until something comes or the node's deadline.
     async fn wait(&mut self) {
-        let deadline = [self.deadline, self.stop_at, self.keep_at()].into_iter().flatten().min();
+        let deadline = [self.deadline, self.stop_at, self.keep_at(), self.protected_at()];
+        let deadline = deadline.into_iter().flatten().min();
         match (deadline, &mut self.sleep) {
             (Some(at), Some((set, _))) if at == *set => {}
             (Some(at), _) => {
@@ -450,6 +483,7 @@ impl<N: Node> NodeTask<N> {
                 ready = true;
             }
             ready |= self.inbox.poll_ready(context);
+            ready |= self.poll_carriers(context);
             if let Poll::Ready(order) = self.orders.poll_recv(context) {
                 // All handles are gone: nobody can stop it any more, so it runs with its host.
                 self.order = order;
@@ -468,6 +502,7 @@ impl<N: Node> NodeTask<N> {
 
     async fn finish(mut self) {
         self.write_all();
+        self.finish_protection();
         self.keep_last();
         for Datagrams { socket, waiting, .. } in &self.datagrams {
             waiting.flush(socket);
@@ -485,7 +520,7 @@ impl<N: Node> NodeTask<N> {
                     });
                 }
                 Path::Memory(Some(link)) => link.close(),
-                Path::Kernel { .. } | Path::Memory(None) => {}
+                Path::Kernel { .. } | Path::Memory(None) | Path::Protected { .. } => {}
             }
         }
         let _ = timeout(FINISH_FOR, async { while ending.join_next().await.is_some() {} }).await;

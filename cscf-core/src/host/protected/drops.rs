@@ -1,0 +1,97 @@
+//! What is told of dropped packets: each of the first few in a second, of the others how many.
+//! Whoever floods a node fills no trace.
+
+use std::collections::BTreeMap;
+
+use crate::time::{Duration, Instant};
+use crate::transport::esp::DropCause;
+
+/// Drops told one by one in a second.
+const TOLD_MAX: u32 = 16;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Which drops are told.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    until: Option<Instant>,
+    told: u32,
+    untold: BTreeMap<DropCause, u64>,
+}
+
+impl Telling {
+    /// Whether this one is told.
+    pub(super) fn admits(&mut self, now: Instant, cause: DropCause) -> bool {
+        if self.until.is_none_or(|until| until <= now) && self.untold.is_empty() {
+            (self.until, self.told) = (Some(now + SECOND), 0);
+        }
+        if self.told < TOLD_MAX {
+            self.told += 1;
+            return true;
+        }
+        *self.untold.entry(cause).or_default() += 1;
+        false
+    }
+
+    /// When there is something to tell of those that were not.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.until.filter(|_| !self.untold.is_empty())
+    }
+
+    /// How many were not told, once their second is over.
+    pub(super) fn rest(&mut self, now: Instant) -> Vec<(DropCause, u64)> {
+        if self.due().is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.until = None;
+        std::mem::take(&mut self.untold).into_iter().collect()
+    }
+}
+
+/// Why a packet was dropped, in words.
+pub(super) const fn words(cause: DropCause) -> &'static str {
+    match cause {
+        DropCause::UnknownSpi => "no association with this SPI",
+        DropCause::BadIcv => "ICV wrong",
+        DropCause::Replayed => "sequence number was here before, or is too old",
+        DropCause::WrongPort => "not between the ports of its association",
+        DropCause::WrongAddress => "not between the addresses of its association",
+        DropCause::Expired => "its association has expired",
+        DropCause::ClearText => "clear text at a protected port",
+        DropCause::Malformed => "malformed",
+        DropCause::Full => "a limit is reached",
+    }
+}
+
+/// The name of a cause, for counters.
+#[must_use]
+pub const fn label(cause: DropCause) -> &'static str {
+    match cause {
+        DropCause::UnknownSpi => "unknown_spi",
+        DropCause::BadIcv => "bad_icv",
+        DropCause::Replayed => "replayed",
+        DropCause::WrongPort => "wrong_port",
+        DropCause::WrongAddress => "wrong_address",
+        DropCause::Expired => "expired",
+        DropCause::ClearText => "clear_text",
+        DropCause::Malformed => "malformed",
+        DropCause::Full => "full",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_flood_the_first_are_told_and_then_how_many_there_were() {
+        let mut telling = Telling::default();
+        let at = |millis| Instant::EPOCH + Duration::from_millis(millis);
+        let told = (0..1_000).filter(|it| telling.admits(at(*it / 2), DropCause::BadIcv)).count();
+        assert_eq!(told, 16);
+        assert_eq!(telling.rest(at(999)), []);
+        assert_eq!(telling.due(), Some(at(1_000)));
+        assert_eq!(telling.rest(at(1_000)), [(DropCause::BadIcv, 984)]);
+        assert!(telling.admits(at(1_001), DropCause::Replayed));
+        assert_eq!(telling.due(), None);
+    }
+}

@@ -1,0 +1,139 @@
+//! ESP that this program speaks itself: the sockets that carry its packets, and what the machine
+//! behind them knows.
+//!
+//! A raw socket of protocol 50 gives packets of IPv4 with their header and those of IPv6 without.
+//! In UDP a packet of ESP begins with its SPI, which is never zero; four zero octets would be IKE,
+//! and a single 0xFF keeps a translation open (RFC 3948 §2).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+
+use super::super::udp::{self, Waiting};
+use super::guard::Guards;
+use super::{Form, Protect};
+use crate::transport::ConnId;
+use crate::transport::esp::{DropCause, Endpoint, EspLimits, StreamId};
+
+/// The protocol number of ESP.
+const ESP: i32 = 50;
+/// Wished for in both directions; the system may give less.
+const BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// A socket that carries ESP.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    pub(super) local: IpAddr,
+    pub(super) socket: Rc<UdpSocket>,
+    pub(super) waiting: Waiting,
+}
+
+/// ESP in this program.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) endpoint: Endpoint,
+    pub(super) carriers: Vec<Carrier>,
+    pub(super) guards: Guards,
+    pub(super) streams: BTreeMap<StreamId, ConnId>,
+    /// The port of ESP in UDP; none: raw.
+    port: Option<u16>,
+}
+
+impl User {
+    pub(super) fn open(
+        protect: &Protect,
+        port: Option<u16>,
+    ) -> Result<Self, (&'static str, SocketAddr, io::Error)> {
+        let mut carriers = Vec::new();
+        for ip in &protect.at {
+            let (what, addr) = match port {
+                Some(port) => ("udp", SocketAddr::new(*ip, port)),
+                None => (super::super::bind::RAW, SocketAddr::new(*ip, 0)),
+            };
+            let socket = if port.is_some() { udp::open(addr) } else { raw(*ip) };
+            let socket = Rc::new(socket.map_err(|fault| (what, addr, fault))?);
+            carriers.push(Carrier { local: *ip, socket, waiting: Waiting::default() });
+        }
+        let mut guards = Guards::default();
+        for addr in &protect.ports {
+            guards.take(*addr)?;
+        }
+        let mut seed = [0; 8];
+        let no_chance = |fault: getrandom::Error| {
+            let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+            ("random", nowhere, io::Error::other(fault.to_string()))
+        };
+        getrandom::fill(&mut seed).map_err(no_chance)?;
+        let endpoint = Endpoint::new(u64::from_le_bytes(seed), EspLimits::default());
+        Ok(Self { endpoint, carriers, guards, streams: BTreeMap::new(), port })
+    }
+
+    pub(super) fn form(&self) -> Form {
+        self.port.map_or(Form::Raw, Form::InUdp)
+    }
+
+    pub(super) fn dropped(&self) -> Vec<(DropCause, u64)> {
+        self.endpoint.dropped().collect()
+    }
+
+    /// Puts a packet on the wire.
+    pub(super) fn transmit(&self, (local, remote): (IpAddr, IpAddr), bytes: Bytes, max: usize) {
+        let Some(from) = self.carriers.iter().find(|it| it.local == local) else { return };
+        let to = SocketAddr::new(remote, self.port.unwrap_or_default());
+        // What does not leave is lost, as any packet may be: SIP or TCP inside sends it again.
+        let _ = from.waiting.send(&from.socket, (to, bytes), max);
+    }
+
+    /// The ESP packet in what a carrier has received.
+    pub(super) fn packet<'a>(&self, local: IpAddr, received: &'a [u8]) -> Option<&'a [u8]> {
+        match self.port {
+            Some(_) if received.len() < 4 || received.starts_with(&[0; 4]) => None,
+            None if local.is_ipv4() => without_ipv4_header(received),
+            Some(_) | None => Some(received),
+        }
+    }
+}
+
+/// What follows the header of a packet of IPv4.
+fn without_ipv4_header(packet: &[u8]) -> Option<&[u8]> {
+    let first = *packet.first()?;
+    let header = usize::from(first & 0x0F) * 4;
+    if first >> 4 != 4 || header < 20 {
+        return None;
+    }
+    packet.get(header..)
+}
+
+/// Opens a raw socket of ESP. A datagram socket's calls are all that it needs.
+pub(super) fn raw(ip: IpAddr) -> io::Result<UdpSocket> {
+    let addr = SocketAddr::new(ip, 0);
+    let socket = Socket::new(Domain::for_address(addr), Type::RAW, Some(Protocol::from(ESP)))?;
+    let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_of_ipv4_goes_with_its_options() {
+        let packet = |first: u8, bytes: usize| [vec![first; 1], vec![7; bytes - 1]].concat();
+        assert_eq!(without_ipv4_header(&packet(0x45, 28)).map(<[u8]>::len), Some(8));
+        assert_eq!(without_ipv4_header(&packet(0x46, 28)).map(<[u8]>::len), Some(4));
+        for wrong in [packet(0x45, 19), packet(0x44, 28), packet(0x65, 28), vec![]] {
+            assert_eq!(without_ipv4_header(&wrong), None);
+        }
+    }
+}

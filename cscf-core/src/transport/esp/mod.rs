@@ -7,9 +7,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-use super::ipsec::SaCommand;
 use super::{Flow, Packet};
-use crate::time::Instant;
+
+mod associations;
+mod endpoint;
+pub mod framing;
+mod inside;
+mod suite;
+mod window;
+
+pub use endpoint::Endpoint;
 
 /// Why a packet was dropped; every one is counted and noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +39,43 @@ pub enum DropCause {
     Malformed,
     /// A bound of this endpoint is reached.
     Full,
+}
+
+impl DropCause {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::UnknownSpi,
+        Self::BadIcv,
+        Self::Replayed,
+        Self::WrongPort,
+        Self::WrongAddress,
+        Self::Expired,
+        Self::ClearText,
+        Self::Malformed,
+        Self::Full,
+    ];
+
+    /// What happened, in words: `integrity check value wrong`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownSpi => "no association",
+            Self::BadIcv => "integrity check value wrong",
+            Self::Replayed => "replayed or too old",
+            Self::WrongPort => "wrong port",
+            Self::WrongAddress => "wrong address",
+            Self::Expired => "association expired",
+            Self::ClearText => "clear text",
+            Self::Malformed => "malformed",
+            Self::Full => "no room",
+        }
+    }
+}
+
+impl std::fmt::Display for DropCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// What an endpoint may take from the machine.
@@ -109,96 +153,4 @@ pub enum EspEvent {
         /// The values, for the trace: `SPI 1001, sequence number 7`.
         detail: String,
     },
-}
-
-/// The ESP of one node: its associations, their sequence numbers and windows, and the connections
-/// inside.
-#[derive(Debug)]
-pub struct Endpoint {
-    limits: EspLimits,
-    events: std::collections::VecDeque<EspEvent>,
-}
-
-impl Endpoint {
-    /// An endpoint without associations; `seed` makes its initial vectors and the numbers of its
-    /// connections.
-    #[must_use]
-    pub fn new(seed: u64, limits: EspLimits) -> Self {
-        let _ = seed;
-        Self { limits, events: std::collections::VecDeque::new() }
-    }
-
-    /// Installs or removes associations.
-    pub fn command(&mut self, now: Instant, command: &SaCommand) {
-        let _ = (now, command);
-    }
-
-    /// Takes an ESP packet that came between these addresses.
-    pub fn receive(&mut self, now: Instant, local: IpAddr, remote: IpAddr, esp: &[u8]) {
-        let _ = (now, local, remote, esp);
-    }
-
-    /// Counts and tells clear text that came to a protected port; says whether the port is one.
-    pub fn clear_text(&mut self, local: SocketAddr, remote: SocketAddr) -> bool {
-        let _ = (local, remote);
-        false
-    }
-
-    /// Sends a datagram under the associations its flow names.
-    ///
-    /// # Errors
-    ///
-    /// Why it does not leave, for the trace.
-    pub fn send_datagram(&mut self, now: Instant, packet: &Packet) -> Result<(), String> {
-        let _ = (now, packet);
-        Err("no ESP here".to_owned())
-    }
-
-    /// Opens a connection under associations, from our port to the peer's.
-    ///
-    /// # Errors
-    ///
-    /// Why not, for the trace.
-    pub fn connect(&mut self, now: Instant, flow: &Flow) -> Result<StreamId, String> {
-        let _ = (now, flow);
-        Err("no ESP here".to_owned())
-    }
-
-    /// Sends bytes on a connection; false if they do not fit into its queue.
-    pub fn write(&mut self, now: Instant, stream: StreamId, bytes: Bytes) -> bool {
-        let _ = (now, stream, bytes);
-        false
-    }
-
-    /// Ends a connection: what waits is sent first.
-    pub fn close(&mut self, now: Instant, stream: StreamId) {
-        let _ = (now, stream);
-    }
-
-    /// Does what the time asks for.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-    }
-
-    /// The next event; none when drained.
-    pub fn poll_event(&mut self) -> Option<EspEvent> {
-        self.events.pop_front()
-    }
-
-    /// When [`Endpoint::handle_timeout`] wants to be called.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    /// How many packets were dropped, by cause.
-    pub fn dropped(&self) -> impl Iterator<Item = (DropCause, u64)> {
-        std::iter::empty()
-    }
-
-    /// What it may take.
-    #[must_use]
-    pub const fn limits(&self) -> EspLimits {
-        self.limits
-    }
 }

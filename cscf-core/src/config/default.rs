@@ -13,6 +13,7 @@ use super::security::GmSecurity;
 use super::server::ServerConfig;
 use super::serving::ServingConfig;
 use super::subscriber::{Auth, HssData, Impu, SubscriberConfig, SubscriberTransport};
+use super::tls::{SecuredListen, TlsConfig};
 use crate::time::Duration;
 
 const OP: [u8; 16] = [
@@ -49,6 +50,7 @@ impl Lab {
             control_token: None,
             aka_without_sec_agree: true,
             gm: GmSecurity::default(),
+            tls: TlsConfig::default(),
             esp: false,
             reg_event_subscription: true,
             outbound: true,
@@ -90,6 +92,7 @@ fn node((name, role, ip, port): (&str, NodeRole, IpAddr, u16)) -> NodeConfig {
         domain: None,
         load: LoadConfig::default(),
         control: NodeControl::default(),
+        secured: SecuredListen::default(),
     }
 }
 

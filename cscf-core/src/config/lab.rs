@@ -13,6 +13,7 @@ use super::security::GmSecurity;
 use super::server::ServerConfig;
 use super::serving::{ServingConfig, unknown_users};
 use super::subscriber::{SubscriberConfig, Subscribers};
+use super::tls::{SecuredListen, TlsConfig};
 use super::tree::{Node, Position, Reader, Value, read_tree_in_pieces, scalar};
 use crate::fault::Rule;
 use crate::time::Duration;
@@ -37,6 +38,8 @@ pub struct Lab {
     pub aka_without_sec_agree: bool,
     /// The security agreement on Gm.
     pub gm: GmSecurity,
+    /// The certificates of the lab.
+    pub tls: TlsConfig,
     /// Whether this run can carry ESP. Not a key of the file: who runs the lab says so.
     pub esp: bool,
     /// Whether the P-CSCF subscribes to the reg event of its users (TS 24.229 §5.2.3).
@@ -161,6 +164,8 @@ pub struct NodeConfig {
     pub load: LoadConfig,
     /// Where it is controlled when it runs by itself.
     pub control: NodeControl,
+    /// P-CSCF: where it listens for TLS and WebSocket.
+    pub secured: SecuredListen,
 }
 
 impl NodeConfig {
@@ -284,6 +289,7 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
             choice(text, &[("allow", true), ("refuse", false)])
         }),
         gm: super::security::gm_security(&mut reader, problems),
+        tls: TlsConfig::read(reader.optional("tls"), problems),
         esp: false,
         reg_event_subscription: reader.or("reg_event_subscription", true, problems, on_off),
         outbound: reader.or("outbound", true, problems, on_off),
@@ -310,6 +316,7 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
         subscribers,
         domain,
     };
+    lab.listen_as_agreed();
     lab.read_faults(&mut reader, problems);
     reader.finish(problems);
     control::check_nodes(&lab, listed, problems);
@@ -476,6 +483,10 @@ pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<Nod
         Some(_) => LoadConfig::read(&mut reader, problems),
     };
     let control = control::read_node(&mut reader, problems);
+    let secured = match role {
+        Some(NodeRole::Pcscf) => SecuredListen::read(&mut reader, problems),
+        _ => SecuredListen::default(),
+    };
     reader.finish(problems);
     let (role, listen) = (role?, listen?);
     let advertise = advertise.unwrap_or_else(|| (listen.ip().to_string(), listen.port()));
@@ -493,6 +504,7 @@ pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<Nod
         domain,
         load,
         control,
+        secured,
     })
 }
 

@@ -25,6 +25,7 @@ mod server;
 mod serving;
 mod single;
 mod subscriber;
+mod tls;
 mod tree;
 mod write;
 
@@ -50,4 +51,5 @@ pub use server::{RegisterAnswer, ServerConfig, Watchers};
 pub use serving::{Breadth, HssFailure, ServingConfig};
 pub use single::read_entry;
 pub use subscriber::{Auth, HssData, Impu, SubscriberConfig, SubscriberTransport, read_subscriber};
+pub use tls::{SecuredListen, TlsConfig, TlsVersion};
 pub use tree::{Entry, Node, Position, Reader, Value, read_tree};

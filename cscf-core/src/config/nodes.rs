@@ -34,13 +34,18 @@ impl Lab {
     ///
     /// Timer values that cannot be.
     pub fn settings(&self, node: &NodeConfig, start: &Start) -> Result<Settings, String> {
-        let listen = [Transport::Udp, Transport::Tcp]
-            .map(|transport| Listen {
-                transport,
-                addr: node.listen,
-                advertise: (in_brackets(&node.advertise.0), node.advertise.1),
-            })
-            .into();
+        let host = in_brackets(&node.advertise.0);
+        let both = [Transport::Udp, Transport::Tcp].map(|transport| Listen {
+            transport,
+            addr: node.listen,
+            advertise: (host.clone(), node.advertise.1),
+        });
+        let secured = node.secured.listeners().into_iter().map(|(transport, addr)| Listen {
+            transport,
+            addr,
+            advertise: (host.clone(), addr.port()),
+        });
+        let listen = both.into_iter().chain(secured).collect();
         Ok(Settings {
             hosts: self.hosts(),
             zone: self.zone()?.map(Arc::new),

@@ -40,6 +40,7 @@ impl Lab {
         self.write_head(&mut out);
         self.write_choices(&mut out);
         self.write_gm(&mut out);
+        out += &self.tls.written();
         out += &self.numbering.written();
         out += &self.dns.written();
         out += &self.written_faults();
@@ -91,6 +92,7 @@ impl Lab {
                 out.push_str(&node.edge.written());
             }
             out.push_str(&node.load.written());
+            out.push_str(&node.secured.written());
             match node.control {
                 NodeControl::At(addr) => {
                     let _ = write!(out, ", control: \"{addr}\"");

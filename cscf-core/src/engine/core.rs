@@ -243,6 +243,9 @@ impl<R: Role> Node for Engine<R> {
                 self.taken(now, packet.received_at);
                 self.core.on_datagram(now, packet);
             }
+            Input::Dropped { remote, reason } => {
+                self.core.outlet.dropped(now, remote, &reason);
+            }
             Input::Demand(demand, what) => {
                 self.core.events.push_back(Event::Demand(demand, what));
             }

@@ -23,6 +23,7 @@ impl Node for HssNode {
             Input::Closed { conn, cause } => HssInput::Closed(conn, cause),
             Input::Opened(flow) => HssInput::Opened(flow),
             Input::Timeout => HssInput::Timeout,
+            Input::Dropped { remote, reason } => return self.dropped(now, remote, reason),
             Input::Answer(..)
             | Input::Datagram(_)
             | Input::Demand(..)

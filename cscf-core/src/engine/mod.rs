@@ -72,6 +72,13 @@ pub enum Input {
     },
     /// A datagram.
     Datagram(Packet),
+    /// The host has refused something that came: it is counted and told.
+    Dropped {
+        /// Where it came from.
+        remote: SocketAddr,
+        /// Why, for the trace, e.g. `TLS: plain text on the TLS port`.
+        reason: String,
+    },
     /// The HSS demands something.
     Demand(DemandId, CxDemand),
     /// A connection is up: one that we asked for, or one a peer opened.

@@ -11,7 +11,7 @@ use super::state::{Core, Due, Event};
 use super::wire::SendFault;
 use crate::clause::rfc3261;
 use crate::sip::{self, HeaderName, Rejected, Request};
-use crate::sip::{FrameError, PONG};
+use crate::sip::{FrameError, PING, PONG};
 use crate::time::Instant;
 use crate::trace::{Diagnosis, Note};
 use crate::transport::stun;
@@ -88,6 +88,9 @@ impl Core {
         let Some(connection) = self.outlet.connection_mut(conn) else { return };
         let flow = connection.flow;
         connection.used_at = now;
+        if matches!(flow.transport, Transport::Ws | Transport::Wss) {
+            return self.on_web_socket(now, flow, bytes);
+        }
         connection.framer.push(bytes);
         while let Some(connection) = self.outlet.connection_mut(conn) {
             match connection.framer.next() {
@@ -102,6 +105,20 @@ impl Core {
             self.outlet.push(super::Output::Write { conn, bytes: Bytes::from_static(PONG) });
         }
         self.watch_partial(now, conn);
+    }
+
+    /// A message of a WebSocket: one of SIP, whole, with or without Content-Length (RFC 7118 §5), or
+    /// a keep-alive (RFC 7118 §6).
+    fn on_web_socket(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
+        if !bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            if let Some(connection) = flow.conn.and_then(|it| self.outlet.connection_mut(it)) {
+                connection.partial_since = None;
+            }
+            return self.on_whole(now, flow, bytes);
+        }
+        if let Some(conn) = flow.conn.filter(|_| bytes.len() >= PING.len()) {
+            self.outlet.push(super::Output::Write { conn, bytes: Bytes::from_static(PONG) });
+        }
     }
 
     /// A message may take its time to arrive whole, but not for ever.

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use super::protected::{Protect, Protection};
 use super::udp;
 use crate::config::{NodeConfig, NodeRole};
+use crate::transport::Transport;
 
 /// The addresses a node listens on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,13 +21,15 @@ pub struct Addresses {
     pub tcp: Vec<SocketAddr>,
     /// What its security associations need; none: it has no associations.
     pub protect: Option<Protect>,
+    /// For connections with TLS or WebSocket.
+    pub secured: Vec<(Transport, SocketAddr)>,
 }
 
 impl Addresses {
     /// UDP and TCP on one address, as every SIP element has (RFC 3261 §18.2.1).
     #[must_use]
     pub fn both(addr: SocketAddr) -> Self {
-        Self { udp: vec![addr], tcp: vec![addr], protect: None }
+        Self { udp: vec![addr], tcp: vec![addr], protect: None, secured: Vec::new() }
     }
 
     /// With security associations.
@@ -42,7 +45,7 @@ impl Addresses {
         match node.role {
             NodeRole::Hss => Self { tcp: vec![node.listen], ..Self::default() },
             NodeRole::As | NodeRole::Icscf | NodeRole::Pcscf | NodeRole::Scscf => {
-                Self::both(node.listen)
+                Self { secured: node.secured.listeners(), ..Self::both(node.listen) }
             }
         }
     }
@@ -54,7 +57,7 @@ impl Addresses {
 pub struct BindError {
     /// The node's name.
     pub node: String,
-    /// `udp`, `tcp` or what carries ESP.
+    /// `udp`, `tcp`, `tls`, `ws`, `wss` or what carries ESP.
     pub transport: &'static str,
     /// The address.
     pub addr: SocketAddr,
@@ -98,6 +101,7 @@ pub struct Sockets {
     pub(super) udp: Vec<(SocketAddr, Rc<UdpSocket>)>,
     pub(super) tcp: Vec<(SocketAddr, TcpListener)>,
     pub(super) protection: Protection,
+    pub(super) secured: Vec<(Transport, SocketAddr, TcpListener)>,
 }
 
 impl Sockets {
@@ -106,6 +110,12 @@ impl Sockets {
     pub fn address(&self) -> Option<SocketAddr> {
         let udp = self.udp.iter().map(|(addr, _)| *addr);
         udp.chain(self.tcp.iter().map(|(addr, _)| *addr)).next()
+    }
+
+    /// The first address for connections of this kind.
+    #[must_use]
+    pub fn secured(&self, transport: Transport) -> Option<SocketAddr> {
+        self.secured.iter().find(|it| it.0 == transport).map(|it| it.1)
     }
 }
 
@@ -144,6 +154,12 @@ fn open_all(node: &str, addresses: &Addresses) -> Result<Sockets, BindError> {
     if let Some(protect) = &addresses.protect {
         let error = |(what, addr, source)| error(what, addr)(source);
         sockets.protection = Protection::open(protect).map_err(error)?;
+    }
+    for (transport, addr) in &addresses.secured {
+        let name = transport.param_name();
+        let listener = listen(*addr).map_err(error(name, *addr))?;
+        let addr = listener.local_addr().map_err(error(name, *addr))?;
+        sockets.secured.push((*transport, addr, listener));
     }
     Ok(sockets)
 }

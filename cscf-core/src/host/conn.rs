@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::bind;
 use super::task::Event;
 use crate::time::Duration;
-use crate::transport::ConnId;
+use crate::transport::{ConnId, Transport};
 
 /// Bytes read at once.
 const PORTION_BYTES: usize = 16 * 1024;
@@ -34,6 +34,7 @@ pub(super) struct Outgoing {
     queued_bytes: Cell<usize>,
     ending: Cell<bool>,
     wake: Notify,
+    done: Notify,
 }
 
 impl Outgoing {
@@ -64,6 +65,33 @@ impl Outgoing {
             advance(&mut queue, written);
         }
         Ok(true)
+    }
+
+    /// Takes the next piece, for a task that writes for itself.
+    pub(super) fn pop(&self) -> Option<Bytes> {
+        let bytes = self.queue.borrow_mut().pop_front()?;
+        self.queued_bytes.set(self.queued_bytes.get().saturating_sub(bytes.len()));
+        Some(bytes)
+    }
+
+    /// Whether the node has ended the connection.
+    pub(super) const fn is_ending(&self) -> bool {
+        self.ending.get()
+    }
+
+    /// Waits until something is to be looked at.
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// The task of the connection is through.
+    pub(super) fn done(&self) {
+        self.done.notify_one();
+    }
+
+    /// Waits until the task of the connection is through.
+    pub(super) async fn finished(&self) {
+        self.done.notified().await;
     }
 
     /// Lets the task of the connection look at the queue.
@@ -195,11 +223,17 @@ pub(super) async fn open(
 }
 
 /// Accepts connections and hands them to the node, which decides whether it has room.
-pub(super) async fn accept(local: SocketAddr, listener: TcpListener, events: mpsc::Sender<Event>) {
+pub(super) async fn accept(
+    transport: Transport,
+    local: SocketAddr,
+    listener: TcpListener,
+    events: mpsc::Sender<Event>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                if events.send(Event::Accepted { stream, local, remote }).await.is_err() {
+                let accepted = Event::Accepted { transport, stream, local, remote };
+                if events.send(accepted).await.is_err() {
                     return;
                 }
             }

@@ -10,6 +10,7 @@ mod bind;
 mod clock;
 mod conn;
 pub mod control;
+mod greeting;
 pub mod json;
 pub mod log;
 mod memory;
@@ -19,6 +20,7 @@ pub mod pipe;
 pub mod program;
 pub mod protected;
 mod resolver;
+mod secure;
 mod signal;
 mod state;
 mod task;
@@ -35,6 +37,7 @@ use tokio::task::LocalSet;
 
 pub use bind::{Addresses, BindError, Sockets, raise_file_limit};
 pub use clock::Clock;
+pub use secure::{Tls, TlsFault};
 pub use signal::{stdin_lines, stop_signal};
 pub use state::StateFile;
 
@@ -56,6 +59,13 @@ pub struct Limits {
     pub connections_max: usize,
     /// Accepted connections of one peer IP address at one node.
     pub connections_per_peer_max: usize,
+    /// Accepted connections of one node that have not come through their handshake (TLS,
+    /// WebSocket); more are closed as soon as they are accepted.
+    pub handshakes_max: usize,
+    /// The same of one peer IP address.
+    pub handshakes_per_peer_max: usize,
+    /// How long a handshake may take, both directions.
+    pub handshake_for: Duration,
     /// Bytes that wait for a peer to read them; then its connection is closed.
     pub write_queue_bytes_max: usize,
     /// Datagrams that wait for the socket to take them; more are lost, as in any full buffer.
@@ -67,6 +77,9 @@ impl Default for Limits {
         Self {
             connections_max: 20_000,
             connections_per_peer_max: 10_000,
+            handshakes_max: 1_000,
+            handshakes_per_peer_max: 200,
+            handshake_for: Duration::from_secs(10),
             write_queue_bytes_max: 256 * 1024,
             datagrams_waiting_max: 1_000,
         }
@@ -150,6 +163,7 @@ pub struct Host {
     sink: Sink,
     switch: Option<memory::Switch>,
     resolver: Option<Rc<Resolver>>,
+    tls: Option<Rc<Tls>>,
     ended: mpsc::UnboundedSender<NodeEnded>,
     endings: RefCell<mpsc::UnboundedReceiver<NodeEnded>>,
     stops: RefCell<Vec<Box<dyn Fn()>>>,
@@ -173,6 +187,7 @@ impl Host {
             sink,
             switch: None,
             resolver: None,
+            tls: None,
             ended,
             endings: RefCell::new(endings),
             stops: RefCell::new(Vec::new()),
@@ -192,6 +207,13 @@ impl Host {
     pub fn with_dns(mut self, servers: &[SocketAddr]) -> Self {
         let some = !servers.is_empty();
         self.resolver = some.then(|| Rc::new(Resolver::new(servers, self.clock)));
+        self
+    }
+
+    /// Lets nodes that are added later listen with this certificate, and trust these CAs.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls.map(Rc::new);
         self
     }
 
@@ -272,6 +294,7 @@ impl Host {
                 sink: Rc::clone(&self.sink),
                 switch: self.switch.clone(),
                 resolver: self.resolver.clone(),
+                tls: self.tls.clone(),
                 ended: self.ended.clone(),
             },
         );

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::bind::PortWanted;
 use super::conn::{self, Outgoing};
 use super::task::{Conn, Datagrams, Event, NodeTask, Path};
-use super::{bind, udp};
+use super::{bind, secure, udp};
 use crate::cx::AskId;
 use crate::engine::{Input, Node, Output};
 use crate::role::{Answer, Question};
@@ -88,8 +88,8 @@ impl<N: Node> NodeTask<N> {
         (local, remote): (SocketAddr, SocketAddr),
         port: PortWanted,
     ) {
-        let refused = if transport != Transport::Tcp {
-            Some(format!("{transport} is not available here"))
+        let refused = if transport == Transport::Udp {
+            Some(format!("{transport} has no connections"))
         } else if self.conns.len() >= self.with.limits.connections_max {
             Some("too many connections".to_owned())
         } else {
@@ -99,7 +99,13 @@ impl<N: Node> NodeTask<N> {
             self.held.push_back(Input::Closed { conn, cause });
             return;
         }
-        let path = if let Some(switch) = &self.with.switch
+        let path = if transport != Transport::Tcp {
+            let outgoing = Rc::new(Outgoing::default());
+            let (way, with) = ((transport, local, remote), self.handshaking());
+            let events = self.events_in.clone();
+            let open = secure::open(conn, way, with, Rc::clone(&outgoing), events);
+            Path::Secured { up: false, outgoing, task: self.tasks.spawn_local(open) }
+        } else if let Some(switch) = &self.with.switch
             && switch.connect((local, remote), conn, &self.inbox)
         {
             Path::Memory(None)
@@ -114,8 +120,10 @@ impl<N: Node> NodeTask<N> {
 
     fn close(&mut self, conn: ConnId) {
         match self.forget(conn).map(|gone| gone.path) {
-            Some(Path::Kernel { stream: None, task, .. }) => task.abort(),
-            Some(Path::Kernel { outgoing, .. }) => outgoing.end(),
+            Some(
+                Path::Kernel { stream: None, task, .. } | Path::Secured { up: false, task, .. },
+            ) => task.abort(),
+            Some(Path::Kernel { outgoing, .. } | Path::Secured { outgoing, .. }) => outgoing.end(),
             Some(Path::Memory(Some(link))) => link.close(),
             Some(Path::Protected { stream, .. }) => self.protected_close(stream),
             Some(Path::Memory(None)) | None => {}
@@ -141,6 +149,11 @@ impl<N: Node> NodeTask<N> {
                 }
             }
             Path::Memory(Some(link)) => link.write(bytes, max),
+            Path::Secured { outgoing, .. } => {
+                let taken = outgoing.push(bytes, max);
+                outgoing.wake();
+                taken
+            }
             Path::Memory(None) => false,
             Path::Protected { stream, .. } => {
                 let stream = *stream;
@@ -164,6 +177,7 @@ impl<N: Node> NodeTask<N> {
             }
             Path::Memory(Some(link)) => link.close(),
             Path::Protected { stream, .. } => self.protected_close(stream),
+            Path::Secured { task, .. } => task.abort(),
             Path::Memory(None) => {}
         }
         let cause = "the peer does not read".to_owned();

@@ -17,9 +17,11 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::bind::{self, Sockets};
 use super::conn::{self, Outgoing};
+use super::greeting::Greetings;
 use super::memory::{Hop, Inbox, Link, Switch};
 use super::protected::Protection;
 use super::resolver::Resolver;
+use super::secure::Tls;
 use super::state::{Keeper, StateFile};
 use super::udp::{self, Waiting};
 use super::{Clock, Command, Limits, NodeEnded, Sink};
@@ -27,7 +29,6 @@ use crate::cx::AskId;
 use crate::engine::{Input, Node};
 use crate::role::Answer;
 use crate::time::{Duration, Instant};
-use crate::trace::{TraceEvent, TraceKind};
 use crate::transport::dns::DnsAnswer;
 use crate::transport::esp::StreamId;
 use crate::transport::{ConnId, Flow, Packet, Transport};
@@ -45,6 +46,7 @@ const FINISH_FOR: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) enum Event {
     Accepted {
+        transport: Transport,
         stream: TcpStream,
         local: SocketAddr,
         remote: SocketAddr,
@@ -66,6 +68,13 @@ pub(super) enum Event {
     },
     /// The state of the node was written, or not.
     Kept(std::io::Result<()>),
+    /// The handshake of an accepted connection has failed.
+    Refused(ConnId, String),
+    /// A connection with TLS or WebSocket is up; and words about it.
+    Secured {
+        flow: Flow,
+        what: String,
+    },
     Undelivered {
         local: SocketAddr,
         what: udp::Undelivered,
@@ -89,6 +98,8 @@ pub(super) enum Path {
     Memory(Option<Link>),
     /// Inside security associations.
     Protected { stream: StreamId, flow: Flow },
+    /// Through TLS or WebSocket, by a task that writes for itself; not up before the handshake.
+    Secured { up: bool, outgoing: Rc<Outgoing>, task: AbortHandle },
 }
 
 /// A socket for datagrams.
@@ -105,6 +116,7 @@ pub(super) struct Surroundings {
     pub(super) sink: Sink,
     pub(super) switch: Option<Switch>,
     pub(super) resolver: Option<Rc<Resolver>>,
+    pub(super) tls: Option<Rc<Tls>>,
     pub(super) ended: mpsc::UnboundedSender<NodeEnded>,
 }
 
@@ -116,6 +128,7 @@ pub(super) struct NodeTask<N> {
     pub(super) conns: BTreeMap<ConnId, Conn>,
     /// Accepted connections by peer.
     pub(super) by_peer: BTreeMap<IpAddr, usize>,
+    pub(super) greetings: Greetings,
     /// Inputs that came up while the node was drained.
     pub(super) held: VecDeque<Input>,
     /// Connections with something new to write.
@@ -125,7 +138,7 @@ pub(super) struct NodeTask<N> {
     pub(super) tasks: JoinSet<()>,
     pub(super) keeper: Option<Keeper>,
     pub(super) protection: Protection,
-    listeners: Vec<(SocketAddr, tokio::net::TcpListener)>,
+    listeners: Vec<(Transport, SocketAddr, tokio::net::TcpListener)>,
     events: mpsc::Receiver<Event>,
     event: Option<Event>,
     orders: mpsc::UnboundedReceiver<Command<N>>,
@@ -150,6 +163,8 @@ impl<N: Node> NodeTask<N> {
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let rested_at = with.clock.now();
         let inbox = Inbox::new(&sockets, with.switch.as_ref());
+        let tcp = sockets.tcp.into_iter().map(|(addr, it)| (Transport::Tcp, addr, it));
+        let listeners = tcp.chain(sockets.secured).collect();
         let with_queue = |(addr, socket)| Datagrams { addr, socket, waiting: Waiting::default() };
         Self {
             node,
@@ -157,6 +172,7 @@ impl<N: Node> NodeTask<N> {
             datagrams: sockets.udp.into_iter().map(with_queue).collect(),
             conns: BTreeMap::new(),
             by_peer: BTreeMap::new(),
+            greetings: Greetings::default(),
             held: VecDeque::new(),
             unwritten: Vec::new(),
             inbox,
@@ -164,7 +180,7 @@ impl<N: Node> NodeTask<N> {
             tasks: JoinSet::new(),
             keeper: None,
             protection: sockets.protection,
-            listeners: sockets.tcp,
+            listeners,
             events,
             event: None,
             orders,
@@ -227,8 +243,9 @@ impl<N: Node> NodeTask<N> {
     }
 
     fn start(&mut self) {
-        for (addr, listener) in self.listeners.drain(..) {
-            self.tasks.spawn_local(conn::accept(addr, listener, self.events_in.clone()));
+        for (transport, addr, listener) in self.listeners.drain(..) {
+            let events = self.events_in.clone();
+            self.tasks.spawn_local(conn::accept(transport, addr, listener, events));
         }
         for index in 0..self.datagrams.len() {
             let Some(Datagrams { addr, socket, .. }) = self.datagrams.get(index) else { break };
@@ -344,7 +361,10 @@ impl<N: Node> NodeTask<N> {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Accepted { stream, local, remote } => self.accept(stream, local, remote),
+            Event::Accepted { transport, stream, local, remote } => {
+                let flow = Flow { transport, ..tcp_flow(ConnId(0), local, remote) };
+                self.accept(stream, flow);
+            }
             Event::Bytes(conn, bytes) => {
                 if self.conns.contains_key(&conn) {
                     self.input(Input::Bytes { conn, bytes, received_at: self.rested_at });
@@ -364,13 +384,16 @@ impl<N: Node> NodeTask<N> {
                 self.input(Input::Opened(Flow { sa, ..tcp_flow(conn, local, remote) }));
             }
             Event::Kept(result) => self.kept(result),
+            Event::Refused(conn, cause) => self.refused(conn, cause),
+            Event::Secured { flow, what } => self.secured(flow, &what),
             Event::Undelivered { local, what: udp::Undelivered { remote, cause } } => {
                 self.input(Input::Unreachable { local, remote, cause });
             }
         }
     }
 
-    fn accept(&mut self, stream: TcpStream, local: SocketAddr, remote: SocketAddr) {
+    fn accept(&mut self, stream: TcpStream, flow: Flow) {
+        let Flow { local, remote, .. } = flow;
         while self.tasks.try_join_next().is_some() {}
         let limits = self.with.limits;
         let peer = bind::peer_key(remote);
@@ -379,11 +402,13 @@ impl<N: Node> NodeTask<N> {
             || from_peer >= limits.connections_per_peer_max
         {
             bind::reset_on_drop(&stream);
-            self.dropped(remote, "too many connections");
-            return;
+            return self.dropped(remote, "too many connections");
         }
         let Ok(sa) = self.admitted(local, remote) else { return bind::reset_on_drop(&stream) };
         bind::prepare(&stream);
+        if flow.transport != Transport::Tcp {
+            return self.greet(stream, flow);
+        }
         let conn = self.next_accepted();
         let (stream, outgoing) = (Rc::new(stream), Rc::new(Outgoing::default()));
         let run = conn::run(conn, Rc::clone(&stream), Rc::clone(&outgoing), self.events_in.clone());
@@ -454,10 +479,9 @@ impl<N: Node> NodeTask<N> {
         Some(gone)
     }
 
-    pub(super) fn dropped(&self, remote: SocketAddr, reason: &str) {
-        let kind = TraceKind::Dropped { remote, reason: reason.to_owned() };
-        let (at, node) = (self.with.clock.now(), self.node.name().into());
-        (self.with.sink)(TraceEvent { at, node, kind });
+    /// Something that came in was refused here: the node counts and tells it.
+    pub(super) fn dropped(&mut self, remote: SocketAddr, reason: &str) {
+        self.held.push_back(Input::Dropped { remote, reason: reason.to_owned() });
     }
 
     /// Sleeps until something comes or the node's deadline.
@@ -520,7 +544,14 @@ impl<N: Node> NodeTask<N> {
                     });
                 }
                 Path::Memory(Some(link)) => link.close(),
-                Path::Kernel { .. } | Path::Memory(None) | Path::Protected { .. } => {}
+                Path::Secured { up: true, outgoing, .. } => {
+                    outgoing.end();
+                    ending.spawn_local(async move { outgoing.finished().await });
+                }
+                Path::Kernel { .. }
+                | Path::Memory(None)
+                | Path::Protected { .. }
+                | Path::Secured { .. } => {}
             }
         }
         let _ = timeout(FINISH_FOR, async { while ending.join_next().await.is_some() {} }).await;

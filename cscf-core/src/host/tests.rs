@@ -46,6 +46,7 @@ impl Node for Echo {
                 self.outputs.push_back(Output::Datagram(packet));
                 said
             }
+            Input::Dropped { reason, .. } => format!("dropped: {reason}"),
             Input::Opened(flow) => format!("opened {}", flow.remote),
             Input::Timeout if self.wake_at.is_some_and(|at| at <= now) => {
                 self.wake_at = None;

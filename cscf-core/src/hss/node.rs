@@ -2,6 +2,7 @@
 //! question at once, and sends RTR and PPR when it is told to (TS 29.228 §6.1.3, §6.2.2).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -385,6 +386,11 @@ impl HssNode {
 
     pub(super) fn note(&mut self, now: Instant, refusal: bool, clause: Clause, text: String) {
         self.trace(now, TraceKind::Note(Note::new(clause, text, refusal)));
+    }
+
+    /// Something that came was refused by the host.
+    pub(crate) fn dropped(&mut self, now: Instant, remote: SocketAddr, reason: String) {
+        self.trace(now, TraceKind::Dropped { remote, reason });
     }
 
     fn trace(&mut self, now: Instant, kind: TraceKind) {

@@ -16,6 +16,9 @@ pub const STREAM_BYTES_MAX: usize = 2 * 65_536;
 
 const CRLF: &[u8] = b"\r\n";
 
+/// A ping on a stream: two CRLFs (RFC 5626 §3.5.1).
+pub const PING: &[u8] = b"\r\n\r\n";
+
 /// The answer to a ping on a stream: one CRLF (RFC 5626 §3.5.1).
 pub const PONG: &[u8] = b"\r\n";
 

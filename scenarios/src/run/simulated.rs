@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use cscf_core::config::{
     EdgeConfig, EntryConfig, Lab as LabConfig, LoadConfig, NodeConfig, NodeControl, NodeRole,
-    ServerConfig, ServingConfig, Start,
+    SecuredListen, ServerConfig, ServingConfig, Start,
 };
 use cscf_core::engine::{CxNode, Engine, PolicyNode, Rebuild};
 use cscf_core::hss::HssNode;
@@ -126,6 +126,7 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
         domain: None,
         load: LoadConfig::default(),
         control: NodeControl::Off,
+        secured: SecuredListen::default(),
     };
     let mut settings = lab.settings(&node, start)?;
     settings.rport = true;

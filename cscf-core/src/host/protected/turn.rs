@@ -41,7 +41,12 @@ impl<N: Node> NodeTask<N> {
         for Port { addr, udp, tcp } in ports {
             let socket = Rc::new(udp);
             let readers = vec![
-                self.tasks.spawn_local(conn::accept(addr, tcp, self.events_in.clone())),
+                self.tasks.spawn_local(conn::accept(
+                    Transport::Tcp,
+                    addr,
+                    tcp,
+                    self.events_in.clone(),
+                )),
                 self.read_undelivered(addr, Rc::clone(&socket)),
             ];
             self.datagrams.push(Datagrams { addr, socket, waiting: Waiting::default() });

@@ -42,7 +42,10 @@ pub enum Peers {
 ///
 /// Why not, and how to allow it.
 pub fn kernel_can() -> Result<(), String> {
-    xfrm::kernel_can()
+    match xfrm::kernel_can().fault {
+        Some(fault) => Err(fault.to_string()),
+        None => Ok(()),
+    }
 }
 
 /// Whether this process may open raw sockets of ESP.

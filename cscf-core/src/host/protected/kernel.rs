@@ -11,10 +11,16 @@ use tokio::task::AbortHandle;
 
 use super::super::{bind, udp};
 use super::Protect;
-use super::xfrm::Xfrm;
+use super::xfrm::{KernelDrop, Xfrm};
+use crate::time::{Duration, Instant};
 use crate::transport::SaId;
 use crate::transport::esp::DropCause;
-use crate::transport::ipsec::{SaCommand, SaSet};
+use crate::transport::ipsec::SaSet;
+
+/// What cannot be had where the kernel refuses its associations, in a `BindError`.
+const XFRM: &str = "ESP (kernel)";
+/// How often the counters of the kernel are read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The two sockets of a protected port.
 #[derive(Debug)]
@@ -44,23 +50,29 @@ pub(super) struct Kernel {
     readers: BTreeMap<SocketAddr, Vec<AbortHandle>>,
     /// Our port and the peer's, for each pair that an association is for.
     pairs: BTreeMap<(SocketAddr, SocketAddr), SaId>,
-    clear_text: u64,
+    dropped: BTreeMap<DropCause, u64>,
+    /// When the counters of the kernel are read again.
+    look_at: Option<Instant>,
 }
 
 impl Kernel {
     pub(super) fn open(protect: &Protect) -> Result<Self, (&'static str, SocketAddr, io::Error)> {
         let first = protect.at.first().map(|ip| SocketAddr::new(*ip, 0));
         let first = first.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-        let xfrm = Xfrm::open().map_err(|fault| ("xfrm", first, fault))?;
-        let opened =
-            protect.ports.iter().map(|addr| Port::open(*addr)).collect::<Result<_, _>>()?;
+        let mut xfrm = Xfrm::open().map_err(|fault| (XFRM, first, io::Error::other(fault)))?;
+        let mut opened = Vec::new();
+        for addr in &protect.ports {
+            opened.push(Port::open(*addr)?);
+            xfrm.guard(*addr).map_err(|fault| (XFRM, *addr, io::Error::other(fault)))?;
+        }
         Ok(Self {
             xfrm,
             opened,
             lasting: protect.ports.iter().copied().collect(),
             readers: BTreeMap::new(),
             pairs: BTreeMap::new(),
-            clear_text: 0,
+            dropped: BTreeMap::new(),
+            look_at: None,
         })
     }
 
@@ -89,9 +101,10 @@ impl Kernel {
                     format!("the protected port {addr} cannot be had ({what}): {fault}")
                 })?;
                 self.opened.push(port);
+                self.xfrm.guard(addr).map_err(|fault| fault.to_string())?;
             }
         }
-        self.xfrm.command(&SaCommand::Install(Box::new(set.clone())))?;
+        self.xfrm.install(set).map_err(|fault| fault.to_string())?;
         self.pairs.insert((server, set.remote.client()), set.id);
         self.pairs.insert((client, set.remote.server()), set.id);
         Ok(())
@@ -111,8 +124,9 @@ impl Kernel {
             for reader in self.readers.remove(addr).unwrap_or_default() {
                 reader.abort();
             }
+            self.xfrm.unguard(*addr);
         }
-        (idle, self.xfrm.command(&SaCommand::Remove(id)))
+        (idle, self.xfrm.remove(id).map_err(|fault| fault.to_string()))
     }
 
     /// Whether this port is a protected one of ours.
@@ -127,15 +141,34 @@ impl Kernel {
 
     /// Counts clear text at a protected port.
     pub(super) fn clear_text(&mut self) {
-        self.clear_text += 1;
+        *self.dropped.entry(DropCause::ClearText).or_default() += 1;
+    }
+
+    /// How many entries of programs that are gone were found in the kernel and removed.
+    pub(super) const fn take_left_over(&mut self) -> usize {
+        self.xfrm.take_left_over()
+    }
+
+    /// What the kernel has dropped since the last look, when it is time for one.
+    pub(super) fn look(&mut self, now: Instant) -> Vec<KernelDrop> {
+        if self.look_at.is_some_and(|at| at > now) {
+            return Vec::new();
+        }
+        self.look_at = Some(now + LOOK_EVERY);
+        let found = self.xfrm.drops();
+        for KernelDrop { cause, count, .. } in &found {
+            *self.dropped.entry(*cause).or_default() += count;
+        }
+        found
+    }
+
+    /// When it is time for the next look.
+    pub(super) const fn look_at(&self) -> Option<Instant> {
+        self.look_at
     }
 
     /// How many packets were dropped, by cause.
     pub(super) fn dropped(&self) -> Vec<(DropCause, u64)> {
-        let mut all: BTreeMap<DropCause, u64> = self.xfrm.dropped().into_iter().collect();
-        if self.clear_text > 0 {
-            *all.entry(DropCause::ClearText).or_default() += self.clear_text;
-        }
-        all.into_iter().collect()
+        self.dropped.iter().map(|(cause, count)| (*cause, *count)).collect()
     }
 }

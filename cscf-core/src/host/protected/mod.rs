@@ -15,7 +15,7 @@ mod guard;
 mod kernel;
 mod turn;
 mod user;
-mod xfrm;
+pub mod xfrm;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -11,6 +11,7 @@ use super::super::task::{Conn, Datagrams, NodeTask, Path, TURN_MAX};
 use super::super::udp::{self, Waiting};
 use super::super::{bind, conn};
 use super::kernel::Port;
+use super::xfrm::KernelDrop;
 use super::{Back, drops};
 use crate::clause::own;
 use crate::engine::{Input, Node};
@@ -30,7 +31,12 @@ impl<N: Node> NodeTask<N> {
             Back::Off => {}
             Back::User(user) => user.guards.start(&mut self.tasks, &self.events_in),
             Back::Kernel(kernel) => {
-                let ports = kernel.take_opened();
+                let (ports, left_over) = (kernel.take_opened(), kernel.take_left_over());
+                if left_over > 0 {
+                    let whose = "of a program that has ended without taking them away";
+                    let text = format!("{left_over} entries {whose} were removed from the kernel");
+                    self.tell_protection(text, false);
+                }
                 self.read_ports(ports);
             }
         }
@@ -208,6 +214,10 @@ impl<N: Node> NodeTask<N> {
             let words = drops::words(cause);
             self.tell_protection(format!("{count} more packets were dropped: {words}"), false);
         }
+        if let Back::Kernel(kernel) = &mut self.protection.back {
+            let found = kernel.look(now);
+            self.tell_kernel(found);
+        }
         let Back::User(user) = &mut self.protection.back else { return false };
         for index in 0..user.carriers.len() {
             for _ in 0..TURN_MAX {
@@ -306,6 +316,17 @@ impl<N: Node> NodeTask<N> {
         }
     }
 
+    /// Tells what the kernel has dropped: of a set where the kernel knows whose packets they were.
+    fn tell_kernel(&self, found: Vec<KernelDrop>) {
+        for KernelDrop { set, cause, count, detail } in found {
+            let set = set.and_then(|id| self.protection.sets.get(&id));
+            let nobody = SocketAddr::new([0; 4].into(), 0);
+            let remote = set.map_or(nobody, |set| SocketAddr::new(set.remote.addr, 0));
+            let words = drops::words(cause);
+            self.dropped(remote, &format!("ESP: {words}: {count} by the kernel ({detail})"));
+        }
+    }
+
     fn tell_protection(&self, text: String, refusal: bool) {
         let kind = TraceKind::Note(Note::new(own("esp"), text, refusal));
         let (at, node) = (self.with.clock.now(), self.node.name().into());
@@ -316,7 +337,8 @@ impl<N: Node> NodeTask<N> {
     pub(in super::super) fn protected_at(&self) -> Option<Instant> {
         let endpoint = match &self.protection.back {
             Back::User(user) => user.endpoint.poll_timeout(),
-            Back::Off | Back::Kernel(_) => None,
+            Back::Kernel(kernel) => kernel.look_at(),
+            Back::Off => None,
         };
         endpoint.into_iter().chain(self.protection.telling.due()).min()
     }

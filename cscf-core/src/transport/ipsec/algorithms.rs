@@ -97,6 +97,12 @@ impl Algorithms {
         if fits { Some(Self { integrity, encryption }) } else { None }
     }
 
+    /// All pairs there are.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let all = Integrity::ALL.into_iter();
+        all.flat_map(|one| Encryption::ALL.into_iter().filter_map(move |it| Self::new(one, it)))
+    }
+
     /// The pair of these names, if both are known and go together.
     #[must_use]
     pub fn named(alg: &str, ealg: &str) -> Option<Self> {

@@ -317,7 +317,7 @@ impl<N: Node> NodeTask<N> {
     }
 
     /// Tells what the kernel has dropped: of a set where the kernel knows whose packets they were.
-    fn tell_kernel(&self, found: Vec<KernelDrop>) {
+    fn tell_kernel(&mut self, found: Vec<KernelDrop>) {
         for KernelDrop { set, cause, count, detail } in found {
             let set = set.and_then(|id| self.protection.sets.get(&id));
             let nobody = SocketAddr::new([0; 4].into(), 0);

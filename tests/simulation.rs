@@ -119,6 +119,7 @@ fn lab(ue_count: u64) -> LabConfig {
             Auth::Aka { k, opc, amf: [0x80, 0], sqn: 0 }
         };
         lab.subscribers.push(SubscriberConfig {
+            ipsec: None,
             name,
             impi: format!("{imsi}@{domain}"),
             impus: vec![

@@ -1,6 +1,7 @@
 //! What an operator tells a P-CSCF: who it is, whom it trusts, where the home network is, and the
 //! choices TS 24.229 §5.2 leaves to the operator. Reading files is not done here.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use cscf_core::config::{EmergencyCalls, GmSecurity, SecAgree};
@@ -89,6 +90,8 @@ pub struct Emergency {
 pub struct Security {
     /// What the lab says.
     pub gm: GmSecurity,
+    /// Users, by private identity, for whom it says something else.
+    pub of: BTreeMap<String, SecAgree>,
     /// Whether packets can be protected; without it nothing is agreed on.
     pub esp: bool,
 }
@@ -96,8 +99,15 @@ pub struct Security {
 impl Security {
     /// Whether associations are agreed on at all.
     #[must_use]
-    pub const fn is_on(&self) -> bool {
-        self.esp && !matches!(self.gm.sec_agree, SecAgree::Off)
+    pub fn is_on(&self) -> bool {
+        let off = |wish: &SecAgree| matches!(wish, SecAgree::Off);
+        self.esp && (!off(&self.gm.sec_agree) || self.of.values().any(|wish| !off(wish)))
+    }
+
+    /// Whether this user agrees on security.
+    #[must_use]
+    pub fn wish_for(&self, impi: &str) -> SecAgree {
+        self.of.get(impi).copied().unwrap_or(self.gm.sec_agree)
     }
 }
 

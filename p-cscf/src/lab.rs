@@ -23,7 +23,9 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Result<Config, String> {
     let mut config = Config::new(&node.name, &node.advertised(), domain, first);
     config.core_entries = entries;
     config.trusted_peers = lab.peers_trusted_by(node);
-    config.security = Security { gm: lab.gm.clone(), esp: lab.esp };
+    let wishes = lab.subscribers.iter();
+    let wishes = wishes.filter_map(|one| Some((one.impi.clone(), one.ipsec?)));
+    config.security = Security { gm: lab.gm.clone(), of: wishes.collect(), esp: lab.esp };
     config.notify_awaited = timer_n(lab.core_timers.t1);
     config.reg_await_auth = lab.reg_await_auth;
     config.reg_event_subscription = lab.reg_event_subscription;

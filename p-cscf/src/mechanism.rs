@@ -185,7 +185,7 @@ impl Pcscf {
             });
             format!("{said}: {}", why(flag, flow, facts.mechanism))
         });
-        if facts.ipsec && !self.secures() {
+        if facts.ipsec && !self.secures_user(&facts.association.impi) {
             env.note(own("ipsec: off"), || {
                 let why = if self.config.security.esp { "sec_agree: off" } else { "no ESP here" };
                 format!("the offered security agreement is not taken up: {why}")

@@ -41,6 +41,7 @@ impl Pcscf {
             Show::Sas => self.association_table(now),
             Show::Challenges
             | Show::Health
+            | Show::Keys
             | Show::Metrics
             | Show::Refusals
             | Show::Subscribers

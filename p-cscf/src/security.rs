@@ -91,8 +91,13 @@ impl Stop {
 
 impl Pcscf {
     /// Whether this node agrees on security at all.
-    pub(crate) const fn secures(&self) -> bool {
+    pub(crate) fn secures(&self) -> bool {
         self.config.security.is_on()
+    }
+
+    /// Whether it agrees on security with this user.
+    pub(crate) fn secures_user(&self, impi: &str) -> bool {
+        self.secures() && self.config.security.wish_for(impi) != SecAgree::Off
     }
 
     /// What the security agreement makes of a REGISTER.
@@ -108,6 +113,7 @@ impl Pcscf {
         }
         match incoming.flow.sa {
             Some(sa) => self.protected_register(env, incoming, facts, sa, out),
+            None if !self.secures_user(&facts.association.impi) => Ok(Passage::default()),
             None => self.clear_register(env, incoming, facts, out),
         }
     }
@@ -218,8 +224,7 @@ impl Pcscf {
     fn first_hop(&self, incoming: &Incoming, facts: &Facts) -> Result<(), Box<Stop>> {
         let headers = &incoming.request.headers;
         let vias = headers.values(HeaderName::Via).take(2).count();
-        let needs =
-            self.config.security.gm.sec_agree == SecAgree::Required || demands(&incoming.request);
+        let needs = self.requires(facts) || demands(&incoming.request);
         if vias < 2 || !needs {
             return Ok(());
         }
@@ -230,9 +235,14 @@ impl Pcscf {
         Err(Stop::new(502, rfc3329("2.3.1"), diagnosis))
     }
 
+    /// Whether this user has to agree on security.
+    fn requires(&self, facts: &Facts) -> bool {
+        self.config.security.wish_for(&facts.association.impi) == SecAgree::Required
+    }
+
     /// A UE without agreement where one is required (RFC 3329 §2.3.1).
     fn agreement_missing(&self, request: &Request, facts: &Facts) -> Result<(), Box<Stop>> {
-        if self.config.security.gm.sec_agree != SecAgree::Required {
+        if !self.requires(facts) {
             return Ok(());
         }
         let supports = request.headers.has_token(HeaderName::Supported, "sec-agree");

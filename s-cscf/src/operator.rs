@@ -46,6 +46,7 @@ impl Scscf {
             Show::Registrations => self.owner.registration_table(now),
             Show::Dialogs => self.sessions.dialogs.table(),
             Show::Health
+            | Show::Keys
             | Show::Metrics
             | Show::Refusals
             | Show::Sas

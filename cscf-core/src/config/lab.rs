@@ -213,6 +213,13 @@ impl Lab {
         users.find(|(name, impi)| *name == who || *impi == who).map(|(_, impi)| impi)
     }
 
+    /// Says whether whoever runs the lab carries ESP on real sockets. Tunnels in UDP for UEs behind
+    /// a translation are not carried there, so none is agreed on (TS 33.203 Annex M).
+    pub const fn carry_esp(&mut self, carries: bool) {
+        self.esp = carries;
+        self.gm.nat_traversal &= !carries;
+    }
+
     /// The protected ports of a P-CSCF, `port_ps` and all `port_pc`, with its address.
     #[must_use]
     pub fn protected_ports(&self, node: &NodeConfig) -> Vec<SocketAddr> {

@@ -156,7 +156,7 @@ pub fn targets(lab: &Lab, order: &Order) -> Vec<String> {
             let nodes = lab.nodes.iter().filter(|node| node.role != NodeRole::Hss);
             nodes.map(|node| node.name.clone()).collect()
         }
-        Order::Show { what: Show::Sas, .. } => of(&[NodeRole::Pcscf]),
+        Order::Show { what: Show::Keys | Show::Sas, .. } => of(&[NodeRole::Pcscf]),
         Order::Show { what: Show::Subscribers, .. } => of(&[NodeRole::Hss]),
     }
 }

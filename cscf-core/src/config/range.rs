@@ -29,6 +29,7 @@ pub(super) fn usim(
         impi: format!("{imsi}@{domain}"),
         impus,
         auth,
+        ipsec: None,
         transport: SubscriberTransport::AsRegistered,
         filter_criteria: Vec::new(),
         hss: HssData::default(),

@@ -52,6 +52,15 @@ impl EspBackend {
     pub const ALL: [(&'static str, Self); 4] =
         [("auto", Self::Auto), ("kernel", Self::Kernel), ("raw", Self::Raw), ("udp", Self::Udp)];
 
+    /// The one of this name.
+    ///
+    /// # Errors
+    ///
+    /// The text names none.
+    pub fn named(text: &str) -> Result<Self, String> {
+        choice(text, &Self::ALL)
+    }
+
     /// Its name in the lab file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -154,14 +163,45 @@ impl GmSecurity {
     }
 }
 
-/// Reads `sec_agree` and `gm_security` of a lab.
+/// Reads `ipsec`, `security` and `gm_security` of a lab.
 pub(super) fn gm_security(lab: &mut Reader<'_>, problems: &mut Problems) -> GmSecurity {
     let mut gm = GmSecurity::default();
-    gm.sec_agree = lab.or("sec_agree", gm.sec_agree, problems, |text| {
-        let names = [SecAgree::Off, SecAgree::Optional, SecAgree::Required];
-        choice(text, &names.map(|it| (it.as_str(), it)))
+    // `ipsec` is what the field says; `sec_agree` means the same.
+    let before = lab.or("sec_agree", None, problems, |text| sec_agree(text).map(Some));
+    if let Some(node) = lab.optional("ipsec") {
+        if before.is_some() {
+            let help = "leave out `sec_agree`".to_owned();
+            problems.push(node.at, "`ipsec` and `sec_agree` are the same", Some(help));
+        }
+        gm.sec_agree = scalar(node, problems, sec_agree).unwrap_or(gm.sec_agree);
+    }
+    gm.sec_agree = before.unwrap_or(gm.sec_agree);
+    gm.backend = lab.or("ipsec_backend", gm.backend, problems, EspBackend::named);
+    gm.esp_port = lab.or("ipsec_port", gm.esp_port, problems, protected_port);
+    let strict = lab.or("security", false, problems, |text| {
+        choice(text, &[("strict", true), ("phones", false)])
     });
-    let Some(node) = lab.optional("gm_security") else { return gm };
+    let listed = lab.optional("gm_security");
+    if let Some(node) = listed {
+        read_gm(&mut gm, node, problems);
+    }
+    if strict {
+        gm.drop_legacy();
+    }
+    if let Some(node) = listed.filter(|_| gm.offered().is_empty()) {
+        let left = "confidentiality, or `security: strict`, leaves none of the algorithms";
+        problems.push(node.at, left, None);
+    }
+    gm
+}
+
+/// Reads whether there is a security agreement.
+pub(super) fn sec_agree(text: &str) -> Result<SecAgree, String> {
+    let names = [SecAgree::Off, SecAgree::Optional, SecAgree::Required];
+    choice(text, &names.map(|it| (it.as_str(), it)))
+}
+
+fn read_gm(gm: &mut GmSecurity, node: &Node, problems: &mut Problems) {
     let mut reader = Reader::new(node, "gm_security", problems);
     if let Some(list) = reader.optional("algorithms") {
         gm.algorithms = algorithms(list, problems);
@@ -171,7 +211,7 @@ pub(super) fn gm_security(lab: &mut Reader<'_>, problems: &mut Problems) -> GmSe
         choice(text, &names.map(|it| (it.as_str(), it)))
     });
     gm.port_ps = reader.or("port_ps", gm.port_ps, problems, protected_port);
-    gm.port_pc = reader.or("port_pc", gm.port_pc, problems, pool);
+    gm.port_pc = reader.or("port_pc", gm.port_pc.clone(), problems, pool);
     gm.discard_unprotected = reader.or("unprotected", false, problems, |text| {
         choice(text, &[("refuse", false), ("discard", true)])
     });
@@ -193,10 +233,6 @@ pub(super) fn gm_security(lab: &mut Reader<'_>, problems: &mut Problems) -> GmSe
     if gm.port_pc.contains(&gm.port_ps) {
         problems.push(node.at, "port_ps is one of port_pc; they must differ", None);
     }
-    if gm.offered().is_empty() {
-        problems.push(node.at, "confidentiality leaves none of the algorithms", None);
-    }
-    gm
 }
 
 impl SecAgree {
@@ -314,6 +350,25 @@ mod tests {
         assert!(gm.discard_unprotected && gm.giba && !gm.tls && !gm.digest_on_radio);
         let ports = lab.protected_ports(&lab.nodes[0]);
         assert_eq!((ports.len(), ports[0].to_string()), (5, "127.0.0.1:6000".to_owned()));
+    }
+
+    #[test]
+    fn ipsec_is_said_in_one_way_and_old_algorithms_can_go() {
+        let lab = read_lab(&format!(
+            "{LAB}ipsec: required\nipsec_backend: udp\nipsec_port: 14500\nsecurity: strict\n"
+        ));
+        let gm = lab.expect("right").gm;
+        assert_eq!((gm.sec_agree, gm.backend), (SecAgree::Required, EspBackend::Udp));
+        assert_eq!(gm.esp_port, 14_500);
+        assert!(!gm.algorithms.is_empty() && gm.algorithms.iter().all(|it| !it.is_legacy()));
+        for (lines, said) in [
+            ("ipsec: off\nsec_agree: off", "are the same"),
+            ("ipsec_backend: tun", "`tun`"),
+            ("security: strict\ngm_security: {algorithms: [hmac-md5-96/null]}", "leaves none"),
+        ] {
+            let problems = read_lab(&format!("{LAB}{lines}\n")).expect_err(lines);
+            assert!(problems.0.iter().any(|it| it.text.contains(said)), "{lines}: {problems:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::criteria::filter_criteria;
 use super::lab::{choice, domain_name, numbers};
 use super::problem::Problems;
 use super::range::range;
+use super::security::{SecAgree, sec_agree};
 use super::tree::{Entry, Node, Position, Reader, TakePieces, Value, scalar};
 use crate::auth::{AkaKeys, ResLength, TuakKey, derive_opc, derive_topc};
 use crate::cx::ServerCapabilities;
@@ -77,6 +78,8 @@ pub struct SubscriberConfig {
     pub impus: Vec<Impu>,
     /// How it authenticates.
     pub auth: Auth,
+    /// Whether its UE agrees on security; none: as the lab says.
+    pub ipsec: Option<SecAgree>,
     /// How requests reach its UE.
     pub transport: SubscriberTransport,
     /// Which application servers serve it, and when; a server is named as in the file: by the name
@@ -216,6 +219,7 @@ pub fn read_subscriber(
             ],
         )
     });
+    let ipsec = reader.or("ipsec", None, problems, |text| sec_agree(text).map(Some));
     let hss = hss_data(&mut reader, problems);
     let aka = reader.optional("aka");
     let digest = reader.optional("digest");
@@ -235,6 +239,7 @@ pub fn read_subscriber(
         impi: impi?,
         impus: impus?,
         auth: auth?,
+        ipsec,
         transport,
         filter_criteria: criteria.map(|node| filter_criteria(node, problems)).unwrap_or_default(),
         hss,

@@ -28,10 +28,14 @@ impl Lab {
         let in_faults = self.faults.iter().flat_map(|rule| rule.names());
         let in_faults = in_faults.map(|(_, name)| name.to_owned());
         let named: Vec<String> = self.nodes.iter().flat_map(names_of).chain(in_faults).collect();
-        let is_named =
-            |one: &&SubscriberConfig| named.iter().any(|it| *it == one.name || *it == one.impi);
+        // The P-CSCF has to know of those with a wish of their own.
+        let is_named = |one: &&SubscriberConfig| {
+            one.ipsec.is_some() || named.iter().any(|it| *it == one.name || *it == one.impi)
+        };
         // Most labs name nobody.
-        let subscribers = if named.is_empty() { &[] } else { self.subscribers.as_slice() };
+        let wishes = self.subscribers.iter().any(|one| one.ipsec.is_some());
+        let nobody = named.is_empty() && !wishes;
+        let subscribers = if nobody { &[] } else { self.subscribers.as_slice() };
         self.written(&subscribers.iter().filter(is_named).collect::<Vec<_>>())
     }
 
@@ -161,7 +165,9 @@ impl Lab {
         let _ = write!(
             out,
             "\n# Security agreement between UE and P-CSCF (TS 33.203): off, optional, required.\n\
-             sec_agree: {}\n\
+             ipsec: {}\n\
+             # What protects packets: kernel, raw (sockets), udp, or auto for the first there is; \
+             and\n# the port of ESP in UDP.\nipsec_backend: {}\nipsec_port: {}\n\
              # Its algorithms in order of preference, whether packets are encrypted (off, \
              optional,\n# required), the P-CSCF's protected ports, what becomes of unprotected \
              requests (refuse,\n# discard), and the codes of refusals the standard leaves open.\n\
@@ -170,6 +176,8 @@ impl Lab {
              # Other mechanisms (TS 33.203 Annex P): TLS, GIBA, SIP digest on a 3GPP access.\n  \
              tls: {}\n  giba: {}\n  digest_on_radio: {}\n  reject: {{via: {}, ports: {}, algorithms: {}}}\n",
             gm.sec_agree.as_str(),
+            gm.backend.as_str(),
+            gm.esp_port,
             algorithms.join(", "),
             gm.confidentiality.as_str(),
             gm.port_ps,
@@ -227,6 +235,9 @@ pub(super) fn write_subscriber(out: &mut String, subscriber: &SubscriberConfig) 
                 algorithms.join(", ")
             );
         }
+    }
+    if let Some(wish) = subscriber.ipsec {
+        let _ = writeln!(out, "    ipsec: {}", wish.as_str());
     }
     write_hss_data(out, &subscriber.hss);
     match subscriber.transport {

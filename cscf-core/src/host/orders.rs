@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::protected::Protected;
 use super::{Clock, Handle, log};
 use crate::config::{Lab, NodeConfig};
 use crate::engine::Node;
@@ -46,10 +47,15 @@ impl Obedient {
         match order {
             Order::Log { filter, .. } => logged(filter.as_deref()),
             Order::Subscriber { name, change } => self.provision(name, change).await,
+            Order::Show { what: Show::Keys, .. } => Ok(self.keys().await),
             _ => {
                 let asked = order.clone();
                 let answer = self.ask(move |node, now| node.order(now, &asked)).await?;
-                Ok(self.completed(order, answer))
+                let dropped = match order {
+                    Order::Show { what: Show::Metrics, .. } => self.node.protected().await,
+                    _ => None,
+                };
+                Ok(self.completed(order, answer, &dropped.unwrap_or_default()))
             }
         }
     }
@@ -79,8 +85,18 @@ impl Obedient {
         self.ask(move |node, now| node.provision(now, what)).await
     }
 
-    /// Adds how long the node runs.
-    fn completed(&self, order: &Order, answer: OrderAnswer) -> OrderAnswer {
+    /// The keys of the associations that hold, and of the last ones that no longer do.
+    async fn keys(&self) -> OrderAnswer {
+        let mut table = Table::new(&["line"]);
+        let protected = self.node.protected().await.unwrap_or_default();
+        for line in protected.esp_sa() {
+            table.push([line]);
+        }
+        OrderAnswer::Table(table)
+    }
+
+    /// Adds how long the node runs, and what its associations have dropped.
+    fn completed(&self, order: &Order, answer: OrderAnswer, gm: &Protected) -> OrderAnswer {
         let OrderAnswer::Table(mut table) = answer else { return answer };
         let uptime = self.clock.now().since(self.started_at).as_secs();
         match order {
@@ -90,6 +106,9 @@ impl Obedient {
             Order::Show { what: Show::Metrics, .. } => {
                 let mut samples = Samples::default();
                 samples.add("cscf_uptime_seconds", &[], uptime);
+                for (cause, count) in &gm.dropped {
+                    samples.add("cscf_esp_dropped", &[("cause", cause.as_str())], *count);
+                }
                 table.rows.extend(samples.into_table().rows);
             }
             _ => {}

@@ -17,14 +17,17 @@ use super::alone::Controlled;
 use super::control::Tap;
 use super::orders::{Obedient, answer_line, read_order};
 use super::pipe::{Lines, TracePipe};
+use super::protected::{Chosen, Wish as EspWish, choose_for};
 use super::{
     Addresses, Clock, Host, Sink, StateFile, log, raise_file_limit, stdin_lines, stop_signal,
 };
+use crate::clause::own;
 use crate::config::{Lab, NodeConfig, NodeRole, Start, read_lab, render};
 use crate::engine::{FaultEdge, Node};
 use crate::ids::Seed;
 use crate::operator::{FaultOrder, Order, OrderError};
 use crate::time::Instant;
+use crate::trace::{Note, TraceEvent, TraceKind};
 
 /// The exit code of a program that did what it was asked.
 pub const EXIT_OK: u8 = 0;
@@ -53,6 +56,8 @@ pub struct Args {
     pub quiet: bool,
     /// Where the state that outlives an HSS is kept.
     pub state: Option<PathBuf>,
+    /// What its security associations are carried by, in place of what the lab says.
+    pub esp: Option<EspWish>,
     /// Where it is controlled, in place of what the lab says.
     pub control: Option<SocketAddr>,
     /// It is controlled nowhere.
@@ -127,6 +132,7 @@ fn usage(role: NodeRole) -> String {
            --control ADDR:PORT  serve the control interface there (default: beside that of the\n  \
                                 lab); without it and where the port is taken, none\n  \
            --no-control         serve none\n  \
+           --esp BACKEND        P-CSCF: auto, kernel, raw, udp or off (default: as the lab says)\n  \
            --quiet              write no trace and no log\n\
          {state}  \
            --help, --version\n\n\
@@ -155,6 +161,10 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, String> {
                     Some(number.map_err(|_| format!("--epoch-unix-ns `{text}` is no number"))?);
             }
             "--help" | "-h" => return Ok(Wish::Help),
+            "--esp" => {
+                let text = value()?.to_string_lossy().into_owned();
+                out.esp = Some(EspWish::named(&text).map_err(|fault| format!("--esp: {fault}"))?);
+            }
             "--no-control" => out.no_control = true,
             "--lab" => out.lab = Some(value()?.into()),
             "--node" => out.node = Some(value()?.to_string_lossy().into_owned()),
@@ -300,8 +310,12 @@ fn sink(args: &Args, pipe: Option<&TracePipe>, tap: Tap) -> Sink {
 }
 
 fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
-    let lab = Arc::new(load_lab(args.lab.as_deref())?);
-    let config = choose(&lab, role, args.node.as_deref())?;
+    let mut lab = load_lab(args.lab.as_deref())?;
+    let config = choose(&lab, role, args.node.as_deref())?.clone();
+    let Chosen { protect, why } =
+        choose_for(&lab, &config, args.esp).map_err(|fault| fault.to_string())?;
+    lab.carry_esp(protect.is_some());
+    let (lab, config) = (Arc::new(lab), &config);
     if args.state.is_some() && role != NodeRole::Hss {
         return Err(format!("--state is for the HSS; a {} keeps no state", role.as_str()));
     }
@@ -316,13 +330,17 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     };
     let tap = Tap::default();
     let sink = sink(args, pipe.as_ref(), tap.clone());
+    if role == NodeRole::Pcscf {
+        let kind = TraceKind::Note(Note::new(own("ipsec_backend"), why, false));
+        sink(TraceEvent { at: clock.now(), node: config.name.as_str().into(), kind });
+    }
     let mut node = with_faults(build(&lab, config, &start)?, &lab, config, &start, build)?;
     let state = args.state.as_deref();
     let state = state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;
     let result = runtime()?.block_on(async {
         let controlled = Controlled::bind(&lab, config, args).await?;
         let host = Host::new(clock, sink).with_dns(&lab.dns.servers);
-        let addresses = Addresses::of(config);
+        let addresses = Addresses::of(config).protected(protect);
         let handle = host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
         let node = Obedient::new(handle, Arc::clone(&lab), config, clock);
         let lines = pipe.as_ref().map(TracePipe::lines);

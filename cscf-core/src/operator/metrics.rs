@@ -32,7 +32,7 @@ const fn family(name: &'static str, kind: MetricKind, help: &'static str) -> Met
 use MetricKind::{Counter, Gauge, Histogram};
 
 /// Everything that is counted.
-pub const FAMILIES: [MetricFamily; 17] = [
+pub const FAMILIES: [MetricFamily; 18] = [
     family("cscf_up", Gauge, "1 while the node answers"),
     family("cscf_uptime_seconds", Gauge, "Seconds since the node was started"),
     family("cscf_draining", Gauge, "1 while the node is being emptied for maintenance"),
@@ -41,6 +41,7 @@ pub const FAMILIES: [MetricFamily; 17] = [
     family("cscf_sip_requests", Counter, "SIP requests, repeated ones included"),
     family("cscf_sip_responses", Counter, "SIP responses, repeated ones included"),
     family("cscf_sip_dropped", Counter, "What came in and was not acted on"),
+    family("cscf_esp_dropped", Counter, "Packets of Gm that were dropped, by cause"),
     family("cscf_sip_send_failures", Counter, "SIP messages that could not be sent"),
     family("cscf_sip_transactions", Gauge, "SIP transactions, lingering ones included"),
     family("cscf_sip_connections", Gauge, "Connections that are open"),

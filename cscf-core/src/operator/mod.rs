@@ -220,6 +220,8 @@ pub enum Show {
     Dialogs,
     /// How it is: draining, overloaded, peers that can be reached.
     Health,
+    /// Security associations with their keys, for Wireshark.
+    Keys,
     /// What it has counted.
     Metrics,
     /// The last refusals with their causes.
@@ -236,10 +238,11 @@ pub enum Show {
 
 impl Show {
     /// Every kind with its word.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("challenges", Self::Challenges),
         ("dialogs", Self::Dialogs),
         ("health", Self::Health),
+        ("keys", Self::Keys),
         ("metrics", Self::Metrics),
         ("refusals", Self::Refusals),
         ("registrations", Self::Registrations),

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use cscf_core::host::program::{EXIT_FAILED, EXIT_OK};
-use cscf_core::operator::{Order, OrderAnswer, OrderError, Table, USAGE};
+use cscf_core::operator::{Order, OrderAnswer, OrderError, Show, Table, USAGE};
 
 use super::term;
 use crate::control::answer_of;
 use crate::control::client::Client;
+use crate::report::artefacts::KEYS;
 
 /// Where the lab is found.
 #[derive(Clone, Debug, Default, Args)]
@@ -69,6 +70,15 @@ pub struct WhyArgs {
     last: usize,
 }
 
+/// What `cscf keys` is asked.
+#[derive(Clone, Debug, Default, Args)]
+pub struct KeysArgs {
+    #[command(flatten)]
+    at: At,
+    /// The folder of a run, e.g. cscf-out/volte-call [default: the running lab]
+    folder: Option<PathBuf>,
+}
+
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
@@ -98,6 +108,37 @@ pub(super) fn ctl(args: &CtlArgs) -> ExitCode {
         }
         Ok(Asked::Answer(OrderAnswer::Done(text))) => term::print(&format!("{text}\n")),
         Ok(Asked::Answer(OrderAnswer::Table(table))) => term::print(&drawn(&table)),
+        Ok(Asked::Refused(text)) => {
+            term::error(&text);
+            ExitCode::from(EXIT_FAILED)
+        }
+        Err(fault) => term::could_not_run(&fault),
+    }
+}
+
+/// Prints the keys of security associations as Wireshark's file `esp_sa` has them.
+pub(super) fn keys(args: &KeysArgs) -> ExitCode {
+    if let Some(folder) = &args.folder {
+        let path = folder.join(KEYS);
+        return match std::fs::read_to_string(&path) {
+            Ok(text) => term::print(&text),
+            Err(fault) => term::could_not_run(&format!(
+                "{}: {fault}; `cscf run --ipsec` leaves it",
+                path.display()
+            )),
+        };
+    }
+    let order = Order::Show { what: Show::Keys, of: Vec::new() };
+    match ask(&args.at, &order) {
+        Ok(Asked::Json(text, code)) => {
+            term::out(&text);
+            ExitCode::from(code)
+        }
+        Ok(Asked::Answer(OrderAnswer::Table(table))) => {
+            let lines = table.rows.into_iter().filter_map(|mut row| row.pop());
+            term::print(&lines.map(|line| line + "\n").collect::<String>())
+        }
+        Ok(Asked::Answer(OrderAnswer::Done(_))) => ExitCode::from(EXIT_OK),
         Ok(Asked::Refused(text)) => {
             term::error(&text);
             ExitCode::from(EXIT_FAILED)

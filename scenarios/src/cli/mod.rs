@@ -26,11 +26,11 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use cscf_core::config::NodeRole;
+use cscf_core::config::{EspBackend, NodeRole};
 use cscf_core::host::program;
 
 pub use aka::AkaArgs;
-pub use ctl::{At, CtlArgs, WhyArgs};
+pub use ctl::{At, CtlArgs, KeysArgs, WhyArgs};
 pub use explain::ExplainArgs;
 pub use init::InitArgs;
 pub use ladder::LadderArgs;
@@ -40,7 +40,7 @@ pub use subscribers::{ProfileArgs, SubscribersArgs};
 pub use test::TestArgs;
 
 use crate::conformance::Draw;
-use crate::run::Options;
+use crate::run::{Options, apart};
 use crate::up::robots::With;
 
 /// What `cscf` says when it is not asked anything.
@@ -57,6 +57,7 @@ More:
   cscf up                starts a core for your own phones and clients, and says how to reach it
   cscf ctl ORDER         orders something of a running core: dereg alice, show registrations, …
   cscf why alice         tells why a running core refused her
+  cscf keys              prints the keys of her packets for Wireshark, of a core or a run
   cscf init              writes a lab file to change: addresses, subscribers, timers
   cscf check FILE        says what is wrong in a lab file or a scenario
   cscf aka --k K …       computes and checks an AKA challenge, and says what is wrong with it
@@ -102,6 +103,8 @@ enum Command {
     Ctl(CtlArgs),
     /// Tell why a user of a running lab was refused, or everybody
     Why(WhyArgs),
+    /// Print the keys of security associations for Wireshark, of a running lab or of a run
+    Keys(KeysArgs),
     /// Print a script that completes commands: `source <(cscf completions bash)`
     Completions {
         /// The shell
@@ -203,6 +206,9 @@ pub struct RunArgs {
     /// Run again whenever a scenario or lab file is saved
     #[arg(long)]
     pub watch: bool,
+    /// All UEs with a card make a security agreement, and ESP protects their packets
+    #[arg(long)]
+    pub ipsec: bool,
 }
 
 impl RunArgs {
@@ -218,6 +224,7 @@ impl RunArgs {
             github: self.github || crate::report::github::is_here(),
             jobs: self.jobs.map(usize::from),
             watch: self.watch,
+            ipsec: self.ipsec,
         }
     }
 }
@@ -249,6 +256,12 @@ pub struct UpArgs {
     /// Take no orders: `cscf ctl` and `cscf why` find nothing
     #[arg(long)]
     pub no_control: bool,
+    /// Demand ESP for security agreements, by this back-end: auto, kernel, raw or udp
+    #[arg(
+        long, value_name = "BACKEND", num_args = 0..=1, require_equals = true,
+        default_missing_value = "auto", value_parser = EspBackend::named
+    )]
+    pub ipsec: Option<EspBackend>,
 }
 
 fn completions(shell: Shell) -> Result<String, String> {
@@ -262,6 +275,9 @@ fn completions(shell: Shell) -> Result<String, String> {
 pub fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
+    if apart::is_probe(&name) {
+        return apart::probe();
+    }
     if let Some(role) = node_program(&name) {
         return program::run_with(role, args, crate::up::node::build);
     }
@@ -293,6 +309,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Up(args) => crate::up::main(&args),
         Command::Ctl(args) => ctl::ctl(&args),
         Command::Why(args) => ctl::why(&args),
+        Command::Keys(args) => ctl::keys(&args),
         Command::Completions { shell } => term::exit(completions(shell)),
         Command::As { args } => program::run_with(NodeRole::As, args, crate::up::node::build),
         Command::Hss { args } => program::run_with(NodeRole::Hss, args, crate::up::node::build),

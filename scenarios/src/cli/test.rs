@@ -43,6 +43,9 @@ pub struct TestArgs {
     /// Where the artefacts go
     #[arg(long, value_name = "DIR", default_value = "cscf-out/test")]
     pub out: PathBuf,
+    /// The core makes security agreements with the device, over ESP
+    #[arg(long)]
+    pub ipsec: bool,
     /// The seed of all chance in virtual time (without a device of your own)
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -86,6 +89,7 @@ pub(super) fn test(args: TestArgs) -> ExitCode {
         can: args.can,
         cannot: args.cannot,
         seed: args.seed,
+        ipsec: args.ipsec,
         lab: args.lab,
         out: args.out,
         junit: args.junit,

@@ -35,7 +35,7 @@ pub(super) enum How<'a> {
 pub(super) fn run(
     case: &Case,
     scenario: &Scenario,
-    lab: &Lab,
+    (lab, ipsec): (&Lab, bool),
     how: How<'_>,
 ) -> Result<Judged, String> {
     let claim = Claim::take()?;
@@ -46,7 +46,8 @@ pub(super) fn run(
     } else {
         Instance::new(lab, scenario, claim.x, claim.y)
     };
-    let instance = instance.map_err(|fault| fault.to_string())?;
+    let mut instance = instance.map_err(|fault| fault.to_string())?;
+    instance.lab.esp = ipsec;
     let facts = facts(case, scenario, &instance)?;
     let inner = LiveStage::start_without(instance.clone(), Some(DUT), &mut |_| {})?;
     if matches!(how, How::Human) {
@@ -55,8 +56,10 @@ pub(super) fn run(
     let mut stage = DeviceStage { inner, how, facts, program: None, instance: instance.clone() };
     let mut judged = judge_over(scenario, instance, &mut stage);
     let (said, ended) = stage.program.take().map(Program::stop).unwrap_or_default();
+    let esp_sa = stage.inner.keys();
     let rest = stage.inner.stop();
     if let Ok(judged) = &mut judged {
+        judged.esp_sa = esp_sa;
         judged.events.extend(rest);
         judged.events.sort_by_key(|event| event.at);
         judged.said = said;

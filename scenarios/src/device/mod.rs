@@ -56,6 +56,8 @@ pub struct Options {
     pub cannot: Vec<Need>,
     /// The seed of virtual runs.
     pub seed: u64,
+    /// Whether there is ESP beside a device on real sockets.
+    pub ipsec: bool,
     /// The lab file; the built-in lab without.
     pub lab: Option<PathBuf>,
     /// Where the artefacts go.
@@ -79,6 +81,8 @@ pub struct Judged {
     pub instance: Option<Instance>,
     /// What the device itself wrote.
     pub said: String,
+    /// The keys of its security associations, for Wireshark.
+    pub esp_sa: Vec<String>,
 }
 
 /// Runs the cases; the exit code says the worst: 0 all passed or were skipped, 1 the device failed
@@ -92,6 +96,9 @@ pub fn main(options: &Options) -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<u8, String> {
+    if options.ipsec && matches!(options.device, Device::Program(_)) {
+        crate::run::own_network(options.lab.as_deref());
+    }
     let lab = crate::run::lab(options.lab.as_deref())?;
     let cases = suite::select(&options.suites, &options.cases, &lab)?;
     let mut results = Vec::new();
@@ -120,8 +127,10 @@ fn run_case(case: &Case, lab: &Lab, options: &Options) -> Result<Judged, String>
     let scenario = played_by(&case.scenario, options.subscriber.as_deref());
     match &options.device {
         Device::Own(mutant) => in_virtual_time(&scenario, lab, options.seed, mutant.as_deref()),
-        Device::Program(command) => live::run(case, &scenario, lab, live::How::Program(command)),
-        Device::Human => live::run(case, &scenario, lab, live::How::Human),
+        Device::Program(command) => {
+            live::run(case, &scenario, (lab, options.ipsec), live::How::Program(command))
+        }
+        Device::Human => live::run(case, &scenario, (lab, options.ipsec), live::How::Human),
     }
 }
 
@@ -142,6 +151,7 @@ fn skipped(reason: String) -> Judged {
         time: Duration::ZERO,
         instance: None,
         said: String::new(),
+        esp_sa: Vec::new(),
     }
 }
 
@@ -165,9 +175,8 @@ fn why_skipped(case: &Case, lab: &Lab, options: &Options) -> Option<String> {
     if matches!(options.device, Device::Own(_)) {
         return lacks;
     }
-    if needs.contains(&Need::Security) {
-        let why = "needs security associations; live runs do not carry ESP yet";
-        return Some(why.to_owned());
+    if needs.contains(&Need::Security) && !options.ipsec {
+        return Some("needs security associations; say `--ipsec` for them".to_owned());
     }
     let only = if needs.contains(&Need::Long) {
         case.scenario.only_virtual.clone()
@@ -241,6 +250,7 @@ fn judge_over(
         time: stage.now().since(begin),
         instance: Some(instance),
         said: String::new(),
+        esp_sa: Vec::new(),
     })
 }
 

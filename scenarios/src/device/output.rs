@@ -24,6 +24,7 @@ pub(super) fn write(case: &Case, judged: &Judged, options: &Options) -> Result<P
         parties: &parties,
         explain: true,
         result: &result,
+        esp_sa: &judged.esp_sa,
     };
     artefacts::write(&folder, &run).map_err(|fault| fault.to_string())?;
     if !judged.said.is_empty() {

@@ -23,6 +23,9 @@ const NAMES: [&str; 7] = [
     "trace.pcapng",
 ];
 
+/// The keys of security associations, where there were any.
+pub const KEYS: &str = "esp_sa";
+
 /// A run that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
@@ -34,11 +37,13 @@ pub struct Run<'a> {
     pub explain: bool,
     /// What it came to: one case, or those that were judged by this trace.
     pub result: &'a Suite,
+    /// The keys of its security associations, as lines of Wireshark's table `esp_sa`.
+    pub esp_sa: &'a [String],
 }
 
 impl Run<'_> {
     fn files(&self) -> [(&'static str, Vec<u8>); NAMES.len()] {
-        let Self { events, parties, explain, result } = *self;
+        let Self { events, parties, explain, result, .. } = *self;
         let mut lines = String::new();
         for event in events {
             lines.push_str(&json::to_json(event));
@@ -75,6 +80,11 @@ pub fn write(folder: &Path, run: &Run<'_>) -> io::Result<()> {
     for (name, content) in run.files() {
         let path = fresh.path().join(name);
         std::fs::write(&path, content).map_err(|fault| at(&path, &fault))?;
+    }
+    if !run.esp_sa.is_empty() {
+        let path = fresh.path().join(KEYS);
+        let lines = run.esp_sa.join("\n") + "\n";
+        std::fs::write(&path, lines).map_err(|fault| at(&path, &fault))?;
     }
     replace(folder, fresh.path()).map_err(|fault| at(folder, &fault))?;
     // The folder has moved: nothing is left for the guard to remove.
@@ -116,7 +126,7 @@ fn replace(folder: &Path, fresh: &Path) -> io::Result<()> {
     }
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name();
-        if !name.to_str().is_some_and(|name| NAMES.contains(&name)) {
+        if !name.to_str().is_some_and(|name| name == KEYS || NAMES.contains(&name)) {
             let text =
                 format!("holds {}, which is not of a run; choose another --out", name.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
@@ -143,7 +153,13 @@ mod tests {
         let parties = Parties::default();
         let write = |name: &str| {
             let result = Suite { name: name.to_owned(), ..Suite::default() };
-            let run = Run { events: &[], parties: &parties, explain: false, result: &result };
+            let run = Run {
+                events: &[],
+                parties: &parties,
+                explain: false,
+                result: &result,
+                esp_sa: &[],
+            };
             write(&folder, &run)
         };
         for name in ["one", "two"] {

@@ -1,15 +1,16 @@
 //! A scenario on real sockets: the nodes as processes, the UEs in this one.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 
-use cscf_core::config::{Lab, Start};
+use cscf_core::config::{Lab, NodeRole, SecAgree, Start};
 use cscf_core::engine::{Engine, FaultEdge, Node as _};
 use cscf_core::fault::Rule;
+use cscf_core::host::protected::{Form, Peers, Protect, Wish, choose};
 use cscf_core::host::{Addresses, Clock, Handle, Host, program};
-use cscf_core::operator::{self, FaultOrder, OrderError};
+use cscf_core::operator::{self, FaultOrder, OrderAnswer, OrderError, Show};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
 use tempfile::NamedTempFile;
@@ -17,11 +18,11 @@ use tokio::runtime::Runtime;
 
 use super::parties::Instance;
 use super::simulated::ue_node;
-use super::{Outcome, play};
+use super::{Options, Outcome, play};
 use crate::operate;
 use crate::report::pcapng::{Names, name_at};
 use crate::script::{Order, Scenario, Stage};
-use crate::ue::Ue;
+use crate::ue::{Ue, UeConfig};
 use crate::up::{NodeEvent, NodeProcesses, Starting, Telling};
 
 /// Events of this process that wait to be looked at.
@@ -45,6 +46,8 @@ pub struct LiveStage {
     file: NamedTempFile,
     /// The fault rules that were given, for nodes that start again.
     given: Vec<Rule>,
+    /// What carries ESP, if there is any.
+    esp: Option<Form>,
 }
 
 impl std::fmt::Debug for LiveStage {
@@ -61,13 +64,18 @@ impl std::fmt::Debug for LiveStage {
 pub(super) fn run(
     scenario: &Scenario,
     lab: &Lab,
+    options: &Options,
     progress: &mut dyn FnMut(&str),
 ) -> Result<(Instance, Outcome), String> {
     let claim = Claim::take()?;
-    let instance =
+    let mut instance =
         Instance::new(lab, scenario, claim.x, claim.y).map_err(|fault| fault.to_string())?;
+    if options.ipsec {
+        instance.secure(scenario);
+    }
     let mut stage = LiveStage::start(instance.clone(), progress)?;
     let mut outcome = play(scenario, &mut stage);
+    outcome.esp_sa = stage.keys();
     let rest = stage.stop();
     outcome.events.extend(rest);
     outcome.events.sort_by_key(|event| event.at);
@@ -108,7 +116,8 @@ impl Claim {
 }
 
 impl LiveStage {
-    /// Starts the nodes and the UEs of an instance.
+    /// Starts the nodes and the UEs of an instance. There is ESP where one of the UEs makes a
+    /// security agreement, or the lab demands it, or says that there is (`Lab::esp`).
     ///
     /// # Errors
     ///
@@ -123,10 +132,12 @@ impl LiveStage {
     ///
     /// As [`LiveStage::start`].
     pub fn start_without(
-        instance: Instance,
+        mut instance: Instance,
         absent: Option<&str>,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Self, String> {
+        let peers = if absent.is_some() { Peers::Anybody } else { Peers::Own };
+        let esp = choose_esp(&mut instance, peers, progress)?;
         let runtime = program::runtime()?;
         let clock = Clock::start();
         let names = instance.names();
@@ -137,9 +148,9 @@ impl LiveStage {
             .map_err(|fault| fault.to_string())?;
         std::fs::write(file.path(), instance.lab.to_yaml()).map_err(|fault| fault.to_string())?;
         progress("starting p-cscf, i-cscf, s-cscf and hss as processes");
-        let epoch = clock.epoch_unix_ns();
+        let starting = starting(&file, clock, esp);
         let processes = runtime
-            .block_on(NodeProcesses::start(&instance.lab, Some(file.path()), epoch))
+            .block_on(NodeProcesses::start_with(&instance.lab, &starting))
             .map_err(|fault| fault.to_string())?;
         progress("all nodes listen");
         let waiting = Waiting::default();
@@ -153,7 +164,7 @@ impl LiveStage {
             let node = ue_node(config, &instance.lab, &start)?;
             let node = FaultEdge::new(node, program::fresh_seed()?);
             let handle = host
-                .add(node, &Addresses::both(config.address))
+                .add(node, &addresses(config, &instance.lab, esp)?)
                 .map_err(|fault| fault.to_string())?;
             ues.insert(config.name.clone(), handle);
         }
@@ -170,7 +181,35 @@ impl LiveStage {
             names,
             file,
             given: Vec::new(),
+            esp,
         })
+    }
+
+    /// The keys of all security associations, of this end and of the other, each once.
+    pub(crate) fn keys(&mut self) -> Vec<String> {
+        if self.esp.is_none() {
+            return Vec::new();
+        }
+        let orders = self.processes.as_ref().map(NodeProcesses::orders);
+        let (ues, lab) = (&self.ues, &self.instance.lab);
+        let order = operator::Order::Show { what: Show::Keys, of: Vec::new() };
+        let lines: BTreeSet<String> = self.runtime.block_on(self.host.run_until(async {
+            let mut lines = BTreeSet::new();
+            for handle in ues.values() {
+                lines.extend(handle.protected().await.unwrap_or_default().esp_sa());
+            }
+            let told = match orders {
+                Some(orders) => orders.give_all(lab, &order).await,
+                None => Vec::new(),
+            };
+            for (_, answer) in told {
+                if let Ok(OrderAnswer::Table(table)) = answer {
+                    lines.extend(table.rows.into_iter().filter_map(|mut row| row.pop()));
+                }
+            }
+            lines
+        }));
+        lines.into_iter().collect()
     }
 
     /// Stops everything; gives what was still told.
@@ -196,6 +235,50 @@ impl LiveStage {
             }
         }
         Ok(())
+    }
+}
+
+/// What carries the ESP of an instance, if there is to be any.
+fn choose_esp(
+    instance: &mut Instance,
+    peers: Peers,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Option<Form>, String> {
+    let secured = instance.ues.iter().any(|ue| ue.security);
+    let lab = &mut instance.lab;
+    let wanted = lab.esp || secured || lab.gm.sec_agree == SecAgree::Required;
+    let Some(pcscf) = lab.node(NodeRole::Pcscf).filter(|_| wanted) else { return Ok(None) };
+    let at = pcscf.listen.ip();
+    let choice = choose(lab.gm.backend, lab.gm.esp_port, (at, peers));
+    let choice = choice.map_err(|fault| fault.to_string())?;
+    progress(&format!("Gm: {choice}"));
+    lab.carry_esp(true);
+    Ok(Some(choice.form))
+}
+
+/// Where a UE listens, and what its associations need.
+fn addresses(config: &UeConfig, lab: &Lab, esp: Option<Form>) -> Result<Addresses, String> {
+    let at = config.address.ip();
+    let protect = match esp.filter(|_| config.security) {
+        Some(_) if lab.nodes.iter().any(|node| node.listen.ip() == at) => {
+            let name = &config.name;
+            return Err(format!(
+                "{name} cannot have security associations at {at}, which is a node's address"
+            ));
+        }
+        Some(form) => Some(Protect { form, at: vec![at], ports: Vec::new() }),
+        None => None,
+    };
+    Ok(Addresses::both(config.address).protected(protect))
+}
+
+fn starting(file: &NamedTempFile, clock: Clock, esp: Option<Form>) -> Starting<'_> {
+    Starting {
+        lab_file: Some(file.path()),
+        telling: Telling::Trace(clock.epoch_unix_ns()),
+        state: None,
+        by_themselves: false,
+        esp: Some(esp.map_or(Wish::Off, |form| Wish::By(form.backend()))),
     }
 }
 
@@ -296,12 +379,7 @@ impl Stage for LiveStage {
         if processes.names().any(|name| name == node) {
             return Err(format!("`{node}` is running"));
         }
-        let starting = Starting {
-            lab_file: Some(self.file.path()),
-            telling: Telling::Trace(self.clock.epoch_unix_ns()),
-            state: None,
-            by_themselves: false,
-        };
+        let starting = starting(&self.file, self.clock, self.esp);
         let started = processes.start_again(config, &starting);
         self.runtime.block_on(self.host.run_until(started)).map_err(|fault| fault.to_string())?;
         let (again, rest) = self.given.drain(..).partition(|rule: &Rule| rule.node == node);

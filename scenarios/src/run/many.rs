@@ -132,9 +132,9 @@ fn side_by_side(
             scope.spawn(move || {
                 while let Some(loaded) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let came = if options.simulated {
-                        simulated::run(&loaded.scenario, lab, options.seed)
+                        simulated::run(&loaded.scenario, lab, options)
                     } else {
-                        live::run(&loaded.scenario, lab, &mut |_| {})
+                        live::run(&loaded.scenario, lab, options, &mut |_| {})
                     };
                     if sender.send((*loaded, came)).is_err() {
                         return;

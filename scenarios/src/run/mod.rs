@@ -1,5 +1,6 @@
 //! `cscf run`: scenarios in virtual time or on real sockets, each in an instance of its own.
 
+pub(crate) mod apart;
 mod faults;
 mod live;
 mod many;
@@ -52,6 +53,8 @@ pub struct Options {
     pub jobs: Option<usize>,
     /// Runs again whenever a file is saved.
     pub watch: bool,
+    /// All UEs make a security agreement, and their packets are protected.
+    pub ipsec: bool,
 }
 
 /// A scenario with where it comes from.
@@ -70,17 +73,34 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// How long it took, in the time of the run.
     pub time: Duration,
+    /// The keys of its security associations, for Wireshark, where packets were encrypted.
+    pub esp_sa: Vec<String>,
 }
 
 /// Runs the scenarios one after the other; the exit code is the worst of theirs.
 #[must_use]
 pub fn main(options: &Options) -> ExitCode {
+    if options.ipsec && !options.simulated {
+        own_network(options.lab.as_deref());
+    }
     if !options.watch {
         return ExitCode::from(once(options));
     }
     let Err(fault) = watch::watch(options);
     progress(&format!("error: {fault}"));
     ExitCode::from(EXIT_COULD_NOT_RUN)
+}
+
+/// Gives the lab a network of its own, before anything else of this process runs.
+pub(crate) fn own_network(lab_file: Option<&Path>) {
+    // DNS servers that the lab names are outside.
+    if lab(lab_file).is_ok_and(|lab| !lab.dns.servers.is_empty()) {
+        return progress("Gm: the DNS servers of the lab keep it in the network of this machine");
+    }
+    match apart::enter() {
+        Ok(()) => progress("Gm: the lab has a user and a network namespace of its own"),
+        Err(fault) => progress(&format!("Gm: the lab has no network of its own: {fault}")),
+    }
 }
 
 /// Runs the scenarios, says what does not run, and writes the results.
@@ -226,9 +246,9 @@ fn run_one(
     }
     progress(&format!("{}: {}", loaded.name, loaded.scenario.title));
     let (instance, outcome) = if options.simulated {
-        simulated::run(&loaded.scenario, lab, options.seed)?
+        simulated::run(&loaded.scenario, lab, options)?
     } else {
-        live::run(&loaded.scenario, lab, &mut progress)?
+        live::run(&loaded.scenario, lab, options, &mut progress)?
     };
     let colour = std::io::stdout().is_terminal() && !no_color();
     let verdict = verdict(loaded, &outcome, options);
@@ -278,7 +298,8 @@ fn keep(
     let drawn = draw(instance, outcome, options, false);
     let result = results::of_run(loaded, outcome, options, &folder, &drawn);
     let (events, explain, parties) = (&outcome.events, options.explain, &instance.parties());
-    let run = artefacts::Run { events, parties, explain, result: &result };
+    let esp_sa = &outcome.esp_sa;
+    let run = artefacts::Run { events, parties, explain, result: &result, esp_sa };
     artefacts::write(&folder, &run).map_err(|fault| fault.to_string())?;
     Ok((folder, result))
 }
@@ -394,7 +415,8 @@ pub fn simulate(source: &str, seed: u64) -> Result<Outcome, String> {
     let lab = Lab::default_lab();
     let scenario = read_scenario(source, &lab.domain)
         .map_err(|problems| render("scenario", source, &problems, false))?;
-    simulated::run(&scenario, &lab, seed).map(|(_, outcome)| outcome)
+    let options = Options { simulated: true, seed, ..Options::default() };
+    simulated::run(&scenario, &lab, &options).map(|(_, outcome)| outcome)
 }
 
 /// Reads a scenario for the built-in lab without running it; gives the number of its steps.
@@ -417,7 +439,7 @@ pub fn judge(file: &str, source: &str, seed: u64) -> (u8, String) {
     let options = Options { simulated: true, seed, ..Options::default() };
     let judged = read(file.to_owned(), file.to_owned(), source.to_owned(), &lab).and_then(|it| {
         unknown_names(&it, &lab)?;
-        let (instance, outcome) = simulated::run(&it.scenario, &lab, seed)?;
+        let (instance, outcome) = simulated::run(&it.scenario, &lab, &options)?;
         let idle = faults::unmet(&it.scenario, &instance.lab, &outcome.events);
         Ok((exit_code(&outcome), verdict(&it, &outcome, &options) + &idle))
     });
@@ -436,5 +458,5 @@ fn play(scenario: &Scenario, stage: &mut dyn script::Stage) -> Outcome {
     let time = stage.now().since(begin);
     let mut events = stage.events().to_vec();
     events.sort_by_key(|event| event.at);
-    Outcome { events, failure, time }
+    Outcome { events, failure, time, esp_sa: Vec::new() }
 }

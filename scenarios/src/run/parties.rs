@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use cscf_core::config::{Lab, NodeRole, Position};
+use cscf_core::config::{Lab, NodeRole, Position, SecAgree};
 use cscf_core::operator::{self, FaultOrder};
 use cscf_core::transport::Transport;
 
@@ -114,6 +114,20 @@ impl Instance {
             ues.push(config);
         }
         Ok(Self { lab, ues })
+    }
+
+    /// Lets every UE with a card make a security agreement, but those of which the scenario says
+    /// something else.
+    pub fn secure(&mut self, scenario: &Scenario) {
+        if self.lab.gm.sec_agree == SecAgree::Off {
+            self.lab.gm.sec_agree = SecAgree::Optional;
+        }
+        for ue in &mut self.ues {
+            let party = scenario.parties.iter().find(|party| party.name == ue.name);
+            if party.is_none_or(|party| party.security.is_none()) {
+                ue.security = true;
+            }
+        }
     }
 
     /// The names of all addresses.
@@ -362,7 +376,7 @@ fn change(config: &mut UeConfig, party: &Party) {
     if let Some(gruu) = party.gruu {
         config.gruu = gruu;
     }
-    config.security = party.security.unwrap_or_default();
+    config.security = party.security.unwrap_or(config.security);
     config.retries = party.retries.unwrap_or_default();
     config.emergency = party.emergency;
     config.early_security = party.early_security.unwrap_or_default();

@@ -18,7 +18,7 @@ use p_cscf::Pcscf;
 use s_cscf::Scscf;
 
 use super::parties::Instance;
-use super::{Outcome, play};
+use super::{Options, Outcome, play};
 use crate::appserver::AppServer;
 use crate::lab::{Lab, LabNode};
 use crate::operate;
@@ -216,12 +216,15 @@ fn setup_of(lab: &Lab, name: &str) -> Start {
 pub(super) fn run(
     scenario: &Scenario,
     lab: &LabConfig,
-    seed: u64,
+    options: &Options,
 ) -> Result<(Instance, Outcome), String> {
     let mut instance = Instance::new(lab, scenario, 1, 0).map_err(|fault| fault.to_string())?;
+    if options.ipsec {
+        instance.secure(scenario);
+    }
     // Nothing outside the simulation answers.
     instance.lab.dns.servers.clear();
-    let mut stage = SimulatedStage::new(instance.clone(), scenario.network.clone(), seed)?;
+    let mut stage = SimulatedStage::new(instance.clone(), scenario.network.clone(), options.seed)?;
     let outcome = play(scenario, &mut stage);
     Ok((instance, outcome))
 }

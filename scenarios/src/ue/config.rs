@@ -6,8 +6,8 @@ use cscf_core::auth::{
     AkaKeys, AkaSet, Amf, FreshnessCheck, IndBits, Key, Milenage, Sqn, Usim, derive_opc,
 };
 use cscf_core::config::{
-    Auth, CentreConfig, Lab, NodeConfig, ServerBehaviour, SubscriberConfig, SubscriberTransport,
-    TimerValues,
+    Auth, CentreConfig, Lab, NodeConfig, SecAgree, ServerBehaviour, SubscriberConfig,
+    SubscriberTransport, TimerValues,
 };
 use cscf_core::dialog::TimerPolicy;
 use cscf_core::time::Duration;
@@ -281,7 +281,7 @@ impl UeConfig {
             timers: if has_card { lab.air_timers } else { lab.core_timers },
             gruu: Gruu::Off,
             reg_id: None,
-            security: false,
+            security: subscriber.ipsec == Some(SecAgree::Required),
             algorithms: [("hmac-sha-1-96", "null"), ("hmac-sha-1-96", "aes-cbc")]
                 .into_iter()
                 .filter_map(|(alg, ealg)| Algorithms::named(alg, ealg))

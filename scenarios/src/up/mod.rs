@@ -21,6 +21,7 @@ use cscf_core::config::{ControlToken, Lab, NodeRole, Start, read_lab_but_subscri
 use cscf_core::host::control::{Control, Tap, Token, server};
 use cscf_core::host::orders::Obedient;
 use cscf_core::host::program::{self, EXIT_COULD_NOT_RUN, EXIT_OK, load_lab};
+use cscf_core::host::protected::{Chosen, Wish, choose_for};
 use cscf_core::host::{Addresses, Clock, Host, StateFile, json, raise_file_limit, stop_signal};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
@@ -117,7 +118,8 @@ impl Told {
 async fn up(args: &UpArgs) -> Result<(), String> {
     let clock = Clock::start();
     let telling = if args.quiet { Telling::Nothing } else { Telling::Trace(clock.epoch_unix_ns()) };
-    let (lab, early) = load(args, telling).await?;
+    let (mut lab, early) = load(args, telling).await?;
+    let esp = choose_esp(&mut lab, args)?;
     let lab = Arc::new(lab);
     robots::check(&lab, &args.with)?;
     let told = Told::new(&lab, args)?;
@@ -153,13 +155,14 @@ async fn up(args: &UpArgs) -> Result<(), String> {
             let state = args.state.as_deref().filter(|_| config.role == NodeRole::Hss);
             let state =
                 state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;
-            let addresses = Addresses::of(config);
+            let esp = choose_for(&lab, config, wish(args)).map_err(|fault| fault.to_string())?;
+            let addresses = Addresses::of(config).protected(esp.protect);
             let handle = host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
             let node = Obedient::new(handle, Arc::clone(&lab), config, clock);
             handles.push((config.name.clone(), node));
         }
         let orders = Orders::here(handles);
-        let nodes = Nodes { host, events, processes: None, orders, listener };
+        let nodes = Nodes { host, events, processes: None, orders, listener, esp };
         return run(args, &lab, told, nodes, stop).await;
     }
     let starting = starting(args, telling);
@@ -175,13 +178,32 @@ async fn up(args: &UpArgs) -> Result<(), String> {
         signal = &mut stop => return signal,
     };
     let orders = processes.orders();
-    let nodes = Nodes { host, events, processes: Some(processes), orders, listener };
+    let nodes = Nodes { host, events, processes: Some(processes), orders, listener, esp };
     run(args, &lab, told, nodes, stop).await
+}
+
+/// What the command line says of ESP.
+fn wish(args: &UpArgs) -> Option<Wish> {
+    args.ipsec.map(Wish::By)
+}
+
+/// What the P-CSCFs of the lab have of ESP, and why: `lab.esp` says whether there is any.
+fn choose_esp(lab: &mut Lab, args: &UpArgs) -> Result<Chosen, String> {
+    let pcscf = lab.node(NodeRole::Pcscf).cloned();
+    let Some(pcscf) = pcscf else {
+        return Ok(Chosen { protect: None, why: "there is no P-CSCF".to_owned() });
+    };
+    let chosen = choose_for(lab, &pcscf, wish(args)).map_err(|fault| fault.to_string())?;
+    if chosen.protect.is_none() && args.ipsec.is_some() {
+        return Err(format!("{}; `cscf doctor` tells how to allow it", chosen.why));
+    }
+    lab.carry_esp(chosen.protect.is_some());
+    Ok(chosen)
 }
 
 fn starting(args: &UpArgs, telling: Telling) -> Starting<'_> {
     let (lab_file, state) = (args.lab.as_deref(), args.state.as_deref());
-    Starting { lab_file, telling, state, by_themselves: false }
+    Starting { lab_file, telling, state, by_themselves: false, esp: wish(args) }
 }
 
 /// A lab file of so many bytes is long.
@@ -219,6 +241,7 @@ struct Nodes {
     processes: Option<NodeProcesses>,
     orders: Orders,
     listener: Option<(TcpListener, Option<Token>)>,
+    esp: Chosen,
 }
 
 /// The control address with its token, where there is one.
@@ -264,12 +287,13 @@ async fn run(
     nodes: Nodes,
     stop: impl Future<Output = Result<(), String>>,
 ) -> Result<(), String> {
-    let Nodes { host, mut events, mut processes, orders, listener } = nodes;
+    let Nodes { host, mut events, mut processes, orders, listener, esp } = nodes;
     let phones = robots::switch_on(&host, lab, &args.with);
     let result = match phones {
         Ok(_phones) => {
             let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
-            let table = table::table(lab, host.clock().now().since(Instant::EPOCH));
+            let ready_after = host.clock().now().since(Instant::EPOCH);
+            let table = table::table(lab, &esp, ready_after);
             term::out(&format!("ready {}\n{table}\n", names.join(" ")));
             if let Some(text) = told_control(lab, &listener) {
                 term::out(&text);

@@ -15,6 +15,7 @@ use cscf_core::config::{Lab, NodeConfig, NodeRole};
 use cscf_core::host::json::from_json;
 use cscf_core::host::orders::read_answer;
 use cscf_core::host::program::BUILT_IN;
+use cscf_core::host::protected::Wish;
 use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
 use tempfile::NamedTempFile;
@@ -72,6 +73,8 @@ pub struct Starting<'a> {
     pub state: Option<&'a Path>,
     /// The subscribers of the lab file are not in the lab: only who needs them reads the file.
     pub by_themselves: bool,
+    /// What carries the ESP of P-CSCFs; none: as the lab says.
+    pub esp: Option<Wish>,
 }
 
 /// The nodes could not be started; none is left running.
@@ -146,7 +149,7 @@ impl NodeProcesses {
         epoch_unix_ns: u64,
     ) -> Result<Self, StartError> {
         let telling = Telling::Trace(epoch_unix_ns);
-        let starting = Starting { lab_file, telling, state: None, by_themselves: false };
+        let starting = Starting { lab_file, telling, state: None, by_themselves: false, esp: None };
         Self::start_with(lab, &starting).await
     }
 
@@ -329,6 +332,7 @@ fn without_subscribers(lab: &Lab) -> io::Result<NamedTempFile> {
 fn spawn(config: &NodeConfig, starting: &Starting<'_>, told: Told) -> io::Result<Node> {
     let mut command = Command::new(std::env::current_exe()?);
     let state = starting.state.filter(|_| config.role == NodeRole::Hss);
+    let esp = starting.esp.filter(|_| config.role == NodeRole::Pcscf);
     command.arg0(config.role.as_str());
     command
         .arg("--lab")
@@ -340,6 +344,7 @@ fn spawn(config: &NodeConfig, starting: &Starting<'_>, told: Told) -> io::Result
                 vec!["--trace-json".to_owned(), format!("--epoch-unix-ns={epoch}")]
             }
         })
+        .args(esp.iter().flat_map(|esp| ["--esp", esp.as_str()]))
         .args(state.iter().flat_map(|path| [OsStr::new("--state"), path.as_os_str()]))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use cscf_core::config::{Auth, Lab, NodeRole, SecAgree, SubscriberConfig};
+use cscf_core::host::protected::Chosen;
 use cscf_core::time::Duration;
 
 /// Subscribers shown at most.
@@ -10,16 +11,17 @@ const SHOWN_MAX: usize = 20;
 
 /// The table that `cscf up` prints once the lab is ready, so long after it was started.
 #[must_use]
-pub(super) fn table(lab: &Lab, ready_after: Duration) -> String {
+pub(super) fn table(lab: &Lab, esp: &Chosen, ready_after: Duration) -> String {
     let mut out = String::new();
     if let Some(pcscf) = lab.node(NodeRole::Pcscf) {
         let _ = writeln!(out, "\nP-CSCF       {}, UDP and TCP", pcscf.advertised());
     }
     let _ = writeln!(out, "home domain  {}", lab.domain);
-    if !lab.esp && lab.gm.sec_agree != SecAgree::Off {
-        let wish = lab.gm.sec_agree.as_str();
-        let _ =
-            writeln!(out, "Gm           no ESP here: no security agreement (sec_agree: {wish})");
+    if lab.gm.sec_agree != SecAgree::Off {
+        let _ = match &esp.protect {
+            Some(_) => writeln!(out, "Gm           {}", esp.why),
+            None => writeln!(out, "Gm           no security agreement: {}", esp.why),
+        };
     }
     let count = lab.subscribers.len();
     let _ = writeln!(out, "subscribers  {count}, ready after {:.2} s", ready_after.as_secs_f64());
@@ -76,9 +78,11 @@ mod tests {
     #[test]
     fn the_table_says_what_a_client_is_told() {
         let mut lab = Lab::default_lab();
-        let text = table(&lab, Duration::from_millis(340));
+        let esp = Chosen { protect: None, why: "no ESP here: none".to_owned() };
+        let text = table(&lab, &esp, Duration::from_millis(340));
         for part in [
             "P-CSCF       127.0.0.1:5060, UDP and TCP\n",
+            "Gm           no security agreement: no ESP here: none\n",
             "home domain  ims.mnc001.mcc001.3gppnetwork.org\n",
             "carol        IMPI      carol@ims.mnc001.mcc001.3gppnetwork.org\n",
             "password  carol-secret   (MD5)\n",
@@ -90,7 +94,7 @@ mod tests {
         }
         let alice = lab.subscribers[0].clone();
         lab.subscribers.extend(std::iter::repeat_n(alice, 96));
-        let text = table(&lab, Duration::ZERO);
+        let text = table(&lab, &esp, Duration::ZERO);
         assert!(text.contains("subscribers  100, ") && text.ends_with("\nand 80 more\n"), "{text}");
     }
 }

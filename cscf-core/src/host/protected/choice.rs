@@ -4,8 +4,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Form, user, xfrm};
-use crate::config::EspBackend;
+use super::{Form, Protect, user, xfrm};
+use crate::config::{EspBackend, Lab, NodeConfig, NodeRole, SecAgree};
 
 /// A form, and why it is this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,73 @@ pub struct NoForm(pub String);
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.form, self.why)
+    }
+}
+
+/// What whoever starts a node says of its associations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// It has none.
+    Off,
+    /// It has, by this back-end.
+    By(EspBackend),
+}
+
+impl Wish {
+    /// The wish of this name: `off`, or that of a back-end.
+    ///
+    /// # Errors
+    ///
+    /// The text names none.
+    pub fn named(text: &str) -> Result<Self, String> {
+        if text == "off" { Ok(Self::Off) } else { EspBackend::named(text).map(Self::By) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::By(backend) => backend.as_str(),
+        }
+    }
+}
+
+/// What a node of a lab has of security associations, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// What it needs for them; none: it has none.
+    pub protect: Option<Protect>,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// Chooses for a node of a lab that phones of anybody reach; whoever starts it may say more than
+/// the lab does.
+///
+/// # Errors
+///
+/// The back-end that was named is not there.
+pub fn choose_for(lab: &Lab, node: &NodeConfig, wish: Option<Wish>) -> Result<Chosen, NoForm> {
+    let none = |why: String| Ok(Chosen { protect: None, why });
+    let agrees = lab.gm.sec_agree != SecAgree::Off
+        || lab.subscribers.iter().any(|it| it.ipsec.is_some_and(|wish| wish != SecAgree::Off));
+    let backend = match wish {
+        _ if node.role != NodeRole::Pcscf => return none("only a P-CSCF has associations".into()),
+        Some(Wish::Off) => return none("it was started without".to_owned()),
+        _ if !agrees => return none("ipsec: off".to_owned()),
+        Some(Wish::By(backend)) if backend != EspBackend::Auto => backend,
+        Some(Wish::By(_)) | None => lab.gm.backend,
+    };
+    let at = node.listen.ip();
+    match choose(backend, lab.gm.esp_port, (at, Peers::Anybody)) {
+        Ok(choice) => {
+            let why = choice.to_string();
+            let ports = lab.protected_ports(node);
+            Ok(Chosen { protect: Some(Protect { form: choice.form, at: vec![at], ports }), why })
+        }
+        Err(fault) if backend == EspBackend::Auto => none(fault.to_string()),
+        Err(fault) => Err(fault),
     }
 }
 
@@ -55,7 +122,7 @@ pub fn kernel_can() -> Result<(), String> {
 /// Why not, and how to allow it.
 pub fn raw_can() -> Result<(), String> {
     let any = IpAddr::from([0, 0, 0, 0]);
-    user::raw(any).map(|_| ()).map_err(|fault| {
+    user::raw_socket(any).map(|_| ()).map_err(|fault| {
         format!("raw sockets cannot be had ({fault}); they need the capability CAP_NET_RAW")
     })
 }

@@ -47,37 +47,6 @@ impl Telling {
     }
 }
 
-/// Why a packet was dropped, in words.
-pub(super) const fn words(cause: DropCause) -> &'static str {
-    match cause {
-        DropCause::UnknownSpi => "no association with this SPI",
-        DropCause::BadIcv => "ICV wrong",
-        DropCause::Replayed => "sequence number was here before, or is too old",
-        DropCause::WrongPort => "not between the ports of its association",
-        DropCause::WrongAddress => "not between the addresses of its association",
-        DropCause::Expired => "its association has expired",
-        DropCause::ClearText => "clear text at a protected port",
-        DropCause::Malformed => "malformed",
-        DropCause::Full => "a limit is reached",
-    }
-}
-
-/// The name of a cause, for counters.
-#[must_use]
-pub const fn label(cause: DropCause) -> &'static str {
-    match cause {
-        DropCause::UnknownSpi => "unknown_spi",
-        DropCause::BadIcv => "bad_icv",
-        DropCause::Replayed => "replayed",
-        DropCause::WrongPort => "wrong_port",
-        DropCause::WrongAddress => "wrong_address",
-        DropCause::Expired => "expired",
-        DropCause::ClearText => "clear_text",
-        DropCause::Malformed => "malformed",
-        DropCause::Full => "full",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,10 +9,12 @@
 //! [`SaCommand`]: crate::transport::ipsec::SaCommand
 //! [`Endpoint`]: crate::transport::esp::Endpoint
 
+mod apart;
 mod choice;
 mod drops;
 mod guard;
 mod kernel;
+mod keys;
 mod turn;
 mod user;
 pub mod xfrm;
@@ -22,17 +24,17 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-pub use choice::{Choice, NoForm, Peers, choose, kernel_can, raw_can};
+pub use apart::unshare_network;
+pub use choice::{Choice, Chosen, NoForm, Peers, Wish, choose, choose_for, kernel_can, raw_can};
 use drops::Telling;
 use kernel::Kernel;
 use user::User;
 
+use crate::config::EspBackend;
 use crate::transport::SaId;
 use crate::transport::esp::DropCause;
 use crate::transport::ipsec::{SaCommand, SaSet};
 
-/// The port of ESP in UDP datagrams (RFC 3948 §2).
-pub const ESP_PORT: u16 = 4_500;
 /// Sets that are gone and still told with their keys, so that a capture can be read.
 const GONE_MAX: usize = 256;
 
@@ -48,13 +50,13 @@ pub enum Form {
 }
 
 impl Form {
-    /// Its name in the lab file.
+    /// What the lab file calls it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn backend(self) -> EspBackend {
         match self {
-            Self::Kernel => "kernel",
-            Self::Raw => "raw",
-            Self::InUdp(_) => "udp",
+            Self::Kernel => EspBackend::Kernel,
+            Self::Raw => EspBackend::Raw,
+            Self::InUdp(_) => EspBackend::Udp,
         }
     }
 }
@@ -91,6 +93,15 @@ pub struct Protected {
     pub gone: Vec<SaSet>,
     /// Packets that were dropped, by cause.
     pub dropped: Vec<(DropCause, u64)>,
+}
+
+impl Protected {
+    /// Its keys as lines of Wireshark's table `esp_sa`, those of sets that are gone first.
+    #[must_use]
+    pub fn esp_sa(&self) -> Vec<String> {
+        let all = self.gone.iter().chain(&self.sets);
+        all.flat_map(keys::esp_sa).collect()
+    }
 }
 
 /// The security associations of one node.

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use super::super::task::{Conn, Datagrams, NodeTask, Path, TURN_MAX};
 use super::super::udp::{self, Waiting};
 use super::super::{bind, conn};
+use super::Back;
 use super::kernel::Port;
 use super::xfrm::KernelDrop;
-use super::{Back, drops};
 use crate::clause::own;
 use crate::engine::{Input, Node};
 use crate::time::Instant;
@@ -200,7 +200,11 @@ impl<N: Node> NodeTask<N> {
     /// Clear text came to a port that no ordinary socket serves.
     pub(in super::super) fn clear_text(&mut self, local: SocketAddr, remote: SocketAddr) {
         if let Back::User(user) = &mut self.protection.back {
-            user.endpoint.clear_text(local, remote);
+            if !user.endpoint.clear_text(local, remote) {
+                // No association is for this port now, and it is a protected one all the same.
+                user.clear_text += 1;
+                self.tell_drop(remote, DropCause::ClearText, &local.to_string());
+            }
             self.pump();
         }
     }
@@ -211,8 +215,7 @@ impl<N: Node> NodeTask<N> {
         let now = self.with.clock.now();
         let mut busy = false;
         for (cause, count) in self.protection.telling.rest(now) {
-            let words = drops::words(cause);
-            self.tell_protection(format!("{count} more packets were dropped: {words}"), false);
+            self.tell_protection(format!("{count} more packets were dropped: {cause}"), false);
         }
         if let Back::Kernel(kernel) = &mut self.protection.back {
             let found = kernel.look(now);
@@ -312,7 +315,7 @@ impl<N: Node> NodeTask<N> {
 
     fn tell_drop(&mut self, remote: SocketAddr, cause: DropCause, detail: &str) {
         if self.protection.telling.admits(self.with.clock.now(), cause) {
-            self.dropped(remote, &format!("ESP: {}: {detail}", drops::words(cause)));
+            self.dropped(remote, &format!("ESP: {cause}: {detail}"));
         }
     }
 
@@ -322,8 +325,7 @@ impl<N: Node> NodeTask<N> {
             let set = set.and_then(|id| self.protection.sets.get(&id));
             let nobody = SocketAddr::new([0; 4].into(), 0);
             let remote = set.map_or(nobody, |set| SocketAddr::new(set.remote.addr, 0));
-            let words = drops::words(cause);
-            self.dropped(remote, &format!("ESP: {words}: {count} by the kernel ({detail})"));
+            self.dropped(remote, &format!("ESP: {cause}: {count} by the kernel ({detail})"));
         }
     }
 

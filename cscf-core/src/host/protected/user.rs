@@ -2,8 +2,6 @@
 //! behind them knows.
 //!
 //! A raw socket of protocol 50 gives packets of IPv4 with their header and those of IPv6 without.
-//! In UDP a packet of ESP begins with its SPI, which is never zero; four zero octets would be IKE,
-//! and a single 0xFF keeps a translation open (RFC 3948 §2).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,6 +16,7 @@ use super::super::udp::{self, Waiting};
 use super::guard::Guards;
 use super::{Form, Protect};
 use crate::transport::ConnId;
+use crate::transport::esp::framing::{self, Framed};
 use crate::transport::esp::{DropCause, Endpoint, EspLimits, StreamId};
 
 /// The protocol number of ESP.
@@ -40,6 +39,8 @@ pub(super) struct User {
     pub(super) carriers: Vec<Carrier>,
     pub(super) guards: Guards,
     pub(super) streams: BTreeMap<StreamId, ConnId>,
+    /// Clear text at protected ports that no association is for.
+    pub(super) clear_text: u64,
     /// The port of ESP in UDP; none: raw.
     port: Option<u16>,
 }
@@ -70,7 +71,7 @@ impl User {
         };
         getrandom::fill(&mut seed).map_err(no_chance)?;
         let endpoint = Endpoint::new(u64::from_le_bytes(seed), EspLimits::default());
-        Ok(Self { endpoint, carriers, guards, streams: BTreeMap::new(), port })
+        Ok(Self { endpoint, carriers, guards, streams: BTreeMap::new(), clear_text: 0, port })
     }
 
     pub(super) fn form(&self) -> Form {
@@ -78,7 +79,11 @@ impl User {
     }
 
     pub(super) fn dropped(&self) -> Vec<(DropCause, u64)> {
-        self.endpoint.dropped().collect()
+        let mut all: BTreeMap<DropCause, u64> = self.endpoint.dropped().collect();
+        if self.clear_text > 0 {
+            *all.entry(DropCause::ClearText).or_default() += self.clear_text;
+        }
+        all.into_iter().collect()
     }
 
     /// Puts a packet on the wire.
@@ -92,9 +97,14 @@ impl User {
     /// The ESP packet in what a carrier has received.
     pub(super) fn packet<'a>(&self, local: IpAddr, received: &'a [u8]) -> Option<&'a [u8]> {
         match self.port {
-            Some(_) if received.len() < 4 || received.starts_with(&[0; 4]) => None,
+            Some(_) => match framing::decapsulate(received) {
+                Framed::Esp(packet) => Some(packet),
+                // What is too short is judged with all others.
+                Framed::Malformed => Some(received),
+                Framed::KeepAlive | Framed::NotEsp => None,
+            },
             None if local.is_ipv4() => without_ipv4_header(received),
-            Some(_) | None => Some(received),
+            None => Some(received),
         }
     }
 }
@@ -109,8 +119,13 @@ fn without_ipv4_header(packet: &[u8]) -> Option<&[u8]> {
     packet.get(header..)
 }
 
-/// Opens a raw socket of ESP. A datagram socket's calls are all that it needs.
-pub(super) fn raw(ip: IpAddr) -> io::Result<UdpSocket> {
+/// A raw socket of ESP in the event loop. A datagram socket's calls are all that it needs.
+fn raw(ip: IpAddr) -> io::Result<UdpSocket> {
+    UdpSocket::from_std(raw_socket(ip)?.into())
+}
+
+/// Opens a raw socket of ESP.
+pub(super) fn raw_socket(ip: IpAddr) -> io::Result<Socket> {
     let addr = SocketAddr::new(ip, 0);
     let socket = Socket::new(Domain::for_address(addr), Type::RAW, Some(Protocol::from(ESP)))?;
     let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
@@ -120,7 +135,7 @@ pub(super) fn raw(ip: IpAddr) -> io::Result<UdpSocket> {
     }
     socket.bind(&addr.into())?;
     socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket)
 }
 
 #[cfg(test)]

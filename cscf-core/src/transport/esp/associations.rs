@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use aes::Aes128;
 use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 
-use super::super::ipsec::{SaSet, Selectors};
+use super::super::ipsec::{Mode, SaSet};
 use super::DropCause;
-use super::suite::{Fault, Header, Layout, Opened, Suite};
+use super::suite::{Fault, Header, Opened, Overhead, Suite};
 use super::window::Window;
 use crate::ids::Seed;
 use crate::time::Instant;
@@ -71,15 +71,20 @@ pub(super) enum Pair {
 }
 
 impl Pair {
+    /// Both.
+    pub(super) const BOTH: [Self; 2] = [Self::OurClient, Self::OurServer];
+
+    /// Our address and the peer's.
+    pub(super) const fn addrs(self, set: &SaSet) -> (SocketAddr, SocketAddr) {
+        match self {
+            Self::OurClient => (set.local.client(), set.remote.server()),
+            Self::OurServer => (set.local.server(), set.remote.client()),
+        }
+    }
+
     /// The pair of these addresses, if they are one.
     pub(super) fn between(set: &SaSet, local: SocketAddr, remote: SocketAddr) -> Option<Self> {
-        if (local, remote) == (set.local.client(), set.remote.server()) {
-            Some(Self::OurClient)
-        } else if (local, remote) == (set.local.server(), set.remote.client()) {
-            Some(Self::OurServer)
-        } else {
-            None
-        }
+        Self::BOTH.into_iter().find(|pair| pair.addrs(set) == (local, remote))
     }
 }
 
@@ -101,11 +106,22 @@ pub(super) struct Associations {
 }
 
 impl Associations {
-    /// Makes the key schedules; none if the keys do not fit the algorithms.
-    pub(super) fn new(now: Instant, set: &SaSet) -> Option<Self> {
-        let suite = Suite::new(set.algorithms, &set.keys)?;
+    /// Makes the key schedules.
+    ///
+    /// # Errors
+    ///
+    /// Why packets of this set cannot be made here.
+    pub(super) fn new(now: Instant, set: &SaSet) -> Result<Self, &'static str> {
+        if set.mode != Mode::Transport {
+            return Err("its mode is UDP-enc-tun; here is transport mode only");
+        }
+        if set.local.addr.is_ipv4() != set.remote.addr.is_ipv4() {
+            return Err("its addresses are of two families");
+        }
+        let suite = Suite::new(set.algorithms, &set.keys);
+        let suite = suite.ok_or("its keys have not the length of its algorithms")?;
         let (client, server) = Default::default();
-        Some(Self { until: now + set.lifetime, set: set.clone(), suite, client, server })
+        Ok(Self { until: now + set.lifetime, set: set.clone(), suite, client, server })
     }
 
     /// Takes what is said of the same associations anew: their sequence numbers and windows stay,
@@ -126,12 +142,12 @@ impl Associations {
         }
     }
 
-    /// What a packet with so much inside looks like.
-    pub(super) fn layout(&self, payload: usize) -> Layout {
-        self.suite.layout(payload)
+    /// What a packet has beyond its payload.
+    pub(super) fn overhead(&self) -> Overhead {
+        self.suite.overhead()
     }
 
-    /// Makes an ESP packet out of room for [`Layout::prefix`] and the payload behind it.
+    /// Makes an ESP packet out of room for [`Overhead::prefix`] and the payload behind it.
     pub(super) fn seal(
         &mut self,
         now: Instant,
@@ -173,19 +189,20 @@ impl Associations {
         (local, remote): (IpAddr, IpAddr),
         esp: (Header, &[u8]),
         room: usize,
-    ) -> Result<(Opened, Selectors), Refusal> {
+    ) -> Result<(Opened, Pair), Refusal> {
         let (Header { spi, sequence }, packet) = esp;
         let refuse = |cause, detail: String| {
             Refusal::new(cause, format!("SPI {spi}, sequence number {sequence}{detail}"))
         };
-        let Some(selectors) = self.set.inbound(spi) else {
-            return Err(refuse(DropCause::UnknownSpi, String::new()));
+        let ports = self.set.local.ports;
+        let pair = match spi {
+            _ if spi == ports.spi_server => Pair::OurServer,
+            _ if spi == ports.spi_client => Pair::OurClient,
+            _ => return Err(refuse(DropCause::UnknownSpi, String::new())),
         };
         if now > self.until {
             return Err(refuse(DropCause::Expired, format!(" of set {}", self.set.id.0)));
         }
-        let pair =
-            if spi == self.set.local.ports.spi_server { Pair::OurServer } else { Pair::OurClient };
         let window = self.between(pair).window;
         if !window.admits(sequence) {
             let newest = window.newest();
@@ -212,11 +229,6 @@ impl Associations {
         let opened = opened.ok_or_else(|| {
             refuse(DropCause::Malformed, ": its padding is not 1, 2, 3 …".to_owned())
         })?;
-        Ok((opened, selectors))
-    }
-
-    /// The most octets of a UDP or TCP packet inside an ESP packet of so many.
-    pub(super) fn payload_max(&self, total: usize) -> usize {
-        self.suite.payload_max(total)
+        Ok((opened, pair))
     }
 }

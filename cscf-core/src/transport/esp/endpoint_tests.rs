@@ -1,3 +1,6 @@
+#[path = "stream_tests.rs"]
+mod streams;
+
 use super::*;
 use crate::auth::Key;
 use crate::transport::ipsec::{Algorithms, End, EspKeys, IPSEC_LIFETIME, Mode, Ports};

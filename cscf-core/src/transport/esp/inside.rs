@@ -1,8 +1,9 @@
-//! UDP inside ESP (RFC 768; the checksum of IPv6 by RFC 8200 §8.1).
+//! What is inside ESP: UDP (RFC 768; the checksum of IPv6 by RFC 8200 §8.1), and what is looked at
+//! of TCP before its stack sees it.
 
 use std::net::{IpAddr, SocketAddr};
 
-use smoltcp::wire::{TcpPacket, UDP_HEADER_LEN, UdpPacket};
+use smoltcp::wire::{IPV4_HEADER_LEN, IPV6_HEADER_LEN, TcpPacket, UDP_HEADER_LEN, UdpPacket};
 
 /// The protocol numbers of what may be inside, and of a packet that is only there to hide when
 /// nothing is sent (RFC 4303 §2.6).
@@ -12,6 +13,14 @@ pub(super) const DUMMY: u8 = 59;
 
 /// The octets of the header of UDP.
 pub(super) const UDP_HEADER: usize = UDP_HEADER_LEN;
+
+/// The octets of a header of IP without options.
+pub(super) const fn ip_header_len(addr: IpAddr) -> usize {
+    match addr {
+        IpAddr::V4(_) => IPV4_HEADER_LEN,
+        IpAddr::V6(_) => IPV6_HEADER_LEN,
+    }
+}
 
 /// The source and destination port of UDP or TCP.
 pub(super) fn ports(payload: &[u8]) -> Option<(u16, u16)> {

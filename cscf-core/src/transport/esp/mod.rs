@@ -14,6 +14,7 @@ mod endpoint;
 pub mod framing;
 mod inside;
 mod suite;
+mod tcp;
 mod window;
 
 pub use endpoint::Endpoint;
@@ -81,11 +82,10 @@ impl std::fmt::Display for DropCause {
 /// What an endpoint may take from the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EspLimits {
-    /// TCP connections inside associations, both directions.
+    /// TCP connections inside associations, both directions, those that are ending among them. One
+    /// set has never more than two, for its ports leave room for one each way.
     pub connections_max: usize,
-    /// Connections of one set of associations.
-    pub connections_per_set_max: usize,
-    /// Bytes that wait to be sent on one connection; then it is ended.
+    /// Bytes that wait to be sent on one connection; then it is reset.
     pub write_queue_bytes_max: usize,
     /// The most bytes of an IP packet on the wire, for the segment size of TCP inside.
     pub path_mtu: usize,
@@ -93,12 +93,7 @@ pub struct EspLimits {
 
 impl Default for EspLimits {
     fn default() -> Self {
-        Self {
-            connections_max: 4_096,
-            connections_per_set_max: 8,
-            write_queue_bytes_max: 256 * 1024,
-            path_mtu: 1_280,
-        }
+        Self { connections_max: 4_096, write_queue_bytes_max: 256 * 1024, path_mtu: 1_280 }
     }
 }
 
@@ -137,7 +132,7 @@ pub enum EspEvent {
         /// The bytes.
         bytes: Bytes,
     },
-    /// A connection ended, or could not be opened.
+    /// A connection ended, or could not be opened. One that the caller closed is not told of.
     Closed {
         /// Which connection.
         stream: StreamId,

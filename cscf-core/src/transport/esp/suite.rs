@@ -49,11 +49,28 @@ impl Header {
     }
 }
 
-/// What stands before the payload (header and initialization vector), and the whole length.
+/// What a packet has beyond its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct Overhead {
+    /// Header and initialization vector, before the payload.
     pub(super) prefix: usize,
-    pub(super) total: usize,
+    /// What is encrypted is a multiple of this.
+    block: usize,
+    /// The integrity check value, at the end.
+    icv: usize,
+}
+
+impl Overhead {
+    /// The length of a packet with so much inside.
+    pub(super) const fn total(self, payload: usize) -> usize {
+        self.prefix + (payload + 2).next_multiple_of(self.block) + self.icv
+    }
+
+    /// The most that fits into a packet of so many octets.
+    pub(super) const fn payload_max(self, total: usize) -> usize {
+        let body = total.saturating_sub(self.prefix + self.icv);
+        (body - body % self.block).saturating_sub(2)
+    }
 }
 
 /// What was inside a packet.
@@ -255,20 +272,13 @@ impl Suite {
         }
     }
 
-    /// What a packet with so much inside looks like.
-    pub(super) fn layout(&self, payload: usize) -> Layout {
+    /// What a packet has beyond its payload.
+    pub(super) fn overhead(&self) -> Overhead {
         let prefix = HEADER_LEN + self.iv_len();
-        let body = (payload + 2).next_multiple_of(self.block_len());
-        Layout { prefix, total: prefix + body + self.icv_len() }
+        Overhead { prefix, block: self.block_len(), icv: self.icv_len() }
     }
 
-    /// The most that fits into a packet of so many octets.
-    pub(super) fn payload_max(&self, total: usize) -> usize {
-        let body = total.saturating_sub(HEADER_LEN + self.iv_len() + self.icv_len());
-        (body - body % self.block_len()).saturating_sub(2)
-    }
-
-    /// Makes a packet out of room for [`Layout::prefix`] and the payload behind it, in place: pads,
+    /// Makes a packet out of room for [`Overhead::prefix`] and the payload behind it, in place: pads,
     /// encrypts, and adds the integrity check value. `iv` has at least as many octets as the
     /// algorithm wants. Nothing if the room is not there.
     pub(super) fn seal(

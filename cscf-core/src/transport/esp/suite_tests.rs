@@ -26,12 +26,12 @@ fn suite(alg: &str, ealg: &str) -> Suite {
 }
 
 fn sealed(suite: &Suite, payload: &[u8]) -> Vec<u8> {
-    let layout = suite.layout(payload.len());
-    let mut packet = vec![0; layout.prefix];
+    let overhead = suite.overhead();
+    let mut packet = vec![0; overhead.prefix];
     packet.extend_from_slice(payload);
     let header = Header { spi: 0x1001, sequence: 7 };
     let packet = suite.seal(header, &[0x5a; 16], 17, packet).expect("there is room");
-    assert_eq!(packet.len(), layout.total);
+    assert_eq!(packet.len(), overhead.total(payload.len()));
     packet
 }
 
@@ -46,9 +46,9 @@ fn what_is_sealed_opens_to_the_same() {
             assert_eq!(header, Header { spi: 0x1001, sequence: 7 });
             let opened = suite.open(&packet, 40).expect("genuine");
             assert_eq!((&opened.buffer[40..], opened.next_header), (&payload[..], 17));
-            let fits = suite.payload_max(packet.len());
-            assert_eq!(suite.layout(fits).total, packet.len(), "{alg}/{ealg} {length}");
-            assert!(suite.layout(fits + 1).total > packet.len());
+            let fits = suite.overhead().payload_max(packet.len());
+            assert_eq!(suite.overhead().total(fits), packet.len(), "{alg}/{ealg} {length}");
+            assert!(suite.overhead().total(fits + 1) > packet.len());
         }
     }
 }

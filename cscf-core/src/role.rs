@@ -147,7 +147,7 @@ pub enum Answer {
     /// From the HSS ([`CxAnswer::Unreachable`] when the client had none).
     Cx(CxAnswer),
     /// From the DNS.
-    Dns(DnsAnswer),
+    Dns(DnsQuestion, DnsAnswer),
     /// From the policy function.
     Policy(PolicyAnswer),
     /// From nobody: the time for the answer ran out.
@@ -161,7 +161,7 @@ impl Answer {
         match self {
             Self::Cx(answer) => Some(answer),
             Self::TimedOut => Some(CxAnswer::Unreachable),
-            Self::Dns(_) | Self::Policy(_) => None,
+            Self::Dns(..) | Self::Policy(_) => None,
         }
     }
 }

@@ -344,7 +344,7 @@ impl Role for Scscf {
         let start = out.len();
         if self.sessions.numbered.contains_key(&ask) {
             let answer = match answer {
-                Answer::Dns(answer) => answer,
+                Answer::Dns(_, answer) => answer,
                 Answer::Cx(_) | Answer::Policy(_) | Answer::TimedOut => DnsAnswer::Unreachable,
             };
             return self.sessions.number_told(env, ask, &answer, out);

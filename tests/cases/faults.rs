@@ -21,6 +21,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("faults::a_late_message_holds_up_its_stream", &[], delays_stream),
         case("faults::a_message_comes_twice", &[], copies),
         case("faults::a_message_is_overtaken_by_the_next", &[], reorders),
+        case("faults::messages_in_a_row_are_overtaken_one_by_one", &[], reorders_each),
+        case("faults::a_fresh_hss_knows_whom_the_old_one_was_given", &[], crashes_hss),
         case("faults::corruption_follows_the_seed", &[], corrupts),
         case("faults::a_connection_is_cut_behind_a_message", &[], cuts),
         case("faults::a_changed_message_is_what_the_next_hop_gets", &[], edits),
@@ -227,6 +229,44 @@ fn reorders() {
     let events = run(&["s1 reorders OPTIONS to p1, first"], "", &steps);
     let sent = times(&events, "s1", false, "OPTIONS");
     assert!(sent[0].since(times(&events, "s1", true, "OPTIONS")[0]) <= Duration::from_secs(2));
+}
+
+fn reorders_each() {
+    let mut steps = ASKS[..4].to_vec();
+    steps.extend(["wait 5s", "alice asks bob", "alice sends message \"x\" to bob", "wait 10s"]);
+    let events = run(&["p1 reorders requests from alice, after 3s"], "", &steps);
+    let labels: Vec<String> = wires(&events, "p1", true)
+        .map(|(_, label, _)| label)
+        .filter(|label| label == "OPTIONS" || label == "MESSAGE")
+        .collect();
+    assert_eq!(labels[..2], ["MESSAGE", "OPTIONS"], "the second fits too, and goes first");
+    let asked = times(&events, "alice", false, "OPTIONS")[0];
+    assert!(times(&events, "p1", true, "OPTIONS")[0].since(asked) < Duration::from_secs(1));
+}
+
+fn crashes_hss() {
+    let add = "operator orders \"subscriber remove bob\"";
+    let steps = [
+        "alice registers",
+        "alice is registered",
+        add,
+        "bob registers",
+        "bob is registration failed within 60s",
+        "alice asks bob",
+        "wait 60s",
+        "bob registers",
+        "bob is registration failed within 60s",
+    ];
+    let rule = "hss crashes at UAR of bob and restarts after 3s, first";
+    let events = run(&[rule], "bob: {retries: off}", &steps);
+    let said = events.iter().any(|event| {
+        *event.node == *"hss"
+            && matches!(&event.kind, TraceKind::State(text) if text == "restarted")
+    });
+    assert!(said);
+    let last = wires(&events, "hss", false).filter(|(_, label, _)| label == "UAA").last();
+    let last = last.expect("a UAA");
+    assert_eq!(avp_values(&last.2.bytes, "Experimental-Result-Code"), ["5001"]);
 }
 
 fn corrupts() {

@@ -455,7 +455,8 @@ fn parse_says_the_facts_of_each_file() {
 
     let parsed = output(&["parse", "--json", good, bad]);
 
-    assert_eq!(parsed.status.code(), Some(0));
+    assert_eq!(parsed.status.code(), Some(1), "one is rejected");
+    assert_eq!(output(&["parse", good]).status.code(), Some(0));
     let lines: Vec<Value> = text(&parsed.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))

@@ -444,7 +444,7 @@ impl Fault {
 }
 
 /// The length that a message claims in its first four bytes.
-pub(super) fn claimed_length(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn claimed_length(bytes: &[u8]) -> Option<usize> {
     usize::try_from(word(bytes, 0)? & 0x00ff_ffff).ok()
 }
 

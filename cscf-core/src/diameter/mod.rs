@@ -29,6 +29,7 @@ mod tests;
 
 pub use capabilities::{LocalPeer, Timing};
 pub use client::{ClientConfig, ClientInput, ClientOutput, DiameterClient};
+pub(crate) use codec::claimed_length;
 pub use codec::{
     AVP_MAX, Avp, Fault, FaultKind, Flags, HEADER_LENGTH, Header, MESSAGE_MAX, Message,
 };

@@ -126,7 +126,7 @@ impl Core {
             return self.events.push_back(Event::Answer(ask, answer));
         };
         let answer = match answer {
-            Answer::Dns(answer) => answer,
+            Answer::Dns(_, answer) => answer,
             _ => DnsAnswer::Unreachable,
         };
         self.told(&mut lookup, &question, &answer);

@@ -29,6 +29,7 @@ use crate::transaction::{
     ClientId, Event as LayerEvent, LayerSettings, Outbox, ServerId, Timers, TransactionLayer,
     Transmit,
 };
+use crate::transport::dns::DnsQuestion;
 use crate::transport::ipsec::SaSet;
 use crate::transport::size::TcpRefusals;
 use crate::transport::{ConnId, Flow, FlowEvent, SaId};
@@ -66,6 +67,14 @@ pub(super) enum Due {
     TimerC(ContextId),
 }
 
+/// A question to the outside that waits for its answer.
+#[derive(Debug)]
+pub(super) struct OpenAsk {
+    deadline: DeadlineId,
+    /// What a DNS server was asked.
+    dns: Option<DnsQuestion>,
+}
+
 /// Everything of an engine that does not depend on the role's type.
 #[derive(Debug)]
 pub(super) struct Core {
@@ -87,7 +96,7 @@ pub(super) struct Core {
     pub(super) tcp_refusals: TcpRefusals,
     notes: Vec<Note>,
     asks: u64,
-    pub(super) open_asks: Map<AskId, DeadlineId>,
+    pub(super) open_asks: Map<AskId, OpenAsk>,
     /// Names of next hops that are being looked up.
     pub(super) lookups: Map<AskId, Waiting>,
     pub(super) inbox: VecDeque<(Flow, Message)>,
@@ -289,7 +298,7 @@ impl Core {
         if let Question::Dns(question) = &question
             && let Some(answer) = self.known(question)
         {
-            return self.answered(now, ask, Answer::Dns(answer));
+            return self.answered(now, ask, Answer::Dns(question.clone(), answer));
         }
         let limits = &self.settings.limits;
         let within = match question {
@@ -297,14 +306,24 @@ impl Core {
             Question::Policy(_) => limits.ask_policy_for,
         };
         let deadline = self.due.insert(now + within, Due::Ask(ask));
-        self.open_asks.insert(ask, deadline);
+        let dns = match &question {
+            Question::Dns(question) => Some(question.clone()),
+            Question::Cx(_) | Question::Policy(_) => None,
+        };
+        self.open_asks.insert(ask, OpenAsk { deadline, dns });
         self.outlet.push(super::Output::Ask(ask, question));
     }
 
-    /// An answer; a second one, or one that came too late, is not for the role.
+    /// An answer; a second one, or one that came too late, is not for the role. Nor is one to a
+    /// question of a node that was here before and used the same number.
     pub(super) fn on_answer(&mut self, now: Instant, ask: AskId, answer: Answer) {
-        if let Some(deadline) = self.open_asks.remove(&ask) {
-            self.due.cancel(deadline);
+        if let (Answer::Dns(its, _), Some(open)) = (&answer, self.open_asks.get(&ask))
+            && open.dns.as_ref() != Some(its)
+        {
+            return;
+        }
+        if let Some(open) = self.open_asks.remove(&ask) {
+            self.due.cancel(open.deadline);
             self.answered(now, ask, answer);
         }
     }

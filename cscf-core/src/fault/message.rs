@@ -55,7 +55,8 @@ impl Looked {
         }
     }
 
-    /// What makes copies of a message the same: label, branch and CSeq, or the identifiers of
+    /// What makes copies of a message the same: label, branch and CSeq, for answers of several
+    /// branches or several in a row the To tag and RSeq (RFC 3262 §3); or the identifiers of
     /// Diameter.
     #[must_use]
     pub fn identity(&self) -> String {
@@ -69,7 +70,9 @@ impl Looked {
                 let branch = headers.top_branch().unwrap_or_default();
                 let text = |name| headers.get(name).unwrap_or_default();
                 let (cseq, call_id) = (text(HeaderName::CSeq), text(HeaderName::CallId));
-                format!("{} {branch} {call_id} {cseq}", self.label())
+                let tag = parameter(text(HeaderName::To), "tag").unwrap_or_default();
+                let rseq = text(HeaderName::RSeq);
+                format!("{} {branch} {call_id} {cseq} {tag} {rseq}", self.label())
             }
         }
     }
@@ -96,9 +99,9 @@ impl Looked {
         let known = |name: &String| rule.known.iter().find(|known| known.name == *name);
         *direction == self.direction
             && self.is(what, answers.as_deref())
-            && peer.as_ref().is_none_or(|name| {
-                known(name).is_some_and(|known| self.is_peer(known, &rule.known))
-            })
+            && peer
+                .as_ref()
+                .is_none_or(|name| known(name).is_some_and(|known| self.is_peer(known, rule)))
             && of.as_ref().is_none_or(|name| known(name).is_some_and(|known| self.is_of(known)))
             && conditions.iter().all(|condition| self.satisfies(condition))
     }
@@ -134,13 +137,12 @@ impl Looked {
 
     /// Whether the other end is this node or UE. A UE is known by its address, else by its
     /// identities where the other end is no node of the lab.
-    fn is_peer(&self, known: &Known, all: &[Known]) -> bool {
-        if known.addresses.contains(&self.remote) {
-            return true;
+    fn is_peer(&self, known: &Known, rule: &Rule) -> bool {
+        if let Some(peer) = self.peer_of(rule) {
+            return peer.name == known.name;
         }
-        let is_node = |it: &Known| it.identities.is_empty() && it.addresses.contains(&self.remote);
         let Some(message) = self.sip() else { return false };
-        if known.identities.is_empty() || all.iter().any(is_node) {
+        if known.identities.is_empty() {
             return false;
         }
         let headers = message.headers();
@@ -159,6 +161,25 @@ impl Looked {
             (Message::Response(_), Direction::Received) => &callee[..],
         };
         named_in(headers, names, &known.identities)
+    }
+
+    /// Who has the address of the other end: who listens there, else the only one at that IP
+    /// address, since a connection may come from any port.
+    fn peer_of<'a>(&self, rule: &'a Rule) -> Option<&'a Known> {
+        let others = || rule.known.iter().filter(|known| known.name != rule.node);
+        let mut listening = others().filter(|known| known.addresses.contains(&self.remote));
+        if let Some(peer) = listening.next() {
+            return Some(peer);
+        }
+        let is_there =
+            |known: &&Known| known.addresses.iter().any(|it| it.ip() == self.remote.ip());
+        let mut there = rule.known.iter().filter(is_there);
+        match (there.next(), there.next()) {
+            (Some(peer), None) if peer.identities.is_empty() && peer.name != rule.node => {
+                Some(peer)
+            }
+            _ => None,
+        }
     }
 
     /// Whether it is about this user.
@@ -233,7 +254,9 @@ fn named_in(headers: &Headers, names: &[HeaderName], identities: &[String]) -> b
     fields.into_iter().any(|field| mentions_one(field.raw_value(), identities))
 }
 
-fn mentions_one(bytes: &[u8], identities: &[String]) -> bool {
+/// Whether one of these identities stands in these bytes, whatever its scheme, whole.
+#[must_use]
+pub fn mentions_one(bytes: &[u8], identities: &[String]) -> bool {
     identities.iter().any(|identity| mentions(bytes, identity))
 }
 

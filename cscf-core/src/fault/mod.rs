@@ -16,7 +16,7 @@ mod table;
 mod tests;
 mod words;
 
-pub use message::{Content, Looked};
+pub use message::{Content, Looked, mentions_one};
 pub use parse::{FORMS, read};
 pub use rule::{
     About, Action, Answer, Condition, Count, Direction, Edit, Known, Matching, Mistake, Rule,

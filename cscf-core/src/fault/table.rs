@@ -1,6 +1,7 @@
 //! The rules of one node: which of them hit a message, and how often they did.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 
@@ -77,6 +78,15 @@ impl Hit {
     }
 }
 
+/// A request of Diameter that was seen.
+#[derive(Debug)]
+struct Asked {
+    direction: Direction,
+    remote: SocketAddr,
+    hop_by_hop: u32,
+    bytes: Bytes,
+}
+
 /// The rules of one node.
 #[derive(Debug)]
 pub struct Table {
@@ -85,7 +95,7 @@ pub struct Table {
     count: u64,
     /// Chance for rules that hit some of their messages, and for bytes that become others.
     pub chance: Ids,
-    asked: VecDeque<(Direction, u32, Bytes)>,
+    asked: VecDeque<Asked>,
 }
 
 impl Table {
@@ -222,19 +232,21 @@ impl Table {
     /// Remembers requests of Diameter and finds the one that an answer is for.
     fn note_asked(&mut self, message: &mut Looked) {
         let Content::Diameter(diameter, bytes) = &message.content else { return };
-        let number = diameter.header.hop_by_hop;
+        let (direction, remote) = (message.direction, message.remote);
+        let hop_by_hop = diameter.header.hop_by_hop;
         if diameter.header.flags.request {
             if self.asked.len() == ASKED_MAX {
                 self.asked.pop_front();
             }
-            self.asked.push_back((message.direction, number, bytes.clone()));
+            self.asked.push_back(Asked { direction, remote, hop_by_hop, bytes: bytes.clone() });
             return;
         }
-        let other_way = |(direction, its, _): &(Direction, u32, Bytes)| {
-            *its == number && *direction != message.direction
+        // The number is that of one connection (RFC 6733 §3).
+        let is_for = |asked: &Asked| {
+            asked.hop_by_hop == hop_by_hop && asked.remote == remote && asked.direction != direction
         };
-        let found = self.asked.iter().rposition(other_way);
-        message.asked = found.and_then(|at| self.asked.remove(at)).map(|(_, _, bytes)| bytes);
+        let found = self.asked.iter().rposition(is_for);
+        message.asked = found.and_then(|at| self.asked.remove(at)).map(|asked| asked.bytes);
     }
 }
 

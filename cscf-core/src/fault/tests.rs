@@ -487,3 +487,61 @@ fn a_name_is_found_where_it_stands() {
     assert_eq!(names, [(16, "alice"), (25, "bob")]);
     assert_eq!(read.about.what, What::Status(401));
 }
+
+/// Which of these messages, one after the other, a rule hits.
+fn hit_by(text: &str, messages: &[(SocketAddr, &str)]) -> Vec<bool> {
+    let mut table = table();
+    table.add(Instant::EPOCH, rule(text)).expect("room");
+    let hit = |(remote, message): &(SocketAddr, &str)| {
+        let mut message = looked(Direction::Received, *remote, message);
+        !table.decide(Instant::EPOCH, &mut message).is_empty()
+    };
+    messages.iter().map(hit).collect()
+}
+
+#[test]
+fn answers_of_several_branches_and_several_in_a_row_are_no_copies() {
+    let of = |tag: &str, rseq: &str| {
+        ANSWER.replace("200 OK", "183 Progress").replace("tag=b", tag).replace(
+            "CSeq: 1 INVITE\r\n",
+            &format!("CSeq: 1 INVITE\r\nRSeq: {rseq}\r\nRequire: 100rel\r\n"),
+        )
+    };
+    let (first, again, next) = (of("tag=b", "1"), of("tag=b", "1"), of("tag=b", "2"));
+    let other = of("tag=c", "1");
+    let from = |text| (s1(), text);
+    let messages = [from(first.as_str()), from(&again), from(&next), from(&other)];
+    let rule = "p1 sets Subject to x in 183 from s1, second";
+    assert_eq!(hit_by(rule, &messages), [false, false, true, false]);
+    let rule = "p1 sets Subject to x in 183 from s1, first 2";
+    assert_eq!(hit_by(rule, &messages), [true, true, true, false]);
+}
+
+#[test]
+fn a_connection_from_any_port_of_a_node_is_that_node_s() {
+    let elsewhere = SocketAddr::new(s1().ip(), 40_000);
+    let messages = [(s1(), REGISTER), (elsewhere, REGISTER), (phone(), REGISTER)];
+    assert_eq!(hit_by("p1 drops REGISTER from s1", &messages), [true, true, false]);
+    assert_eq!(hit_by("p1 drops REGISTER from alice", &messages), [false, false, true]);
+}
+
+#[test]
+fn a_number_of_diameter_is_that_of_one_connection() {
+    let message = |request: bool, avps: Vec<Avp>| {
+        let flags = Flags { request, ..Flags::default() };
+        let command = avp::MULTIMEDIA_AUTH;
+        Diameter { header: Header { flags, command, hop_by_hop: 7, ..Header::default() }, avps }
+    };
+    let asks = |who: &str| message(true, vec![Avp::text(&avp::PUBLIC_IDENTITY, who)]).encode();
+    let mut table = table();
+    table.add(Instant::EPOCH, rule("p1 drops MAA of alice")).expect("room");
+    let mut hit = |direction, remote, bytes: &Bytes| {
+        let mut message = Looked::read(direction, remote, bytes).expect("a message");
+        !table.decide(Instant::EPOCH, &mut message).is_empty()
+    };
+    assert!(!hit(Direction::Received, s1(), &asks("sip:alice@ims.example")));
+    assert!(!hit(Direction::Received, phone(), &asks("sip:bob@ims.example")));
+    let answer = message(false, Vec::new()).encode();
+    assert!(hit(Direction::Sent, s1(), &answer), "alice was asked about there");
+    assert!(!hit(Direction::Sent, phone(), &answer), "and bob here");
+}

@@ -44,13 +44,13 @@ impl<N: Node> NodeTask<N> {
     /// Asks the DNS servers, while the node goes on.
     fn ask_dns(&mut self, ask: AskId, question: DnsQuestion) {
         let Some(resolver) = self.with.resolver.clone() else {
-            let nobody = Answer::Dns(DnsAnswer::Unreachable);
+            let nobody = Answer::Dns(question, DnsAnswer::Unreachable);
             return self.held.push_back(Input::Answer(ask, nobody));
         };
         let events = self.events_in.clone();
         self.tasks.spawn_local(async move {
             let answer = resolver.answer(&question).await;
-            let _ = events.send(Event::Answered(ask, answer)).await;
+            let _ = events.send(Event::Answered(ask, question, answer)).await;
         });
     }
 

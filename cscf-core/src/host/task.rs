@@ -29,7 +29,7 @@ use crate::cx::AskId;
 use crate::engine::{Input, Node};
 use crate::role::Answer;
 use crate::time::{Duration, Instant};
-use crate::transport::dns::DnsAnswer;
+use crate::transport::dns::{DnsAnswer, DnsQuestion};
 use crate::transport::esp::StreamId;
 use crate::transport::{ConnId, Flow, Packet, Transport};
 
@@ -58,7 +58,7 @@ pub(super) enum Event {
         remote: SocketAddr,
     },
     /// What the DNS servers said.
-    Answered(AskId, DnsAnswer),
+    Answered(AskId, DnsQuestion, DnsAnswer),
     Closed(ConnId, String),
     Connected {
         conn: ConnId,
@@ -371,7 +371,9 @@ impl<N: Node> NodeTask<N> {
                 }
             }
             Event::ClearText { local, remote } => self.clear_text(local, remote),
-            Event::Answered(ask, answer) => self.input(Input::Answer(ask, Answer::Dns(answer))),
+            Event::Answered(ask, question, answer) => {
+                self.input(Input::Answer(ask, Answer::Dns(question, answer)));
+            }
             Event::Closed(conn, cause) => self.closed(conn, cause),
             Event::Connected { conn, local, remote, stream } => {
                 let Some(Conn { path: Path::Kernel { stream: slot, .. }, .. }) =

@@ -7,6 +7,7 @@ use super::{FaultOrder, HssMood, Order, Originated, ProfileChange, Show, Subscri
 use crate::cx::{CxCommand, CxResult, DeregistrationReason};
 use crate::registrar::ContactEvent;
 use crate::time::Duration;
+use crate::words::nearest;
 
 /// The first words of orders.
 pub const VERBS: [&str; 19] = [
@@ -138,7 +139,10 @@ impl<'a> Words<'a> {
 fn find<T: Copy>(what: &str, word: &str, list: &[(&str, T)]) -> Result<T, String> {
     list.iter().find(|(known, _)| *known == word).map(|(_, value)| *value).ok_or_else(|| {
         let known: Vec<&str> = list.iter().map(|(known, _)| *known).collect();
-        format!("`{word}` is no {what}; known: {}", known.join(", "))
+        match nearest(word, known.iter().copied()) {
+            Some(near) => format!("`{word}` is no {what}; did you mean `{near}`?"),
+            None => format!("`{word}` is no {what}; known: {}", known.join(", ")),
+        }
     })
 }
 
@@ -241,7 +245,12 @@ impl FromStr for Order {
             },
             "show" => show(&words)?,
             "subscriber" => subscriber("")?,
-            other => return Err(format!("there is no order `{other}`; orders are:\n{USAGE}")),
+            other => {
+                return Err(match nearest(other, VERBS) {
+                    Some(near) => format!("there is no order `{other}`; did you mean `{near}`?"),
+                    None => format!("there is no order `{other}`; orders are:\n{USAGE}"),
+                });
+            }
         })
     }
 }
@@ -334,6 +343,10 @@ fn write_mood(f: &mut fmt::Formatter<'_>, mood: HssMood) -> fmt::Result {
     }
 }
 
+/// What an HSS may be told to be.
+const MOODS: [&str; 8] =
+    ["answers", "bad-mac", "garbage", "garbled", "late", "normal", "old-sqn", "silent"];
+
 fn mood(words: &Words<'_>) -> Result<HssMood, String> {
     words.no_options()?;
     Ok(match words.plain.as_slice() {
@@ -345,6 +358,10 @@ fn mood(words: &Words<'_>) -> Result<HssMood, String> {
         ["normal"] => HssMood::Normal,
         ["old-sqn"] => HssMood::OldSqn,
         ["silent"] => HssMood::Silent,
+        [first, ..] if nearest(first, MOODS).is_some_and(|near| near != *first) => {
+            let near = nearest(first, MOODS).unwrap_or_default();
+            return Err(format!("`{first}` is nothing an HSS does; did you mean `{near}`?"));
+        }
         _ => {
             let line = USAGE.lines().find(|line| line.starts_with("hss")).unwrap_or_default();
             return Err(format!("write `hss normal` or `{line}`"));
@@ -522,6 +539,10 @@ mod tests {
         assert_eq!(fault("forget alice bob"), "`bob` is not understood here");
         assert_eq!(fault("rtr alice --impu"), "--impu needs a value");
         assert!(fault("sing").starts_with("there is no order `sing`"));
+        assert_eq!(fault("derge alice"), "there is no order `derge`; did you mean `dereg`?");
+        assert!(fault("hss silnt").ends_with("did you mean `silent`?"));
+        assert!(fault("hss").starts_with("write `hss normal` or"));
+        assert!(fault("show regstrations").ends_with("did you mean `registrations`?"));
         assert!(fault("show").contains("registrations"));
         assert!(fault("hss answers 7").contains("5012"));
     }

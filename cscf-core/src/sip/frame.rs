@@ -213,6 +213,14 @@ enum Length {
     Bad,
 }
 
+/// The Content-Length of a head, if there is a right one.
+pub(crate) fn stated_length(head: &[u8]) -> Option<usize> {
+    match content_length(head) {
+        Length::Known(length) => Some(length),
+        Length::Missing | Length::Bad => None,
+    }
+}
+
 /// The Content-Length of a head. Two of them are an error even if they agree: where one message
 /// ends and the next begins may not depend on which one is read.
 fn content_length(head: &[u8]) -> Length {

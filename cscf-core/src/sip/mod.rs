@@ -42,6 +42,7 @@ pub use charging::{ChargingFunctionAddresses, ChargingVector, Ioi};
 pub use cseq::{CSeq, RAck};
 pub use escape::{decode, encode};
 pub use facts::{Facts, ParseFacts, facts};
+pub(crate) use frame::stated_length;
 pub use frame::{FrameError, Framer, PING, PONG, STREAM_BYTES_MAX};
 pub use headers::{Field, Headers, split_values};
 pub use host::{host_eq, host_ip};

@@ -90,9 +90,8 @@ enum Command {
     Ladder(LadderArgs),
     /// Say who sends each response code, why, and which scenario shows it
     Codes {
-        /// Only these codes, e.g. 403 488
-        #[arg(value_parser = clap::value_parser!(u16).range(100..700))]
-        codes: Vec<u16>,
+        /// Only these codes, e.g. 403 488, or entries of the table, e.g. 403a
+        codes: Vec<String>,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
@@ -183,7 +182,7 @@ pub struct RunArgs {
     #[arg(long = "virtual")]
     pub in_virtual_time: bool,
     /// The seed of all chance in a virtual run
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "in_virtual_time")]
     pub seed: u64,
     /// Where the artefacts go [default: cscf-out/SCENARIO]
     #[arg(long, value_name = "DIR")]

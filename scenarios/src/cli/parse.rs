@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bytes::Bytes;
-use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_OK};
+use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_FAILED, EXIT_OK};
 use cscf_core::sip::{Facts, ParseFacts, facts};
 use serde::Serialize;
 
@@ -91,7 +91,8 @@ impl Line {
     }
 }
 
-/// Reads each file as one datagram. Files that cannot be read are named; then the exit code is 2.
+/// Reads each file as one datagram. The exit code is 1 if one is rejected; files that cannot be
+/// read are named, then it is 2.
 pub(super) fn parse(files: &[PathBuf], json: bool) -> ExitCode {
     let mut code = EXIT_OK;
     for file in files {
@@ -104,6 +105,9 @@ pub(super) fn parse(files: &[PathBuf], json: bool) -> ExitCode {
                     line.text()
                 };
                 term::out(&text);
+                if line.verdict == "reject" {
+                    code = code.max(EXIT_FAILED);
+                }
             }
             Err(fault) => {
                 term::error(&format!("{} cannot be read: {fault}", file.display()));

@@ -1,6 +1,7 @@
 //! Reads the catalogue of behaviours.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use cscf_core::config::{Node, Problems, Reader, Value, read_tree};
 
@@ -43,6 +44,16 @@ impl Behaviour {
 /// As [`read_catalogue`].
 pub fn catalogue() -> Result<Vec<Behaviour>, Problems> {
     read_catalogue(include_str!("../../../tests/behaviours.yaml"))
+}
+
+/// What a step may prove: the entries of the compiled-in catalogue, with and without letters.
+pub fn markers() -> &'static BTreeSet<String> {
+    static MARKERS: OnceLock<BTreeSet<String>> = OnceLock::new();
+    MARKERS.get_or_init(|| {
+        let entries = catalogue().unwrap_or_default();
+        let ids = entries.iter().map(|entry| entry.id.clone());
+        ids.chain(entries.iter().flat_map(Behaviour::markers)).collect()
+    })
 }
 
 /// Reads a catalogue file.

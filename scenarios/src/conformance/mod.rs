@@ -8,7 +8,7 @@ mod catalogue;
 mod report;
 mod sample;
 
-pub use catalogue::{Behaviour, catalogue, read_catalogue};
+pub use catalogue::{Behaviour, catalogue, markers, read_catalogue};
 pub use report::{Coverage, Row, json, markdown, rows, text};
 pub use sample::{Draw, list, sample};
 

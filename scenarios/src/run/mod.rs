@@ -20,6 +20,7 @@ use cscf_core::trace::TraceEvent;
 
 use crate::builtin::{self, Builtin};
 use crate::codes;
+use crate::conformance;
 use crate::report::digest::{self, Form};
 use crate::report::junit::{Report, Suite};
 use crate::report::{artefacts, github, ladder};
@@ -312,6 +313,24 @@ const fn exit_code(outcome: &Outcome) -> u8 {
     }
 }
 
+/// No step at all, or proof of what the catalogue does not have.
+fn shows_nothing(scenario: &Scenario, problems: &mut Problems) {
+    if scenario.steps.is_empty() {
+        let help = "write at least one, e.g. `alice registers`".to_owned();
+        let start = Position { line: 1, column: 1, ..Position::default() };
+        problems.push(start, "a scenario without steps shows nothing", Some(help));
+    }
+    for (at, id) in scenario.all_steps().into_iter().flat_map(|step| &step.proves) {
+        let known = conformance::markers();
+        if !known.contains(id.as_str()) {
+            let near = nearest(id, known.iter().map(String::as_str));
+            let help = near.map(|near| format!("did you mean `{near}`?"));
+            let text = format!("`{id}` is no entry of the catalogue (`cscf conformance`)");
+            problems.push(*at, text, help);
+        }
+    }
+}
+
 /// What a name in an expectation may be.
 const PHONE: &str = "node of the lab, nor a phone of this scenario";
 
@@ -332,6 +351,7 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
     let ues = loaded.scenario.ues();
     let seen: Vec<&str> = nodes.iter().copied().chain(ues.iter().map(String::as_str)).collect();
     let mut problems = Problems::default();
+    shows_nothing(&loaded.scenario, &mut problems);
     let mut check = |at: Position, name: &str, known: &[&str], what: &str| {
         if known.contains(&name) {
             return;

@@ -4,14 +4,17 @@ use cscf_core::config::{Entry, Node, Problems, Value};
 
 use crate::ue::{Change, PARTS, SIZE_MAX};
 
+/// Whether a header may be called so (RFC 3261 §25.1).
+pub(super) fn is_token(text: &str) -> bool {
+    let marks = "-.!%*_+`'~";
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || marks.contains(letter);
+    !text.is_empty() && text.chars().all(fits)
+}
+
 /// Reads one line: a header or a part of the request, and what stands there.
 pub(super) fn change(entry: &Entry, problems: &mut Problems) -> Option<Change> {
     let name = entry.key.clone();
-    let token = |text: &str| {
-        let marks = "-.!%*_+`'~";
-        text.chars().all(|letter| letter.is_ascii_alphanumeric() || marks.contains(letter))
-    };
-    if !PARTS.contains(&name.as_str()) && !token(&name) {
+    if !PARTS.contains(&name.as_str()) && !is_token(&name) {
         problems.push(entry.at, format!("`{name}` is no name of a header"), None);
         return None;
     }

@@ -213,6 +213,10 @@ fn headers_of(node: &Node, problems: &mut Problems) -> Vec<(String, Option<Strin
     };
     let mut out = Vec::new();
     for entry in entries {
+        if !request::is_token(&entry.key) {
+            problems.push(entry.at, format!("`{}` is no name of a header", entry.key), None);
+            continue;
+        }
         match entry.node.text() {
             Some("absent") => out.push((entry.key.clone(), None)),
             Some(text) => out.push((entry.key.clone(), Some(text.to_owned()))),

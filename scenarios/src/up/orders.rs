@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cscf_core::config::Lab;
-use cscf_core::host::control::{Answering, Nodes};
+use cscf_core::host::control::{Answering, Nodes, all};
 use cscf_core::host::orders::{Obedient, order_line};
 use cscf_core::operator::{Order, OrderError, OrderResult};
 use cscf_core::time::Duration;
@@ -87,12 +87,10 @@ impl Orders {
 
     /// Gives an order to every node that may have a part in it; names must be resolved already.
     pub async fn give_all(&self, lab: &Lab, order: &Order) -> Vec<(String, OrderResult)> {
-        let mut answers = Vec::new();
-        for name in operate::targets(lab, order) {
-            let answer = self.give(&name, order).await;
-            answers.push((name, answer));
-        }
-        answers
+        let targets = operate::targets(lab, order);
+        let answers = targets.iter().map(|name| Nodes::give(self, name, order)).collect();
+        let answers = all(answers).await;
+        targets.into_iter().zip(answers).collect()
     }
 
     /// Gives an order to one node.

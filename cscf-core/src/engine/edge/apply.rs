@@ -106,6 +106,10 @@ impl<N: Node> FaultEdge<N> {
                 self.hold(self.now + *time, moving, false);
             }
             Action::Drop => self.tell(hit, "dropped", &moving),
+            Action::Reorder if !self.overtaken(moving.direction, moving.flow).is_empty() => {
+                self.tell(hit, "goes before the one that is held back", &moving);
+                self.pass(moving);
+            }
             Action::Reorder => {
                 self.tell(hit, "held back until the next one has gone", &moving);
                 self.hold(self.now + OVERTAKEN_FOR, moving, true);
@@ -135,6 +139,13 @@ impl<N: Node> FaultEdge<N> {
     fn hold(&mut self, due: Instant, moving: Moving, overtaken: bool) {
         let len = moving.bytes.len();
         if self.held.len() >= HELD_MAX || self.held_bytes + len > HELD_BYTES_MAX {
+            // On a stream none goes before those that came before it.
+            if moving.flow.conn.is_some() {
+                let (direction, conn) = (moving.direction, moving.flow.conn);
+                self.let_go(&self.held_where(|held| {
+                    held.moving.direction == direction && held.moving.flow.conn == conn
+                }));
+            }
             return self.go_on(moving);
         }
         self.held_count += 1;
@@ -155,13 +166,24 @@ impl<N: Node> FaultEdge<N> {
             return self.hold(due, moving, false);
         }
         self.go_on(moving);
-        let overtaken = |held: &Held| {
-            held.overtaken && same_way(held) && held.moving.flow.remote == flow.remote
-        };
-        let keys: Vec<_> =
-            self.held.iter().filter(|(_, held)| overtaken(held)).map(|(key, _)| *key).collect();
+        self.let_go(&self.overtaken(direction, flow));
+    }
+
+    /// What is held back until a message goes this way.
+    fn overtaken(&self, direction: Direction, flow: Flow) -> Vec<(Instant, u64)> {
+        self.held_where(|held| {
+            let Moving { direction: its, flow: Flow { remote, .. }, .. } = held.moving;
+            held.overtaken && its == direction && remote == flow.remote
+        })
+    }
+
+    fn held_where(&self, is_meant: impl Fn(&Held) -> bool) -> Vec<(Instant, u64)> {
+        self.held.iter().filter(|(_, held)| is_meant(held)).map(|(key, _)| *key).collect()
+    }
+
+    fn let_go(&mut self, keys: &[(Instant, u64)]) {
         for key in keys {
-            if let Some(held) = self.held.remove(&key) {
+            if let Some(held) = self.held.remove(key) {
                 self.held_bytes = self.held_bytes.saturating_sub(held.moving.bytes.len());
                 self.go_on(held.moving);
             }
@@ -211,7 +233,7 @@ impl<N: Node> FaultEdge<N> {
             if self.refused.len() == REFUSED_MAX {
                 self.refused.pop_front();
             }
-            self.refused.push_back(request.top_branch().unwrap_or_default().to_owned());
+            self.refused.push_back(acked_by(&request));
         }
         self.trace(TraceKind::Received(moving.wire()));
         self.refuse(hit, &format!("{} gets {}", request.method, with.status), about);
@@ -271,12 +293,20 @@ impl<N: Node> FaultEdge<N> {
             Some(Message::Request(request))
                 if request.method == Method::Ack && looked.direction == Direction::Received =>
             {
-                let branch = request.top_branch().unwrap_or_default();
-                self.refused.iter().any(|its| its == branch)
+                let acked = acked_by(request);
+                self.refused.contains(&acked)
             }
             _ => false,
         }
     }
+}
+
+/// What an INVITE and the ACK of its refusal have in common (RFC 3261 §17.1.1.3).
+fn acked_by(request: &Request) -> String {
+    let text = |name| request.headers.get(name).unwrap_or_default();
+    let number = text(HeaderName::CSeq).split_whitespace().next().unwrap_or_default();
+    let branch = request.top_branch().unwrap_or_default();
+    format!("{branch} {} {number}", text(HeaderName::CallId))
 }
 
 /// The To tag of an answer: the same for each copy of a request.

@@ -3,6 +3,7 @@
 
 use super::FaultEdge;
 use crate::engine::{Input, Node, Output};
+use crate::hss::Provisioning;
 use crate::time::Duration;
 use crate::trace::TraceKind;
 use crate::transport::ipsec::SaCommand;
@@ -34,9 +35,36 @@ impl<N: Node> FaultEdge<N> {
         };
         while self.node.poll_output().is_some() {}
         self.node = fresh;
+        for what in self.provisioned.clone() {
+            // Each was possible before, in this order.
+            let _ = self.node.provision(self.now, what);
+        }
         self.down = None;
         self.trace(TraceKind::State("restarted".to_owned()));
         true
+    }
+
+    /// What has become of a subscription, so that a fresh node hears of it: as much as there are
+    /// subscriptions, since the last word about each is enough.
+    pub(super) fn keep_in_mind(&mut self, what: Provisioning) {
+        let (impi, goes) = match &what {
+            Provisioning::Add(_) => return self.provisioned.push(what),
+            Provisioning::Change { impi, .. } => (impi.clone(), false),
+            Provisioning::Remove { impi } => (impi.clone(), true),
+        };
+        let is_new = |it: &Provisioning| match it {
+            Provisioning::Add(one) => one.private_identities.iter().any(|its| its.impi == impi),
+            Provisioning::Change { .. } | Provisioning::Remove { .. } => false,
+        };
+        let was_new = goes && self.provisioned.iter().any(is_new);
+        self.provisioned.retain(|it| match it {
+            Provisioning::Change { impi: its, .. } => *its != impi,
+            Provisioning::Add(_) => !(goes && is_new(it)),
+            Provisioning::Remove { .. } => true,
+        });
+        if !was_new {
+            self.provisioned.push(what);
+        }
     }
 
     /// Nothing is there to hear it.

@@ -45,12 +45,14 @@ pub struct FaultEdge<N: Node> {
     flows: BTreeMap<ConnId, Flow>,
     cutters: BTreeMap<ConnId, Cutter>,
     sets: BTreeMap<SaId, SaSet>,
-    /// Branches of INVITEs that a rule has refused: their ACKs are for the rule.
+    /// The transactions of INVITEs that a rule has refused: their ACKs are for the rule.
     refused: VecDeque<String>,
     refusals: Refusals,
     /// What the node says it sends, until it does.
     sent: Option<TraceEvent>,
     rebuild: Option<Rebuild<N>>,
+    /// What subscriptions have become since the lab file: a database outlives a crash.
+    provisioned: Vec<Provisioning>,
     /// A rule has stopped the node, until this time if it names one.
     down: Option<Option<Instant>>,
 }
@@ -106,6 +108,7 @@ impl<N: Node> FaultEdge<N> {
             refusals: Refusals::default(),
             sent: None,
             rebuild: None,
+            provisioned: Vec::new(),
             down: None,
         }
     }
@@ -204,6 +207,10 @@ impl<N: Node> FaultEdge<N> {
             Input::Opened(flow) => {
                 if let Some(conn) = flow.conn {
                     self.flows.entry(conn).or_insert(flow);
+                    // From its first byte on it is known where messages begin.
+                    if !self.table.is_empty() {
+                        self.cutters.entry(conn).or_default();
+                    }
                 }
                 self.node.handle_input(now, Input::Opened(flow));
             }
@@ -375,6 +382,10 @@ impl<N: Node> Node for FaultEdge<N> {
         if self.down.is_some() {
             return Err(orders::is_down());
         }
-        self.node.provision(now, what)
+        let done = self.node.provision(now, what.clone());
+        if done.is_ok() && self.rebuild.is_some() {
+            self.keep_in_mind(what);
+        }
+        done
     }
 }

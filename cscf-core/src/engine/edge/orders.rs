@@ -4,7 +4,10 @@ use super::FaultEdge;
 use crate::clause::own;
 use crate::engine::{Node, orders};
 use crate::fault::{Action, Hit, Kept, POLICY, Rule, Table as Rules};
-use crate::operator::{FaultOrder, Order, OrderAnswer, OrderError, OrderResult, Show, Table};
+use crate::hss::Provisioning;
+use crate::operator::{
+    FaultOrder, Order, OrderAnswer, OrderError, OrderResult, Show, SubscriberChange, Table,
+};
 use crate::trace::{Note, TraceKind};
 
 /// The columns of `fault list`.
@@ -28,6 +31,10 @@ impl<N: Node> FaultEdge<N> {
             }
             Order::Fault(FaultOrder::Remove(which)) => self.remove(which, order),
             _ if self.down.is_some() => Err(is_down()),
+            Order::Subscriber { name, change: SubscriberChange::Remove } => {
+                let what = Provisioning::Remove { impi: name.clone() };
+                Node::provision(self, self.now, what)
+            }
             Order::Show { what: Show::Refusals, of } => {
                 let own = orders::refusals(&self.refusals).only(of);
                 match self.node.order(self.now, order) {

@@ -8,7 +8,7 @@ use crate::engine::{Engine, Input, Settings, Sizes};
 use crate::ids::Seed;
 use crate::role::{Answer, Cause, NextHop, Question};
 use crate::time::Duration;
-use crate::transport::dns::{DnsAnswer, DnsKind, DnsRecord, Zone};
+use crate::transport::dns::{DnsAnswer, DnsKind, DnsQuestion, DnsRecord, Zone};
 
 /// Settings of a node that has DNS servers.
 fn with_servers(n: u8) -> Settings {
@@ -20,15 +20,15 @@ fn agent() -> Engine<Agent> {
 }
 
 /// The one question that is open.
-fn asked(net: &mut Net<'_>) -> (AskId, DnsKind, String) {
+fn asked(net: &mut Net<'_>) -> (AskId, DnsQuestion) {
     let [(ask, Question::Dns(question))] = &net.asked[..] else { panic!("{:?}", net.asked) };
-    let open = (*ask, question.kind, question.name.clone());
+    let open = (*ask, question.clone());
     net.asked.clear();
     open
 }
 
-fn answer(net: &mut Net<'_>, n: u8, ask: AskId, records: &[DnsRecord]) {
-    let answer = Answer::Dns(DnsAnswer::Records(records.to_vec()));
+fn answer(net: &mut Net<'_>, n: u8, (ask, question): (AskId, DnsQuestion), got: &[DnsRecord]) {
+    let answer = Answer::Dns(question, DnsAnswer::Records(got.to_vec()));
     net.input(addr(n), Input::Answer(ask, answer));
 }
 
@@ -36,10 +36,11 @@ fn answer(net: &mut Net<'_>, n: u8, ask: AskId, records: &[DnsRecord]) {
 fn answer_all(net: &mut Net<'_>, n: u8, address: [u8; 4]) -> Vec<String> {
     let mut questions = Vec::new();
     while !net.asked.is_empty() {
-        let (ask, kind, name) = asked(net);
+        let (ask, question) = asked(net);
         let a = [DnsRecord::A(address.into())];
-        answer(net, n, ask, if kind == DnsKind::A { &a } else { &[] });
-        questions.push(format!("{kind} {name}"));
+        questions.push(question.to_string());
+        let got = if question.kind == DnsKind::A { &a[..] } else { &[] };
+        answer(net, n, (ask, question), got);
     }
     questions
 }
@@ -91,7 +92,8 @@ fn a_name_of_the_zone_is_nobody_elses_matter() {
 #[test]
 fn servers_that_do_not_answer_are_a_transport_failure() {
     // Neither an answer in time, nor an answer of use.
-    for says in [None, Some(Answer::Dns(DnsAnswer::Unreachable)), Some(Answer::TimedOut)] {
+    let unreachable: fn(DnsQuestion) -> Answer = |it| Answer::Dns(it, DnsAnswer::Unreachable);
+    for says in [None, Some(unreachable), Some(|_| Answer::TimedOut)] {
         let mut a = agent();
         let hop = NextHop::Uri("sip:far.example:5060".into());
         a.command(START, order("MESSAGE", "sip:bob@far.example", "", hop));
@@ -101,8 +103,8 @@ fn servers_that_do_not_answer_are_a_transport_failure() {
             None => net.run_for(Duration::from_secs(30)),
             Some(says) => {
                 while !net.asked.is_empty() {
-                    let (ask, ..) = asked(&mut net);
-                    net.input(addr(1), Input::Answer(ask, says.clone()));
+                    let (ask, question) = asked(&mut net);
+                    net.input(addr(1), Input::Answer(ask, says(question)));
                 }
             }
         }
@@ -111,6 +113,26 @@ fn servers_that_do_not_answer_are_a_transport_failure() {
         let why = a.recent_refusals().next().expect("a refusal").note.text.clone();
         assert!(why.contains("far.example is not found: A far.example: no answer"), "{why}");
     }
+}
+
+#[test]
+fn an_answer_to_another_question_of_that_number_is_nobodys() {
+    let mut a = agent();
+    let hop = NextHop::Uri("sip:far.example:5060".into());
+    a.command(START, order("MESSAGE", "sip:bob@far.example", "", hop));
+    let mut net = Net::new(vec![(1, &mut a)]);
+    net.drain(addr(1));
+    let (ask, question) = asked(&mut net);
+    // The node that asked before a crash counted from the same number.
+    let other = DnsQuestion { name: "other.example".into(), ..question.clone() };
+    answer(&mut net, 1, (ask, other), &[DnsRecord::A([127, 0, 0, 3].into())]);
+    net.run_ms(10);
+    assert!(net.sent("n1").is_empty() && net.asked.is_empty());
+    answer(&mut net, 1, (ask, question), &[DnsRecord::A([127, 0, 0, 9].into())]);
+    answer_all(&mut net, 1, [127, 0, 0, 9]);
+    net.run_ms(10);
+    assert_eq!(net.sent("n1"), ["UDP MESSAGE"]);
+    assert_eq!(net.got[0].flow.remote, addr(9));
 }
 
 #[test]

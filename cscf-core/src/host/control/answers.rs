@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::filter::TraceFilter;
 use super::routes::{Does, Found, ROUTES, query};
 use super::server::{Said, Stay, Turns};
-use super::{Control, Reply, metrics, reply_of};
+use super::{Control, Reply, all, metrics, reply_of};
 use crate::config::{Lab, NodeConfig, SubscriberConfig, nearest, operate};
 use crate::operator::{
     Order, OrderAnswer, OrderError, OrderResult, Show, SubscriberChange, Table, USAGE,
@@ -141,11 +141,11 @@ impl Control {
     /// How each node is. A node that does not answer is `down`.
     async fn health(&self, asked: &Asked<'_>) -> Reply {
         let order = Order::Show { what: Show::Health, of: Vec::new() };
-        let mut nodes = Vec::new();
-        for node in asked.lab.nodes.iter().filter(|node| self.is_meant(asked, &node.name)) {
-            let answer = self.nodes.give(&node.name, &order).await;
-            nodes.push(told_health(node, &answer));
-        }
+        let meant = || asked.lab.nodes.iter().filter(|node| self.is_meant(asked, &node.name));
+        let answers = meant().map(|node| self.nodes.give(&node.name, &order)).collect();
+        let answers = all(answers).await;
+        let mut nodes: Vec<Value> =
+            meant().zip(&answers).map(|(node, answer)| told_health(node, answer)).collect();
         let is = |state: &str| nodes.iter().any(|node| node["state"] == state);
         let state = ["down", "overloaded", "draining"].into_iter().find(|state| is(state));
         let status = if is("down") { 503 } else { 200 };
@@ -295,7 +295,8 @@ fn changed(known: &SubscriberConfig, body: &Value) -> Result<Value, Reply> {
     }
     // It authenticates in one way.
     for (one, other) in [("aka", "digest"), ("digest", "aka")] {
-        if changes.contains_key(one) && !changes.contains_key(other) {
+        let comes = changes.get(one).is_some_and(|value| !value.is_null());
+        if comes && !changes.contains_key(other) {
             entry.remove(other);
         }
     }
@@ -384,4 +385,24 @@ fn told_health(node: &NodeConfig, answer: &OrderResult) -> Value {
         "node": name, "role": role, "state": state, "uptime_s": uptime,
         "draining": draining, "overloaded": overloaded, "peers": peers,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_to_authenticate_goes_when_the_other_comes() {
+        let lab = Lab::default_lab();
+        let alice = lab.subscriber("alice").expect("alice");
+        let keys = |body: Value| {
+            let entry = changed(alice, &body).expect("changed");
+            ["aka", "digest"].map(|key| entry.get(key).is_some())
+        };
+        assert_eq!(keys(json!({"barred": true})), [true, false]);
+        assert_eq!(keys(json!({"digest": {"password": "x"}})), [false, true]);
+        assert_eq!(keys(json!({"digest": null})), [true, false], "what was not there goes");
+        let both = json!({"aka": null, "digest": {"password": "x"}});
+        assert_eq!(keys(both), [false, true]);
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::diameter;
+use crate::fault::mentions_one;
 use crate::sip::{self, HeaderName, Message};
 use crate::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 
@@ -103,7 +104,7 @@ impl TraceFilter {
 
     fn is_of_user(&mut self, wire: &Wire, thread: Option<String>) -> bool {
         let Some((_, identities)) = &self.user else { return true };
-        let named = names(identities, &String::from_utf8_lossy(&wire.bytes));
+        let named = mentions_one(&wire.bytes, identities);
         let Some(thread) = thread else { return named };
         if named {
             self.remember(thread);
@@ -125,7 +126,7 @@ impl TraceFilter {
 }
 
 fn names(identities: &[String], text: &str) -> bool {
-    identities.iter().any(|identity| text.contains(identity.as_str()))
+    mentions_one(text.as_bytes(), identities)
 }
 
 /// `MAR` means the question and its answer.
@@ -200,6 +201,7 @@ mod tests {
         assert!(alice.is_meant(&note("p1")), "about alice");
         assert!(!alice.is_meant(&note("s1")), "s1 had nothing of hers");
         assert!(alice.is_meant(&sent("s1", "INVITE", "sip:zoe@x", "2")), "the same call");
+        assert!(!alice.is_meant(&sent("p1", "INVITE", "tel:+15", "3")), "another number");
     }
 
     #[test]

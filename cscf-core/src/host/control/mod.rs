@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use serde_json::{Map, Value, json};
 
@@ -31,6 +32,26 @@ pub type Answering<'a> = Pin<Box<dyn Future<Output = OrderResult> + Send + 'a>>;
 pub trait Nodes: Send + Sync {
     /// Gives one node an order whose names are resolved.
     fn give<'a>(&'a self, node: &'a str, order: &'a Order) -> Answering<'a>;
+}
+
+/// Waits for the answers of several nodes at once; they come in the order of the questions. One
+/// that is slow holds up nobody else's.
+pub async fn all<T>(questions: Vec<Pin<Box<dyn Future<Output = T> + Send + '_>>>) -> Vec<T> {
+    let mut open: Vec<(_, Option<T>)> = questions.into_iter().map(|it| (it, None)).collect();
+    std::future::poll_fn(|context| {
+        let mut waits = false;
+        for (question, answer) in &mut open {
+            if answer.is_none() {
+                match question.as_mut().poll(context) {
+                    Poll::Ready(told) => *answer = Some(told),
+                    Poll::Pending => waits = true,
+                }
+            }
+        }
+        if waits { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    open.into_iter().filter_map(|(_, answer)| answer).collect()
 }
 
 /// What a control interface serves.
@@ -91,12 +112,8 @@ impl Control {
         if targets.is_empty() {
             targets.extend(self.served.iter().cloned());
         }
-        let mut answers = Vec::new();
-        for name in targets {
-            let answer = self.nodes.give(&name, order).await;
-            answers.push((name, answer));
-        }
-        let answer = operate::combine(answers);
+        let answers = all(targets.iter().map(|name| self.nodes.give(name, order)).collect()).await;
+        let answer = operate::combine(targets.into_iter().zip(answers).collect());
         self.keep_in_mind(order, &answer);
         answer
     }
@@ -111,7 +128,12 @@ impl Control {
     /// Keeps in mind what the HSS has changed, so that names mean the same here.
     fn changed(&self, name: &str, change: &SubscriberChange) {
         let mut lab = self.lab.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let at = lab.subscribers.iter().position(|one| one.impi == name);
+        // A new one is given by its name, one that is known by its private identity.
+        let is_new = matches!(change, SubscriberChange::Add(_));
+        let at = lab
+            .subscribers
+            .iter()
+            .position(|one| if is_new { one.name == name } else { one.impi == name });
         let known = at.and_then(|at| lab.subscribers.get(at));
         let name = known.map_or(name, |known| known.name.as_str());
         let new = match change {
@@ -208,6 +230,45 @@ pub fn answer_of(reply: &Reply) -> Option<OrderResult> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_are_asked_at_once_and_answer_in_their_order() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let (tell, told) = tokio::sync::oneshot::channel::<&str>();
+        // The first cannot answer before the second has.
+        let questions: Vec<Pin<Box<dyn Future<Output = &str> + Send>>> = vec![
+            Box::pin(async { told.await.expect("told") }),
+            Box::pin(async {
+                tell.send("first").expect("heard");
+                "second"
+            }),
+        ];
+        assert_eq!(runtime.block_on(all(questions)), ["first", "second"]);
+    }
+
+    struct Nobody;
+
+    impl Nodes for Nobody {
+        fn give<'a>(&'a self, _: &'a str, _: &'a Order) -> Answering<'a> {
+            Box::pin(async { Err(OrderError::NotHere) })
+        }
+    }
+
+    #[test]
+    fn a_new_subscriber_replaces_none_that_has_its_name_as_private_identity() {
+        let mut lab = Lab::default_lab();
+        let mut entry = lab.subscriber("alice").expect("alice").entry();
+        let bob = lab.subscribers.iter_mut().find(|one| one.name == "bob").expect("bob");
+        bob.impi = "erin".to_owned();
+        let count = lab.subscribers.len();
+        let addr = "127.0.0.1:9480".parse().expect("address");
+        let control = Control::new(Arc::new(lab), &["hss"], Box::new(Nobody), addr);
+        entry.insert("impi".to_owned(), "new".into());
+        control.changed("erin", &SubscriberChange::Add(Value::Object(entry).to_string()));
+        let lab = control.lab();
+        assert_eq!(lab.subscribers.len(), count + 1);
+        assert!(lab.subscriber("bob").is_some() && lab.subscriber("erin").is_some());
+    }
 
     #[test]
     fn answers_travel_as_json() {

@@ -17,7 +17,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
@@ -26,10 +27,14 @@ use super::trace::Events;
 use super::{Control, Reply};
 use crate::time::Duration;
 
-/// Connections at once; others wait for their turn.
-const CONNECTIONS_MAX: usize = 32;
+/// Connections at once, with those that have asked nothing yet; others wait for their turn.
+const CONNECTIONS_MAX: usize = 256;
+/// Requests that are answered at once; others wait for their turn.
+const REQUESTS_MAX: usize = 32;
 /// Readers of the trace at once, so that others still find a connection.
 pub(super) const READERS_MAX: usize = 16;
+/// How long a connection may take to ask something: who is silent takes no place from others.
+const ASKS_WITHIN: Duration = Duration::from_secs(3);
 /// How long a connection may take from its first byte to its last; a reader of the trace may stay.
 const CONNECTION_FOR: Duration = Duration::from_secs(20);
 /// How long nobody is let in when the system lets nobody in.
@@ -59,6 +64,8 @@ impl From<Reply> for Said {
 /// How long a connection stays.
 #[derive(Debug, Default)]
 pub(super) struct Stay {
+    /// It has sent a whole head with what is needed to be heard.
+    asked: AtomicBool,
     reading: AtomicBool,
     /// The reader of the trace takes nothing any more.
     pub(super) stalled: Arc<Notify>,
@@ -72,7 +79,12 @@ impl Stay {
 
     /// Waits until its time is over.
     async fn over(&self) {
-        let _ = timeout(CONNECTION_FOR, std::future::pending::<()>()).await;
+        let _ = timeout(ASKS_WITHIN, std::future::pending::<()>()).await;
+        if !self.asked.load(Ordering::Relaxed) {
+            return;
+        }
+        let rest = CONNECTION_FOR.saturating_sub(ASKS_WITHIN);
+        let _ = timeout(rest, std::future::pending::<()>()).await;
         if self.reading.load(Ordering::Relaxed) {
             self.stalled.notified().await;
         }
@@ -83,6 +95,14 @@ impl Stay {
 #[derive(Debug)]
 pub(super) struct Turns {
     pub(super) readers: Arc<Semaphore>,
+    requests: Semaphore,
+}
+
+impl Turns {
+    fn new() -> Self {
+        let readers = Arc::new(Semaphore::new(READERS_MAX));
+        Self { readers, requests: Semaphore::new(REQUESTS_MAX) }
+    }
 }
 
 /// Binds the control address of a lab.
@@ -108,7 +128,7 @@ pub async fn bind(addr: SocketAddr) -> Result<TcpListener, String> {
 /// Serves until it is dropped.
 pub async fn serve(listener: TcpListener, control: Arc<Control>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let turns = Arc::new(Turns { readers: Arc::new(Semaphore::new(READERS_MAX)) });
+    let turns = Arc::new(Turns::new());
     loop {
         let Ok(turn) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
@@ -127,13 +147,16 @@ pub async fn serve(listener: TcpListener, control: Arc<Control>) {
     }
 }
 
-async fn connection(stream: TcpStream, control: Arc<Control>, turns: Arc<Turns>) {
+async fn connection<S>(stream: S, control: Arc<Control>, turns: Arc<Turns>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let stay = Arc::new(Stay::default());
     let its_stay = Arc::clone(&stay);
     let service = service_fn(move |request| {
         let (control, stay, turns) =
             (Arc::clone(&control), Arc::clone(&its_stay), Arc::clone(&turns));
-        async move { Ok::<_, Infallible>(answer(&control, request, &stay, &turns).await) }
+        async move { Ok::<_, Infallible>(answer(control, request, stay, turns).await) }
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
@@ -149,14 +172,15 @@ async fn connection(stream: TcpStream, control: Arc<Control>, turns: Arc<Turns>)
 type Answer = Response<Either<Full<Bytes>, Events>>;
 
 async fn answer(
-    control: &Control,
+    control: Arc<Control>,
     request: Request<Incoming>,
-    stay: &Stay,
-    turns: &Turns,
+    stay: Arc<Stay>,
+    turns: Arc<Turns>,
 ) -> Answer {
-    if let Err(reply) = may_ask(control, request.headers()) {
+    if let Err(reply) = may_ask(&control, request.headers()) {
         return response(reply.into(), &[]);
     }
+    stay.asked.store(true, Ordering::Relaxed);
     let uri = request.uri().clone();
     let found = match routes::find(request.method(), uri.path()) {
         Ok(found) => found,
@@ -178,7 +202,16 @@ async fn answer(
     } else {
         Value::Null
     };
-    response(control.answer(&found, uri.query(), &body, (stay, turns)).await, &[])
+    // What is begun is finished, and kept in mind, though the client goes away meanwhile.
+    let answering = tokio::spawn(async move {
+        let Ok(_turn) = turns.requests.acquire().await else { return busy() };
+        control.answer(&found, uri.query(), &body, (&stay, &turns)).await
+    });
+    response(answering.await.unwrap_or_else(|_| busy()), &[])
+}
+
+fn busy() -> Said {
+    Reply::error(503, "it ends, or something went wrong here", "ask again").into()
 }
 
 fn response(said: Said, allowed: &[&str]) -> Answer {
@@ -271,7 +304,8 @@ mod tests {
     use super::super::{Answering, Nodes, Token};
     use super::*;
     use crate::config::Lab;
-    use crate::operator::{Order, OrderError};
+    use crate::operator::{Order, OrderAnswer, OrderError};
+    use tokio::io::AsyncWriteExt as _;
 
     struct Nobody;
 
@@ -279,6 +313,51 @@ mod tests {
         fn give<'a>(&'a self, _: &'a str, _: &'a Order) -> Answering<'a> {
             Box::pin(async { Err(OrderError::NotHere) })
         }
+    }
+
+    /// Obeys when it is let.
+    #[derive(Default)]
+    struct Late {
+        asked: Notify,
+        may: Notify,
+    }
+
+    impl Nodes for Arc<Late> {
+        fn give<'a>(&'a self, _: &'a str, _: &'a Order) -> Answering<'a> {
+            Box::pin(async {
+                self.asked.notify_one();
+                self.may.notified().await;
+                Ok(OrderAnswer::done("done"))
+            })
+        }
+    }
+
+    #[test]
+    fn what_a_client_has_begun_is_kept_in_mind_though_it_goes_away() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime").block_on(async {
+            let late = Arc::new(Late::default());
+            let addr = "127.0.0.1:9480".parse().expect("address");
+            let nodes = Box::new(Arc::clone(&late));
+            let lab = Arc::new(Lab::default_lab());
+            let control = Arc::new(Control::new(lab, &["hss"], nodes, addr));
+            let (mut client, server) = tokio::io::duplex(4_096);
+            let turns = Arc::new(Turns::new());
+            let serving = tokio::spawn(connection(server, Arc::clone(&control), turns));
+            let body = "{\"order\": \"subscriber remove alice\"}";
+            let head = "POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json";
+            let text = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            client.write_all(text.as_bytes()).await.expect("sends");
+            late.asked.notified().await;
+            drop(client);
+            serving.await.expect("ends");
+            assert!(control.lab().subscriber("alice").is_some(), "not yet");
+            late.may.notify_one();
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(control.lab().subscriber("alice").is_none());
+        });
     }
 
     fn control() -> Control {

@@ -32,7 +32,7 @@ use scenarios::lab::NetworkOptions;
 use scenarios::lab::checks::{self, Cast};
 use scenarios::run::{Instance, SimulatedStage};
 use scenarios::script::{Stage as _, read_scenario};
-use scenarios::ue::{CallOptions, Resources, Robot, Ue, UeCommand};
+use scenarios::ue::{CallOptions, Credentials, Resources, Robot, Ue, UeCommand};
 
 const SEEDS: u64 = 100;
 const NODES: [&str; 4] = ["p1", "i1", "s1", "hss"];
@@ -155,6 +155,7 @@ fn instance(chance: &mut Chance) -> Instance {
     for ue in &mut instance.ues {
         ue.expires = Duration::from_secs(600 + chance.below(3_000));
         ue.transport = if chance.percent(25) { Transport::Tcp } else { Transport::Udp };
+        ue.security = matches!(ue.credentials, Credentials::Aka { .. }) && chance.percent(40);
         ue.preconditions = chance.percent(60);
         ue.reliable_provisionals = ue.preconditions || chance.percent(50);
         ue.resources = Resources::After(chance.millis(1, 900));

@@ -6,9 +6,10 @@ mod hops;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use cscf_core::clause::own;
+use cscf_core::clause::{own, ts33203};
 use cscf_core::config::NodeRole;
 use cscf_core::sip::{self, HeaderName, Message, Method, Request, Response};
+use cscf_core::time::Instant;
 use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
 
 /// What was violated, with the time and place.
@@ -73,11 +74,26 @@ struct Item<'a> {
     branch: String,
 }
 
-struct Seen<'a>(Vec<Item<'a>>);
+struct Seen<'a>(Vec<Item<'a>>, Discards<'a>);
+
+/// The nodes and times at which what came under a security association was dropped unanswered
+/// (TS 33.203 §7.4.2a: only the rest of its transactions is for one that ends).
+type Discards<'a> = BTreeSet<(&'a str, Instant)>;
 
 impl<'a> Seen<'a> {
     fn of(events: &'a [TraceEvent]) -> Self {
-        Self(events.iter().filter_map(item).collect())
+        let discard = |event: &'a TraceEvent| match &event.kind {
+            TraceKind::Note(note)
+                if note.refusal
+                    && note.clause == ts33203("7.4.2a")
+                    && note.text.contains(" dropped: ") =>
+            {
+                Some((&*event.node, event.at))
+            }
+            _ => None,
+        };
+        let discards = events.iter().filter_map(discard).collect();
+        Self(events.iter().filter_map(item).collect(), discards)
     }
 
     fn sent_requests(&self) -> impl Iterator<Item = (&Item<'a>, &Request)> {
@@ -150,7 +166,8 @@ fn every_invite_gets_one_final_and_the_others_at_most_one(
             let codes: Vec<u16> = given.iter().map(|(status, _)| *status).collect();
             out.push(format!("{}: more than one final: {codes:?}", place()));
         }
-        if method == "INVITE" && given.is_empty() && !cast.crashed.contains(node) {
+        let discarded = seen.1.contains(&(node, item.event.at));
+        if method == "INVITE" && given.is_empty() && !forgot && !discarded {
             out.push(format!("{}: no final", place()));
         }
     }

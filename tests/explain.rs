@@ -17,6 +17,10 @@ mod broken;
 mod broken_messages;
 #[path = "explain/broken_session.rs"]
 mod broken_session;
+#[path = "explain/command.rs"]
+mod command;
+#[path = "explain/neighbours.rs"]
+mod neighbours;
 #[path = "explain/provoked.rs"]
 mod provoked;
 #[path = "explain/recorded.rs"]

@@ -17,7 +17,12 @@ pub(crate) const CALL: &str = "flow-8-preconditions";
 /// A registration over security associations.
 pub(crate) const ASSOCIATIONS: &str = "flow-3-over-associations";
 
-fn all(report: &Report) -> BTreeSet<&'static str> {
+/// A call without preconditions, whose 183 is sent reliably.
+pub(crate) const PLAIN: &str = "flow-9-no-preconditions";
+/// A registration that is refreshed, soon and then in time.
+pub(crate) const REFRESHED: &str = "flow-3-reregistration";
+
+pub(crate) fn all(report: &Report) -> BTreeSet<&'static str> {
     report.findings.iter().map(|it| it.rule.id).collect()
 }
 

@@ -1,11 +1,10 @@
 //! Changes that break rules of single messages, registration, security and identity.
 
-use super::broken::{ASSOCIATIONS, CALL, Case};
+use super::broken::{ASSOCIATIONS, CALL, Case, REFRESHED};
 use super::tape::Op::{Add, Before, Copy, Cut, Delay, GoesOn, Raw, Set, Swap, Tcp, WithoutAll};
 
 const BOB: &str = "<sip:+15550100002@ims.mnc001.mcc001.3gppnetwork.org;user=phone>";
 const CANCELLED: &str = "call-cancel";
-const REFRESHED: &str = "flow-3-reregistration";
 
 /// All of them.
 pub(crate) const MESSAGES: &[Case] = &[

@@ -1,10 +1,9 @@
 //! Changes that break rules of sessions: reliable responses, preconditions, descriptions, timers,
 //! services.
 
-use super::broken::{CALL, Case};
+use super::broken::{CALL, Case, PLAIN};
 use super::tape::Op::{Add, Again, Before, Body, Cut, GoesOn, Set, Swap, WithoutAll};
 
-const PLAIN: &str = "flow-9-no-preconditions";
 const HOLD: &str = "flow-13-hold";
 const TIMER: &str = "session-timer-caller";
 const EVS: &str = "evs-configuration";

@@ -11,7 +11,7 @@ pub(crate) const BY_SCENARIO: &[(&str, &[&str])] = &[
     ("ct-16.2", &["SDP-070", "SDP-080"]),
     ("code-400", &["SIP-020"]),
     ("code-414", &["SIP-010"]),
-    ("code-481c", &["REG-040", "REG-050", "REG-070", "REG-090", "SEC-140"]),
+    ("code-481c", &["REG-040", "REG-050", "REG-090", "SEC-140"]),
     ("code-482", &["SIP-130"]),
     ("code-483", &["SMS-040"]),
     ("code-500b", &["SMS-040"]),

@@ -6,6 +6,8 @@ use scenarios::capture::{self, Capture};
 use scenarios::record::{record, skeleton};
 use scenarios::report::{Parties, pcapng};
 
+use super::tape::{Op, Tape};
+
 fn passes(source: &str, seed: u64) {
     let outcome =
         scenarios::run::simulate(source, seed).unwrap_or_else(|it| panic!("{it}\n{source}"));
@@ -52,6 +54,34 @@ fn a_packet_capture_is_recorded_too() {
         assert!(recording.text.contains(text), "no {text}:\n{}", recording.text);
     }
     passes(&recording.text, 3);
+}
+
+#[test]
+fn a_text_with_signs_of_yaml_or_for_terminals_is_recorded() {
+    let recorded = |body: &'static str, target: &'static str| {
+        let mut tape = Tape::of("message");
+        tape.change(&Op::Body("alice MESSAGE", body)).expect("changed");
+        tape.change(&Op::Swap("alice MESSAGE", "MESSAGE sip:+15550100002@", target))
+            .expect("changed");
+        record(&tape.capture(), "odd", &Lab::default_lab()).expect("recorded")
+    };
+    let same = "MESSAGE sip:+15550100002@";
+    for body in
+        ["a # b", "a: b", "it's - [x] {y}: &z *", "a\\nb", "tab\there", "\u{1b}[31m\u{85}", "$x"]
+    {
+        let text = recorded(body, same).text;
+        assert!(!text.contains(['\u{1b}', '\u{85}']), "{text:?}");
+        passes(&text, 1);
+        let again = scenarios::run::simulate(&text, 1).expect("runs");
+        let sent = Capture::of_events(&again.events).messages;
+        let sent = sent.iter().any(|it| it.bytes.ends_with(format!("\r\n\r\n{body}").as_bytes()));
+        assert!(sent, "no {body:?} was sent:\n{text}");
+    }
+    let recording = recorded("a", "MESSAGE sip:\"nobody\"@elsewhere;x=");
+    let loss = recording.losses.iter().find(|it| it.contains("no word of a scenario"));
+    assert!(loss.is_some() || recording.text.contains("to bob"), "{}", recording.text);
+    let recording = recorded("say \"hello\"", same);
+    assert!(recording.losses.iter().any(|it| it.contains("not recorded")), "{}", recording.text);
 }
 
 #[test]

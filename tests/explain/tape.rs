@@ -37,6 +37,10 @@ pub(crate) enum Op {
     Swap(&'static str, &'static str, &'static str),
     /// Sends a message by TCP.
     Tcp(&'static str),
+    /// Sends a message to another address.
+    To(&'static str, &'static str),
+    /// Takes one message out.
+    Without(&'static str),
     /// Takes all messages of a label out.
     WithoutAll(&'static str),
 }
@@ -133,6 +137,13 @@ impl Tape {
             }
             Op::Swap(selector, from, to) => self.edit(selector, |it| it.swap(from, to))?,
             Op::Tcp(selector) => self.wire(selector)?.transport = Transport::Tcp,
+            Op::To(selector, addr) => {
+                self.wire(selector)?.remote = addr.parse().expect("an address")
+            }
+            Op::Without(selector) => {
+                let place = self.place(selector)?;
+                self.events.remove(place);
+            }
             Op::WithoutAll(label) => self.events.retain(|event| label_of(wire(event)) != label),
         }
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! The project reads them itself: it is little code, and what was looked at elsewhere mistakes time
 //! stamps in powers of two and offsets in the other byte order. Both byte orders, micro- and
-//! nanoseconds, simple packet blocks and several sections are read.
+//! nanoseconds, simple and old packet blocks and several sections are read.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -22,6 +22,8 @@ const NANOS: u64 = 1_000_000_000;
 
 const SECTION: u32 = 0x0A0D_0D0A;
 const INTERFACE: u32 = 1;
+/// The packet block of files that are older than the enhanced one.
+const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const NAME_RESOLUTION: u32 = 4;
 const ENHANCED_PACKET: u32 = 6;
@@ -222,8 +224,8 @@ impl<R: Read> Reader<R> {
                 }
                 self.interfaces.push(interface(fields).ok_or("an interface is cut")?);
             }
-            ENHANCED_PACKET => {
-                let frame = self.enhanced(fields).ok_or("a packet block is cut")?;
+            ENHANCED_PACKET | PACKET => {
+                let frame = self.packet(kind, fields).ok_or("a packet block is cut")?;
                 return Ok(Some(frame));
             }
             SIMPLE_PACKET => {
@@ -250,8 +252,10 @@ impl<R: Read> Reader<R> {
         Ok(None)
     }
 
-    fn enhanced(&mut self, fields: Fields<'_>) -> Option<Frame> {
-        let index = usize::try_from(fields.u32(0)?).ok()?;
+    fn packet(&mut self, kind: u32, fields: Fields<'_>) -> Option<Frame> {
+        // The older block has a count of lost packets in the upper half.
+        let index = if kind == PACKET { u32::from(fields.u16(0)?) } else { fields.u32(0)? };
+        let index = usize::try_from(index).ok()?;
         let interface = *self.interfaces.get(index)?;
         let stamp = (u64::from(fields.u32(4)?) << 32) | u64::from(fields.u32(8)?);
         let (captured, length) = (fields.u32(12)?, fields.u32(16)?);

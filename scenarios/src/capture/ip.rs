@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use etherparse::{Ipv6ExtensionSlice, LaxIpSlice};
 
+use super::skipped::Reason;
+
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
 const ESP: u8 = 50;
@@ -46,6 +48,8 @@ struct Waiting {
 pub(super) struct Fragments {
     waiting: BTreeMap<Key, Waiting>,
     order: VecDeque<Key>,
+    /// Datagrams that were waited for in vain.
+    given_up: usize,
 }
 
 struct Fragment {
@@ -56,16 +60,28 @@ struct Fragment {
 
 impl Fragments {
     /// The whole datagram that this packet is or completes.
-    pub(super) fn packet(&mut self, bytes: &[u8]) -> Option<Packet> {
-        let (slice, _) = LaxIpSlice::from_slice(bytes).ok()?;
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, unless its other fragments are still to come.
+    pub(super) fn packet(&mut self, bytes: &[u8]) -> Result<Packet, Option<Reason>> {
+        let (slice, _) = LaxIpSlice::from_slice(bytes).map_err(|_| Some(Reason::NoIp))?;
         let (from, to) = (slice.source_addr(), slice.destination_addr());
         let payload = slice.payload();
         let (number, payload) = match fragment(&slice) {
             None => (payload.ip_number.0, payload.payload.to_vec()),
-            Some(it) => self.add((from, to, it.id), &it, payload.ip_number.0, payload.payload)?,
+            Some(it) => self
+                .add((from, to, it.id), &it, payload.ip_number.0, payload.payload)
+                .ok_or(None)?,
         };
         let packet = Packet { from, to, number, payload, protected: false };
-        if number == ESP { opened(&packet) } else { Some(packet) }
+        if number == ESP { opened(&packet).ok_or(Some(Reason::Encrypted)) } else { Ok(packet) }
+    }
+
+    /// How many datagrams lack a part, in words.
+    pub(super) fn flaws(&self) -> Option<String> {
+        let count = self.given_up + self.waiting.len();
+        (count > 0).then(|| format!("of {count} datagrams of IP not all fragments were captured"))
     }
 
     fn add(&mut self, key: Key, it: &Fragment, number: u8, bytes: &[u8]) -> Option<(u8, Vec<u8>)> {
@@ -75,6 +91,7 @@ impl Fragments {
                 && let Some(oldest) = self.order.pop_front()
             {
                 self.waiting.remove(&oldest);
+                self.given_up += 1;
             }
             self.order.push_back(key);
         }

@@ -3,13 +3,14 @@
 //!
 //! What is understood of a packet: Ethernet (with VLAN tags), Linux cooked (both versions), raw IP,
 //! loopback; IPv4 and IPv6 with fragments; UDP and TCP, also inside ESP without encryption. A
-//! message is SIP or Diameter by its form, not by its port. A hostile file makes flaws, never a
-//! panic, and what it may grow is bounded.
+//! message is SIP or Diameter by its form, not by its port. What may hold a message and is not read
+//! is counted and told. A hostile file makes flaws, never a panic, and what it may grow is bounded.
 
 mod container;
 mod ip;
 mod jsonl;
 mod link;
+mod skipped;
 mod stream;
 mod tcp;
 
@@ -27,6 +28,7 @@ use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
 use cscf_core::transport::Transport;
 
+use self::skipped::{Reason, Skipped};
 use crate::report::pcapng::{Names, name_at};
 
 /// Messages of one capture at most.
@@ -218,20 +220,28 @@ fn packets(mut reader: container::Reader<impl Read>) -> Capture {
     let mut fragments = ip::Fragments::default();
     let mut tcp = tcp::Connections::default();
     let mut out = Vec::new();
-    let mut last_at = Instant::EPOCH;
+    let mut skipped = Skipped::default();
     while let Some(frame) = reader.next_frame() {
         if frame.number == 1 {
             capture.began_ns = frame.unix_ns;
         }
         let at = Instant::from_nanos(frame.unix_ns.saturating_sub(capture.began_ns));
-        last_at = last_at.max(at);
         if frame.cut {
-            capture.flaw(format!("frame {} was captured only in part", frame.number));
+            skipped.add(frame.number, Reason::Cut);
         }
-        let Some(network) = link::network(frame.link, &frame.data) else { continue };
-        let Some(packet) = fragments.packet(network) else { continue };
+        let packet =
+            link::network(frame.link, &frame.data).and_then(|network| fragments.packet(network));
+        let packet = match packet {
+            Ok(packet) => packet,
+            Err(reason) => {
+                reason.into_iter().for_each(|it| skipped.add(frame.number, it));
+                continue;
+            }
+        };
         let seen = stream::Seen { frame: frame.number, at, protected: packet.protected };
-        packet_messages(&packet, seen, &mut tcp, &mut out);
+        if let Some(reason) = packet_messages(&packet, seen, &mut tcp, &mut out) {
+            skipped.add(frame.number, reason);
+        }
         let room = out.drain(..).all(|message| {
             is_captured_twice(&capture.messages, &message) || capture.keep(message, &mut kept)
         });
@@ -243,24 +253,26 @@ fn packets(mut reader: container::Reader<impl Read>) -> Capture {
     let room = out.drain(..).all(|message| capture.keep(message, &mut kept));
     debug_assert!(room || !capture.flaws.is_empty(), "a full capture says so");
     capture.messages.sort_by_key(|message| message.frame);
-    for flaw in reader.take_flaws().into_iter().chain(tcp.flaws()) {
+    let flaws = skipped.told().chain(fragments.flaws()).chain(reader.take_flaws());
+    for flaw in flaws.chain(tcp.flaws()) {
         capture.flaw(flaw);
     }
     capture.names = reader.names(&capture.messages);
     capture
 }
 
+/// Takes the messages of a packet; gives back why it has none, where it may hold some.
 fn packet_messages(
     packet: &ip::Packet,
     seen: stream::Seen,
     tcp: &mut tcp::Connections,
     out: &mut Vec<Captured>,
-) {
+) -> Option<Reason> {
     match packet.number {
         ip::UDP => {
-            let Ok(udp) = etherparse::UdpSlice::from_slice_lax(&packet.payload) else { return };
+            let udp = etherparse::UdpSlice::from_slice_lax(&packet.payload).ok()?;
             if !stream::is_sip(udp.payload()) {
-                return;
+                return Reason::of_udp([udp.source_port(), udp.destination_port()], udp.payload());
             }
             out.push(Captured {
                 frame: seen.frame,
@@ -272,12 +284,14 @@ fn packet_messages(
                 protected: seen.protected,
                 bytes: Bytes::copy_from_slice(udp.payload()),
             });
+            None
         }
         ip::TCP => {
-            let Ok(segment) = etherparse::TcpSlice::from_slice(&packet.payload) else { return };
+            let segment = etherparse::TcpSlice::from_slice(&packet.payload).ok()?;
             tcp.segment(packet, &segment, seen, out);
+            Reason::of_segment(segment.payload())
         }
-        _ => {}
+        number => Reason::of_protocol(number),
     }
 }
 

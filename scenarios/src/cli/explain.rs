@@ -9,6 +9,7 @@ use clap::Args;
 use super::term;
 use crate::capture;
 use crate::explain::{Selection, Severity, explain, json, rules_as_text, text};
+use crate::report::plain;
 
 /// What `cscf explain` is asked.
 #[derive(Clone, Debug, Default, Args)]
@@ -48,7 +49,7 @@ pub(super) fn main(args: &ExplainArgs) -> ExitCode {
     };
     let report = explain(&capture, &selection);
     for flaw in &report.flaws {
-        let _ = writeln!(std::io::stderr(), "note: {flaw}");
+        let _ = writeln!(std::io::stderr(), "note: {}", plain(flaw));
     }
     if report.messages == 0 {
         return term::could_not_run(&format!("{}: holds no SIP", file.display()));

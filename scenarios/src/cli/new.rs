@@ -10,6 +10,7 @@ use cscf_core::config::Lab;
 use super::term;
 use crate::capture;
 use crate::record::{record, skeleton};
+use crate::report::{artefacts, plain};
 
 /// What `cscf new` is asked.
 #[derive(Clone, Debug, Args)]
@@ -61,15 +62,18 @@ pub(super) fn main(args: &NewArgs) -> ExitCode {
         return term::print(&text);
     }
     let shown = output.display();
-    if output.exists() && !args.force {
+    if output.is_file() && !args.force {
         return term::could_not_run(&format!("{shown} is there already; --force writes over it"));
     }
-    match std::fs::write(&output, text) {
-        Ok(()) => term::print(&format!("{shown} is written; try: cscf run --virtual {shown}\n")),
-        Err(fault) => term::could_not_run(&format!("{shown}: {fault}")),
+    match artefacts::write_file(&output, text.as_bytes()) {
+        Ok(()) if output.is_file() => {
+            term::print(&format!("{shown} is written; try: cscf run --virtual {shown}\n"))
+        }
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => term::could_not_run(&fault.to_string()),
     }
 }
 
 fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "note: {text}");
+    let _ = writeln!(std::io::stderr(), "note: {}", plain(text));
 }

@@ -8,6 +8,7 @@ use cscf_core::time::Duration;
 
 use super::rule::{Found, Raw, rules};
 use super::traffic::{Item, Traffic, Unreadable};
+use super::trail::Trails;
 
 rules! {
     UNREADABLE = Error "SIP-010" rfc3261("25"),
@@ -62,7 +63,8 @@ rules! {
     CSEQ_OLD = Error "SIP-130" rfc3261("12.2.1.1"),
         "CSeq does not rise",
         "the peer answers 500 or takes the request for a retransmission",
-        "count CSeq up by one for each request of a dialog but ACK and CANCEL";
+        "count CSeq up by one for each request of a dialog but ACK and CANCEL; only what is tried \
+         at another address keeps it";
     NO_CONTACT = Error "SIP-140" rfc3261("12.1.1"),
         "a message that makes a dialog has no Contact",
         "the peer knows no address for what comes next: ACK, BYE and re-INVITE go nowhere",
@@ -92,8 +94,9 @@ pub(super) fn check(traffic: &Traffic, found: &mut Found) {
     branches(traffic, found);
     forwarded(traffic, found);
     responses(traffic, found);
-    acks(traffic, found);
-    cancels(traffic, found);
+    let invites = Invites::of(traffic);
+    acks(traffic, &invites, found);
+    cancels(traffic, &invites, found);
     numbers(traffic, found);
 }
 
@@ -184,6 +187,7 @@ fn forwarded(traffic: &Traffic, found: &mut Found) {
 }
 
 fn responses(traffic: &Traffic, found: &mut Found) {
+    let trails = Trails::of(traffic);
     for (item, response) in traffic.own_responses() {
         let Some(request) = traffic.request_of(item) else { continue };
         if let Some(detail) = differs(request, item) {
@@ -192,31 +196,38 @@ fn responses(traffic: &Traffic, found: &mut Found) {
         if response.status > 100 && item.to_tag.is_empty() {
             found.add(&NO_TO_TAG, item, item.label());
         }
-        let awaited = (200..300).contains(&response.status) && item.method == Method::Invite;
-        if awaited
+        let success = (200..300).contains(&response.status) && item.method == Method::Invite;
+        // Where no proxy wants to stay on the way, ACK may go by another one.
+        let is_here = request.vias == 1 || item.has(HeaderName::RecordRoute);
+        if success
+            && is_here
             && traffic.goes_on(item.at, Duration::from_secs(32))
-            && !acknowledged(traffic, item)
+            && !trails.acknowledged(item)
         {
-            let detail = format!("no ACK to the {} of CSeq {}", response.status, item.cseq);
-            let raw = Raw {
-                rule: &NO_ACK,
-                item: Some(item.index),
-                device: item.to,
-                frames: vec![item.frame],
-                detail,
-            };
-            found.0.push(raw);
+            found.0.push(lost_ack(traffic, &trails, item));
         }
     }
 }
 
-fn acknowledged(traffic: &Traffic, item: &Item) -> bool {
-    traffic.items.get(item.index..).unwrap_or_default().iter().any(|it| {
-        it.method == Method::Ack
-            && it.to == item.from
-            && it.call_id == item.call_id
-            && it.cseq == item.cseq
-    })
+/// Where the way of a 2xx and its ACK ends: who got the 2xx and sends no ACK, or who got the ACK
+/// and does not pass it on.
+fn lost_ack<'a>(traffic: &'a Traffic, trails: &Trails<'a>, item: &'a Item) -> Raw {
+    let last = trails.end(item);
+    let ack = trails.ack_of(last).map(|ack| trails.end(ack));
+    let end = ack.unwrap_or(last);
+    let whither = match ack {
+        Some(ack) => {
+            format!("; the ACK came to {} and went no further", traffic.device(ack.to).name)
+        }
+        None => String::new(),
+    };
+    Raw {
+        rule: &NO_ACK,
+        item: Some(item.index),
+        device: end.to,
+        frames: [item, end].iter().map(|it| it.frame).collect(),
+        detail: format!("no ACK to the {} of CSeq {}{whither}", item.status(), item.cseq),
+    }
 }
 
 /// What a response does not repeat as its request had it.
@@ -237,32 +248,52 @@ fn differs(request: &Item, response: &Item) -> Option<String> {
         .then(|| format!("Call-ID was {}, is {}", request.call_id, response.call_id))
 }
 
-/// The INVITE with this Call-ID and CSeq that a device sent, the last before an item.
-fn invite_of<'a>(
-    invites: &BTreeMap<(usize, &str, u32), Vec<&'a Item>>,
-    item: &Item,
-) -> Vec<&'a Item> {
-    let key = (item.from, item.call_id.as_str(), item.cseq);
-    invites.get(&key).cloned().unwrap_or_default()
+/// The INVITEs that devices sent themselves.
+#[derive(Default)]
+struct Invites<'a> {
+    /// The last one by sender, Call-ID and CSeq.
+    last: BTreeMap<(usize, &'a str, u32), &'a Item>,
+    /// By the branch besides.
+    by_branch: BTreeMap<(usize, &'a str, u32, &'a str), &'a Item>,
+    /// The last one by sender and Call-ID.
+    of_call: BTreeMap<(usize, &'a str), &'a Item>,
 }
 
-fn invites(traffic: &Traffic) -> BTreeMap<(usize, &str, u32), Vec<&Item>> {
-    let mut invites: BTreeMap<(usize, &str, u32), Vec<&Item>> = BTreeMap::new();
-    for (item, _) in traffic.own_requests() {
-        if item.method == Method::Invite {
-            invites.entry((item.from, &item.call_id, item.cseq)).or_default().push(item);
+impl<'a> Invites<'a> {
+    fn of(traffic: &'a Traffic) -> Self {
+        let mut invites = Self::default();
+        for (item, _) in traffic.own_requests().filter(|(it, _)| it.method == Method::Invite) {
+            let (from, call, cseq) = (item.from, item.call_id.as_str(), item.cseq);
+            invites.last.insert((from, call, cseq), item);
+            invites.by_branch.entry((from, call, cseq, &item.branch)).or_insert(item);
+            invites.of_call.insert((from, call), item);
         }
+        invites
     }
-    invites
+
+    /// The last with Call-ID and CSeq of a request.
+    fn last(&self, item: &Item) -> Option<&'a Item> {
+        self.last.get(&(item.from, item.call_id.as_str(), item.cseq)).copied()
+    }
+
+    /// That with the branch of a request, else the last one.
+    fn cancelled(&self, item: &Item) -> Option<&'a Item> {
+        let key = (item.from, item.call_id.as_str(), item.cseq, item.branch.as_str());
+        self.by_branch.get(&key).copied().or_else(|| self.last(item))
+    }
+
+    /// The last of the call.
+    fn of_call(&self, item: &Item) -> Option<&'a Item> {
+        self.of_call.get(&(item.from, item.call_id.as_str())).copied()
+    }
 }
 
-fn acks(traffic: &Traffic, found: &mut Found) {
-    let invites = invites(traffic);
+fn acks(traffic: &Traffic, invites: &Invites<'_>, found: &mut Found) {
     for (item, _) in traffic.own_requests() {
         if item.method != Method::Ack {
             continue;
         }
-        let Some(invite) = invite_of(&invites, item).last().copied() else { continue };
+        let Some(invite) = invites.last(item) else { continue };
         let answered = traffic.responses(invite).filter(|it| it.to_tag == item.to_tag);
         let Some(last) = answered.filter(|it| it.status() >= 200).last() else { continue };
         let same = invite.branch == item.branch;
@@ -280,23 +311,18 @@ fn acks(traffic: &Traffic, found: &mut Found) {
     }
 }
 
-fn cancels(traffic: &Traffic, found: &mut Found) {
-    let invites = invites(traffic);
+fn cancels(traffic: &Traffic, invites: &Invites<'_>, found: &mut Found) {
     for (item, request) in traffic.own_requests() {
         if item.method != Method::Cancel {
             continue;
         }
-        let candidates = invite_of(&invites, item);
-        let Some(last) = candidates.last().copied() else {
-            let of_call = |it: &&Item| it.method == Method::Invite && it.call_id == item.call_id;
-            let other = traffic.own_requests().map(|(it, _)| it).filter(|it| it.from == item.from);
-            if let Some(other) = other.filter(of_call).last() {
+        let Some(invite) = invites.cancelled(item) else {
+            if let Some(other) = invites.of_call(item) {
                 let detail = format!("CSeq {}, the INVITE has {}", item.cseq, other.cseq);
                 found.against(&CANCEL_DIFFERS, item, &[other], detail);
             }
             continue;
         };
-        let invite = candidates.iter().copied().find(|it| it.branch == item.branch).unwrap_or(last);
         let uri = invite.as_request().map(|it| it.request_uri.as_str()).unwrap_or_default();
         let pairs = [
             ("branch", item.branch.as_str(), invite.branch.as_str()),
@@ -328,6 +354,7 @@ fn numbers(traffic: &Traffic, found: &mut Found) {
         if let Some(before) = before
             && item.cseq <= before.cseq
             && item.bytes != before.bytes
+            && !item.tries_elsewhere(before)
         {
             let detail = format!("CSeq {} after {} of {}", item.cseq, before.cseq, before.label());
             found.against(&CSEQ_OLD, item, &[before], detail);

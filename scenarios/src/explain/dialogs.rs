@@ -13,7 +13,8 @@ rules! {
         "Route of a request in a dialog is not its route set",
         "the request misses a node that wants to stay on the way: charging, security and bearers \
          lose the call",
-        "take Record-Route of the response in reverse order, of the request in its order";
+        "take Record-Route of the response in reverse order (anew from the 2xx), of the request in \
+         its order";
     TARGET = Error "DIA-020" rfc3261("12.2.1.1"),
         "the Request-URI in a dialog is not the Contact of the peer",
         "the request goes to somebody else, or nowhere",
@@ -82,6 +83,10 @@ fn learn<'a>(
     let contact = uris(item, HeaderName::Contact);
     let key = (device, item.call_id.as_str(), peer);
     if let Some(dialog) = dialogs.get_mut(&key) {
+        if !from_here && confirms(traffic, item) {
+            dialog.route_set = route_set(item);
+            dialog.made_by = item;
+        }
         // Only what comes from the peer moves its target.
         if !from_here && item.status() < 300 {
             dialog.targets.extend(contact);
@@ -97,17 +102,30 @@ fn learn<'a>(
     if !made || contact.is_empty() {
         return;
     }
-    let mut route_set = uris(item, HeaderName::RecordRoute);
-    if item.status() > 0 {
-        route_set.reverse();
-    }
     // A dialog that was made before the capture began has no Record-Route any more.
     let asked = if item.status() == 0 { Some(item) } else { traffic.request_of(item) };
     if asked.is_none_or(|it| !it.to_tag.is_empty()) && item.method != Method::Notify {
         return;
     }
     calls.insert((device, &item.call_id), item);
-    dialogs.insert(key, Dialog { made_by: item, route_set, targets: contact });
+    dialogs.insert(key, Dialog { made_by: item, route_set: route_set(item), targets: contact });
+}
+
+/// The route set that a message gives to who receives it (RFC 3261 §12.1.1, §12.1.2).
+fn route_set(item: &Item) -> Vec<String> {
+    let mut route_set = uris(item, HeaderName::RecordRoute);
+    if item.status() > 0 {
+        route_set.reverse();
+    }
+    route_set
+}
+
+/// Whether it makes an early dialog a confirmed one: its route set is that of the 2xx from then on
+/// (RFC 3261 §13.2.2.4).
+fn confirms(traffic: &Traffic, item: &Item) -> bool {
+    item.method == Method::Invite
+        && (200..300).contains(&item.status())
+        && traffic.request_of(item).is_some_and(|it| it.to_tag.is_empty())
 }
 
 fn within(

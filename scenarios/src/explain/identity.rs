@@ -1,7 +1,7 @@
 //! Rules of the headers of the network: who may say them, and to whom (TS 24.229 §4.4, §5.1.2A,
 //! §5.2, RFC 3325).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cscf_core::clause::{rfc3325, ts24229};
 use cscf_core::sip::{HeaderName, Method, NameAddr, Request};
@@ -71,7 +71,11 @@ rules! {
 
 /// Looks at all messages.
 pub(super) fn check(traffic: &Traffic, found: &mut Found) {
+    let mut registered: BTreeSet<usize> = BTreeSet::new();
     for item in traffic.fresh() {
+        if item.method == Method::Register && item.status() == 200 && traffic.is_ue(item.to) {
+            registered.insert(item.to);
+        }
         if item.own && traffic.is_ue(item.from) {
             of_ue(item, found);
         }
@@ -79,7 +83,7 @@ pub(super) fn check(traffic: &Traffic, found: &mut Found) {
             if traffic.is_ue(item.to) {
                 to_ue(item, found);
             } else if item.status() == 0 {
-                inwards(traffic, item, found);
+                inwards(traffic, item, &registered, found);
             }
         }
     }
@@ -133,14 +137,15 @@ fn to_ue(item: &Item, found: &mut Found) {
 }
 
 /// A request that the P-CSCF sends into the network.
-fn inwards(traffic: &Traffic, item: &Item, found: &mut Found) {
+fn inwards(traffic: &Traffic, item: &Item, registered: &BTreeSet<usize>, found: &mut Found) {
     if item.has(HeaderName::PPreferredIdentity) {
         found.add(&PREFERRED_GOES_ON, item, item.header(HeaderName::PPreferredIdentity));
     }
     // Towards another P-CSCF, and what it makes itself, is no business of these.
-    if item.vias < 2 || !item.is_initial() || !from_ue(traffic, item) {
+    if item.vias < 2 || !item.is_initial() {
         return;
     }
+    let Some(ue) = ue_of(traffic, item) else { return };
     if item.method == Method::Register {
         let lacking = [HeaderName::PVisitedNetworkId, HeaderName::Path]
             .into_iter()
@@ -155,7 +160,10 @@ fn inwards(traffic: &Traffic, item: &Item, found: &mut Found) {
         }
         return;
     }
-    if !item.has(HeaderName::PAssertedIdentity) {
+    // Who calls for help without being registered has no identity to assert (§5.2.10.2).
+    let emergency = item.as_request().is_some_and(Request::asks_emergency_service);
+    let known = registered.contains(&ue) || !emergency;
+    if known && !item.has(HeaderName::PAssertedIdentity) {
         found.add(&NOT_ASSERTED, item, item.label());
     }
     if !item.header(HeaderName::PChargingVector).contains("icid-value=") {
@@ -163,15 +171,16 @@ fn inwards(traffic: &Traffic, item: &Item, found: &mut Found) {
     }
 }
 
-/// Whether the P-CSCF forwards what a UE sent: its second Via is that of a UE.
-fn from_ue(traffic: &Traffic, item: &Item) -> bool {
+/// The UE whose request the P-CSCF forwards.
+fn ue_of(traffic: &Traffic, item: &Item) -> Option<usize> {
     let before = traffic.items.get(..item.index).unwrap_or_default();
     before
         .iter()
         .rev()
         .take(1_000)
         .find(|it| it.to == item.from && it.call_id == item.call_id && it.cseq == item.cseq)
-        .is_some_and(|it| traffic.is_ue(it.from))
+        .map(|it| it.from)
+        .filter(|from| traffic.is_ue(*from))
 }
 
 fn uris(item: &Item, name: HeaderName) -> Vec<String> {

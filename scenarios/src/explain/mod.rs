@@ -18,6 +18,7 @@ mod security;
 mod services;
 mod timers;
 pub(crate) mod traffic;
+mod trail;
 
 use std::collections::BTreeMap;
 

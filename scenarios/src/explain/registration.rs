@@ -9,6 +9,7 @@ use cscf_core::time::{Duration, Instant};
 
 use super::rule::{Found, rules};
 use super::traffic::{Item, Traffic};
+use super::trail::Trails;
 
 /// Registrations longer than this are refreshed 600 s before their end, others at half time
 /// (TS 24.229 §5.1.1.4.1).
@@ -69,7 +70,7 @@ rules! {
         "the registration was refreshed later than the window says",
         "if the first attempt fails, little time is left for the next",
         "refresh 600 s before the end, at half time if it is 1200 s or less";
-    NO_SERVICE_ROUTE = Error "REG-140" ts24229("5.4.1.2.2"),
+    NO_SERVICE_ROUTE = Error "REG-140" ts24229("5.4.1.2.2F"),
         "the 200 to REGISTER has no Service-Route or no P-Associated-URI",
         "the UE does not know the way to its S-CSCF, or under which identities it may call",
         "let the S-CSCF add both to the 200";
@@ -88,12 +89,15 @@ struct Registered<'a> {
     request: &'a Item,
     /// Granted, and when.
     granted: Option<(u64, Instant)>,
+    /// Whether a refresh has been tried since: what follows is not late by itself.
+    tried: bool,
     /// Min-Expires of a 423 since.
     least: Option<(u32, &'a Item)>,
 }
 
 /// Looks at all messages.
 pub(super) fn check(traffic: &Traffic, found: &mut Found) {
+    let trails = Trails::of(traffic);
     let mut known: BTreeMap<(usize, String), Registered<'_>> = BTreeMap::new();
     for item in traffic.fresh().filter(|item| item.method == Method::Register) {
         let key = |device| (device, contact_key(item));
@@ -103,19 +107,22 @@ pub(super) fn check(traffic: &Traffic, found: &mut Found) {
             if let Some(before) = known.get(&key) {
                 again(item, before, found);
             }
+            let before = known.remove(&key);
             // A challenged REGISTER has no other time than the one it goes on with.
-            let (granted, least) =
-                known.remove(&key).map_or((None, None), |it| (it.granted, it.least));
-            known.insert(key, Registered { request: item, granted, least });
+            let goes_on = before.as_ref().is_some_and(|it| refreshes(item, it.request));
+            let least = before.as_ref().and_then(|it| it.least);
+            let granted = before.and_then(|it| it.granted).filter(|_| goes_on);
+            known.insert(key, Registered { request: item, granted, tried: true, least });
         } else if item.status() > 0 && traffic.is_ue(item.to) {
             let Some(request) = traffic.request_of(item) else { continue };
             if item.status() == 200 {
-                accepted(item, request, found);
+                accepted(item, request, &trails, found);
             }
             let Some(it) = known.get_mut(&(item.to, contact_key(request))) else { continue };
             match item.status() {
                 200 => {
                     it.granted = granted(item, request).map(|time| (time, item.at));
+                    it.tried = false;
                     it.least = None;
                 }
                 423 => {
@@ -137,7 +144,7 @@ fn contact_key(item: &Item) -> String {
     let param =
         |name| contact.as_ref().and_then(|it| it.param(name)).unwrap_or_default().to_owned();
     let to = item.message.to_addr().map(|it| it.uri.to_string()).unwrap_or_default();
-    format!("{to} {}", param("reg-id"))
+    format!("{to} {} {}", param("+sip.instance"), param("reg-id"))
 }
 
 fn first_party(item: &Item, found: &mut Found) {
@@ -210,13 +217,13 @@ fn asked(item: &Item) -> Option<u32> {
 fn again(item: &Item, before: &Registered<'_>, found: &mut Found) {
     let first = before.request;
     if item.call_id != first.call_id {
-        // An initial registration, after a refusal for instance, may begin anew.
-        let refresh = is_known(item) || !item.has(HeaderName::Authorization);
+        // An initial registration, after a refusal or a restart for instance, may begin anew.
+        let refresh = is_known(item) || item.protected;
         if refresh && before.granted.is_some_and(|(time, _)| time > 0) {
             let detail = format!("Call-ID {}, was {}", item.call_id, first.call_id);
             found.against(&OTHER_CALL_ID, item, &[first], detail);
         }
-    } else if item.cseq <= first.cseq && item.bytes != first.bytes {
+    } else if item.cseq <= first.cseq && item.bytes != first.bytes && !item.tries_elsewhere(first) {
         let detail = format!("CSeq {} after {}", item.cseq, first.cseq);
         found.against(&CSEQ, item, &[first], detail);
     }
@@ -229,7 +236,7 @@ fn again(item: &Item, before: &Registered<'_>, found: &mut Found) {
         found.against(&BRIEF_AGAIN, item, &[refusal], detail);
     }
     let Some((granted, at)) = before.granted.filter(|(time, _)| *time > 0) else { return };
-    if interval == Some(0) {
+    if interval == Some(0) || before.tried || !refreshes(item, first) {
         return;
     }
     let since = item.at.since(at);
@@ -240,6 +247,14 @@ fn again(item: &Item, before: &Registered<'_>, found: &mut Found) {
     } else if since > Duration::from_secs(due + granted * LATE_PERCENT / 100 + 1) {
         found.against(&LATE_IN_WINDOW, item, &[first], detail);
     }
+}
+
+/// Whether a REGISTER goes on with a registration instead of beginning one anew, as a device does
+/// that was switched off: under the same Call-ID, and not without a nonce where others have one
+/// (TS 24.229 §5.1.1.2.2, §5.1.1.4.1).
+fn refreshes(item: &Item, before: &Item) -> bool {
+    let begins = item.has(HeaderName::Authorization) && !is_known(item) && !item.protected;
+    item.call_id == before.call_id && !begins
 }
 
 /// The seconds that a 200 grants to the contact of its request.
@@ -253,7 +268,7 @@ fn granted(item: &Item, request: &Item) -> Option<u64> {
     own.expires().or_else(|| item.message.expires()).map(u64::from)
 }
 
-fn accepted(item: &Item, request: &Item, found: &mut Found) {
+fn accepted<'a>(item: &'a Item, request: &Item, trails: &Trails<'a>, found: &mut Found) {
     let star = request.header(HeaderName::Contact).trim() == "*";
     let query = !request.has(HeaderName::Contact);
     if star || query || asked(request) == Some(0) {
@@ -263,13 +278,31 @@ fn accepted(item: &Item, request: &Item, found: &mut Found) {
         .into_iter()
         .find(|name| !item.has(*name));
     if let Some(name) = lacking {
-        found.against(&NO_SERVICE_ROUTE, item, &[request], format!("{name} is missing"));
+        // Whoever left it out, not the P-CSCF that passes on what came.
+        let made = trails.origin(item, |it| !it.has(name));
+        found.against(&NO_SERVICE_ROUTE, made, &elsewhere(item, made), lacks(name));
     }
-    let Ok(contacts) = item.message.contacts() else { return };
+    if let Some(uri) = open_contact(item) {
+        let made = trails.origin(item, |it| open_contact(it).is_some());
+        found.against(&NO_EXPIRY, made, &elsewhere(item, made), format!("<{uri}>"));
+    }
+}
+
+fn lacks(name: HeaderName) -> String {
+    format!("{name} is missing")
+}
+
+/// The message that came to the UE, where it is not the one at fault itself.
+fn elsewhere<'a>(item: &'a Item, made: &Item) -> Vec<&'a Item> {
+    if item.index == made.index { Vec::new() } else { vec![item] }
+}
+
+/// A contact in a 200 that does not say when it expires.
+fn open_contact(item: &Item) -> Option<String> {
+    if item.has(HeaderName::Expires) {
+        return None;
+    }
+    let contacts = item.message.contacts().ok()?;
     let open = contacts.list().iter().find(|it| it.expires().is_none());
-    if let Some(open) = open
-        && !item.has(HeaderName::Expires)
-    {
-        found.add(&NO_EXPIRY, item, format!("<{}>", open.uri));
-    }
+    open.map(|it| it.uri.to_string())
 }

@@ -80,9 +80,10 @@ pub(super) fn check(traffic: &Traffic, described: &[Described<'_>], found: &mut 
         }
     }
     acknowledgements(traffic, found);
+    let calls = Calls::of(traffic);
     let requests = traffic.fresh().filter(|it| it.status() == 0);
     for invite in requests.filter(|it| it.method == Method::Invite) {
-        order(traffic, invite, found);
+        order(traffic, &calls, invite, found);
     }
     for it in described {
         preconditions(it, found);
@@ -120,58 +121,96 @@ fn provisional(traffic: &Traffic, item: &Item, found: &mut Found) {
     }
 }
 
+/// The PRACKs of the traffic and who called.
+#[derive(Default)]
+struct Calls<'a> {
+    /// By both ends of a hop, Call-ID, To tag and number.
+    pracks: BTreeMap<(usize, usize, &'a str, &'a str, u32), Vec<usize>>,
+    /// Where the last PRACK of a response went: by Call-ID, To tag and number.
+    last: BTreeMap<(&'a str, &'a str, u32), &'a Item>,
+    /// Who made an INVITE: by Call-ID, CSeq and From tag.
+    callers: BTreeMap<(&'a str, u32, &'a str), usize>,
+}
+
+impl<'a> Calls<'a> {
+    fn of(traffic: &'a Traffic) -> Self {
+        let mut calls = Self::default();
+        for item in traffic.items.iter().filter(|it| it.status() == 0) {
+            let (call, tag) = (item.call_id.as_str(), item.to_tag.as_str());
+            if item.method == Method::Invite && item.own {
+                let key = (call, item.cseq, item.from_tag.as_str());
+                calls.callers.entry(key).or_insert(item.from);
+            }
+            if item.method == Method::Prack
+                && let Ok(rack) = item.message.rack()
+            {
+                let key = (item.from, item.to, call, tag, rack.rseq);
+                calls.pracks.entry(key).or_default().push(item.index);
+                calls.last.insert((call, tag, rack.rseq), item);
+            }
+        }
+        calls
+    }
+
+    /// Whether a response was acknowledged on its hop before a place in the traffic.
+    fn acknowledged(&self, item: &Item, before: usize) -> bool {
+        let Some(rseq) = item.message.rseq() else { return false };
+        let key = (item.to, item.from, item.call_id.as_str(), item.to_tag.as_str(), rseq);
+        let pracks = self.pracks.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let next = pracks.get(pracks.partition_point(|index| *index < item.index));
+        next.is_some_and(|index| *index < before)
+    }
+
+    /// Who is to blame for a PRACK that did not come: who got it last, else who called.
+    fn silent(&self, item: &Item, invite: &Item) -> usize {
+        let tags = (item.call_id.as_str(), item.to_tag.as_str());
+        let rseq = item.message.rseq().unwrap_or_default();
+        let last = self.last.get(&(tags.0, tags.1, rseq)).map(|prack| prack.to);
+        let caller = self.callers.get(&(tags.0, invite.cseq, invite.from_tag.as_str()));
+        last.or_else(|| caller.copied()).unwrap_or(invite.from)
+    }
+}
+
 /// PRACKs against the reliable responses that came to who sends them.
 fn acknowledgements(traffic: &Traffic, found: &mut Found) {
-    let mut came: BTreeMap<(usize, &str), Vec<&Item>> = BTreeMap::new();
+    let mut came: BTreeSet<(usize, &str, u32, Option<u32>)> = BTreeSet::new();
+    let mut last: BTreeMap<(usize, &str), &Item> = BTreeMap::new();
     for item in traffic.fresh() {
         if item.method == Method::Invite && item.status() > 100 && is_reliable(item) {
-            came.entry((item.to, &item.call_id)).or_default().push(item);
+            came.insert((item.to, &item.call_id, item.cseq, item.message.rseq()));
+            last.insert((item.to, &item.call_id), item);
         }
     }
     for (item, request) in traffic.own_requests() {
         if item.method != Method::Prack {
             continue;
         }
-        let Some(sent) = came.get(&(item.from, item.call_id.as_str())) else { continue };
+        let call = (item.from, item.call_id.as_str());
+        let Some(last) = last.get(&call).copied() else { continue };
         let fits = request.rack().is_ok_and(|rack| {
-            sent.iter().any(|it| {
-                it.message.rseq() == Some(rack.rseq)
-                    && it.cseq == rack.cseq.number
-                    && rack.cseq.method == Method::Invite
-            })
+            rack.cseq.method == Method::Invite
+                && came.contains(&(call.0, call.1, rack.cseq.number, Some(rack.rseq)))
         });
         if !fits {
-            let last = sent.last().copied();
-            let rseq = last.and_then(|it| it.message.rseq()).unwrap_or_default();
+            let rseq = last.message.rseq().unwrap_or_default();
             let detail =
                 format!("RAck: {}, the last RSeq was {rseq}", item.header(HeaderName::RAck));
-            found.against(&WRONG_RACK, item, &Vec::from_iter(last), detail);
+            found.against(&WRONG_RACK, item, &[last], detail);
         }
     }
 }
 
 /// The reliable responses to one INVITE and their PRACKs, on the hop of who made the responses.
-fn order(traffic: &Traffic, invite: &Item, found: &mut Found) {
+fn order(traffic: &Traffic, calls: &Calls<'_>, invite: &Item, found: &mut Found) {
     let mut by_tag: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();
     for it in traffic.responses(invite).filter(|it| it.status() > 100 && it.own) {
         by_tag.entry(&it.to_tag).or_default().push(it);
     }
-    for (tag, responses) in by_tag {
-        let acknowledged = |it: &Item, before: usize| {
-            traffic.items.get(it.index..before).unwrap_or_default().iter().any(|prack| {
-                prack.method == Method::Prack
-                    && prack.status() == 0
-                    && prack.call_id == invite.call_id
-                    && prack.from == invite.from
-                    && prack.to == invite.to
-                    && prack.to_tag == tag
-                    && prack.message.rack().is_ok_and(|rack| Some(rack.rseq) == it.message.rseq())
-            })
-        };
+    for responses in by_tag.into_values() {
         let mut last: Option<&Item> = None;
         let mut first_pending: Option<&Item> = None;
         for it in &responses {
-            first_pending = first_pending.filter(|pending| !acknowledged(pending, it.index));
+            first_pending = first_pending.filter(|pending| !calls.acknowledged(pending, it.index));
             if (200..300).contains(&it.status()) {
                 if let Some(pending) = first_pending.filter(|it| it.sdp.is_some()) {
                     found.against(&FINAL_EARLY, it, &[pending], it.label());
@@ -179,6 +218,10 @@ fn order(traffic: &Traffic, invite: &Item, found: &mut Found) {
                 break;
             }
             if !is_reliable(it) {
+                continue;
+            }
+            // The same again, changed on its way or on another one, is a retransmission.
+            if last.is_some_and(|before| repeats(before, it)) {
                 continue;
             }
             if let Some(before) = last {
@@ -197,11 +240,11 @@ fn order(traffic: &Traffic, invite: &Item, found: &mut Found) {
             }
             last = Some(it);
             let waited = traffic.goes_on(it.at, Duration::from_secs(32));
-            if waited && !acknowledged(it, traffic.items.len()) && !ended(traffic, it, invite) {
+            if waited && !calls.acknowledged(it, traffic.items.len()) && !ended(traffic, it) {
                 found.0.push(Raw {
                     rule: &NO_PRACK,
                     item: Some(it.index),
-                    device: caller(traffic, invite),
+                    device: calls.silent(it, invite),
                     frames: vec![it.frame],
                     detail: format!("{}, RSeq {}", it.label(), it.header(HeaderName::RSeq)),
                 });
@@ -210,25 +253,19 @@ fn order(traffic: &Traffic, invite: &Item, found: &mut Found) {
     }
 }
 
-/// Who made an INVITE that this hop only passes on.
-fn caller(traffic: &Traffic, invite: &Item) -> usize {
-    let made = traffic.own_requests().map(|(it, _)| it).find(|it| {
-        it.method == Method::Invite
-            && it.call_id == invite.call_id
-            && it.cseq == invite.cseq
-            && it.from_tag == invite.from_tag
-    });
-    made.map_or(invite.from, |it| it.from)
+/// Whether a reliable response is an earlier one once more.
+fn repeats(before: &Item, item: &Item) -> bool {
+    before.message.rseq() == item.message.rseq()
+        && before.status() == item.status()
+        && before.message.body() == item.message.body()
 }
 
 /// Whether the INVITE was over within a second after this response, so that a PRACK was no use.
-fn ended(traffic: &Traffic, item: &Item, invite: &Item) -> bool {
-    let over = |it: &Item| {
-        it.at.since(item.at) <= Duration::from_secs(1)
-            && it.call_id == invite.call_id
-            && (it.status() >= 300 || matches!(it.method, Method::Cancel | Method::Bye))
-    };
-    traffic.items.get(item.index..).unwrap_or_default().iter().any(over)
+fn ended(traffic: &Traffic, item: &Item) -> bool {
+    traffic
+        .after(item)
+        .take_while(|it| it.at.since(item.at) <= Duration::from_secs(1))
+        .any(|it| it.status() >= 300 || matches!(it.method, Method::Cancel | Method::Bye))
 }
 
 fn has_preconditions(sdp: &Sdp) -> bool {
@@ -310,10 +347,8 @@ fn confirmed(traffic: &Traffic, described: &[Described<'_>], found: &mut Found) 
         if !unmet || !(101..200).contains(&it.item.status()) {
             continue;
         }
-        let after = traffic.items.get(it.item.index + 1..).unwrap_or_default();
-        let of_call = after.iter().filter(|next| next.call_id == it.item.call_id);
         let mut updated = false;
-        for next in of_call {
+        for next in traffic.after(it.item) {
             let with_sdp = next.sdp.is_some() && next.status() == 0 && next.to == it.item.from;
             updated |= with_sdp && matches!(next.method, Method::Update | Method::Prack);
             let same_leg = next.from == it.item.from && next.to_tag == it.item.to_tag;

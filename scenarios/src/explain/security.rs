@@ -11,6 +11,8 @@ use super::rule::{Found, rules};
 use super::traffic::{Item, Kind, Traffic};
 
 const SEC_AGREE: &str = "sec-agree";
+/// Challenges of one 401 that are looked at, at most.
+const CHALLENGES_MAX: usize = 16;
 
 rules! {
     NOT_REQUIRED = Error "SEC-010" rfc3329("2.3.1"),
@@ -121,9 +123,9 @@ fn challenge<'a>(item: &'a Item, agreement: &mut Agreement<'a>, found: &mut Foun
     {
         found.against(&SERVER_MISSING, item, &[asked], "no Security-Server");
     }
-    let params = item.header(HeaderName::WwwAuthenticate);
-    let params = AuthParams::parse_with_scheme(params).unwrap_or_default();
-    if let Some(key) = ["ck", "ik"].into_iter().find(|key| params.raw(key).is_some()) {
+    let offered = challenges(item);
+    let has = |key: &&str| offered.iter().any(|it| it.params.raw(key).is_some());
+    if let Some(key) = ["ck", "ik"].into_iter().find(has) {
         found.add(&KEYS_TO_UE, item, format!("{key} is in WWW-Authenticate"));
     }
 }
@@ -183,31 +185,46 @@ fn opening(item: &Item, credentials: Option<&Credentials>, found: &mut Found) {
     }
 }
 
-/// The credentials against the challenge.
+/// The challenges of digest in a 401: there may be one for each algorithm (RFC 8760 §2.4).
+fn challenges(item: &Item) -> Vec<Challenge> {
+    let values = item.headers().values(HeaderName::WwwAuthenticate);
+    values.filter_map(|it| it.parse().ok()).take(CHALLENGES_MAX).collect()
+}
+
+/// The algorithm that is named, else that which is meant (RFC 7616 §3.3).
+fn algorithm(params: &AuthParams) -> String {
+    params.value("algorithm").unwrap_or_else(|| "MD5".into()).into_owned()
+}
+
+/// The first of these parameters in which credentials differ from a challenge that has it.
+fn differs(challenge: &Challenge, it: &Credentials) -> Option<&'static str> {
+    ["realm", "nonce", "opaque"].into_iter().find(|name| {
+        let offered = challenge.params.value(name);
+        offered.is_some() && offered != it.params.value(name)
+    })
+}
+
+/// The credentials against the challenge they answer: that which is nearest to them.
 fn answers(item: &Item, challenged: &Item, before: &Item, it: &Credentials, found: &mut Found) {
-    let Ok(challenge) = challenged.header(HeaderName::WwwAuthenticate).parse::<Challenge>() else {
-        return;
-    };
+    let taken = algorithm(&it.params);
+    let offered = challenges(challenged);
+    let is_taken = |one: &Challenge| algorithm(&one.params).eq_ignore_ascii_case(&taken);
+    let nearest = offered.iter().min_by_key(|one| (differs(one, it).is_some(), !is_taken(one)));
+    let Some(challenge) = nearest else { return };
     // The same REGISTER again answers nothing.
     if item.cseq == before.cseq {
         return;
     }
-    let both = ["realm", "nonce", "opaque"];
-    let other = both.into_iter().find(|name| {
-        let offered = challenge.params.value(name);
-        offered.is_some() && offered != it.params.value(name)
-    });
-    if let Some(name) = other {
+    if let Some(name) = differs(challenge, it) {
         let value = |params: &AuthParams| {
             params.value(name).map_or_else(|| "nothing".to_owned(), |it| it.into_owned())
         };
         let detail = format!("{name} was {}, is {}", value(&challenge.params), value(&it.params));
         found.against(&OTHER_CHALLENGE, item, &[challenged], detail);
     }
-    let offered = challenge.params.value("algorithm").unwrap_or_else(|| "MD5".into());
-    let taken = it.params.value("algorithm").unwrap_or_else(|| "MD5".into());
-    if !offered.eq_ignore_ascii_case(&taken) {
-        let detail = format!("the challenge has {offered}, the answer {taken}");
+    if !is_taken(challenge) {
+        let names: Vec<String> = offered.iter().map(|it| algorithm(&it.params)).collect();
+        let detail = format!("the challenge has {}, the answer {taken}", names.join(", "));
         found.against(&OTHER_ALGORITHM, item, &[challenged], detail);
     }
     let qop = it.params.value("qop");

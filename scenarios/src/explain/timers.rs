@@ -15,6 +15,8 @@ use super::traffic::{Item, Traffic};
 const SESSION_MIN: u32 = 90;
 /// T1 (RFC 3261 §17.1.1.1), less what a clock may lie.
 const T1: Duration = Duration::from_millis(490);
+/// Sooner than this no timer expires: it was captured twice.
+const CAPTURED_TWICE: Duration = Duration::from_millis(50);
 /// T1 on the air interface (TS 24.229 §7.7), less the same.
 const T1_AIR: Duration = Duration::from_millis(1_980);
 /// 64*T1 and the same on the air interface.
@@ -42,7 +44,7 @@ rules! {
         "the request after 422 asks for less than its Min-SE",
         "it is refused again",
         "repeat the request with Session-Expires and Min-SE of at least that of the 422";
-    TOO_SOON = Error "TIM-060" rfc3261("17.1.1.2"),
+    TOO_SOON = Warning "TIM-060" rfc3261("17.1.1.2"),
         "a request was retransmitted before T1 (500 ms)",
         "the network gets more load just when it is slow",
         "wait T1 and then twice as long each time";
@@ -135,6 +137,9 @@ fn repeated(traffic: &Traffic, found: &mut Found) {
             && item.header(HeaderName::PAccessNetworkInfo).to_ascii_uppercase().starts_with("3GPP");
         let waited = item.at.since(before);
         let detail = format!("{} after {} ms", item.label(), waited.as_millis());
+        if waited < CAPTURED_TWICE {
+            continue;
+        }
         if waited < T1 {
             found.against(&TOO_SOON, item, &[first], detail);
         } else if on_air && waited < T1_AIR {

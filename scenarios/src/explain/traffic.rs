@@ -11,12 +11,17 @@ use cscf_core::trace::Protocol;
 use cscf_core::transport::Transport;
 
 use crate::capture::{Capture, Captured};
+use crate::report::pcapng::Names;
 
 /// Messages looked at, at most.
 pub(crate) const MESSAGES_MAX: usize = 200_000;
 /// The same bytes on the same way again within this time are a retransmission: longer than 64 times
 /// the T1 of a UE on the air interface (TS 24.229 §7.7).
 const REPEATED_WITHIN: Duration = Duration::from_secs(200);
+/// Responses to one request that are looked at, at most.
+const RESPONSES_MAX: usize = 1_000;
+/// Messages of a call that are looked at after one of it, at most.
+const NEAR_MAX: usize = 1_000;
 
 /// What a device is, by what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +132,28 @@ impl Item {
             && !matches!(self.method, Method::Ack | Method::Cancel)
     }
 
+    /// Whether it is an earlier request, tried once more at another address or over another
+    /// transport, which keeps CSeq and changes the branch (RFC 3263 §4.3, RFC 3261 §18.1.1).
+    pub(crate) fn tries_elsewhere(&self, before: &Self) -> bool {
+        let elsewhere = (self.to_addr, self.transport) != (before.to_addr, before.transport);
+        elsewhere
+            && self.cseq == before.cseq
+            && self.method == before.method
+            && self.call_id == before.call_id
+            && self.branch != before.branch
+    }
+
+    /// Whether an end repeats it by itself on any transport, because it has to arrive at the other
+    /// end: the responses to INVITE (RFC 3261 §13.3.1.4, RFC 3262 §3) and the ACK that each 2xx
+    /// brings about.
+    fn comes_again_on_streams(&self) -> bool {
+        match self.method {
+            Method::Invite => self.status() > 0,
+            Method::Ack => true,
+            _ => false,
+        }
+    }
+
     /// What it is, e.g. `INVITE` or `200 to INVITE`.
     pub(crate) fn label(&self) -> String {
         match self.status() {
@@ -141,9 +168,13 @@ impl Item {
 pub(crate) struct Traffic {
     pub items: Vec<Item>,
     pub devices: Vec<Device>,
+    /// The name of the device at each address.
+    pub names: Names,
     pub unreadable: Vec<Unreadable>,
     /// The responses to each request, by its index.
     responses: BTreeMap<usize, Vec<usize>>,
+    /// The messages of each Call-ID, by their indices.
+    calls: BTreeMap<String, Vec<usize>>,
     /// When the last message was seen.
     pub until: Instant,
 }
@@ -155,7 +186,11 @@ impl Traffic {
             capture.messages.iter().filter(sip).take(MESSAGES_MAX).collect();
         let parsed: Vec<_> = captured.iter().map(|it| sip::parse(&it.bytes)).collect();
         let people = People::of(capture, &captured, &parsed);
-        let mut traffic = Self { devices: people.devices, ..Self::default() };
+        let named = people.by_addr.iter().filter_map(|(addr, index)| {
+            people.devices.get(*index).map(|device| (*addr, device.name.clone()))
+        });
+        let names = named.collect();
+        let mut traffic = Self { devices: people.devices, names, ..Self::default() };
         let protected_ports = protected_ports(&captured, &parsed);
         for (captured, parsed) in captured.iter().zip(parsed) {
             let device = |addr| people.by_addr.get(addr).copied().unwrap_or_default();
@@ -222,6 +257,14 @@ impl Traffic {
         self.item(response.request?)
     }
 
+    /// The next messages with the Call-ID of a message, retransmissions too; a bounded number.
+    pub(crate) fn after(&self, item: &Item) -> impl Iterator<Item = &Item> {
+        let indices = self.calls.get(&item.call_id).map(Vec::as_slice).unwrap_or_default();
+        let later = indices.partition_point(|index| *index <= item.index);
+        let indices = indices.get(later..).unwrap_or_default();
+        indices.iter().take(NEAR_MAX).filter_map(|index| self.item(*index))
+    }
+
     /// Whether so much was captured after this moment that what is missing never came.
     pub(crate) fn goes_on(&self, after: Instant, time: Duration) -> bool {
         self.until.since(after) > time
@@ -235,11 +278,11 @@ impl Traffic {
         let mut forwarded: BTreeSet<(usize, String, u32, String, String)> = BTreeSet::new();
         for index in 0..self.items.len() {
             let Some(item) = self.items.get_mut(index) else { return };
+            self.calls.entry(item.call_id.clone()).or_default().push(index);
+            let again = !item.transport.is_reliable() || item.comes_again_on_streams();
             let key = (item.from_addr, item.to_addr, item.bytes.clone());
             match before.get(&key) {
-                Some((first, at))
-                    if item.at.since(*at) <= REPEATED_WITHIN && !item.transport.is_reliable() =>
-                {
+                Some((first, at)) if again && item.at.since(*at) <= REPEATED_WITHIN => {
                     let first = *first;
                     item.repeats = Some(first);
                     before.insert(key, (first, item.at));
@@ -271,7 +314,10 @@ impl Traffic {
                         || item.method == Method::Cancel
                         || !forwarded.contains(&whole(item, item.from))));
             if let Some(request) = request {
-                self.responses.entry(request).or_default().push(index);
+                let responses = self.responses.entry(request).or_default();
+                if responses.len() < RESPONSES_MAX {
+                    responses.push(index);
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Steps from messages, in the order in which they were sent.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -8,6 +9,7 @@ use cscf_core::time::{Duration, Instant};
 
 use super::people::People;
 use crate::explain::traffic::{Item, Traffic};
+use crate::report::plain;
 
 /// A silence longer than this before a command is part of the scenario.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -40,6 +42,10 @@ struct Reader<'a> {
     held: BTreeSet<(usize, &'a str)>,
     /// Calls that were answered.
     answered: BTreeSet<&'a str>,
+    /// INVITEs that were sent: by whom, and the call.
+    called: BTreeSet<(usize, &'a str)>,
+    /// The last final answer to a REGISTER of each phone.
+    registrar_said: BTreeMap<usize, &'a Item>,
 }
 
 /// Makes steps of all messages.
@@ -54,6 +60,8 @@ pub(super) fn steps(traffic: &Traffic, people: &People) -> Told {
         icids: BTreeMap::new(),
         held: BTreeSet::new(),
         answered: BTreeSet::new(),
+        called: BTreeSet::new(),
+        registrar_said: BTreeMap::new(),
     };
     for item in traffic.fresh() {
         reader.message(item);
@@ -63,6 +71,9 @@ pub(super) fn steps(traffic: &Traffic, people: &People) -> Told {
 
 impl<'a> Reader<'a> {
     fn message(&mut self, item: &'a Item) {
+        if item.method == Method::Register && item.status() >= 200 {
+            self.registrar_said.insert(item.to, item);
+        }
         if self.by_itself.contains(item.call_id.as_str()) {
             return;
         }
@@ -88,7 +99,7 @@ impl<'a> Reader<'a> {
         if pause > PAUSE && self.told.commands {
             let _ = writeln!(self.told.text, "  - wait {}ms", pause.as_millis());
         }
-        let _ = writeln!(self.told.text, "  - {text}");
+        let _ = writeln!(self.told.text, "  - {}", scalar(text));
         self.told.commands = true;
         self.last = item.at;
     }
@@ -113,18 +124,29 @@ impl<'a> Reader<'a> {
     }
 
     fn loss(&mut self, item: &Item, what: &str) {
-        let text = format!("frame {}: {what}", item.frame);
+        let text = format!("frame {}: {}", item.frame, plain(what));
         let _ = writeln!(self.told.text, "  # {text}");
         self.told.losses.push(text);
     }
 
-    /// Whom a request is for, as a scenario names it.
-    fn target(&self, item: &Item) -> String {
-        let Some(request) = item.as_request() else { return String::new() };
+    /// Whom a request is for, as a scenario names it; nothing where it cannot, which is told.
+    fn target(&mut self, who: &str, item: &Item) -> Option<String> {
+        let uri = item.as_request()?.request_uri.clone();
         let to = item.message.to_addr().map(|it| it.uri.to_string()).unwrap_or_default();
-        let known = self.people.with_identity(&request.request_uri);
-        let known = known.or_else(|| self.people.with_identity(&to));
-        known.map_or_else(|| request.request_uri.clone(), str::to_owned)
+        let known = self.people.with_identity(&uri);
+        let known = known.or_else(|| self.people.with_identity(&to)).map(str::to_owned);
+        self.sayable(who, item, known.unwrap_or(uri))
+    }
+
+    /// An address that can stand as one word of a sentence; else that it cannot is told.
+    fn sayable(&mut self, who: &str, item: &Item, word: String) -> Option<String> {
+        let odd = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '"';
+        if word.is_empty() || word.contains(odd) {
+            let what = format!("{who}: {} {word:?} is no word of a scenario", item.label());
+            self.loss(item, &what);
+            return None;
+        }
+        Some(literal(&word))
     }
 
     fn phone_sends(&mut self, who: &str, item: &'a Item) {
@@ -137,8 +159,9 @@ impl<'a> Reader<'a> {
             (Method::Bye, 0) => self.command(item, &format!("{who} hangs up")),
             (Method::Message, 0) => self.text(who, item),
             (Method::Options, 0) => {
-                let target = self.target(item);
-                self.command(item, &format!("{who} asks {target}"));
+                if let Some(target) = self.target(who, item) {
+                    self.command(item, &format!("{who} asks {target}"));
+                }
             }
             (Method::Ack | Method::Prack | Method::Notify, 0) => {}
             (method, 0) => {
@@ -152,10 +175,7 @@ impl<'a> Reader<'a> {
 
     fn register(&mut self, who: &str, item: &Item) {
         // What answers a challenge comes by itself.
-        let before = self.traffic.items.get(..item.index).unwrap_or_default().iter().rev();
-        let last = before
-            .take(10_000)
-            .find(|it| it.to == item.from && it.method == Method::Register && it.status() >= 200);
+        let last = self.registrar_said.get(&item.from);
         let challenged = last.is_some_and(|it| {
             it.status() == 401
                 && it.call_id == item.call_id
@@ -187,15 +207,12 @@ impl<'a> Reader<'a> {
         self.command(item, &format!("{who} {text}"));
     }
 
-    fn call(&mut self, who: &str, item: &Item) {
+    fn call(&mut self, who: &str, item: &'a Item) {
         // After 401, 407, 422, 488 or a redirection the phone calls again by itself.
-        let again = self.traffic.items.get(..item.index).unwrap_or_default().iter().any(|it| {
-            it.from == item.from && it.call_id == item.call_id && it.method == Method::Invite
-        });
-        if again {
+        if !self.called.insert((item.from, &item.call_id)) {
             return;
         }
-        let target = self.target(item);
+        let Some(target) = self.target(who, item) else { return };
         let how = match &item.sdp {
             None => " without offer",
             Some(sdp) if sdp.has_active("video") => " with video",
@@ -229,7 +246,8 @@ impl<'a> Reader<'a> {
             self.loss(item, &format!("{who} sends a MESSAGE of {kind}, which is not recorded"));
             return;
         }
-        let target = self.target(item);
+        let Some(target) = self.target(who, item) else { return };
+        let body = literal(&body);
         self.command(item, &format!("{who} sends message \"{body}\" to {target}"));
     }
 
@@ -253,7 +271,9 @@ impl<'a> Reader<'a> {
                 let uri = NameAddr::parse(contact).map(|it| it.uri.to_string());
                 let uri = uri.unwrap_or_default();
                 let target = self.people.with_identity(&uri).map_or(uri.clone(), str::to_owned);
-                self.command(item, &format!("{who} redirects to {target}"));
+                if let Some(target) = self.sayable(who, item, target) {
+                    self.command(item, &format!("{who} redirects to {target}"));
+                }
             }
             300.. if initial => self.command(item, &format!("{who} rejects with {status}")),
             _ => {}
@@ -357,6 +377,42 @@ impl<'a> Reader<'a> {
         let text = format!("{from} sends {} to {to}", item.method);
         self.expect(item, &text, &conditions);
     }
+}
+
+/// A text in which nothing is the name of a captured value; what a backslash precedes is none.
+fn literal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => out.extend(std::iter::once(letter).chain(letters.next())),
+            '$' => out.push_str("$$"),
+            _ => out.push(letter),
+        }
+    }
+    out
+}
+
+/// A sentence as YAML takes it: in quotes where it would not be the whole text of a plain scalar.
+fn scalar(text: &str) -> Cow<'_, str> {
+    let odd = |letter: char| {
+        letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{feff}')
+    };
+    if !(text.contains(odd) || text.contains(": ") || text.contains(" #") || text.ends_with(':')) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            letter if odd(letter) => {
+                let _ = write!(out, "\\u{:04x}", u32::from(letter));
+            }
+            letter => out.push(letter),
+        }
+    }
+    out.push('"');
+    Cow::Owned(out)
 }
 
 fn is_hold(sdp: &Sdp) -> bool {

@@ -26,6 +26,9 @@ const NAMES: [&str; 7] = [
 /// The keys of security associations, where there were any.
 pub const KEYS: &str = "esp_sa";
 
+/// Those without which a folder is not taken for that of a run.
+const MARKS: [&str; 3] = ["summary.txt", "trace.jsonl", "trace.pcapng"];
+
 /// A run that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
@@ -72,6 +75,8 @@ impl Run<'_> {
 ///
 /// What the file system says, with the path.
 pub fn write(folder: &Path, run: &Run<'_>) -> io::Result<()> {
+    // A link to a folder stays one.
+    let folder = &folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     let parent = parent_of(folder)?;
     let fresh = tempfile::Builder::new()
         .prefix(".cscf-")
@@ -92,21 +97,39 @@ pub fn write(folder: &Path, run: &Run<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes one file, whole or not at all, and the folders above it.
+/// Writes one file, whole or not at all, and the folders above it. What is no plain file (a pipe,
+/// a terminal, `/dev/stdout`) is written to as it is, and a link stays one.
 ///
 /// # Errors
 ///
 /// What the file system says, with the path.
 pub fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let parent = parent_of(path)?;
     let written = || {
-        let mut fresh = tempfile::Builder::new().prefix(".cscf-").tempfile_in(&parent)?;
+        let there = std::fs::metadata(path);
+        let by_name = path.starts_with("/dev") || path.starts_with("/proc");
+        if by_name || there.as_ref().is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+            let mut open = std::fs::OpenOptions::new().append(true).open(path)?;
+            return open.write_all(content);
+        }
+        if there.as_ref().is_ok_and(std::fs::Metadata::is_dir) {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder"));
+        }
+        let path = target_of(path);
+        let mode = there.map_or_else(|_| PermissionsExt::from_mode(0o644), |it| it.permissions());
+        let mut fresh = tempfile::Builder::new().prefix(".cscf-").tempfile_in(parent_of(&path)?)?;
         fresh.write_all(content)?;
-        fresh.as_file().set_permissions(PermissionsExt::from_mode(0o644))?;
-        fresh.persist(path).map_err(|fault| fault.error)?;
+        fresh.as_file().set_permissions(mode)?;
+        fresh.persist(&path).map_err(|fault| fault.error)?;
         Ok(())
     };
     written().map_err(|fault: io::Error| at(path, &fault))
+}
+
+/// Where a path leads, also by a link to nothing yet.
+fn target_of(path: &Path) -> PathBuf {
+    let link = std::fs::read_link(path).ok();
+    let leads = link.map(|to| path.parent().map_or_else(|| to.clone(), |parent| parent.join(&to)));
+    path.canonicalize().ok().or(leads).unwrap_or_else(|| path.to_path_buf())
 }
 
 /// The folder something is to be in, made where it is not there.
@@ -117,25 +140,46 @@ fn parent_of(path: &Path) -> io::Result<PathBuf> {
     Ok(parent)
 }
 
-/// Puts `fresh` in the place of `folder`; only a folder that looks like an earlier run's is
-/// removed.
+/// Puts `fresh` in the place of `folder`; only a folder that is an earlier run's is removed.
 fn replace(folder: &Path, fresh: &Path) -> io::Result<()> {
     std::fs::set_permissions(fresh, PermissionsExt::from_mode(0o755))?;
-    if !folder.exists() {
+    if std::fs::symlink_metadata(folder).is_err() {
         return std::fs::rename(fresh, folder);
     }
-    for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        if !name.to_str().is_some_and(|name| name == KEYS || NAMES.contains(&name)) {
-            let text =
-                format!("holds {}, which is not of a run; choose another --out", name.display());
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
-        }
+    if let Some(why) = not_of_a_run(folder)? {
+        let text = format!("{why}; choose another --out");
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     }
     let old = fresh.with_extension("old");
     std::fs::rename(folder, &old)?;
-    std::fs::rename(fresh, folder)?;
+    if let Err(fault) = std::fs::rename(fresh, folder) {
+        // The earlier run goes back to where it was.
+        let _ = std::fs::rename(&old, folder);
+        return Err(fault);
+    }
     std::fs::remove_dir_all(old)
+}
+
+/// Why a folder is not that of an earlier run, all of whose files are there and no others; one that
+/// is empty may be taken.
+fn not_of_a_run(folder: &Path) -> io::Result<Option<String>> {
+    if std::env::current_dir().is_ok_and(|here| here.starts_with(folder)) {
+        return Ok(Some("is the folder you work in".to_owned()));
+    }
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let known = name.to_str().is_some_and(|name| name == KEYS || NAMES.contains(&name));
+        if !known || !entry.file_type()?.is_file() {
+            return Ok(Some(format!("holds {}, which is not of a run", name.display())));
+        }
+        files += 1;
+    }
+    if files > 0 && !MARKS.iter().all(|name| folder.join(name).is_file()) {
+        return Ok(Some(format!("lacks {}, so it is not of a run", MARKS.join(" or "))));
+    }
+    Ok(None)
 }
 
 fn at(path: &Path, fault: &io::Error) -> io::Error {
@@ -178,5 +222,70 @@ mod tests {
         assert!(fault.to_string().contains("precious"), "{fault}");
         let left = std::fs::read_dir(home.path().join("out")).expect("there").count();
         assert_eq!(left, 1, "no half-written folder is left");
+    }
+
+    fn write_nothing(folder: &Path) -> io::Result<()> {
+        let (parties, result) = (Parties::default(), Suite::default());
+        write(folder, &Run { events: &[], parties: &parties, explain: false, result: &result })
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_not_taken() {
+        let home = tempfile::tempdir().expect("folder");
+        for name in ["junit.xml", "trace.jsonl"] {
+            let folder = home.path().join(name);
+            std::fs::create_dir(&folder).expect("made");
+            std::fs::write(folder.join(name), "mine").expect("written");
+            let fault = write_nothing(&folder).expect_err("refused").to_string();
+            assert!(fault.contains("so it is not of a run"), "{fault}");
+            assert_eq!(std::fs::read_to_string(folder.join(name)).expect("there"), "mine");
+        }
+        let folder = home.path().join("folders");
+        for name in MARKS {
+            std::fs::create_dir_all(folder.join(name).join("mine")).expect("made");
+        }
+        write_nothing(&folder).expect_err("refused");
+        assert!(folder.join("trace.jsonl/mine").is_dir());
+        let file = home.path().join("file");
+        std::fs::write(&file, "mine").expect("written");
+        write_nothing(&file).expect_err("refused");
+        assert_eq!(std::fs::read_to_string(&file).expect("there"), "mine");
+        let empty = home.path().join("empty");
+        std::fs::create_dir(&empty).expect("made");
+        let link = home.path().join("link");
+        std::os::unix::fs::symlink(&empty, &link).expect("made");
+        for _ in 0..2 {
+            write_nothing(&link).expect("written");
+            assert!(link.is_symlink() && empty.join("trace.jsonl").is_file());
+        }
+        let left = std::fs::read_dir(home.path()).expect("there").count();
+        assert_eq!(left, 6, "no half-written folder is left");
+    }
+
+    #[test]
+    fn a_file_keeps_its_link_and_mode_and_a_pipe_is_written_to() {
+        let home = tempfile::tempdir().expect("folder");
+        let (file, link) = (home.path().join("file"), home.path().join("link"));
+        std::os::unix::fs::symlink("file", &link).expect("made");
+        for text in ["one", "two"] {
+            write_file(&link, text.as_bytes()).expect("written");
+            assert!(link.is_symlink());
+            assert_eq!(std::fs::read_to_string(&file).expect("there"), text);
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("set");
+        }
+        let mode = std::fs::metadata(&file).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let pipe = home.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(made.success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read_to_string(pipe).expect("read")
+        });
+        write_file(&pipe, b"through").expect("written");
+        assert_eq!(reader.join().expect("ends"), "through");
+        let fault = write_file(home.path(), b"x").expect_err("refused").to_string();
+        assert!(fault.contains("is a folder"), "{fault}");
+        write_file(Path::new("/dev/null"), b"x").expect("written");
     }
 }

@@ -18,6 +18,11 @@ const ROWS_MAX: usize = 20_000;
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of all different lines at most; messages beyond are shown without their text.
 const LINES_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The longest label, type, name and sentence in a row, in bytes: what is longer is cut.
+const WORD_BYTES_MAX: usize = 200;
+const SENTENCE_BYTES_MAX: usize = 2_000;
+/// Methods one can choose among.
+const METHODS_MAX: usize = 200;
 /// Calls one can choose among.
 const CALLS_MAX: usize = 2_000;
 /// Lifelines at most; further peers share the last one.
@@ -185,7 +190,8 @@ impl<'a> Builder<'a> {
     fn event(&mut self, event: &TraceEvent) -> Row {
         let column = self.column(&event.node);
         let bad = !matches!(event.kind, TraceKind::State(_));
-        Row { told: told(event, self.parties), parties: [column].into(), bad, ..Row::default() }
+        let told = told(event, self.parties).map(|text| clip(&text, SENTENCE_BYTES_MAX).to_owned());
+        Row { told, parties: [column].into(), bad, ..Row::default() }
     }
 
     fn message(&mut self, hop: &Hop<'_>) -> Row {
@@ -216,13 +222,13 @@ impl<'a> Builder<'a> {
         row.diameter = true;
         row.bad = code.is_some_and(|code| !(2000..3000).contains(&code));
         row.label = Some(code.map_or_else(|| name.clone(), |code| format!("{name} {code}")));
-        row.method = Some(self.method(&name));
+        row.method = self.method(&name);
         let lines = diameter_lines(&wire.bytes);
         row.head = self.keep(lines.iter().map(String::as_str), &mut row.cut);
     }
 
     fn sip(&mut self, row: &mut Row, wire: &Wire, text: &str) {
-        row.label = Some(label(wire));
+        row.label = Some(clip(&label(wire), WORD_BYTES_MAX).to_owned());
         let clipped = clip(text, MESSAGE_BYTES_MAX);
         row.cut = clipped.len() < text.len();
         let (head, body) = match clipped.split_once("\r\n\r\n") {
@@ -234,7 +240,8 @@ impl<'a> Builder<'a> {
         let Ok(message) = sip::parse(&wire.bytes) else { return };
         let header = |name| message.headers().get(name).unwrap_or_default();
         let (call, cseq) = (header(HeaderName::CallId), header(HeaderName::CSeq));
-        row.content_type = header(HeaderName::ContentType).to_ascii_lowercase();
+        row.content_type =
+            clip(header(HeaderName::ContentType), WORD_BYTES_MAX).to_ascii_lowercase();
         let (method, kind) = match &message {
             Message::Request(request) => {
                 let method = request.method.to_string();
@@ -247,7 +254,7 @@ impl<'a> Builder<'a> {
                 (method.to_owned(), response.status.to_string())
             }
         };
-        row.method = Some(self.method(&method));
+        row.method = self.method(&method);
         row.call = self.call(call, &method);
         let identity = (call.to_owned(), cseq.to_owned(), kind);
         let index = self.trace.rows.len();
@@ -279,12 +286,18 @@ impl<'a> Builder<'a> {
         columns.len().saturating_sub(1)
     }
 
-    fn method(&mut self, name: &str) -> usize {
+    fn method(&mut self, name: &str) -> Option<usize> {
+        let name = clip(name, WORD_BYTES_MAX);
+        if let Some(known) = self.methods.get(name) {
+            return Some(*known);
+        }
         let next = self.trace.methods.len();
-        *self.methods.entry(name.to_owned()).or_insert_with(|| {
-            self.trace.methods.push(name.to_owned());
-            next
-        })
+        if next >= METHODS_MAX {
+            return None;
+        }
+        self.methods.insert(name.to_owned(), next);
+        self.trace.methods.push(name.to_owned());
+        Some(next)
     }
 
     fn call(&mut self, id: &str, method: &str) -> Option<usize> {
@@ -296,7 +309,8 @@ impl<'a> Builder<'a> {
             return None;
         }
         self.calls.insert(id.to_owned(), next);
-        self.trace.calls.push(format!("{method} {id}"));
+        let name = format!("{method} {id}");
+        self.trace.calls.push(clip(&name, WORD_BYTES_MAX).to_owned());
         Some(next)
     }
 
@@ -324,9 +338,12 @@ impl<'a> Builder<'a> {
 fn decision(node: &str, note: &Note) -> Decision {
     Decision {
         clause: note.clause.to_string(),
-        text: note.text.clone(),
+        text: clip(&note.text, SENTENCE_BYTES_MAX).to_owned(),
         refusal: note.refusal,
-        cause: diagnosis::lines(node, note),
+        cause: diagnosis::lines(node, note)
+            .iter()
+            .map(|line| clip(line, SENTENCE_BYTES_MAX).to_owned())
+            .collect(),
     }
 }
 

@@ -102,6 +102,27 @@ fn a_long_trace_has_a_bounded_page() {
     let page = draw("t", &[sent("alice", 1, 2, huge)], &parties(), None);
     assert!(page.len() < 100_000, "{} bytes", page.len());
     assert_eq!(trace(&page)["rows"][0]["cut"], true);
+    let long = "z".repeat(7_000);
+    let events: Vec<TraceEvent> = (0..400)
+        .map(|number| {
+            let text = options(&format!("{long}{number}"), &format!("Content-Type: {long}\r\n"));
+            let method = format!("M{number}{}", &long[..100]);
+            sent("alice", 1, 2, text.replace("OPTIONS", &method))
+        })
+        .chain((0..400).map(|number| {
+            let kind = TraceKind::State(format!("{number}{long}").into());
+            TraceEvent { at: Instant::from_millis(5), node: "alice".into(), kind }
+        }))
+        .collect();
+    let page = draw("t", &events, &parties(), None);
+    let trace = trace(&page);
+    assert_eq!(trace["methods"].as_array().expect("methods").len(), 200);
+    let bytes = |key: &str| trace[key].to_string().len();
+    assert!(bytes("methods") + bytes("calls") < 200_000, "{}", bytes("calls"));
+    for row in trace["rows"].as_array().expect("rows") {
+        let said = [&row["label"], &row["type"], &row["told"]].map(|it| it.to_string().len());
+        assert!(said.iter().sum::<usize>() < 3_000, "{said:?}");
+    }
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::term;
-use crate::capture;
-use crate::report::{Parties, artefacts, html, ladder};
+use crate::capture::{self, Capture};
+use crate::explain::traffic::Traffic;
+use crate::report::{Parties, artefacts, html, ladder, plain};
 
 /// What `cscf ladder` is asked.
 #[derive(Clone, Debug, Args)]
@@ -23,10 +24,13 @@ pub struct LadderArgs {
 
 /// Draws it.
 pub(super) fn ladder(args: &LadderArgs) -> Result<String, String> {
-    let capture = capture::read_file(&args.file).map_err(|fault| fault.to_string())?;
+    let shown = args.file.display();
+    let mut capture =
+        capture::read_file(&args.file).map_err(|fault| format!("{shown}: {fault}"))?;
     for flaw in &capture.flaws {
-        term::error(&format!("{}: {flaw}", args.file.display()));
+        term::error(&format!("{shown}: {}", plain(flaw)));
     }
+    name_devices(&mut capture);
     let events = capture.events();
     let parties = Parties::guess(&events, &capture.names);
     if let Some(path) = &args.html {
@@ -38,4 +42,12 @@ pub(super) fn ladder(args: &LadderArgs) -> Result<String, String> {
     let colour = term::colour(&std::io::stdout());
     let style = ladder::Style { colour, explain: args.explain };
     Ok(ladder::draw(&events, &parties.columns, &parties.names, style))
+}
+
+/// Gives the ports of a device its name, where the file does not: a phone on TCP has many.
+fn name_devices(capture: &mut Capture) {
+    let named = Traffic::of(capture).names;
+    for (addr, name) in named {
+        capture.names.entry(addr).or_insert(name);
+    }
 }

@@ -7,6 +7,7 @@ use cscf_core::config::read_entry;
 use cscf_core::host::control::Reply;
 use cscf_core::host::json::from_json;
 use cscf_core::host::program::{EXIT_FAILED, EXIT_OK};
+use cscf_core::trace::TraceEvent;
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
@@ -14,6 +15,7 @@ use super::ctl::drawn;
 use super::term;
 use crate::control::client::{Client, encoded, told};
 use crate::report::ladder::{Growing, Style};
+use crate::report::order::InOrder;
 use crate::report::pcapng::Names;
 use cscf_core::operator::Table;
 
@@ -137,7 +139,16 @@ fn trace(client: &Client, path: &str, as_json: bool) -> Result<ExitCode, String>
     let listen = |node: &Value| Some((text(node, "listen").parse().ok()?, text(node, "name")));
     let names: Names = nodes.iter().filter_map(listen).collect();
     let mut ladder = Growing::new(&columns, &names, Style::default());
+    let mut order = InOrder::default();
+    let mut draw = |events: Vec<TraceEvent>| {
+        let lines: String = events.iter().map(|event| ladder.event(event)).collect();
+        term::out(&lines);
+    };
     client.follow(path, &mut |kind, data| {
+        if kind == "quiet" {
+            draw(order.rest());
+            return true;
+        }
         if kind == "dropped" {
             let lost: Value = serde_json::from_str(data).unwrap_or_default();
             let lost = lost.get("dropped").and_then(Value::as_u64).unwrap_or_default();
@@ -146,10 +157,11 @@ fn trace(client: &Client, path: &str, as_json: bool) -> Result<ExitCode, String>
         if as_json {
             term::out(&format!("{data}\n"));
         } else if let Some(event) = from_json(data) {
-            term::out(&ladder.event(&event));
+            draw(order.event(&event));
         }
         true
     })?;
+    draw(order.rest());
     Ok(ExitCode::from(EXIT_OK))
 }
 

@@ -26,6 +26,8 @@ const ANSWER_FOR: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An event of a trace at most, in bytes.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// A trace in which nothing happens for so long is quiet.
+const QUIET_AFTER: Duration = Duration::from_millis(200);
 /// The variable of the environment that may hold the token.
 const TOKEN_VARIABLE: &str = "CSCF_TOKEN";
 
@@ -37,7 +39,8 @@ pub struct Client {
     token: Option<Token>,
 }
 
-/// What was asked for goes here piece by piece; it may say that it is enough.
+/// What was asked for goes here piece by piece, its kind first (`quiet` where nothing comes for a
+/// moment); it may say that it is enough.
 pub type EachEvent<'a> = &'a mut dyn FnMut(&str, &str) -> bool;
 
 impl Client {
@@ -114,7 +117,14 @@ impl Client {
                 return Err(told(&String::from_utf8_lossy(&body)));
             }
             let mut waiting = Vec::new();
-            while let Some(frame) = response.frame().await {
+            loop {
+                let Ok(frame) = timeout(QUIET_AFTER, response.frame()).await else {
+                    if each("quiet", "") {
+                        continue;
+                    }
+                    return Ok(());
+                };
+                let Some(frame) = frame else { return Ok(()) };
                 let frame = frame.map_err(|fault| format!("the trace ends: {fault}"))?;
                 waiting.extend_from_slice(&frame.into_data().unwrap_or_default());
                 if waiting.len() > EVENT_BYTES_MAX {
@@ -131,7 +141,6 @@ impl Client {
                     }
                 }
             }
-            Ok(())
         })
     }
 

@@ -28,6 +28,9 @@ pub struct Hop<'a> {
     pub index: usize,
 }
 
+/// Addresses of a growing trace at most.
+const SPEAKERS_MAX: usize = 10_000;
+
 /// The addresses from which the nodes of a trace send.
 #[derive(Clone, Debug, Default)]
 pub struct Speakers(BTreeSet<SocketAddr>);
@@ -41,6 +44,15 @@ impl Speakers {
             _ => None,
         });
         Self(sent.collect())
+    }
+
+    /// Hears an event of a trace that is still growing.
+    pub fn hear(&mut self, event: &TraceEvent) {
+        if let TraceKind::Sent(wire) = &event.kind
+            && self.0.len() < SPEAKERS_MAX
+        {
+            self.0.insert(wire.local);
+        }
     }
 
     /// The message of an event with its addresses as the sender has them; nothing if it is told

@@ -26,15 +26,32 @@ pub struct Style {
 const PITCH: usize = 13;
 /// Where the first lifeline stands.
 const LEFT: usize = 14;
+/// Characters of a name in one line of the heading, and its lines at most.
+const HEAD_ROOM: usize = PITCH - 1;
+const HEAD_LINES_MAX: usize = 4;
+/// Lifelines at most; further peers share the last one.
+const COLUMNS_MAX: usize = 60;
+/// The lifeline of those who have none.
+const OTHERS: &str = "others";
+/// Bytes of a whole ladder at most.
+const LADDER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Draws the ladder. `columns` are the lifelines from left to right; a peer that has none is drawn
 /// under its address at the right.
 #[must_use]
 pub fn draw(events: &[TraceEvent], columns: &[String], names: &Names, style: Style) -> String {
     let mut ladder = Ladder::new(columns, names, style);
-    ladder.speakers = Some(Speakers::of(events));
-    ladder.head();
+    ladder.speakers = Speakers::of(events);
     for event in events {
+        ladder.meet(event);
+    }
+    ladder.head();
+    for (index, event) in events.iter().enumerate() {
+        if ladder.out.len() > LADDER_BYTES_MAX {
+            let left = events.len() - index;
+            let _ = writeln!(ladder.out, "({left} more events are not drawn)");
+            break;
+        }
         ladder.event(event);
     }
     ladder.out
@@ -49,7 +66,8 @@ pub struct Growing {
 }
 
 impl Growing {
-    /// A ladder with these lifelines; peers that have none get one when they are first seen.
+    /// A ladder with these lifelines, of events in the order of time; peers that have none get one
+    /// when they are first seen.
     #[must_use]
     pub fn new(columns: &[String], names: &Names, style: Style) -> Self {
         Self { ladder: Ladder::new(columns, names, style), headed: 0 }
@@ -57,6 +75,7 @@ impl Growing {
 
     /// The lines that an event adds.
     pub fn event(&mut self, event: &TraceEvent) -> String {
+        self.ladder.speakers.hear(event);
         self.ladder.event(event);
         let lines = std::mem::take(&mut self.ladder.out);
         if lines.is_empty() || self.ladder.columns.len() == self.headed {
@@ -80,24 +99,45 @@ struct Ladder {
     style: Style,
     notes: BTreeMap<String, Vec<Note>>,
     start: Option<Instant>,
-    /// Who tells what it sends, where the whole trace is known.
-    speakers: Option<Speakers>,
+    /// Who tells what it sends, as far as is known.
+    speakers: Speakers,
     out: String,
 }
 
 impl Ladder {
     fn new(columns: &[String], names: &Names, style: Style) -> Self {
-        let (columns, names) = (columns.to_vec(), names.clone());
-        let (notes, start, speakers) = (BTreeMap::new(), None, None);
+        let (mut columns, names) = (columns.to_vec(), names.clone());
+        columns.truncate(COLUMNS_MAX);
+        let (notes, start, speakers) = (BTreeMap::new(), None, Speakers::default());
         Self { columns, names, style, notes, start, speakers, out: String::new() }
     }
 
+    /// The names of the lifelines, long ones in several lines.
     fn head(&mut self) {
-        let mut line = " ".repeat(LEFT - PITCH / 2);
-        for column in &self.columns {
-            let _ = write!(line, "{column:^PITCH$}");
+        let lines = |name: &String| name.chars().count().div_ceil(HEAD_ROOM);
+        let lines = self.columns.iter().map(lines).max().unwrap_or_default();
+        for number in 0..lines.clamp(1, HEAD_LINES_MAX) {
+            let mut line = " ".repeat(LEFT - PITCH / 2);
+            for column in &self.columns {
+                let part = column.chars().skip(number * HEAD_ROOM).take(HEAD_ROOM);
+                let _ = write!(line, "{:^PITCH$}", part.collect::<String>());
+            }
+            let _ = writeln!(self.out, "{}", line.trim_end());
         }
-        let _ = writeln!(self.out, "{}", line.trim_end());
+    }
+
+    /// Gives the ends of a message lifelines before anything is drawn.
+    fn meet(&mut self, event: &TraceEvent) {
+        match &event.kind {
+            TraceKind::Sent(wire) if is_watchdog(wire) => {}
+            kind => {
+                if let Some(wire) = self.speakers.message(kind) {
+                    let sent = matches!(kind, TraceKind::Sent(_));
+                    self.column(&event.node);
+                    self.name(if sent { &wire.remote } else { &wire.local });
+                }
+            }
+        }
     }
 
     fn event(&mut self, event: &TraceEvent) {
@@ -119,8 +159,7 @@ impl Ladder {
                 let _ = writeln!(self.out, "{time} {}  ! {text}", self.lifelines(None));
             }
             TraceKind::Received(wire) => {
-                let unheard = self.speakers.as_ref().and_then(|it| it.message(&event.kind));
-                if unheard.is_some() {
+                if self.speakers.message(&event.kind).is_some() {
                     self.came(event, wire);
                 }
             }
@@ -198,10 +237,23 @@ impl Ladder {
 
     fn name(&mut self, addr: &SocketAddr) -> String {
         let name = name_at(&self.names, addr).map_or_else(|| addr.to_string(), str::to_owned);
-        if !self.columns.contains(&name) {
-            self.columns.push(name.clone());
-        }
+        self.column(&name);
         name
+    }
+
+    /// The lifeline of a party, which gets one where it has none.
+    fn column(&mut self, name: &str) -> usize {
+        if let Some(known) = self.columns.iter().position(|column| column == name) {
+            return known;
+        }
+        match self.columns.len() {
+            COLUMNS_MAX => COLUMNS_MAX - 1,
+            count => {
+                let last = count == COLUMNS_MAX - 1;
+                self.columns.push(if last { OTHERS.to_owned() } else { name.to_owned() });
+                count
+            }
+        }
     }
 
     fn dim(&self, text: &str) -> String {
@@ -214,13 +266,7 @@ impl Ladder {
 
     /// The lifelines with an arrow between two of them.
     fn arrow(&mut self, from: &str, to: &str, label: &str) -> String {
-        let position = |columns: &[String], name: &str| {
-            columns.iter().position(|column| column == name).unwrap_or_default()
-        };
-        if !self.columns.iter().any(|column| column == from) {
-            self.columns.push(from.to_owned());
-        }
-        let (a, b) = (position(&self.columns, from), position(&self.columns, to));
+        let (a, b) = (self.column(from), self.column(to));
         self.lifelines(Some((a, b, label)))
     }
 

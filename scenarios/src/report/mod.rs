@@ -10,6 +10,7 @@ mod hops;
 pub mod html;
 pub mod junit;
 pub mod ladder;
+pub mod order;
 mod parties;
 pub mod pcapng;
 pub mod summary;

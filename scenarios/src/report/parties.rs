@@ -86,7 +86,8 @@ impl Parties {
         }
         let is_ue = |name: &&String| !parties.roles.contains_key(*name);
         let ues: Vec<String> = seen.iter().filter(is_ue).cloned().collect();
-        let core = seen.iter().filter(|name| !ues.contains(name)).cloned();
+        let mut core: Vec<String> = seen.iter().filter(|name| !is_ue(name)).cloned().collect();
+        core.sort_by_key(|name| place_of(parties.roles.get(name).copied()));
         let first = ues.first().cloned().into_iter();
         parties.columns = first.chain(core).chain(ues.iter().skip(1).cloned()).collect();
         parties
@@ -117,6 +118,17 @@ impl Parties {
             Protocol::Sip if roles.contains(&None) => Link::Gm,
             Protocol::Sip => Link::Mw,
         }
+    }
+}
+
+/// Where a node of the core stands: in the order in which a call passes them.
+const fn place_of(role: Option<NodeRole>) -> u8 {
+    match role {
+        Some(NodeRole::Pcscf) => 0,
+        Some(NodeRole::Icscf) => 1,
+        Some(NodeRole::Scscf) => 2,
+        Some(NodeRole::Hss) => 3,
+        Some(NodeRole::As) | None => 4,
     }
 }
 
@@ -177,6 +189,21 @@ mod tests {
             parties.link_between(&one, &other, Protocol::Sip).as_str()
         };
         assert_eq!([link(1, 2), link(2, 3), link(3, 4)], ["Gm", "Mw", "Gm"]);
+    }
+
+    #[test]
+    fn guessed_parties_stand_in_the_order_of_a_run() {
+        let lab = cscf_core::config::Lab::default_lab();
+        let source = crate::builtin::find("server-in-call").expect("a scenario").source;
+        let outcome = crate::run::simulate(source, 1).expect("runs");
+        let capture = crate::capture::Capture::of_events(&outcome.events);
+        let parties = Parties::guess(&outcome.events, &capture.names);
+        let place = |name: &str| parties.columns.iter().position(|it| it == name);
+        let nodes = lab.nodes.iter().map(|node| node.name.as_str());
+        let order: Vec<Option<usize>> = nodes.chain(["as1"]).map(place).collect();
+        assert!(order.is_sorted() && order.iter().all(Option::is_some), "{:?}", parties.columns);
+        assert_eq!(order.first(), Some(&Some(1)), "after the first phone: {:?}", parties.columns);
+        assert!(place("bob") > place("as1"), "{:?}", parties.columns);
     }
 
     #[test]

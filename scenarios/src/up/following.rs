@@ -6,11 +6,13 @@ use cscf_core::trace::{TraceEvent, TraceKind};
 
 use crate::operate::Person;
 use crate::report::ladder::{Growing, Style};
+use crate::report::order::InOrder;
 use crate::report::pcapng::Names;
 
 /// A ladder that grows, and whose it is.
 #[derive(Debug)]
 pub(super) struct Following {
+    order: InOrder,
     ladder: Growing,
     filter: TraceFilter,
 }
@@ -34,11 +36,27 @@ impl Following {
             }
         };
         let ladder = Growing::new(&columns, &names, Style::default());
-        Ok(Self { ladder, filter })
+        Ok(Self { order: InOrder::default(), ladder, filter })
     }
 
-    /// The lines that an event adds.
+    /// The lines that an event adds, or that it brings about: rows come in the order of time.
     pub(super) fn lines(&mut self, event: &TraceEvent) -> String {
+        let due = self.order.event(event);
+        due.iter().map(|event| self.drawn(event)).collect()
+    }
+
+    /// The lines of what was held back: nothing has come for a while.
+    pub(super) fn rest(&mut self) -> String {
+        let rest = self.order.rest();
+        rest.iter().map(|event| self.drawn(event)).collect()
+    }
+
+    /// Whether anything is held back.
+    pub(super) fn holds(&self) -> bool {
+        self.order.holds()
+    }
+
+    fn drawn(&mut self, event: &TraceEvent) -> String {
         if self.filter.is_meant(event) {
             return self.ladder.event(event);
         }
@@ -56,6 +74,12 @@ mod tests {
     use cscf_core::transport::Transport;
 
     use super::*;
+
+    /// What an event and nothing after it adds.
+    fn drawn(following: &mut Following, event: &TraceEvent) -> String {
+        let lines = following.lines(event);
+        lines + &following.rest()
+    }
 
     fn sent(to: &str, call_id: &str) -> TraceEvent {
         let text = format!(
@@ -76,13 +100,60 @@ mod tests {
     #[test]
     fn one_user_is_followed_by_identity_and_then_by_call() {
         let mut all = Following::new(&Lab::default_lab(), None).expect("everybody");
-        assert!(all.lines(&sent("sip:zoe@x", "1")).contains("200 (OPTIONS)"));
+        assert!(drawn(&mut all, &sent("sip:zoe@x", "1")).contains("200 (OPTIONS)"));
         let mut alice = Following::new(&Lab::default_lab(), Some("alice")).expect("alice");
-        assert_eq!(alice.lines(&sent("sip:zoe@x", "1")), "");
-        let first = alice.lines(&sent("tel:+15550100001", "2"));
+        assert_eq!(drawn(&mut alice, &sent("sip:zoe@x", "1")), "");
+        let first = drawn(&mut alice, &sent("tel:+15550100001", "2"));
         assert!(first.contains("p1") && first.contains("200 (OPTIONS)"), "{first}");
-        let again = alice.lines(&sent("sip:zoe@x", "2"));
+        let again = drawn(&mut alice, &sent("sip:zoe@x", "2"));
         assert!(again.contains("200") && !again.contains("hss"), "no second heading: {again}");
+    }
+
+    #[test]
+    fn what_a_phone_sends_that_tells_nothing_is_drawn_once_and_in_its_order() {
+        let answer = sent("sip:zoe@x", "1");
+        let TraceKind::Sent(wire) = &answer.kind else { unreachable!() };
+        let received = |node: &str, local: &str, remote: &str, millis| TraceEvent {
+            at: Instant::from_millis(millis),
+            node: node.into(),
+            kind: TraceKind::Received(Wire {
+                local: local.parse().expect("address"),
+                remote: remote.parse().expect("address"),
+                ..wire.clone()
+            }),
+        };
+        let mut all = Following::new(&Lab::default_lab(), None).expect("everybody");
+        let i1 = Lab::default_lab().nodes.iter().find(|node| node.name == "i1").cloned();
+        let i1 = i1.expect("an I-CSCF").listen.to_string();
+        let to_i1 = |mut event: TraceEvent| {
+            event.at = Instant::from_millis(6);
+            if let TraceKind::Sent(wire) = &mut event.kind {
+                wire.remote = i1.parse().expect("address");
+            }
+            event
+        };
+        let mut out = String::new();
+        // i1 tells of it before p1, which sent it, does.
+        for event in [
+            received("i1", &i1, "127.0.0.1:5060", 7),
+            received("p1", "127.0.0.1:5060", "192.168.100.101:50601", 5),
+            to_i1(answer.clone()),
+        ] {
+            out.push_str(&all.lines(&event));
+        }
+        assert!(all.holds());
+        out.push_str(&all.rest());
+        let rows: Vec<&str> = out.lines().filter(|line| line.contains("200")).collect();
+        assert_eq!(rows.len(), 2, "{out}");
+        assert!(rows[0].contains("0.0000") && rows[0].contains('<'), "{out}");
+        assert!(rows[1].contains("0.0010") && rows[1].contains('>'), "{out}");
+        let heads: Vec<&str> = out.lines().take(2).map(str::trim_end).collect();
+        assert!(heads[0].ends_with("192.168.100."), "{out}");
+        assert!(heads[1].trim() == "101:50601", "{out}");
+    }
+
+    #[test]
+    fn nobody_is_followed_who_is_not_of_the_lab() {
         let wrong = Following::new(&Lab::default_lab(), Some("alcie")).expect_err("unknown");
         assert!(wrong.contains("did you mean `alice`?"), "{wrong}");
     }

@@ -56,7 +56,8 @@ pub fn main(args: &UpArgs) -> ExitCode {
 /// Events told before signals and phones have their turn.
 const EVENTS_AT_ONCE: usize = 1_000;
 
-/// How long a refusal waits for its cause when nothing else happens.
+/// How long a refusal waits for its cause, and a row of the ladder for an earlier one, when nothing
+/// else happens.
 const CAUSE_FOR: Duration = Duration::from_millis(200);
 
 /// What is told about a running lab: the terminal and the trace file.
@@ -100,10 +101,18 @@ impl Told {
         }
     }
 
-    /// No cause has come for what was refused.
+    /// Whether something waits for what may still come.
+    fn holds(&self) -> bool {
+        self.progress.holds() || self.ladder.as_ref().is_some_and(Following::holds)
+    }
+
+    /// Nothing has come for a while: no cause for what was refused, nothing that was earlier.
     fn overdue(&mut self) {
         for line in self.progress.overdue() {
             term::out(&format!("{line}\n"));
+        }
+        if let Some(ladder) = &mut self.ladder {
+            term::out(&ladder.rest());
         }
     }
 
@@ -345,7 +354,7 @@ async fn follow(
         };
         let quiet = timeout(CAUSE_FOR, std::future::pending::<()>());
         let first = tokio::select! {
-            _ = quiet, if told.progress.holds() => {
+            _ = quiet, if told.holds() => {
                 told.overdue();
                 continue;
             }

@@ -226,7 +226,10 @@ mod tests {
 
     fn write_nothing(folder: &Path) -> io::Result<()> {
         let (parties, result) = (Parties::default(), Suite::default());
-        write(folder, &Run { events: &[], parties: &parties, explain: false, result: &result })
+        write(
+            folder,
+            &Run { events: &[], parties: &parties, explain: false, result: &result, esp_sa: &[] },
+        )
     }
 
     #[test]

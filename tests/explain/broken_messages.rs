@@ -1,7 +1,9 @@
 //! Changes that break rules of single messages, registration, security and identity.
 
 use super::broken::{ASSOCIATIONS, CALL, Case, REFRESHED};
-use super::tape::Op::{Add, Before, Copy, Cut, Delay, GoesOn, Raw, Set, Swap, Tcp, WithoutAll};
+use super::tape::Op::{
+    Add, Before, Copy, Cut, Delay, GoesOn, Raw, Set, Swap, Tcp, Twice, WithoutAll,
+};
 
 const BOB: &str = "<sip:+15550100002@ims.mnc001.mcc001.3gppnetwork.org;user=phone>";
 const CANCELLED: &str = "call-cancel";
@@ -44,6 +46,7 @@ pub(crate) const MESSAGES: &[Case] = &[
         &[],
     ),
     ("SIP-170", CALL, &[WithoutAll("ACK"), GoesOn], &[]),
+    ("SIP-190", CALL, &[Twice("alice INVITE")], &[]),
     ("SIP-180", CALL, &[Cut("alice INVITE", "Allow")], &[]),
     ("DIA-010", CALL, &[Set("alice BYE", "Route", "<sip:127.1.0.11:5060;lr>")], &[]),
     ("DIA-020", CALL, &[Swap("alice BYE", "BYE sip:127.1.0.102", "BYE sip:127.1.0.109")], &[]),

@@ -39,6 +39,8 @@ pub(crate) enum Op {
     Tcp(&'static str),
     /// Sends a message to another address.
     To(&'static str, &'static str),
+    /// Lets everything from a message on happen once more, over other nodes.
+    Twice(&'static str),
     /// Takes one message out.
     Without(&'static str),
     /// Takes all messages of a label out.
@@ -140,6 +142,7 @@ impl Tape {
             Op::To(selector, addr) => {
                 self.wire(selector)?.remote = addr.parse().expect("an address")
             }
+            Op::Twice(selector) => self.twice(selector)?,
             Op::Without(selector) => {
                 let place = self.place(selector)?;
                 self.events.remove(place);
@@ -176,6 +179,20 @@ impl Tape {
         event.at += after;
         let later = self.events.iter().position(|it| it.at > event.at);
         self.events.insert(later.unwrap_or(self.events.len()), event);
+        Ok(())
+    }
+
+    fn twice(&mut self, selector: &str) -> Result<(), String> {
+        let place = self.place(selector)?;
+        let mut again = self.events[place..].to_vec();
+        for event in &mut again {
+            event.at += Duration::from_secs(400);
+            let TraceKind::Sent(wire) = &mut event.kind else { unreachable!() };
+            let text = String::from_utf8(wire.bytes.to_vec()).expect("text");
+            let text = text.replace("branch=z9hG4bK", "branch=z9hG4bKx").replace("-rr.", "-rx.");
+            wire.bytes = text.into();
+        }
+        self.events.append(&mut again);
         Ok(())
     }
 

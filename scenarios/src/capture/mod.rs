@@ -176,10 +176,8 @@ pub fn read(mut input: impl Read) -> Result<Capture, CaptureError> {
     }
     match begin.first() {
         Some(b'{') => Ok(jsonl::read(BufReader::new(whole))?),
-        Some(byte) if byte.is_ascii_alphabetic() || byte.is_ascii_whitespace() => {
-            one_message(whole, &begin)
-        }
-        _ => Err(unknown(&begin)),
+        Some(_) => one_message(whole, &begin),
+        None => Err(unknown(&begin)),
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) const MESSAGE_BYTES_MAX: u64 = 65_536;
 const START_LINE_MAX: usize = 2_048;
 
 /// The longest method.
-const METHOD_MAX: usize = 32;
+const METHOD_MAX: usize = 64;
 
 /// Where and when bytes were seen.
 #[derive(Clone, Copy, Debug)]

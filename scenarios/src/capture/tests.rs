@@ -388,6 +388,8 @@ fn what_a_run_writes_reads_back() {
 #[test]
 fn one_message_as_text_is_a_capture_and_anything_else_is_refused() {
     assert_eq!(texts(&sip(1, 0)), [said(1, 0)]);
+    let odd = b"!interesting-Method0123456789_*+`.%indeed'~ sip:b@x SIP/2.0\r\n\r\n";
+    assert_eq!(texts(odd).len(), 1, "a method is a token, of any length and letters");
     for (bytes, says) in [
         (&b""[..], "begins with nothing"),
         (b"\x1f\x8b\x08\x00", "gunzip it first"),

@@ -77,6 +77,11 @@ rules! {
         "a 2xx was never acknowledged",
         "the callee repeats it for 32 seconds and ends the call then",
         "send an ACK for each 2xx to INVITE, also when it comes again";
+    CALL_ID_AGAIN = Error "SIP-190" rfc3261("8.1.1.4"),
+        "a Call-ID is used for a second call",
+        "traces and records join calls that are two, and a late message of one is taken for the \
+         other's",
+        "make a new Call-ID for each call";
     NO_ALLOW = Hint "SIP-180" rfc3261("13.2.1"),
         "INVITE or its 2xx has no Allow",
         "the peer does not know whether UPDATE, PRACK or INFO may be sent",
@@ -343,13 +348,26 @@ fn cancels(traffic: &Traffic, invites: &Invites<'_>, found: &mut Found) {
 fn numbers(traffic: &Traffic, found: &mut Found) {
     type Dialog<'a> = (usize, &'a str, &'a str, &'a str);
     let mut last: BTreeMap<Dialog<'_>, &Item> = BTreeMap::new();
+    let mut ended: BTreeMap<&str, &Item> = BTreeMap::new();
     for (item, _) in traffic.own_requests() {
+        if item.method == Method::Bye {
+            ended.insert(&item.call_id, item);
+        }
         // Those of REGISTER have a rule of their own.
         if matches!(item.method, Method::Ack | Method::Cancel | Method::Register) {
             continue;
         }
         let key = (item.from, &*item.call_id, &*item.from_tag, &*item.to_tag);
         let first = (item.from, &*item.call_id, &*item.from_tag, "");
+        if item.method == Method::Invite
+            && item.is_initial()
+            && last.contains_key(&key)
+            && let Some(bye) = ended.remove(item.call_id.as_str())
+        {
+            found.against(&CALL_ID_AGAIN, item, &[bye], format!("Call-ID {}", item.call_id));
+            last.insert(key, item);
+            continue;
+        }
         let before = last.get(&key).or_else(|| last.get(&first)).copied();
         if let Some(before) = before
             && item.cseq <= before.cseq

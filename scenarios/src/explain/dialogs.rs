@@ -8,6 +8,9 @@ use cscf_core::sip::{HeaderName, Method, NameAddr, Uri, uri_eq};
 use super::rule::{Found, rules};
 use super::traffic::{Item, Traffic};
 
+/// Contacts of one peer that are remembered, the last ones.
+const TARGETS_MAX: usize = 16;
+
 rules! {
     ROUTE_SET = Error "DIA-010" rfc3261("12.2.1.1"),
         "Route of a request in a dialog is not its route set",
@@ -30,6 +33,8 @@ struct Dialog<'a> {
     made_by: &'a Item,
     route_set: Vec<String>,
     targets: Vec<String>,
+    /// Whether a BYE has passed.
+    ended: bool,
 }
 
 /// Looks at all messages of UEs.
@@ -77,19 +82,33 @@ fn learn<'a>(
     let from_here = item.from == device;
     let ours = if item.status() == 0 { from_here } else { !from_here };
     let peer = if ours { item.to_tag.as_str() } else { item.from_tag.as_str() };
+    let key = (device, item.call_id.as_str(), peer);
+    if item.method == Method::Bye
+        && let Some(dialog) = dialogs.get_mut(&key)
+    {
+        dialog.ended = true;
+    }
     if peer.is_empty() || !(makes_dialog(item) || item.method == Method::Update) {
         return;
     }
     let contact = uris(item, HeaderName::Contact);
-    let key = (device, item.call_id.as_str(), peer);
-    if let Some(dialog) = dialogs.get_mut(&key) {
+    let asked = if item.status() == 0 { Some(item) } else { traffic.request_of(item) };
+    let begins = asked.is_some_and(|it| it.to_tag.is_empty());
+    // A Call-ID may come again with the same tags, which another rule minds.
+    if let Some(dialog) = dialogs.get_mut(&key).filter(|it| !(it.ended && begins)) {
         if !from_here && confirms(traffic, item) {
             dialog.route_set = route_set(item);
             dialog.made_by = item;
         }
         // Only what comes from the peer moves its target.
         if !from_here && item.status() < 300 {
-            dialog.targets.extend(contact);
+            for target in contact {
+                if !dialog.targets.contains(&target) {
+                    dialog.targets.push(target);
+                }
+            }
+            let over = dialog.targets.len().saturating_sub(TARGETS_MAX);
+            dialog.targets.drain(..over);
         }
         return;
     }
@@ -103,12 +122,14 @@ fn learn<'a>(
         return;
     }
     // A dialog that was made before the capture began has no Record-Route any more.
-    let asked = if item.status() == 0 { Some(item) } else { traffic.request_of(item) };
-    if asked.is_none_or(|it| !it.to_tag.is_empty()) && item.method != Method::Notify {
+    if !begins && item.method != Method::Notify {
         return;
     }
     calls.insert((device, &item.call_id), item);
-    dialogs.insert(key, Dialog { made_by: item, route_set: route_set(item), targets: contact });
+    let route_set = route_set(item);
+    let mut targets = contact;
+    targets.truncate(TARGETS_MAX);
+    dialogs.insert(key, Dialog { made_by: item, route_set, targets, ended: false });
 }
 
 /// The route set that a message gives to who receives it (RFC 3261 §12.1.1, §12.1.2).

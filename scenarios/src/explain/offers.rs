@@ -40,7 +40,7 @@ pub(super) fn described(traffic: &Traffic) -> Vec<Described<'_>> {
         .filter(|it| matches!(traffic.device(*it).kind, Kind::Ue | Kind::Unknown));
     let mut by_device: BTreeMap<usize, Vec<&Item>> = ends.map(|it| (it, Vec::new())).collect();
     for item in traffic.fresh() {
-        let relevant = item.sdp.is_some() || item.status() >= 300;
+        let relevant = item.sdp.is_some() || item.status() >= 300 || item.method == Method::Bye;
         for device in [item.from, item.to] {
             if relevant && let Some(items) = by_device.get_mut(&device) {
                 items.push(item);
@@ -63,6 +63,16 @@ fn follow<'a>(
     dialogs: &mut BTreeMap<(&'a str, &'a str), State<'a>>,
     out: &mut Vec<Described<'a>>,
 ) {
+    if item.method == Method::Bye {
+        // What comes under this Call-ID is another call.
+        let call = item.call_id.as_str();
+        let of_call = dialogs.range((call, "")..).map(|(key, _)| *key);
+        let keys: Vec<(&str, &str)> = of_call.take_while(|(id, _)| *id == call).collect();
+        for key in keys {
+            dialogs.remove(&key);
+        }
+        return;
+    }
     if !matches!(item.method, Method::Invite | Method::Update | Method::Prack | Method::Ack) {
         return;
     }

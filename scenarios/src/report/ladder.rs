@@ -28,7 +28,7 @@ const PITCH: usize = 13;
 const LEFT: usize = 14;
 /// Characters of a name in one line of the heading, and its lines at most.
 const HEAD_ROOM: usize = PITCH - 1;
-const HEAD_LINES_MAX: usize = 4;
+const HEAD_LINES_MAX: usize = 5;
 /// Lifelines at most; further peers share the last one.
 const COLUMNS_MAX: usize = 60;
 /// The lifeline of those who have none.
@@ -114,13 +114,13 @@ impl Ladder {
 
     /// The names of the lifelines, long ones in several lines.
     fn head(&mut self) {
-        let lines = |name: &String| name.chars().count().div_ceil(HEAD_ROOM);
-        let lines = self.columns.iter().map(lines).max().unwrap_or_default();
+        let names: Vec<Vec<String>> = self.columns.iter().map(|it| heading(it)).collect();
+        let lines = names.iter().map(Vec::len).max().unwrap_or_default();
         for number in 0..lines.clamp(1, HEAD_LINES_MAX) {
             let mut line = " ".repeat(LEFT - PITCH / 2);
-            for column in &self.columns {
-                let part = column.chars().skip(number * HEAD_ROOM).take(HEAD_ROOM);
-                let _ = write!(line, "{:^PITCH$}", part.collect::<String>());
+            for name in &names {
+                let part = name.get(number).map_or("", String::as_str);
+                let _ = write!(line, "{part:^PITCH$}");
             }
             let _ = writeln!(self.out, "{}", line.trim_end());
         }
@@ -304,6 +304,18 @@ impl Ladder {
         let line: String = cells.into_iter().collect();
         line.trim_end().to_owned() + &" ".repeat(PITCH / 3)
     }
+}
+
+/// A name in lines of a heading; a port has a line of its own.
+fn heading(name: &str) -> Vec<String> {
+    if name.chars().count() <= HEAD_ROOM {
+        return vec![name.to_owned()];
+    }
+    let (host, port) =
+        name.rsplit_once(':').map_or((name, None), |(host, port)| (host, Some(port)));
+    let letters: Vec<char> = host.chars().collect();
+    let lines = letters.chunks(HEAD_ROOM).map(|part| part.iter().collect());
+    lines.chain(port.map(|port| format!(":{port}"))).collect()
 }
 
 /// Diameter's own housekeeping after the capabilities exchange is left out of the picture.

@@ -21,6 +21,7 @@ mod running;
 
 mod binaries;
 mod control;
+mod devices;
 mod faults;
 mod garbage;
 mod reports;

@@ -7,14 +7,14 @@ use clap::Args;
 use cscf_core::config::Lab;
 
 use super::term;
-use crate::device::{self, Device, MUTANTS, Mutant, Options, SUITES, all_cases};
+use crate::device::{self, Case, Device, MUTANTS, Mutant, Options, SUITES, all_cases};
 use crate::script::Need;
 
 /// What `cscf test` is asked.
 #[derive(Clone, Debug, Args)]
 pub struct TestArgs {
     /// A suite (`cscf test --list`), `all`, or a file or folder of cases; then cases of it
-    #[arg(value_name = "SUITE", required_unless_present_any = ["list", "dut_mutant"])]
+    #[arg(value_name = "SUITE")]
     pub suite: Option<String>,
     /// Only these cases of the suite
     #[arg(value_name = "CASE")]
@@ -40,6 +40,9 @@ pub struct TestArgs {
     /// Write the results as `JUnit` XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Write annotations and a step summary for GitHub Actions [default: when run there]
+    #[arg(long)]
+    pub github: bool,
     /// Where the artefacts go
     #[arg(long, value_name = "DIR", default_value = "cscf-out/test")]
     pub out: PathBuf,
@@ -76,6 +79,16 @@ pub(super) fn test(args: TestArgs) -> ExitCode {
         },
         None => None,
     };
+    if args.suite.is_none() && mutant.is_none() {
+        return match suites() {
+            Ok(text) => {
+                let printed = term::print(&text);
+                let asked = term::could_not_run("say which suite, or `all`");
+                if printed == ExitCode::SUCCESS { asked } else { printed }
+            }
+            Err(fault) => term::could_not_run(&fault),
+        };
+    }
     let device = match (args.dut, args.dut_wait) {
         (Some(command), _) => Device::Program(command),
         (None, true) => Device::Human,
@@ -93,7 +106,37 @@ pub(super) fn test(args: TestArgs) -> ExitCode {
         lab: args.lab,
         out: args.out,
         junit: args.junit,
+        github: args.github || crate::report::github::is_here(),
     })
+}
+
+/// The suites with what a device must bring for them, and how it is named.
+fn suites() -> Result<String, String> {
+    let cases = all_cases(&Lab::default_lab())?;
+    let mut out = String::from("suite            cases  a device must bring\n");
+    for suite in SUITES {
+        let cases: Vec<_> = cases.iter().filter(|case| case.suite == suite).collect();
+        let needs_of = |need: Need| {
+            let needs = |case: &&&Case| {
+                case.scenario.test.as_ref().is_some_and(|test| test.needs.contains(&need))
+            };
+            cases.iter().filter(needs).count()
+        };
+        let needs = Need::NAMED.iter().filter_map(|(word, need)| match needs_of(*need) {
+            0 => None,
+            count if count == cases.len() => Some((*word).to_owned()),
+            count => Some(format!("{word} ({count})")),
+        });
+        let needs: Vec<String> = needs.collect();
+        out.push_str(&format!("{suite:<16} {:>5}  {}\n", cases.len(), needs.join(", ")));
+    }
+    out.push_str(
+        "\nIn brackets: how many cases need it; the others run without. `cscf test --list` shows \
+         the cases.\nThe device: --dut \"COMMAND\", --dut-wait (a phone), else the emulated UE. \
+         --can and --cannot say what it can;\n--as NAME is the subscriber it is: alice has a card \
+         (aka), carol a password (digest).\n",
+    );
+    Ok(out)
 }
 
 fn list() -> Result<String, String> {

@@ -17,6 +17,10 @@ use crate::script::{DUT, Order, Scenario, Stage};
 /// How long a program may take until it is heard, and a human.
 const PROGRAM_WITHIN: Duration = Duration::from_secs(20);
 const HUMAN_WITHIN: Duration = Duration::from_secs(120);
+/// How often it is looked whether a program is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Lines told of what a program wrote that ended at once.
+const LAST_LINES: usize = 10;
 
 /// How the device is led.
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +57,20 @@ pub(super) fn run(
     if matches!(how, How::Human) {
         term::out(&facts.told());
     }
-    let mut stage = DeviceStage { inner, how, facts, program: None, instance: instance.clone() };
-    let mut judged = judge_over(scenario, instance, &mut stage);
+    let begun = inner.now();
+    let (program, at_once) = (None, None);
+    let mut stage = DeviceStage { inner, how, facts, program, at_once, instance: instance.clone() };
+    let mut judged = judge_over(scenario, instance.clone(), &mut stage);
     let (said, ended) = stage.program.take().map(Program::stop).unwrap_or_default();
     let esp_sa = stage.inner.keys();
+    if let Some(fault) = stage.at_once.take() {
+        judged = Ok(Judged {
+            events: stage.inner.events().to_vec(),
+            time: stage.inner.now().since(begun),
+            instance: Some(instance),
+            ..undecided(fault, &said)
+        });
+    }
     let rest = stage.inner.stop();
     if let Ok(judged) = &mut judged {
         judged.esp_sa = esp_sa;
@@ -73,6 +87,21 @@ pub(super) fn run(
                 help.push_str(&format!("\nthe program of the device ended: {status}"));
             }
         }
+    }
+    judged
+}
+
+/// A case of which nothing can be said, because the program ended before it did anything.
+fn undecided(fault: String, said: &str) -> Judged {
+    let lines: Vec<&str> = said.lines().collect();
+    let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
+    let help = if last.is_empty() { "it wrote nothing".to_owned() } else { last.join("\n") };
+    let mut judged = skipped(fault);
+    judged.verdict = Verdict::Inconclusive;
+    for finding in &mut judged.findings {
+        finding.verdict = Verdict::Inconclusive;
+        finding.help = Some(help.clone());
+        finding.cause = "the program ended at once".to_owned();
     }
     judged
 }
@@ -101,28 +130,45 @@ struct DeviceStage<'a> {
     how: How<'a>,
     facts: Facts,
     program: Option<Program>,
+    /// How the program ended before anything was heard of it.
+    at_once: Option<String>,
     instance: Instance,
 }
 
 impl DeviceStage<'_> {
     /// Waits until the device is heard after so many events.
+    ///
+    /// # Errors
+    ///
+    /// When it is a program that ends before.
     fn wait_for_device(&mut self, from: usize, within: Duration) -> Result<(), String> {
         let until = self.inner.now() + within;
         let mut looked = from;
         loop {
-            while let Some(event) = self.inner.events().get(looked) {
-                looked += 1;
-                if let TraceKind::Received(wire) = &event.kind
-                    && self.name_of(&wire.remote) == Some(DUT)
-                {
-                    return Ok(());
-                }
-            }
-            let ended = self.program.as_mut().is_some_and(|program| program.ended().is_some());
-            if !self.inner.advance(until)? || ended {
+            let ended = self.program.as_mut().and_then(Program::ended);
+            // What it sent before it ended may still be on its way.
+            let look = self.inner.now() + LOOK_EVERY;
+            while self.inner.advance(look.min(until))? {}
+            if self.is_heard(&mut looked) || self.inner.now() >= until {
                 return Ok(());
             }
+            if let Some(status) = ended {
+                let fault =
+                    format!("the program of the device ended before it sent anything: {status}");
+                self.at_once = Some(fault.clone());
+                return Err(fault);
+            }
         }
+    }
+
+    /// Whether one of the events not looked at yet is a message of the device.
+    fn is_heard(&self, looked: &mut usize) -> bool {
+        let new = self.inner.events().get(*looked..).unwrap_or_default();
+        *looked += new.len();
+        new.iter().any(|event| match &event.kind {
+            TraceKind::Received(wire) => self.name_of(&wire.remote) == Some(DUT),
+            _ => false,
+        })
     }
 }
 

@@ -25,6 +25,7 @@ pub use suite::{Case, SUITES, all_cases};
 use judge::CaseJudge;
 use packs::Conditions;
 
+use crate::report::github;
 use crate::run::{Instance, SimulatedStage};
 use crate::script::{DUT, Need, Scenario, Stage, judged};
 
@@ -64,6 +65,8 @@ pub struct Options {
     pub out: PathBuf,
     /// Where the results go as `JUnit`.
     pub junit: Option<PathBuf>,
+    /// Whether GitHub Actions is told: annotations and the summary of the step.
+    pub github: bool,
 }
 
 /// A case that has been judged.
@@ -106,11 +109,17 @@ fn run(options: &Options) -> Result<u8, String> {
         let judged = run_case(&case, &lab, options)?;
         let folder = output::write(&case, &judged, options)?;
         output::tell(&case, &judged, &folder);
+        if options.github {
+            output::annotate(&case, &judged);
+        }
         results.push((case, judged, folder));
     }
     output::table(&results);
     if let Some(file) = &options.junit {
         output::junit(&results, options).write(file).map_err(|fault| fault.to_string())?;
+    }
+    if options.github {
+        github::summarise(&output::summary(&results)).map_err(|fault| fault.to_string())?;
     }
     let worst = results.iter().map(|(_, judged, _)| judged.verdict).max();
     Ok(match worst {

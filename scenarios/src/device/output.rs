@@ -1,14 +1,18 @@
 //! What `cscf test` tells: a line a case, its artefacts, a table, `JUnit`.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use cscf_core::config::{Problem, Problems, render};
 
 use super::{Case, Device, Judged, Options, Verdict};
 use crate::cli::term;
-use crate::report::artefacts;
 use crate::report::junit::{self, Report, Suite};
+use crate::report::{artefacts, github};
+
+/// Findings of one case that GitHub shows at most.
+const ANNOTATIONS_MAX: usize = 10;
 
 /// A case with its verdict and the folder of its trace.
 pub(super) type Result_ = (Case, Judged, PathBuf);
@@ -16,6 +20,16 @@ pub(super) type Result_ = (Case, Judged, PathBuf);
 /// Writes the artefacts of a case that ran; gives their folder.
 pub(super) fn write(case: &Case, judged: &Judged, options: &Options) -> Result<PathBuf, String> {
     let folder = options.out.join(&case.suite).join(&case.name);
+    let said = options.out.join(&case.suite).join(format!("{}.device.txt", case.name));
+    // What a program wrote in an earlier run is not of this one.
+    match std::fs::remove_file(&said) {
+        Err(fault)
+            if fault.kind() != ErrorKind::NotFound && fault.kind() != ErrorKind::NotADirectory =>
+        {
+            return Err(format!("{}: {fault}", said.display()));
+        }
+        _ => {}
+    }
     let Some(instance) = &judged.instance else { return Ok(folder) };
     let (parties, result) =
         (instance.parties(), suite(&case.suite, &[of_case(case, judged, &folder)]));
@@ -28,8 +42,7 @@ pub(super) fn write(case: &Case, judged: &Judged, options: &Options) -> Result<P
     };
     artefacts::write(&folder, &run).map_err(|fault| fault.to_string())?;
     if !judged.said.is_empty() {
-        let file = options.out.join(&case.suite).join(format!("{}.device.txt", case.name));
-        artefacts::write_file(&file, judged.said.as_bytes()).map_err(|fault| fault.to_string())?;
+        artefacts::write_file(&said, judged.said.as_bytes()).map_err(|fault| fault.to_string())?;
     }
     Ok(folder)
 }
@@ -52,6 +65,45 @@ pub(super) fn tell(case: &Case, judged: &Judged, folder: &Path) {
         let _ = writeln!(out, "        trace: {}", folder.display());
     }
     term::out(&out);
+}
+
+/// What GitHub shows of a case that did not pass: at the line of its file.
+pub(super) fn annotate(case: &Case, judged: &Judged) {
+    if judged.verdict <= Verdict::Skipped {
+        return;
+    }
+    let title = format!("{} {}", case.name, judged.verdict.word());
+    for finding in judged.findings.iter().take(ANNOTATIONS_MAX) {
+        let mut text = finding.text.clone();
+        for more in [&finding.clause, finding.help.as_deref().unwrap_or_default()] {
+            if !more.is_empty() {
+                let _ = write!(text, "\n{more}");
+            }
+        }
+        let place = (finding.at.line > 0).then_some((finding.at.line, finding.at.column));
+        term::out(&format!("{}\n", github::annotation(&case.file, place, &title, &text)));
+    }
+}
+
+/// The table of all cases for the summary of a step.
+pub(super) fn summary(results: &[Result_]) -> String {
+    let mut out =
+        String::from("## cscf test\n\n| case | verdict | entry | why |\n|---|---|---|---|\n");
+    let cell = |text: &str| {
+        let letters = text.chars().map(|letter| match letter {
+            '|' | '<' | '>' | '`' | '*' | '_' | '[' | ']' | '\\' => format!("\\{letter}"),
+            letter if letter.is_control() => " ".to_owned(),
+            letter => letter.to_string(),
+        });
+        letters.collect::<String>()
+    };
+    for (case, judged, _) in results {
+        let id = case.scenario.test.as_ref().map_or("", |test| test.id.as_str());
+        let why = judged.findings.first().map_or("", |it| it.text.as_str());
+        let word = judged.verdict.word();
+        let _ = writeln!(out, "| {} | {word} | {} | {} |", cell(&case.name), cell(id), cell(why));
+    }
+    out
 }
 
 /// The table of all cases.

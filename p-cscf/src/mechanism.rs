@@ -187,7 +187,7 @@ impl Pcscf {
         });
         if facts.ipsec && !self.secures_user(&facts.association.impi) {
             env.note(own("ipsec: off"), || {
-                let why = if self.config.security.esp { "sec_agree: off" } else { "no ESP here" };
+                let why = if self.config.security.esp { "ipsec: off" } else { "no ESP here" };
                 format!("the offered security agreement is not taken up: {why}")
             });
         }

@@ -274,6 +274,26 @@ fn required() {
         assert!(phone.at_home("REGISTER").is_none());
     }
     phone.registered(0, None);
+    // What the entry of a subscriber says goes before what the lab says.
+    let in_lab = |all, own| {
+        Phone::in_lab(|lab| {
+            lab.reg_event_subscription = false;
+            lab.gm.sec_agree = all;
+            for alice in lab.subscribers.iter_mut().filter(|one| one.name == "alice") {
+                alice.ipsec = Some(own);
+            }
+        })
+    };
+    let mut phone = in_lab(SecAgree::Off, SecAgree::Required);
+    let lines = phone.hand.unchallenged(None);
+    phone.send(&lines, None);
+    assert_eq!(status(&phone.answered().1), 421);
+    phone.registered(0, None);
+    let mut phone = in_lab(SecAgree::Required, SecAgree::Off);
+    let lines = phone.offer(&ask(0).client());
+    phone.send(&lines, None);
+    assert!(phone.at_home("REGISTER").is_some());
+    assert!(phone.noted("is not taken up: ipsec: off"));
 }
 
 fn neighbours() {

@@ -24,6 +24,7 @@ mod control;
 mod devices;
 mod faults;
 mod garbage;
+mod protected;
 mod reports;
 mod state;
 mod subscribers;

@@ -132,7 +132,7 @@ fn usage(role: NodeRole) -> String {
            --control ADDR:PORT  serve the control interface there (default: beside that of the\n  \
                                 lab); without it and where the port is taken, none\n  \
            --no-control         serve none\n  \
-           --esp BACKEND        P-CSCF: auto, kernel, raw, udp or off (default: as the lab says)\n  \
+           --esp BACKEND        P-CSCF: auto, kernel, raw, udp, off (default: as in the lab)\n  \
            --quiet              write no trace and no log\n\
          {state}  \
            --help, --version\n\n\

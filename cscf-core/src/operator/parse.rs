@@ -54,7 +54,7 @@ bearer lost|signalling-lost USER
 log NODE [FILTER]
 subscriber add|change NAME ENTRY | subscriber remove NAME
 show registrations|challenges|sas|dialogs|transactions|subscribers|refusals [USER]
-show health|metrics
+show health|metrics|keys
 ";
 
 const EVENTS: [(&str, ContactEvent); 3] = [

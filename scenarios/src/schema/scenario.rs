@@ -183,9 +183,14 @@ fn lab_changes() -> Value {
                 "Whether AKA is taken without security agreement",
             ),
             (
-                "sec_agree",
+                "ipsec",
                 json!({"enum": ["off", "optional", "required", false]}),
                 "What the P-CSCF wants of the security agreement",
+            ),
+            (
+                "sec_agree",
+                json!({"enum": ["off", "optional", "required", false]}),
+                "The same as ipsec",
             ),
             ("reg_event_subscription", switch(), "Whether the P-CSCF subscribes to the reg event"),
             ("outbound", switch(), "Whether the P-CSCF knows flows (RFC 5626)"),

@@ -177,13 +177,15 @@ fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
         subscribers.map(|node| subscribers_of(node, domain, problems)).unwrap_or_default();
     let some_switch = |text: &str| on_off(text).map(Some);
     let some_time = |text: &str| duration(text).map(Some);
+    let wish = |text: &str| {
+        let all = [SecAgree::Off, SecAgree::Optional, SecAgree::Required];
+        let found = all.into_iter().find(|it| it.as_str() == text);
+        found.map(Some).ok_or_else(|| format!("`{text}` is neither off, optional nor required"))
+    };
+    let ipsec = reader.or("ipsec", None, problems, wish);
     let changes = LabChanges {
         aka_without_sec_agree: reader.or("aka_without_sec_agree", None, problems, some_switch),
-        sec_agree: reader.or("sec_agree", None, problems, |text| {
-            let all = [SecAgree::Off, SecAgree::Optional, SecAgree::Required];
-            let found = all.into_iter().find(|it| it.as_str() == text);
-            found.map(Some).ok_or_else(|| format!("`{text}` is neither off, optional nor required"))
-        }),
+        sec_agree: reader.or("sec_agree", ipsec, problems, wish),
         reg_event_subscription: reader.or("reg_event_subscription", None, problems, some_switch),
         outbound: reader.or("outbound", None, problems, some_switch),
         expires_min: reader.or("expires_min", None, problems, some_time),

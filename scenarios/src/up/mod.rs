@@ -297,7 +297,7 @@ async fn run(
     stop: impl Future<Output = Result<(), String>>,
 ) -> Result<(), String> {
     let Nodes { host, mut events, mut processes, orders, listener, esp } = nodes;
-    let phones = robots::switch_on(&host, lab, &args.with);
+    let phones = robots::switch_on(&host, lab, &args.with, esp.protect.as_ref().map(|it| it.form));
     let result = match phones {
         Ok(_phones) => {
             let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();

@@ -1,11 +1,12 @@
 //! `--with NAME=BEHAVIOUR`: subscribers of the lab as emulated phones inside a live lab, so that
 //! one real phone has a partner.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use cscf_core::config::{Lab, NodeRole, Start, SubscriberConfig, nearest};
 use cscf_core::engine::Engine;
+use cscf_core::host::protected::{Form, Protect};
 use cscf_core::host::{Addresses, Handle, Host, program};
 use cscf_core::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::ue::{Robot, Ue, UeCommand, UeConfig};
 const RING_FOR: Duration = Duration::from_secs(1);
 /// The status of a robot that rejects: 603 Decline.
 const DECLINE: u16 = 603;
+/// Addresses of phones on loopback come after this one.
+const FIRST_PHONE: u8 = 100;
 const BEHAVIOURS: [&str; 5] = ["answers", "busy", "echo", "rejects", "rings"];
 
 /// A subscriber and what its phone does.
@@ -82,7 +85,16 @@ fn find<'a>(lab: &'a Lab, name: &str) -> Result<&'a SubscriberConfig, String> {
     })
 }
 
-/// Switches the phones on: each gets a port of its own at the P-CSCF's address and registers.
+/// An address for a phone beside the P-CSCF's on loopback: associations are between addresses.
+fn own_address(pcscf: IpAddr, index: u8) -> Option<IpAddr> {
+    let IpAddr::V4(pcscf) = pcscf else { return None };
+    let [a, b, c, d] = pcscf.octets();
+    let own = Ipv4Addr::new(a, b, c, FIRST_PHONE.checked_add(index)?);
+    (pcscf.is_loopback() && d < FIRST_PHONE).then_some(IpAddr::V4(own))
+}
+
+/// Switches the phones on: each gets a port of its own at the P-CSCF's address, or an address of its
+/// own where it has security associations, and registers.
 ///
 /// # Errors
 ///
@@ -91,17 +103,27 @@ pub(super) fn switch_on(
     host: &Host,
     lab: &Lab,
     phones: &[With],
+    esp: Option<Form>,
 ) -> Result<Vec<Handle<Engine<Ue>>>, String> {
     let Some(pcscf) = lab.node(NodeRole::Pcscf) else {
         return Err("the lab has no P-CSCF for phones to register at".to_owned());
     };
     let mut handles = Vec::new();
-    for With { name, robot } in phones {
+    for (With { name, robot }, index) in phones.iter().zip(1..) {
         let subscriber = find(lab, name)?;
-        let any = SocketAddr::new(pcscf.listen.ip(), 0);
-        let sockets = host.open(name, &Addresses::both(any)).map_err(|fault| fault.to_string())?;
-        let address = sockets.address().unwrap_or(any);
-        let mut config = UeConfig::of_subscriber(lab, subscriber, &pcscf.sip_uri(), address);
+        let mut any = SocketAddr::new(pcscf.listen.ip(), 0);
+        let mut config = UeConfig::of_subscriber(lab, subscriber, &pcscf.sip_uri(), any);
+        let mut addresses = Addresses::both(any);
+        if let Some(form) = esp.filter(|_| config.security) {
+            any.set_ip(own_address(any.ip(), index).ok_or_else(|| {
+                let at = any.ip();
+                format!("{name} needs `ipsec: required`, and has no address beside {at} for it")
+            })?);
+            let protect = Protect { form, at: vec![any.ip()], ports: Vec::new() };
+            addresses = Addresses::both(any).protected(Some(protect));
+        }
+        let sockets = host.open(name, &addresses).map_err(|fault| fault.to_string())?;
+        config.address = sockets.address().unwrap_or(any);
         config.robot = *robot;
         let start = Start {
             seed: program::fresh_seed()?,

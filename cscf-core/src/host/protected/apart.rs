@@ -12,8 +12,8 @@ use nix::unistd::{Gid, Uid};
 ///
 /// # Errors
 ///
-/// What the system says. The process may then be in a namespace in which it can do little: try it in
-/// a child first.
+/// What the system says. The process may then be in a namespace in which it can do little: try it
+/// in a child first.
 pub fn unshare_network() -> io::Result<()> {
     let (uid, gid) = (Uid::current(), Gid::current());
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?;

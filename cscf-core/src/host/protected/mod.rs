@@ -1,10 +1,10 @@
 //! Security associations of a node on real sockets (TS 33.203 §7.1): what becomes of its
 //! [`SaCommand`]s, and of the packets under them.
 //!
-//! There are two back-ends. The kernel's ESP (XFRM) protects what ordinary sockets at the protected
-//! ports send and receive. Without it this program speaks ESP itself ([`Endpoint`]): on raw sockets,
-//! or in UDP datagrams as RFC 3948 frames them. Then nothing listens at the protected ports but
-//! sockets that drop clear text.
+//! There are two back-ends. The kernel's ESP (XFRM) protects what ordinary sockets at the
+//! protected ports send and receive. Without it this program speaks ESP itself ([`Endpoint`]): on
+//! raw sockets, or in UDP datagrams as RFC 3948 frames them. Then nothing listens at the protected
+//! ports but sockets that drop clear text.
 //!
 //! [`SaCommand`]: crate::transport::ipsec::SaCommand
 //! [`Endpoint`]: crate::transport::esp::Endpoint
@@ -15,6 +15,8 @@ mod drops;
 mod guard;
 mod kernel;
 mod keys;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod user;
 pub mod xfrm;

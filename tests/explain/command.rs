@@ -31,7 +31,7 @@ fn the_exit_code_says_whether_a_standard_is_violated() {
     let (code, out, _) = explain(&[], &broken);
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("error SIP-060: Max-Forwards is missing (frame 1)"), "{out}");
-    assert!(out.ends_with("1 SIP messages of 1 devices: 1 error, 0 warnings, 1 hint\n"), "{out}");
+    assert!(out.ends_with("1 SIP message of 1 device: 1 error, 0 warnings, 1 hint\n"), "{out}");
     let (code, out, _) = explain(&["--ignore", "sip-060"], &broken);
     assert_eq!(code, 0, "hints are no reason to fail: {out}");
     assert!(out.contains("SIP-180") && !out.contains("SIP-060"), "{out}");
@@ -56,10 +56,24 @@ fn what_cannot_be_explained_exits_with_two() {
     std::fs::write(&empty, "").expect("written");
     let (code, _, err) = explain(&[], &empty);
     assert!(code == 2 && err.contains("begins with nothing"), "{err}");
+    let out = output(cscf().arg("ladder").arg(&empty));
+    assert!(out.status.code() == Some(2) && text(&out.stderr).contains("empty: is no capture"));
     let silent = folder.path().join("silent.pcapng");
     std::fs::write(&silent, pcapng::write(&[], &Parties::default())).expect("written");
     let (code, _, err) = explain(&[], &silent);
     assert!(code == 2 && err.contains("holds no SIP"), "{err}");
+    let out = output(cscf().arg("ladder").arg(&silent));
+    assert!(out.status.code() == Some(2), "{}", text(&out.stdout));
+    assert!(text(&out.stderr).contains("silent.pcapng: holds no SIP and no Diameter"));
+}
+
+#[test]
+fn a_response_as_text_is_judged_too() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("response.sip");
+    std::fs::write(&file, "SIP/2.0 200 OK\r\nCall-ID: 1\r\n\r\n").expect("written");
+    let (code, out, _) = explain(&[], &file);
+    assert!(code == 1 && out.contains("error SIP-020"), "{out}");
 }
 
 #[test]
@@ -112,6 +126,12 @@ fn a_scenario_is_written_whole_or_not_at_all_and_also_to_a_pipe() {
     let (code, out, err) = new(&["mine", "-o", "/dev/stdout"]);
     assert!(code == 0 && out.contains("\nsteps:\n") && !out.contains("is written"), "{out}{err}");
     std::fs::create_dir(folder.path().join("folder")).expect("made");
+    for (name, says) in [("", "is no name"), ("folder/", "is no name"), (".x", "is no name")] {
+        let (code, _, err) = new(&[name]);
+        assert!(code == 2 && err.contains(says), "{name}: {err}");
+    }
+    let (code, _, err) = new(&["mine.yaml"]);
+    assert!(code == 2 && err.contains("mine.yaml is there already"), "{err}");
     let (code, _, err) = new(&["mine", "-o", "folder"]);
     assert!(code == 2 && err.contains("folder: is a folder"), "{err}");
     let left = std::fs::read_dir(folder.path()).expect("there").count();

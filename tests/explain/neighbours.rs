@@ -115,6 +115,17 @@ fn what_is_allowed_is_not_found() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+#[test]
+fn two_phones_may_share_a_host() {
+    let addr = |text: &str| text.parse().expect("an address");
+    for to in ["127.1.0.102:5070", "127.1.0.101:5070"] {
+        let capture = Tape::of(CALL).as_packets(addr("127.1.0.102:5060"), addr(to));
+        let report = explain(&capture, &Selection::default());
+        assert!(report.findings.is_empty(), "{}", text(&report));
+        assert!(report.messages > 50, "{:?}", capture.flaws);
+    }
+}
+
 /// A rule, the scenario, the change, and who did it.
 const BLAMED: &[(&str, &str, &[Op], &str)] = &[
     ("SIP-170", CALL, &[WithoutAll("ACK"), GoesOn], "alice"),

@@ -8,6 +8,7 @@ use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
 use cscf_core::transport::Transport;
 use scenarios::builtin;
 use scenarios::capture::Capture;
+use scenarios::report::{Parties, pcapng};
 
 /// A change of the tape. Messages are named `alice REGISTER 2`, `bob 183/INVITE` or
 /// `p1>bob INVITE`; Content-Length follows the body.
@@ -39,7 +40,7 @@ pub(crate) enum Op {
     Tcp(&'static str),
     /// Sends a message to another address.
     To(&'static str, &'static str),
-    /// Lets everything from a message on happen once more, over other nodes.
+    /// Lets the rest of a call happen once more from a message on, over other nodes.
     Twice(&'static str),
     /// Takes one message out.
     Without(&'static str),
@@ -72,6 +73,23 @@ impl Tape {
 
     pub(crate) fn capture(&self) -> Capture {
         Capture::of_events(&self.events)
+    }
+
+    /// As packets without names of hosts, one address in the place of another.
+    pub(crate) fn as_packets(&self, from: SocketAddr, to: SocketAddr) -> Capture {
+        let mut events = self.events.clone();
+        for event in &mut events {
+            let TraceKind::Sent(wire) = &mut event.kind else { unreachable!() };
+            for addr in [&mut wire.local, &mut wire.remote] {
+                if *addr == from {
+                    *addr = to;
+                }
+            }
+            let text = String::from_utf8(wire.bytes.to_vec()).expect("text");
+            wire.bytes = text.replace(&from.to_string(), &to.to_string()).into();
+        }
+        let file = pcapng::write(&events, &Parties::default());
+        scenarios::capture::read(&file[..]).expect("a capture")
     }
 
     /// The place of `alice REGISTER 2`, `bob 183/INVITE` or `p1>bob INVITE`.
@@ -184,7 +202,11 @@ impl Tape {
 
     fn twice(&mut self, selector: &str) -> Result<(), String> {
         let place = self.place(selector)?;
-        let mut again = self.events[place..].to_vec();
+        let call =
+            |event: &TraceEvent| Text::read(&wire(event).bytes).get("Call-ID").map(str::to_owned);
+        let this = call(&self.events[place]);
+        let later = self.events[place..].iter().filter(|event| call(event) == this);
+        let mut again: Vec<TraceEvent> = later.cloned().collect();
         for event in &mut again {
             event.at += Duration::from_secs(400);
             let TraceKind::Sent(wire) = &mut event.kind else { unreachable!() };

@@ -34,6 +34,10 @@ pub struct NewArgs {
 
 /// Writes the scenario, and on standard error what it does not hold.
 pub(super) fn main(args: &NewArgs) -> ExitCode {
+    let file = match args.name.as_deref().map(file_of).transpose() {
+        Ok(file) => file,
+        Err(fault) => return term::could_not_run(&fault),
+    };
     let name = args.name.as_deref().unwrap_or("recorded");
     let title = args.title.clone();
     let text = match &args.from {
@@ -56,8 +60,7 @@ pub(super) fn main(args: &NewArgs) -> ExitCode {
             }
         }
     };
-    let default = args.name.as_ref().map(|name| PathBuf::from(format!("{name}.yaml")));
-    let output = args.output.clone().or(default).unwrap_or_else(|| PathBuf::from("-"));
+    let output = args.output.clone().or(file).unwrap_or_else(|| PathBuf::from("-"));
     if output.as_os_str() == "-" {
         return term::print(&text);
     }
@@ -72,6 +75,16 @@ pub(super) fn main(args: &NewArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => term::could_not_run(&fault.to_string()),
     }
+}
+
+/// The file of a scenario with this name.
+fn file_of(name: &str) -> Result<PathBuf, String> {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    if last.trim().is_empty() || last.starts_with('.') {
+        return Err(format!("{name:?} is no name of a scenario"));
+    }
+    let has_ending = [".yaml", ".yml"].iter().any(|ending| last.ends_with(ending));
+    Ok(PathBuf::from(if has_ending { name.to_owned() } else { format!("{name}.yaml") }))
 }
 
 fn note(text: &str) {

@@ -346,7 +346,9 @@ fn cancels(traffic: &Traffic, invites: &Invites<'_>, found: &mut Found) {
 }
 
 fn numbers(traffic: &Traffic, found: &mut Found) {
-    type Dialog<'a> = (usize, &'a str, &'a str, &'a str);
+    type Dialog<'a> = (usize, &'a str, u32, &'a str, &'a str);
+    // How often each Call-ID has begun a call again.
+    let mut rounds: BTreeMap<&str, u32> = BTreeMap::new();
     let mut last: BTreeMap<Dialog<'_>, &Item> = BTreeMap::new();
     let mut ended: BTreeMap<&str, &Item> = BTreeMap::new();
     for (item, _) in traffic.own_requests() {
@@ -357,17 +359,19 @@ fn numbers(traffic: &Traffic, found: &mut Found) {
         if matches!(item.method, Method::Ack | Method::Cancel | Method::Register) {
             continue;
         }
-        let key = (item.from, &*item.call_id, &*item.from_tag, &*item.to_tag);
-        let first = (item.from, &*item.call_id, &*item.from_tag, "");
+        let call = item.call_id.as_str();
+        let mut round = rounds.get(call).copied().unwrap_or_default();
+        let dialog = |round, to_tag| (item.from, call, round, item.from_tag.as_str(), to_tag);
         if item.method == Method::Invite
             && item.is_initial()
-            && last.contains_key(&key)
-            && let Some(bye) = ended.remove(item.call_id.as_str())
+            && last.contains_key(&dialog(round, ""))
+            && let Some(bye) = ended.remove(call)
         {
-            found.against(&CALL_ID_AGAIN, item, &[bye], format!("Call-ID {}", item.call_id));
-            last.insert(key, item);
-            continue;
+            found.against(&CALL_ID_AGAIN, item, &[bye], format!("Call-ID {call}"));
+            round += 1;
+            rounds.insert(call, round);
         }
+        let (key, first) = (dialog(round, &item.to_tag), dialog(round, ""));
         let before = last.get(&key).or_else(|| last.get(&first)).copied();
         if let Some(before) = before
             && item.cseq <= before.cseq

@@ -10,6 +10,9 @@ use super::rule::{Found, rules};
 use super::security::is_edge;
 use super::traffic::{Item, Kind, Traffic};
 
+/// Users registered from one host that are told apart, at most.
+const USERS_MAX: usize = 64;
+
 rules! {
     ASSERTED_BY_UE = Warning "IDE-010" ts24229("5.1.2A.1.1"),
         "a UE asserts its identity itself",
@@ -190,17 +193,21 @@ fn uris(item: &Item, name: HeaderName) -> Vec<String> {
         .collect()
 }
 
-/// Initial requests of registered UEs against the Service-Route of their last 200.
+/// Initial requests of registered UEs against the Service-Route of their last 200; a host may hold
+/// several phones.
 fn routes(traffic: &Traffic, found: &mut Found) {
-    let mut known: BTreeMap<usize, (Vec<String>, &Item)> = BTreeMap::new();
+    type Routes<'a> = BTreeMap<&'a str, (Vec<String>, &'a Item)>;
+    let mut known: BTreeMap<usize, Routes<'_>> = BTreeMap::new();
     for item in traffic.fresh() {
         let to_ue = traffic.is_ue(item.to);
         if item.method == Method::Register && item.status() == 200 && to_ue {
+            let user = item.header(HeaderName::To).split('>').next().unwrap_or_default();
             let route = uris(item, HeaderName::ServiceRoute);
+            let routes = known.entry(item.to).or_default();
             if route.is_empty() {
-                known.remove(&item.to);
-            } else {
-                known.insert(item.to, (route, item));
+                routes.remove(user);
+            } else if routes.len() < USERS_MAX || routes.contains_key(user) {
+                routes.insert(user, (route, item));
             }
         }
         let begins = item.own && item.is_initial() && item.method != Method::Register;
@@ -211,9 +218,11 @@ fn routes(traffic: &Traffic, found: &mut Found) {
         if item.as_request().is_some_and(Request::asks_emergency_service) {
             continue;
         }
-        let Some((service_route, registered)) = known.get(&item.from) else { continue };
+        let Some(routes) = known.get(&item.from) else { continue };
         let route = uris(item, HeaderName::Route);
-        if !route.ends_with(service_route) {
+        if !routes.values().any(|(service_route, _)| route.ends_with(service_route))
+            && let Some((service_route, registered)) = routes.values().next()
+        {
             let detail =
                 format!("Route {}, Service-Route {}", route.join(", "), service_route.join(", "));
             found.against(&NOT_THE_ROUTE, item, &[registered], detail);

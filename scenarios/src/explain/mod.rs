@@ -28,13 +28,11 @@ pub use render::{json, rules_as_markdown, rules_as_text, text};
 pub use rule::{Rule, Severity};
 
 use crate::capture::Capture;
-use rule::{Found, Raw};
+use rule::{DETAIL_MAX, Found, Raw};
 use traffic::{Item, Kind, Traffic};
 
 /// Frames told of one finding at most.
 const FRAMES_MAX: usize = 20;
-/// The longest detail, in characters.
-const DETAIL_MAX: usize = 300;
 
 /// All rules, in the order of their topics.
 #[must_use]

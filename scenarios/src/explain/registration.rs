@@ -34,11 +34,11 @@ rules! {
         "Supported of REGISTER lacks path",
         "a P-CSCF whose Path the UE does not support has to be refused with 420 or 421",
         "write Supported: path";
-    ACCESS_OPEN = Warning "REG-050" ts24229("5.1.1.2.2"),
+    ACCESS_OPEN = Warning "REG-050" ts24229("5.1.1.2.1"),
         "P-Access-Network-Info in the first REGISTER, which nothing protects",
         "where the user is can be read by everybody on the way",
         "leave it out until the user is authenticated";
-    ACCESS_MISSING = Error "REG-060" ts24229("5.1.1.2.2"),
+    ACCESS_MISSING = Error "REG-060" ts24229("5.1.1.2.1"),
         "a protected REGISTER has no P-Access-Network-Info",
         "the network does not know the access: services and charging by location fail",
         "send P-Access-Network-Info in every protected request but ACK and CANCEL";

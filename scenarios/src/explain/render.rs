@@ -28,15 +28,14 @@ pub fn text(report: &Report) -> String {
         }
         finding(&mut out, it);
     }
-    let count = |severity, one: &str| {
-        let count = report.count(severity);
-        format!("{count} {one}{}", if count == 1 { "" } else { "s" })
-    };
+    let many =
+        |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    let count = |severity, one: &str| many(report.count(severity), one);
     let _ = writeln!(
         out,
-        "{} SIP messages of {} devices: {}, {}, {}",
-        report.messages,
-        report.devices.len(),
+        "{} of {}: {}, {}, {}",
+        many(report.messages, "SIP message"),
+        many(report.devices.len(), "device"),
         count(Severity::Error, "error"),
         count(Severity::Warning, "warning"),
         count(Severity::Hint, "hint"),

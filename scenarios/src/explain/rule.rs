@@ -4,6 +4,9 @@ use cscf_core::clause::Clause;
 
 use super::traffic::Item;
 
+/// The longest detail, in characters.
+pub(super) const DETAIL_MAX: usize = 300;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -78,7 +81,12 @@ impl Found {
     ) {
         let frames = others.iter().map(|it| it.frame).chain([item.frame]).collect();
         let (item, device) = (Some(item.index), item.from);
-        self.0.push(Raw { rule, item, device, frames, detail: detail.into() });
+        let mut detail = detail.into();
+        if let Some((end, _)) = detail.char_indices().nth(DETAIL_MAX) {
+            detail.truncate(end);
+            detail.shrink_to_fit();
+        }
+        self.0.push(Raw { rule, item, device, frames, detail });
     }
 }
 

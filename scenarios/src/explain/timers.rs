@@ -56,7 +56,7 @@ rules! {
         "a request was retransmitted after 64*T1",
         "its transaction is over; the receiver takes it for a new request",
         "give up after 64*T1: 32 s, 128 s on a radio access";
-    AFTER_IGNORED = Error "TIM-090" ts24229("5.1.2A.1.6"),
+    AFTER_IGNORED = Warning "TIM-090" rfc3261("21.5.4"),
         "a request was made again before Retry-After was over",
         "an overloaded network gets more load",
         "wait as long as Retry-After of the 503 says before the same is tried there again";

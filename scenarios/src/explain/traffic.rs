@@ -308,7 +308,10 @@ impl Traffic {
             let request = asked.get(&(item.to, item.from, item.branch.clone(), method)).copied();
             item.request = request;
             let is_ue = self.devices.get(item.from).is_some_and(|it| it.kind == Kind::Ue);
+            // A message from nowhere is a text: there is nobody but its writer.
+            let is_text = item.from_addr.port() == 0;
             item.own = is_ue
+                || is_text
                 || (request.is_some()
                     && (item.status() == 100
                         || item.method == Method::Cancel

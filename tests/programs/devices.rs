@@ -40,17 +40,19 @@ fn a_program_that_ends_at_once_is_told_and_not_waited_for() {
     assert!(begun.elapsed().as_secs() < 15, "{:?}", begun.elapsed());
     let told = "the program of the device ended before it sent anything: exit status: 3";
     assert!(out.contains(told) && out.contains("inconclusive"), "{out}");
-    let annotation = out.lines().find(|line| line.starts_with("::error ")).expect("an annotation");
-    assert!(annotation.contains("ct-8.1-digest.yaml") && annotation.contains(told), "{out}");
+    let annotation = err.lines().find(|line| line.starts_with("::error ")).expect("an annotation");
+    assert!(annotation.contains("ct-8.1-digest.yaml") && annotation.contains(told), "{err}");
     assert!(annotation.contains("%0Ano such option"), "{annotation}");
     assert_eq!(std::fs::read_to_string(&said).expect("what it wrote"), "no such option\n");
     let summary = std::fs::read_to_string(folder.path().join("summary.md")).expect("a summary");
+    let counts = "### cscf test: 0 passed, 0 failed, 1 inconclusive, 0 skipped\n";
+    assert!(summary.starts_with(counts), "{summary}");
     assert!(summary.contains("| ct-8.1-digest | inconclusive | CT-8.1 |"), "{summary}");
     assert!(folder.path().join("cscf-out/test/registration/ct-8.1-digest/trace.jsonl").is_file());
 
     let words = [&case[..], &["--dut", "sh -c 'exit 77'"]].concat();
-    let (code, out, _) = test(&folder, &words);
+    let (code, out, err) = test(&folder, &words);
     assert!(code == 0 && out.contains("skipped"), "{out}");
-    assert!(!out.contains("::error"), "{out}");
+    assert!(!err.contains("::error"), "{err}");
     assert!(!said.exists(), "what an earlier device wrote is gone");
 }

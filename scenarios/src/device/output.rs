@@ -81,14 +81,16 @@ pub(super) fn annotate(case: &Case, judged: &Judged) {
             }
         }
         let place = (finding.at.line > 0).then_some((finding.at.line, finding.at.column));
-        term::out(&format!("{}\n", github::annotation(&case.file, place, &title, &text)));
+        term::log(&format!("{}\n", github::annotation(&case.file, place, &title, &text)));
     }
 }
 
 /// The table of all cases for the summary of a step.
 pub(super) fn summary(results: &[Result_]) -> String {
-    let mut out =
-        String::from("## cscf test\n\n| case | verdict | entry | why |\n|---|---|---|---|\n");
+    let mut out = format!(
+        "### cscf test: {}\n\n| case | verdict | entry | why |\n|---|---|---|---|\n",
+        counts(results)
+    );
     let cell = |text: &str| {
         let letters = text.chars().map(|letter| match letter {
             '|' | '<' | '>' | '`' | '*' | '_' | '[' | ']' | '\\' => format!("\\{letter}"),
@@ -108,7 +110,6 @@ pub(super) fn summary(results: &[Result_]) -> String {
 
 /// The table of all cases.
 pub(super) fn table(results: &[Result_]) {
-    let count = |verdict| results.iter().filter(|(_, it, _)| it.verdict == verdict).count();
     let mut out = String::from("\n");
     let _ = writeln!(out, "{:<28} {:<13} {:<8} why", "case", "verdict", "entry");
     for (case, judged, _) in results {
@@ -121,15 +122,20 @@ pub(super) fn table(results: &[Result_]) {
         let row = format!("{:<28} {:<13} {id:<8} {why}", case.name, judged.verdict.word());
         let _ = writeln!(out, "{}", row.trim_end());
     }
-    let _ = writeln!(
-        out,
-        "\n{} passed, {} failed, {} inconclusive, {} skipped",
+    let _ = writeln!(out, "\n{}", counts(results));
+    term::out(&out);
+}
+
+/// How many cases came to what.
+fn counts(results: &[Result_]) -> String {
+    let count = |verdict| results.iter().filter(|(_, it, _)| it.verdict == verdict).count();
+    format!(
+        "{} passed, {} failed, {} inconclusive, {} skipped",
         count(Verdict::Passed),
         count(Verdict::Failed),
         count(Verdict::Inconclusive),
         count(Verdict::Skipped)
-    );
-    term::out(&out);
+    )
 }
 
 /// The results as `JUnit`.

@@ -17,6 +17,7 @@ mod phone;
 mod running;
 
 mod baresip;
+mod captured;
 mod dns;
 mod osmo;
 mod sipp;

@@ -15,6 +15,8 @@
     reason = "a test may fail"
 )]
 
+mod families;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 

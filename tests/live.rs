@@ -90,6 +90,36 @@ fn two_runs_beside_each_other_do_not_meet() {
     assert_ne!(one, other);
 }
 
+/// The addresses in a trace, without their ports.
+fn addresses_in(trace: &str) -> std::collections::BTreeSet<String> {
+    let events = trace.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let ends = events.flat_map(|event: serde_json::Value| {
+        let end =
+            |name: &str| event.get(name)?.as_str()?.rsplit_once(':').map(|it| it.0.to_owned());
+        [end("local"), end("remote")]
+    });
+    ends.flatten().collect()
+}
+
+#[test]
+fn a_call_runs_live_on_ipv6_and_between_both_versions() {
+    for (switch, dual) in [("--ipv6", false), ("--dual-stack", true)] {
+        let folder = tempfile::tempdir().expect("folder");
+        let args = ["run", "volte-call", switch, "--out", "out"];
+        let output = cscf(folder.path(), &args).output().expect("runs");
+        let (said, faults) = (text(&output.stdout), text(&output.stderr));
+        if faults.contains("no free ports on ::1") {
+            println!("skipped: this machine has no IPv6");
+            return;
+        }
+        assert!(output.status.success(), "{switch}: {said}\n{faults}");
+        let trace = std::fs::read_to_string(folder.path().join("out/trace.jsonl")).expect("trace");
+        let addresses = addresses_in(&trace);
+        assert!(addresses.contains("[::1]"), "{addresses:?}");
+        assert_eq!(addresses.iter().any(|it| it.starts_with("127.")), dual, "{addresses:?}");
+    }
+}
+
 /// The networks 127.x.y of all addresses in a trace.
 fn networks_in(trace: &str) -> std::collections::BTreeSet<String> {
     let mut networks = std::collections::BTreeSet::new();

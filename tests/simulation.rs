@@ -30,7 +30,7 @@ use cscf_core::transport::Transport;
 use cscf_tests::{cast_of, seed_to_replay};
 use scenarios::lab::NetworkOptions;
 use scenarios::lab::checks::{self, Cast};
-use scenarios::run::{Instance, SimulatedStage};
+use scenarios::run::{Family, Instance, Network, SimulatedStage};
 use scenarios::script::{Stage as _, read_scenario};
 use scenarios::ue::{CallOptions, Credentials, Resources, Robot, Ue, UeCommand};
 
@@ -151,7 +151,13 @@ fn instance(chance: &mut Chance) -> Instance {
     }
     let source = format!("scenario: random\nparties:\n{parties}steps: []\n");
     let scenario = read_scenario(&source, &lab.domain).expect("reads");
-    let mut instance = Instance::new(&lab, &scenario, 1, 0).expect("instance");
+    let family = match chance.below(4) {
+        0 => Family::V6,
+        1 | 2 => Family::Dual,
+        _ => Family::V4,
+    };
+    let network = Network::alone(family);
+    let mut instance = Instance::on(&lab, &scenario, &network).expect("instance");
     for ue in &mut instance.ues {
         ue.expires = Duration::from_secs(600 + chance.below(3_000));
         ue.transport = if chance.percent(25) { Transport::Tcp } else { Transport::Udp };

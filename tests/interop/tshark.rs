@@ -23,13 +23,10 @@ struct Trace {
 }
 
 impl Trace {
-    fn of(scenario: &str, simulated: bool) -> Self {
+    fn of(scenario: &str, how: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let mut command = cscf();
-        command.args(["run", scenario, "--out"]).arg(folder.path());
-        if simulated {
-            command.arg("--virtual");
-        }
+        command.args(["run", scenario, "--out"]).arg(folder.path()).args(how);
         let run = output(&mut command);
         assert!(run.status.success(), "{}{}", text(&run.stdout), text(&run.stderr));
         Self { folder }
@@ -59,11 +56,14 @@ impl Trace {
     }
 }
 
-fn decodes(simulated: bool) {
+/// Which versions of IP all packets have, of those that were run.
+fn decodes(how: &[&str], versions: &[&str]) {
     if !installed("tshark") {
         return;
     }
-    let trace = Trace::of("volte-call", simulated);
+    let trace = Trace::of("volte-call", how);
+    let seen: BTreeSet<String> = trace.packets("sip", &["ip.version"]).into_iter().collect();
+    assert_eq!(seen, versions.iter().map(|it| (*it).to_owned()).collect(), "{how:?}");
     let none = |filter: &str| {
         let packets = trace.packets(filter, &[]);
         assert!(packets.is_empty(), "{filter}\n{}", packets.join("\n"));
@@ -96,12 +96,18 @@ fn decodes(simulated: bool) {
 
 #[test]
 fn tshark_decodes_a_live_call_without_a_warning() {
-    decodes(false);
+    decodes(&[], &["4"]);
 }
 
 #[test]
 fn tshark_decodes_a_simulated_call_without_a_warning() {
-    decodes(true);
+    decodes(&["--virtual"], &["4"]);
+}
+
+#[test]
+fn tshark_decodes_a_call_on_ipv6_and_one_between_both_versions_without_a_warning() {
+    decodes(&["--virtual", "--ipv6"], &["6"]);
+    decodes(&["--virtual", "--dual-stack"], &["4", "6"]);
 }
 
 #[test]
@@ -109,7 +115,7 @@ fn tshark_shows_names_links_and_clauses() {
     if !installed("tshark") {
         return;
     }
-    let trace = Trace::of("server-in-call", true);
+    let trace = Trace::of("server-in-call", &["--virtual"]);
     let mut command = Command::new("tshark");
     command
         .arg("-r")
@@ -169,7 +175,7 @@ fn tshark_knows_each_avp_of_a_registration_and_its_flags() {
     };
     let mut seen = BTreeSet::new();
     for scenario in ["register-aka", "register-digest", "register-out-of-sync", "deregister"] {
-        let trace = Trace::of(scenario, true);
+        let trace = Trace::of(scenario, &["--virtual"]);
         for filter in [
             "diameter && (_ws.malformed || _ws.expert.severity >= 0x600000)",
             "diameter.avp.unknown || diameter.avp.code.unknown || diameter.avp.invalid-data",
@@ -280,8 +286,8 @@ fn osmo_auc_gen_finds_the_same_autn_and_res() {
     if !installed("tshark") || !installed("osmo-auc-gen") {
         return;
     }
-    for simulated in [false, true] {
-        let trace = Trace::of("volte-call", simulated);
+    for how in [&[][..], &["--virtual"]] {
+        let trace = Trace::of("volte-call", how);
         for name in ["alice", "bob"] {
             // From the UE, from p1 and from i1.
             let proven = prove_responses(&trace, name);
@@ -322,8 +328,8 @@ fn xmllint_finds_each_reg_event_document_valid() {
         return;
     }
     let folder = tempfile::tempdir().expect("folder");
-    for (scenario, simulated) in [("volte-call", false), ("deregister", true)] {
-        let trace = Trace::of(scenario, simulated);
+    for (scenario, how) in [("volte-call", &[][..]), ("deregister", &["--virtual"])] {
+        let trace = Trace::of(scenario, how);
         let documents = documents(&trace, "NOTIFY");
         // To the UE and to the P-CSCF.
         assert!(documents.len() >= 2, "{scenario}: {} documents", documents.len());
@@ -351,7 +357,7 @@ fn xmllint_finds_each_presence_document_valid() {
     }
     let folder = tempfile::tempdir().expect("folder");
     for scenario in ["flow-17-presence", "presence-of-two-devices"] {
-        let trace = Trace::of(scenario, true);
+        let trace = Trace::of(scenario, &["--virtual"]);
         let mut all = documents(&trace, "NOTIFY");
         all.extend(documents(&trace, "PUBLISH"));
         all.retain(|document| text(document).contains("<presence"));
@@ -408,7 +414,7 @@ fn xmllint_finds_the_results_of_runs_valid() {
 /// What tshark finds of the RP and TP layers in each short message of a run, once each, in time:
 /// message type, RP-MR, cause, TP-MTI, TP-MR, number, text, TP-FCS.
 fn short_messages(scenario: &str) -> Vec<String> {
-    let trace = Trace::of(scenario, true);
+    let trace = Trace::of(scenario, &["--virtual"]);
     let malformed =
         trace.packets(&format!("_ws.malformed || _ws.expert.severity >= {WARNING}"), &[]);
     assert!(malformed.is_empty(), "{}", malformed.join("\n"));

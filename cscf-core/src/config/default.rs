@@ -83,6 +83,7 @@ fn node((name, role, ip, port): (&str, NodeRole, IpAddr, u16)) -> NodeConfig {
         name: name.to_owned(),
         role,
         listen: SocketAddr::new(ip, port),
+        listen_also: None,
         advertise: (ip.to_string(), port),
         capabilities: Vec::new(),
         server: ServerConfig::default(),

@@ -103,7 +103,7 @@ impl Lab {
     pub fn known_in(&self, rule: &Rule) -> Vec<Known> {
         let nodes = self.nodes.iter().map(|node| Known {
             name: node.name.clone(),
-            addresses: vec![node.listen],
+            addresses: node.addresses().collect(),
             identities: Vec::new(),
         });
         let users = rule.names().filter_map(|(_, name)| {

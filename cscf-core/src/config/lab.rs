@@ -7,6 +7,7 @@ use super::control::{self, ControlToken, NodeControl};
 use super::edge::EdgeConfig;
 use super::entry::EntryConfig;
 use super::load::LoadConfig;
+use super::node::read_node;
 use super::numbering::{DnsConfig, NumberingConfig};
 use super::problem::{Problems, nearest};
 use super::security::GmSecurity;
@@ -146,6 +147,8 @@ pub struct NodeConfig {
     pub role: NodeRole,
     /// Where it listens: UDP and TCP (HSS: TCP).
     pub listen: SocketAddr,
+    /// P-CSCF: its address of the other version of IP, where it has both.
+    pub listen_also: Option<SocketAddr>,
     /// What others are told: host and port (behind a translation or in a container).
     pub advertise: (String, u16),
     /// S-CSCF: the capabilities it has (TS 29.228 §6.7).
@@ -169,6 +172,11 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
+    /// All addresses at which it listens.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        std::iter::once(self.listen).chain(self.listen_also)
+    }
+
     /// `host:port` as others are told, IPv6 in brackets.
     #[must_use]
     pub fn advertised(&self) -> String {
@@ -223,8 +231,11 @@ impl Lab {
     /// The protected ports of a P-CSCF, `port_ps` and all `port_pc`, with its address.
     #[must_use]
     pub fn protected_ports(&self, node: &NodeConfig) -> Vec<SocketAddr> {
-        let ports = std::iter::once(self.gm.port_ps).chain(self.gm.port_pc.iter().copied());
-        ports.map(|port| SocketAddr::new(node.listen.ip(), port)).collect()
+        let at = |addr: SocketAddr| {
+            let ports = std::iter::once(self.gm.port_ps).chain(self.gm.port_pc.iter().copied());
+            ports.map(move |port| SocketAddr::new(addr.ip(), port))
+        };
+        node.addresses().flat_map(at).collect()
     }
 }
 
@@ -396,7 +407,7 @@ pub(super) fn socket_addr(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("`{text}` is no address with port, e.g. 127.0.0.1:5060 or [::1]:5060"))
 }
 
-fn host_port(text: &str) -> Result<(String, u16), String> {
+pub(super) fn host_port(text: &str) -> Result<(String, u16), String> {
     let fault = || format!("`{text}` is no host with port, e.g. pcscf.example.org:5060");
     let (host, port) = text.rsplit_once(':').ok_or_else(fault)?;
     let port = port.parse().map_err(|_| fault())?;
@@ -455,64 +466,6 @@ pub fn named_entries<'a>(
             Vec::new()
         }
     }
-}
-
-/// Reads one node; what is wrong goes to `problems`.
-pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<NodeConfig> {
-    let mut reader = Reader::new(node, "a node", problems);
-    let role = reader
-        .required("role", problems)
-        .and_then(|node| scalar(node, problems, |text| choice(text, &NodeRole::ALL)));
-    let listen = reader.required("listen", problems);
-    let listen = listen.and_then(|node| scalar(node, problems, socket_addr));
-    let advertise = reader.optional("advertise").and_then(|node| scalar(node, problems, host_port));
-    let capabilities =
-        reader.optional("capabilities").map(|node| numbers(node, problems)).unwrap_or_default();
-    let server = match role {
-        Some(NodeRole::As) => ServerConfig::read(&mut reader, problems),
-        _ => ServerConfig::default(),
-    };
-    let serving = match role {
-        Some(NodeRole::Scscf) => ServingConfig::read(&mut reader, problems),
-        _ => ServingConfig::default(),
-    };
-    let edge = match role {
-        Some(NodeRole::Pcscf) => EdgeConfig::read(&mut reader, problems),
-        _ => EdgeConfig::default(),
-    };
-    let entry = match role {
-        Some(NodeRole::Icscf) => EntryConfig::read(&mut reader, problems),
-        _ => EntryConfig::default(),
-    };
-    let domain = reader.or("domain", None, problems, |text| domain_name(text).map(Some));
-    let load = match role {
-        Some(NodeRole::Hss) | None => LoadConfig::default(),
-        Some(_) => LoadConfig::read(&mut reader, problems),
-    };
-    let control = control::read_node(&mut reader, problems);
-    let secured = match role {
-        Some(NodeRole::Pcscf) => SecuredListen::read(&mut reader, problems),
-        _ => SecuredListen::default(),
-    };
-    reader.finish(problems);
-    let (role, listen) = (role?, listen?);
-    let advertise = advertise.unwrap_or_else(|| (listen.ip().to_string(), listen.port()));
-    let name = name.to_owned();
-    Some(NodeConfig {
-        name,
-        role,
-        listen,
-        advertise,
-        capabilities,
-        server,
-        serving,
-        edge,
-        entry,
-        domain,
-        load,
-        control,
-        secured,
-    })
 }
 
 fn nodes(node: &Node, problems: &mut Problems) -> Vec<NodeConfig> {

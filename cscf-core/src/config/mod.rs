@@ -13,6 +13,7 @@ mod import;
 mod lab;
 mod load;
 mod networks;
+mod node;
 mod nodes;
 mod numbering;
 pub mod operate;
@@ -40,9 +41,10 @@ pub use fault::{headers_below, inside, read_faults, rule_at};
 pub use import::import_subscribers;
 pub use lab::{
     Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, named_entries, read_lab,
-    read_lab_but_subscribers, read_names, read_node,
+    read_lab_but_subscribers, read_names,
 };
 pub use load::LoadConfig;
+pub use node::read_node;
 pub use nodes::Start;
 pub use numbering::{DnsConfig, NumberingConfig};
 pub use problem::{Problem, Problems, render};

@@ -55,7 +55,7 @@ impl Lab {
         let mine = self.domain_of(node);
         let near = |its: &&NodeConfig| self.interconnect || self.domain_of(its) == mine;
         let known = |its: &&NodeConfig| !self.untrusted.contains(&its.name);
-        self.nodes.iter().filter(near).filter(known).map(|its| its.listen).collect()
+        self.nodes.iter().filter(near).filter(known).flat_map(NodeConfig::addresses).collect()
     }
 
     /// The other networks with their entry points, as the names in URIs have them; without those

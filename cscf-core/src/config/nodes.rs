@@ -35,17 +35,19 @@ impl Lab {
     /// Timer values that cannot be.
     pub fn settings(&self, node: &NodeConfig, start: &Start) -> Result<Settings, String> {
         let host = in_brackets(&node.advertise.0);
-        let both = [Transport::Udp, Transport::Tcp].map(|transport| Listen {
-            transport,
-            addr: node.listen,
-            advertise: (host.clone(), node.advertise.1),
+        let both = node.addresses().flat_map(|addr| {
+            [Transport::Udp, Transport::Tcp].map(|transport| Listen {
+                transport,
+                addr,
+                advertise: (host.clone(), node.advertise.1),
+            })
         });
         let secured = node.secured.listeners().into_iter().map(|(transport, addr)| Listen {
             transport,
             addr,
             advertise: (host.clone(), addr.port()),
         });
-        let listen = both.into_iter().chain(secured).collect();
+        let listen = both.chain(secured).collect();
         Ok(Settings {
             hosts: self.hosts(),
             zone: self.zone()?.map(Arc::new),
@@ -74,7 +76,7 @@ impl Lab {
         for node in self.nodes.iter().filter(|node| node.role != NodeRole::Hss) {
             let (host, _) = &node.advertise;
             if host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_err() {
-                hosts.add_addr(host, node.listen);
+                node.addresses().for_each(|addr| hosts.add_addr(host, addr));
             }
         }
         for (domain, entry) in self.entry_points() {
@@ -91,7 +93,8 @@ impl Lab {
         let mut out = crate::transport::size::PathMtu { default: known, ..Default::default() };
         // An operator who writes another value than loopback has means loopback as well.
         if known != Some(crate::transport::size::LOOPBACK_MTU) {
-            out.peers.extend(self.nodes.iter().map(|node| (node.listen.ip(), known)));
+            let addresses = self.nodes.iter().flat_map(NodeConfig::addresses);
+            out.peers.extend(addresses.map(|addr| (addr.ip(), known)));
         }
         out
     }
@@ -287,6 +290,35 @@ mod tests {
         let lab = Lab::for_plmn("001", "01", [std::net::Ipv6Addr::LOCALHOST.into(); 4]);
         let settings = lab.settings(&lab.nodes[0], &START).expect("settings");
         assert_eq!(settings.listen[0].sent_by(), "[::1]:5060");
+    }
+
+    #[test]
+    fn a_node_of_both_versions_of_ip_has_one_name_and_two_addresses() {
+        let yaml = Lab::default_lab().to_yaml();
+        let with = |keys: &str| {
+            let entry = "listen: \"127.0.0.1:5060\", advertise: \"127.0.0.1:5060\"";
+            assert!(yaml.contains(entry), "{yaml}");
+            crate::config::read_lab(&yaml.replace(entry, keys))
+        };
+        let right = "listen: \"127.0.0.1:5060\", listen_also: \"[::1]:5060\", \
+                     advertise: \"p1.ims.example:5060\"";
+        let lab = with(right).expect("a lab");
+        let again = crate::config::read_lab(&lab.to_yaml()).expect("reads back");
+        assert_eq!(again.nodes[0], lab.nodes[0]);
+        let settings = lab.settings(&lab.nodes[0], &START).expect("settings");
+        assert_eq!(settings.listen.len(), 4);
+        assert!(settings.listen.iter().all(|it| it.sent_by() == "p1.ims.example:5060"));
+        assert_eq!(lab.hosts().records("p1.ims.example").len(), 2);
+        let ports = lab.protected_ports(&lab.nodes[0]);
+        assert!(ports.iter().filter(|it| it.is_ipv6()).count() * 2 == ports.len(), "{ports:?}");
+        for (wrong, text) in [
+            (right.replace("[::1]", "127.0.0.9"), "of one version of IP"),
+            (right.replace("[::1]:5060", "[::1]:5070"), "this 5070"),
+            (right.replace("p1.ims.example", "127.0.0.1"), "needs a name under `advertise`"),
+        ] {
+            let faults = with(&wrong).expect_err(&wrong);
+            assert!(faults.0.iter().any(|fault| fault.text.contains(text)), "{wrong}: {faults:?}");
+        }
     }
 
     #[test]

@@ -77,6 +77,9 @@ impl Lab {
                 node.listen,
                 node.advertised()
             );
+            if let Some(also) = node.listen_also {
+                let _ = write!(out, ", listen_also: \"{also}\"");
+            }
             if !node.capabilities.is_empty() {
                 let _ = write!(out, ", capabilities: {:?}", node.capabilities);
             }

@@ -76,6 +76,7 @@ impl Core {
                         let list: Vec<String> = list.collect();
                         format!("{host} is {} ({asked})", list.join(", "))
                     });
+                    let targets = route::within_reach(&self.settings, targets);
                     return Looked::Found(route::hops(targets));
                 }
             }

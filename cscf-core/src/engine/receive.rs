@@ -254,7 +254,8 @@ impl Core {
             return self.protected_flow(*flow).unwrap_or(*flow);
         }
         let top = request.headers.first_value(HeaderName::Via).and_then(ViaView::parse);
-        let remote = top.and_then(|via| via.response_addr(false, |name| self.address_of(name)));
+        let remote =
+            top.and_then(|via| via.response_addr(false, |name| self.address_of(name, flow.local)));
         Flow { remote: remote.unwrap_or(flow.remote), ..*flow }
     }
 
@@ -271,7 +272,7 @@ impl Core {
     pub(super) fn send_elsewhere(&mut self, now: Instant, flow: &Flow, bytes: &Bytes) {
         let sent = sip::parse(bytes).ok().and_then(|message| {
             let via = message.headers().first_value(HeaderName::Via).and_then(ViaView::parse)?;
-            let remote = via.response_addr(true, |name| self.address_of(name))?;
+            let remote = via.response_addr(true, |name| self.address_of(name, flow.local))?;
             let to = self.protected_flow(Flow { remote, conn: None, ..*flow }).ok()?;
             let (flow, _) = self.connect(now, to).ok()?;
             self.outlet.send(now, &flow, bytes).ok()
@@ -281,7 +282,9 @@ impl Core {
         }
     }
 
-    fn address_of(&self, name: &str) -> Option<IpAddr> {
-        self.settings.hosts.records(name).first().map(|record| record.addr)
+    /// The address of a name that can be reached from ours.
+    fn address_of(&self, name: &str, local: SocketAddr) -> Option<IpAddr> {
+        let mut records = self.settings.hosts.records(name).iter().map(|record| record.addr);
+        records.find(|addr| addr.is_ipv4() == local.is_ipv4())
     }
 }

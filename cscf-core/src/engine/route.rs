@@ -172,11 +172,23 @@ pub(super) fn ways(settings: &Settings, to: &NextHop, routed: &str) -> Result<Wa
     };
     let place = Place::of_uri(uri).ok_or_else(|| format!("{uri} is no address of SIP"))?;
     match settings.hosts.resolve(&place) {
-        Ok(targets) => Ok(Ways::Known(hops(targets))),
+        Ok(targets) => Ok(Ways::Known(hops(within_reach(settings, targets)))),
         // A name that the table of the lab does not have may be one of the DNS.
         Err(fault) if settings.zone.is_none() && !settings.resolver => Err(fault.to_string()),
         Err(_) => Ok(Ways::Look(Locating::new(&place))),
     }
+}
+
+/// Without targets of a version of IP that we have no address of, unless there are no others: those
+/// are tried, and say that they cannot be reached (RFC 3263 §4.2).
+pub(super) fn within_reach(settings: &Settings, mut targets: Vec<Target>) -> Vec<Target> {
+    let ours = |target: &Target| {
+        settings.listen.iter().any(|listen| listen.addr.is_ipv4() == target.addr.is_ipv4())
+    };
+    if targets.iter().any(ours) {
+        targets.retain(ours);
+    }
+    targets
 }
 
 pub(super) fn hops(targets: Vec<Target>) -> Vec<Hop> {

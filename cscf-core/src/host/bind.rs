@@ -45,7 +45,9 @@ impl Addresses {
         match node.role {
             NodeRole::Hss => Self { tcp: vec![node.listen], ..Self::default() },
             NodeRole::As | NodeRole::Icscf | NodeRole::Pcscf | NodeRole::Scscf => {
-                Self { secured: node.secured.listeners(), ..Self::both(node.listen) }
+                let addresses: Vec<SocketAddr> = node.addresses().collect();
+                let secured = node.secured.listeners();
+                Self { udp: addresses.clone(), tcp: addresses, protect: None, secured }
             }
         }
     }

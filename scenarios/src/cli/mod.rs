@@ -40,7 +40,7 @@ pub use subscribers::{ProfileArgs, SubscribersArgs};
 pub use test::TestArgs;
 
 use crate::conformance::Draw;
-use crate::run::{Options, apart};
+use crate::run::{Family, Options, apart};
 use crate::up::robots::With;
 
 /// What `cscf` says when it is not asked anything.
@@ -208,6 +208,12 @@ pub struct RunArgs {
     /// All UEs with a card make a security agreement, and ESP protects their packets
     #[arg(long)]
     pub ipsec: bool,
+    /// On IPv6: live on `::1` with a port each, with --ipsec in a network of the run's own
+    #[arg(long)]
+    pub ipv6: bool,
+    /// P-CSCFs on IPv4 and IPv6, the core on IPv4, UEs on IPv6 and IPv4 in turn
+    #[arg(long, conflicts_with = "ipv6")]
+    pub dual_stack: bool,
 }
 
 impl RunArgs {
@@ -224,6 +230,12 @@ impl RunArgs {
             jobs: self.jobs.map(usize::from),
             watch: self.watch,
             ipsec: self.ipsec,
+            family: match (self.ipv6, self.dual_stack) {
+                (true, _) => Family::V6,
+                (false, true) => Family::Dual,
+                (false, false) => Family::V4,
+            },
+            apart: false,
         }
     }
 }

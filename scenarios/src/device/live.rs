@@ -11,7 +11,7 @@ use cscf_core::trace::{TraceEvent, TraceKind};
 use super::program::{CANNOT, Facts, Program};
 use super::{Case, Judged, Verdict, human, judge_over, skipped};
 use crate::cli::term;
-use crate::run::{Claim, Instance, LiveStage};
+use crate::run::{Claim, Family, Instance, LiveStage};
 use crate::script::{DUT, Order, Scenario, Stage};
 
 /// How long a program may take until it is heard, and a human.
@@ -42,13 +42,13 @@ pub(super) fn run(
     (lab, ipsec): (&Lab, bool),
     how: How<'_>,
 ) -> Result<Judged, String> {
-    let claim = Claim::take()?;
+    let claim = Claim::take(Family::V4)?;
     // A lab that others can reach stays where it is; any other gets a network of its own.
     let reachable = lab.node(NodeRole::Pcscf).is_some_and(|node| !node.listen.ip().is_loopback());
     let instance = if reachable {
         Instance::kept(lab, scenario)
     } else {
-        Instance::new(lab, scenario, claim.x, claim.y)
+        Instance::on(lab, scenario, &claim.network)
     };
     let mut instance = instance.map_err(|fault| fault.to_string())?;
     instance.lab.esp = ipsec;

@@ -9,6 +9,8 @@ use cscf_core::host::program::{self, EXIT_COULD_NOT_RUN, EXIT_OK};
 use cscf_core::host::protected::{raw_can, unshare_network};
 use rtnetlink::LinkUnspec;
 
+use super::network::Network;
+
 /// The name under which this program tries it.
 pub(crate) const PROBE: &str = "cscf-network-probe";
 /// The index of the loopback interface in every network namespace.
@@ -55,6 +57,12 @@ fn leave() -> Result<(), String> {
         let serving = tokio::spawn(connection);
         let link = LinkUnspec::new_with_index(LOOPBACK).up().build();
         let done = handle.link().set(link).execute().await;
+        // Where the system has no IPv6 there are none, and runs that need them say so.
+        for address in Network::addresses_apart() {
+            if handle.address().add(LOOPBACK, address, 128).execute().await.is_err() {
+                break;
+            }
+        }
         serving.abort();
         done.map_err(std::io::Error::other)
     };

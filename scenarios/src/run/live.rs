@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use cscf_core::config::{Lab, NodeRole, SecAgree, Start};
@@ -16,6 +16,7 @@ use cscf_core::trace::TraceEvent;
 use tempfile::NamedTempFile;
 use tokio::runtime::Runtime;
 
+use super::network::{Claim, Family, Network};
 use super::parties::Instance;
 use super::simulated::ue_node;
 use super::{Options, Outcome, play};
@@ -67,9 +68,11 @@ pub(super) fn run(
     options: &Options,
     progress: &mut dyn FnMut(&str),
 ) -> Result<(Instance, Outcome), String> {
-    let claim = Claim::take()?;
-    let mut instance =
-        Instance::new(lab, scenario, claim.x, claim.y).map_err(|fault| fault.to_string())?;
+    let claim = Claim::take(options.family)?;
+    // A network of its own has all addresses, for one run at a time.
+    let alone = options.apart && options.family != Family::V4;
+    let network = if alone { Network::alone(options.family) } else { claim.network };
+    let mut instance = Instance::on(lab, scenario, &network).map_err(|fault| fault.to_string())?;
     if options.ipsec {
         instance.secure(scenario);
     }
@@ -80,39 +83,6 @@ pub(super) fn run(
     outcome.events.extend(rest);
     outcome.events.sort_by_key(|event| event.at);
     Ok((instance, outcome))
-}
-
-/// A network 127.x.y.0/24 that no other run uses: held by a listening socket on 127.x.y.1.
-pub(crate) struct Claim {
-    /// The second number of the network.
-    pub(crate) x: u8,
-    /// The third.
-    pub(crate) y: u8,
-    _held: TcpListener,
-}
-
-impl Claim {
-    /// Takes the first that is free.
-    ///
-    /// # Errors
-    ///
-    /// None is.
-    pub(crate) fn take() -> Result<Self, String> {
-        const TRIES: u32 = 500;
-        const PORT: u16 = 9480;
-        let start = std::process::id();
-        let mut last = String::new();
-        for attempt in 0..TRIES {
-            let [.., x, y] = (start.wrapping_add(attempt.wrapping_mul(257))).to_be_bytes();
-            // 127.0.0.0/24 is for labs of the operator's own.
-            let x = 16 + x % 200;
-            match TcpListener::bind(SocketAddr::from((Ipv4Addr::new(127, x, y, 1), PORT))) {
-                Ok(held) => return Ok(Self { x, y, _held: held }),
-                Err(fault) => last = fault.to_string(),
-            }
-        }
-        Err(format!("no free network in 127.0.0.0/8: {last}"))
-    }
 }
 
 impl LiveStage {

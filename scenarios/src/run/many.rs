@@ -13,8 +13,8 @@ use cscf_core::host::Clock;
 use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_OK};
 
 use super::{
-    Instance, Loaded, Options, Outcome, annotate, could_not_run, exit_code, faults, keep, live,
-    results, simulated, unknown_names, verdict,
+    Family, Instance, Loaded, Options, Outcome, annotate, could_not_run, exit_code, faults, keep,
+    live, results, simulated, unknown_names, verdict,
 };
 use crate::builtin::{self, Builtin};
 use crate::report::junit::Suite;
@@ -123,6 +123,8 @@ fn side_by_side(
 ) {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let usual = if options.simulated { processors } else { processors * LIVE_PER_PROCESSOR };
+    // In a network of its own there are addresses of IPv6 for one run at a time.
+    let usual = if options.apart && options.family != Family::V4 { 1 } else { usual };
     let jobs = options.jobs.unwrap_or(usual).clamp(1, work.len().max(1));
     let next = AtomicUsize::new(0);
     let (sender, results) = mpsc::channel();

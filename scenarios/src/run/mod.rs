@@ -4,6 +4,7 @@ pub(crate) mod apart;
 mod faults;
 mod live;
 mod many;
+mod network;
 mod parties;
 mod results;
 mod simulated;
@@ -26,8 +27,9 @@ use crate::report::junit::{Report, Suite};
 use crate::report::{artefacts, github, ladder};
 use crate::script::{self, Failure, Scenario, Seen, StepKind, at_word, read_scenario};
 
-pub(crate) use live::Claim;
 pub use live::LiveStage;
+pub(crate) use network::Claim;
+pub use network::{Family, Network};
 pub use parties::{Instance, InstanceError};
 pub use simulated::{SimulatedStage, UNIX_AT_EPOCH, lab_node, ue_node};
 
@@ -56,6 +58,10 @@ pub struct Options {
     pub watch: bool,
     /// All UEs make a security agreement, and their packets are protected.
     pub ipsec: bool,
+    /// IPv4, IPv6 or both.
+    pub family: Family,
+    /// The run has a network of its own, in which all addresses are.
+    pub apart: bool,
 }
 
 /// A scenario with where it comes from.
@@ -81,27 +87,30 @@ pub struct Outcome {
 /// Runs the scenarios one after the other; the exit code is the worst of theirs.
 #[must_use]
 pub fn main(options: &Options) -> ExitCode {
-    if options.ipsec && !options.simulated {
-        own_network(options.lab.as_deref());
-    }
+    let apart = options.ipsec && !options.simulated && own_network(options.lab.as_deref());
+    let options = Options { apart, ..options.clone() };
     if !options.watch {
-        return ExitCode::from(once(options));
+        return ExitCode::from(once(&options));
     }
-    let Err(fault) = watch::watch(options);
+    let Err(fault) = watch::watch(&options);
     progress(&format!("error: {fault}"));
     ExitCode::from(EXIT_COULD_NOT_RUN)
 }
 
-/// Gives the lab a network of its own, before anything else of this process runs.
-pub(crate) fn own_network(lab_file: Option<&Path>) {
+/// Gives the lab a network of its own, before anything else of this process runs; says whether it
+/// has one.
+pub(crate) fn own_network(lab_file: Option<&Path>) -> bool {
     // DNS servers that the lab names are outside.
     if lab(lab_file).is_ok_and(|lab| !lab.dns.servers.is_empty()) {
-        return progress("Gm: the DNS servers of the lab keep it in the network of this machine");
+        progress("Gm: the DNS servers of the lab keep it in the network of this machine");
+        return false;
     }
-    match apart::enter() {
+    let entered = apart::enter();
+    match &entered {
         Ok(()) => progress("Gm: the lab has a user and a network namespace of its own"),
         Err(fault) => progress(&format!("Gm: the lab has no network of its own: {fault}")),
     }
+    entered.is_ok()
 }
 
 /// Runs the scenarios, says what does not run, and writes the results.
@@ -432,10 +441,19 @@ fn verdict(loaded: &Loaded, outcome: &Outcome, options: &Options) -> String {
 ///
 /// What is wrong with the scenario, or that it could not run.
 pub fn simulate(source: &str, seed: u64) -> Result<Outcome, String> {
+    simulate_on(source, seed, Family::V4)
+}
+
+/// The same with other addresses.
+///
+/// # Errors
+///
+/// As [`simulate`].
+pub fn simulate_on(source: &str, seed: u64, family: Family) -> Result<Outcome, String> {
     let lab = Lab::default_lab();
     let scenario = read_scenario(source, &lab.domain)
         .map_err(|problems| render("scenario", source, &problems, false))?;
-    let options = Options { simulated: true, seed, ..Options::default() };
+    let options = Options { simulated: true, seed, family, ..Options::default() };
     simulated::run(&scenario, &lab, &options).map(|(_, outcome)| outcome)
 }
 

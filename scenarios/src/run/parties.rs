@@ -6,6 +6,7 @@ use cscf_core::config::{Lab, NodeRole, Position, SecAgree};
 use cscf_core::operator::{self, FaultOrder};
 use cscf_core::transport::Transport;
 
+use super::network::{Network, UE};
 use crate::operate::Person;
 use crate::report::Parties;
 use crate::report::pcapng::Names;
@@ -57,10 +58,19 @@ impl Instance {
     ///
     /// [`InstanceError`] when a party is unknown or there are too many.
     pub fn new(base: &Lab, scenario: &Scenario, x: u8, y: u8) -> Result<Self, InstanceError> {
+        Self::on(base, scenario, &Network::v4(x, y))
+    }
+
+    /// The instance of a scenario in a network.
+    ///
+    /// # Errors
+    ///
+    /// [`InstanceError`] when a party is unknown or there are too many.
+    pub fn on(base: &Lab, scenario: &Scenario, network: &Network) -> Result<Self, InstanceError> {
         let mut lab = base.clone();
         apply(&scenario.lab, &mut lab);
-        readdress(&mut lab, x, y);
-        Self::at(lab, scenario, |host| SocketAddr::new(ip(x, y, host), 5060))
+        network.settle(&mut lab);
+        Self::at(lab, scenario, |host| network.ue(host))
     }
 
     /// The instance of a scenario at the addresses of its lab, which others than this machine
@@ -73,7 +83,9 @@ impl Instance {
         let mut lab = base.clone();
         apply(&scenario.lab, &mut lab);
         lab.control = None;
-        let shared = lab.node(NodeRole::Pcscf).map_or(ip(0, 0, 1), |node| node.listen.ip());
+        let shared = lab
+            .node(NodeRole::Pcscf)
+            .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |node| node.listen.ip());
         for node in &mut lab.nodes {
             if base.node_named(&node.name).is_none() {
                 node.listen.set_ip(shared);
@@ -93,7 +105,7 @@ impl Instance {
             return Err(InstanceError::TooMany);
         }
         let mut ues = Vec::new();
-        for (name, host) in names.iter().zip(101..) {
+        for (name, host) in names.iter().zip(UE..) {
             let address = address(host);
             let party = scenario.parties.iter().find(|party| party.name == *name);
             let own = party.and_then(|party| party.subscriber.as_ref());
@@ -133,7 +145,11 @@ impl Instance {
     /// The names of all addresses.
     #[must_use]
     pub fn names(&self) -> Names {
-        let nodes = self.lab.nodes.iter().map(|node| (node.listen, node.name.clone()));
+        let nodes = self
+            .lab
+            .nodes
+            .iter()
+            .flat_map(|node| node.addresses().map(|addr| (addr, node.name.clone())));
         let ues = self.ues.iter().map(|ue| (ue.address, ue.name.clone()));
         nodes.chain(ues).collect()
     }
@@ -261,23 +277,9 @@ impl Instance {
             || self.lab.subscriber(target).and_then(|s| s.default_impu()).map(str::to_owned);
         let node = || {
             let node = self.lab.node_named(target)?;
-            let (host, port) = &node.advertise;
-            Some(format!("sip:{host}:{port}"))
+            Some(node.sip_uri())
         };
         party.or_else(subscriber).or_else(node).unwrap_or_else(|| target.to_owned())
-    }
-}
-
-const fn ip(x: u8, y: u8, host: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(127, x, y, host))
-}
-
-/// Gives the lab one address a node with the ports it has, the control interface off.
-fn readdress(lab: &mut Lab, x: u8, y: u8) {
-    lab.control = None;
-    for (node, host) in lab.nodes.iter_mut().zip(11..) {
-        node.listen.set_ip(ip(x, y, host));
-        node.advertise = (node.listen.ip().to_string(), node.listen.port());
     }
 }
 

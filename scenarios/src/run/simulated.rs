@@ -17,6 +17,7 @@ use i_cscf::Icscf;
 use p_cscf::Pcscf;
 use s_cscf::Scscf;
 
+use super::network::Network;
 use super::parties::Instance;
 use super::{Options, Outcome, play};
 use crate::appserver::AppServer;
@@ -117,6 +118,7 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
         name: config.name.clone(),
         role: NodeRole::Pcscf,
         listen: address,
+        listen_also: None,
         advertise: (config.via_host(), address.port()),
         capabilities: Vec::new(),
         server: ServerConfig::default(),
@@ -161,7 +163,8 @@ impl SimulatedStage {
             instance.lab.nodes.iter().partition(|node| node.role == NodeRole::Hss);
         for node in hss.into_iter().chain(others) {
             let setup = setup_of(&lab, &node.name);
-            lab.add(lab_node(&instance.lab, node, &setup)?, &[node.listen]);
+            let addresses: Vec<SocketAddr> = node.addresses().collect();
+            lab.add(lab_node(&instance.lab, node, &setup)?, &addresses);
             lab.set_rebuild(&node.name, rebuild(&instance.lab, node, seed));
             if let Some(time) = node.load.service_time {
                 lab.slow_down(&node.name, time);
@@ -218,7 +221,8 @@ pub(super) fn run(
     lab: &LabConfig,
     options: &Options,
 ) -> Result<(Instance, Outcome), String> {
-    let mut instance = Instance::new(lab, scenario, 1, 0).map_err(|fault| fault.to_string())?;
+    let network = Network::alone(options.family);
+    let mut instance = Instance::on(lab, scenario, &network).map_err(|fault| fault.to_string())?;
     if options.ipsec {
         instance.secure(scenario);
     }

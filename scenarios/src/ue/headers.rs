@@ -225,7 +225,7 @@ fn replace(headers: &mut Headers, name: &str, value: Option<&str>) {
     }
 }
 
-fn host_text(ip: IpAddr) -> String {
+pub(super) fn host_text(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),

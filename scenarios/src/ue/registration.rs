@@ -8,7 +8,7 @@ use cscf_core::sip::{HeaderName, Headers, Method, Request};
 use cscf_core::time::{Duration, Instant};
 
 use super::authentication::For;
-use super::headers::aor;
+use super::headers::{aor, host_text};
 use super::{Own, Ue, UeTimer};
 
 /// An address that is nobody's (RFC 5737), for mistakes.
@@ -286,7 +286,7 @@ impl Ue {
         let moved = (mistakes.contact_changed && self.registration.rounds > 0)
             || (mistakes.new_contact && self.registration.expires_at.is_some());
         if moved {
-            let own = self.config.address.ip().to_string();
+            let own = host_text(self.config.address.ip());
             headers.push(HeaderName::Contact, &contact.replace(&own, ELSEWHERE));
         } else {
             headers.push(HeaderName::Contact, &contact);

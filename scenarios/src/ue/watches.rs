@@ -3,7 +3,7 @@
 //! watch ends with its interval.
 
 use cscf_core::clause::{rfc3261, rfc6665};
-use cscf_core::dialog::Dialog;
+use cscf_core::dialog::{Dialog, RouteSet};
 use cscf_core::role::{Action, Actions, Env, Incoming, OwnAnswered};
 use cscf_core::sip::{Event, HeaderName, Method, Request, SubscriptionState};
 use cscf_core::time::Instant;
@@ -147,6 +147,10 @@ impl Ue {
         let transfer = watch.is_transfer();
         if let Some(dialog) = watch.dialog_with(response.to_tag()) {
             dialog.refresh_target(&response.headers);
+            // A NOTIFY that was first may have come without the proxies in its Record-Route.
+            if dialog.routes.is_empty() {
+                dialog.routes = RouteSet::of_response(&response.headers);
+            }
         } else if watch.takes_another(env.now) {
             match Dialog::at_caller(&watch.request, response) {
                 Ok(dialog) => watch.dialogs.push(dialog),

@@ -8,7 +8,7 @@ use super::server::{Said, Stay, Turns};
 use super::{Control, Reply, all, metrics, reply_of};
 use crate::config::{Lab, NodeConfig, SubscriberConfig, nearest, operate};
 use crate::operator::{
-    Order, OrderAnswer, OrderError, OrderResult, Show, SubscriberChange, Table, USAGE,
+    FaultOrder, Order, OrderAnswer, OrderError, OrderResult, Show, SubscriberChange, Table, USAGE,
 };
 
 /// The description of this interface.
@@ -103,7 +103,16 @@ impl Control {
         if let Err(reply) = Self::is_possible(asked.lab, &order) {
             return reply;
         }
-        reply_of(&self.give(asked, &order).await)
+        match (&order, self.give(asked, &order).await) {
+            (Order::Fault(FaultOrder::Remove(which)), Err(OrderError::NotHere)) => {
+                let error = match which.as_str() {
+                    "all" => "there is no fault rule here".to_owned(),
+                    which => format!("there is no fault rule `{which}` here"),
+                };
+                Reply::error(404, &error, "`cscf ctl fault list`, or GET /faults, has them")
+            }
+            (_, answer) => reply_of(&answer),
+        }
     }
 
     /// An order to the one node that the path names, or to all that have a part in it.

@@ -87,7 +87,14 @@ pub fn choose_for(lab: &Lab, node: &NodeConfig, wish: Option<Wish>) -> Result<Ch
         Ok(choice) => {
             let why = choice.to_string();
             let ports = lab.protected_ports(node);
-            Ok(Chosen { protect: Some(Protect { form: choice.form, at: vec![at], ports }), why })
+            Ok(Chosen {
+                protect: Some(Protect {
+                    form: choice.form,
+                    at: node.addresses().map(|it| it.ip()).collect(),
+                    ports,
+                }),
+                why,
+            })
         }
         Err(fault) if backend == EspBackend::Auto => none(fault.to_string()),
         Err(fault) => Err(fault),

@@ -124,15 +124,12 @@ fn raw(ip: IpAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(raw_socket(ip)?.into())
 }
 
-/// Opens a raw socket of ESP.
+/// Opens a raw socket of ESP. One of IPv6 hears nothing of IPv4 whatever it is told.
 pub(super) fn raw_socket(ip: IpAddr) -> io::Result<Socket> {
     let addr = SocketAddr::new(ip, 0);
     let socket = Socket::new(Domain::for_address(addr), Type::RAW, Some(Protocol::from(ESP)))?;
     let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(BUFFER_BYTES);
-    if addr.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
     socket.bind(&addr.into())?;
     socket.set_nonblocking(true)?;
     Ok(socket)

@@ -1,5 +1,5 @@
-//! A network of its own for a whole run: where user namespaces are allowed the lab may do there what
-//! needs privileges outside, and others on this machine see nothing of it.
+//! A network of its own for a whole run: where user namespaces are allowed the lab may do there
+//! what needs privileges outside, and others on this machine see nothing of it.
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;

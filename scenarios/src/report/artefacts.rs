@@ -29,6 +29,9 @@ pub const KEYS: &str = "esp_sa";
 /// Those without which a folder is not taken for that of a run.
 const MARKS: [&str; 3] = ["summary.txt", "trace.jsonl", "trace.pcapng"];
 
+/// Names of files that this process has open already.
+const OPEN_ALREADY: [&str; 4] = ["/dev/fd", "/dev/stderr", "/dev/stdout", "/proc"];
+
 /// A run that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
@@ -106,7 +109,7 @@ pub fn write(folder: &Path, run: &Run<'_>) -> io::Result<()> {
 pub fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let written = || {
         let there = std::fs::metadata(path);
-        let by_name = path.starts_with("/dev") || path.starts_with("/proc");
+        let by_name = OPEN_ALREADY.iter().any(|open| path.starts_with(open));
         if by_name || there.as_ref().is_ok_and(|it| !it.is_file() && !it.is_dir()) {
             let mut open = std::fs::OpenOptions::new().append(true).open(path)?;
             return open.write_all(content);
@@ -290,5 +293,13 @@ mod tests {
         let fault = write_file(home.path(), b"x").expect_err("refused").to_string();
         assert!(fault.contains("is a folder"), "{fault}");
         write_file(Path::new("/dev/null"), b"x").expect("written");
+        // A plain file, though it stands below /dev.
+        if let Ok(memory) = tempfile::tempdir_in("/dev/shm") {
+            let file = memory.path().join("file");
+            for text in ["one", "two"] {
+                write_file(&file, text.as_bytes()).expect("written");
+                assert_eq!(std::fs::read_to_string(&file).expect("there"), text);
+            }
+        }
     }
 }

@@ -22,6 +22,7 @@ mod running;
 mod binaries;
 mod control;
 mod devices;
+mod doctor;
 mod faults;
 mod garbage;
 mod protected;

@@ -5,15 +5,14 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /tmp
-mount -t tmpfs tmpfs /mnt
-mkdir -p /mnt/lib/modules /run/netns
-ln -s "/usr/lib/uml/modules/$(uname -r)" "/mnt/lib/modules/$(uname -r)"
+export TMPDIR=/run
+mkdir -p /run/root/lib/modules /run/netns
+ln -s "/usr/lib/uml/modules/$(uname -r)" "/run/root/lib/modules/$(uname -r)"
 # The kernel loads what algorithms want (echainiv wants drbg) by this program.
-printf '#!/bin/sh\nexec modprobe -d /mnt "$@"\n' >/mnt/modprobe
-chmod +x /mnt/modprobe
-echo /mnt/modprobe >/proc/sys/kernel/modprobe
-modprobe -d /mnt -a veth xfrm_user esp4 esp6
+printf '#!/bin/sh\nexec modprobe -d /run/root "$@"\n' >/run/root/modprobe
+chmod +x /run/root/modprobe
+echo /run/root/modprobe >/proc/sys/kernel/modprobe
+modprobe -d /run/root -a veth xfrm_user esp4 esp6
 ip link set lo up
 "$cscf_inside" --ignored --exact "$cscf_test" --nocapture --test-threads=1
 echo "inside ended with $?"

@@ -247,6 +247,13 @@ pub fn raise_file_limit() {
     }
 }
 
+/// How many files this process may open now, and how many it may allow itself.
+#[must_use]
+pub fn file_limits() -> Option<(u64, u64)> {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_NOFILE).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

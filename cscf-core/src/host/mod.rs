@@ -35,7 +35,7 @@ use std::rc::Rc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-pub use bind::{Addresses, BindError, Sockets, raise_file_limit};
+pub use bind::{Addresses, BindError, Sockets, file_limits, raise_file_limit};
 pub use clock::Clock;
 pub use secure::{Tls, TlsFault};
 pub use signal::{stdin_lines, stop_signal};

@@ -8,6 +8,7 @@ mod check;
 mod codes;
 mod conformance;
 mod ctl;
+mod doctor;
 mod explain;
 mod init;
 mod ladder;
@@ -58,6 +59,7 @@ More:
   cscf ctl ORDER         orders something of a running core: dereg alice, show registrations, …
   cscf why alice         tells why a running core refused her
   cscf keys              prints the keys of her packets for Wireshark, of a core or a run
+  cscf doctor            what this machine can do for protected calls, and how to allow more
   cscf init              writes a lab file to change: addresses, subscribers, timers
   cscf check FILE        says what is wrong in a lab file or a scenario
   cscf aka --k K …       computes and checks an AKA challenge, and says what is wrong with it
@@ -122,6 +124,12 @@ enum Command {
         /// `--lab FILE`, `--node NAME`, …: see `cscf as --help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         args: Vec<OsString>,
+    },
+    /// Say what this machine can do (IPsec, IPv6, ports), why not more, and how to allow it
+    Doctor {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
     },
     /// Write a lab file to change
     Init(InitArgs),
@@ -324,6 +332,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Completions { shell } => term::exit(completions(shell)),
         Command::As { args } => program::run_with(NodeRole::As, args, crate::up::node::build),
         Command::Hss { args } => program::run_with(NodeRole::Hss, args, crate::up::node::build),
+        Command::Doctor { json } => doctor::doctor(json),
         Command::Init(args) => term::exit(init::init(&args)),
         Command::Check { file } => term::exit(check::check(&file)),
         Command::Schema { of } => term::exit(schema::schema(of)),

@@ -38,6 +38,16 @@ pub(crate) fn probe() -> ExitCode {
 ///
 /// Why it cannot be; then this process is where it was.
 pub(crate) fn enter() -> Result<(), String> {
+    allowed()?;
+    leave()
+}
+
+/// Whether a child of this process can have a network of its own, with raw sockets in it.
+///
+/// # Errors
+///
+/// Why it cannot.
+pub(crate) fn allowed() -> Result<(), String> {
     let program = std::env::current_exe().map_err(|fault| fault.to_string())?;
     let tried = Command::new(program).arg0(PROBE).stdin(Stdio::null()).output();
     let tried = tried.map_err(|fault| fault.to_string())?;
@@ -46,7 +56,7 @@ pub(crate) fn enter() -> Result<(), String> {
         let said = said.trim().trim_start_matches("error: ");
         return Err(if said.is_empty() { tried.status.to_string() } else { said.to_owned() });
     }
-    leave()
+    Ok(())
 }
 
 /// Leaves the namespaces this process is in for new ones with loopback.

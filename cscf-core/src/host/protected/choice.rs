@@ -116,10 +116,7 @@ pub enum Peers {
 ///
 /// Why not, and how to allow it.
 pub fn kernel_can() -> Result<(), String> {
-    match xfrm::kernel_can().fault {
-        Some(fault) => Err(fault.to_string()),
-        None => Ok(()),
-    }
+    xfrm::usable().map_err(|fault| fault.to_string())
 }
 
 /// Whether this process may open raw sockets of ESP.

@@ -13,8 +13,9 @@ use super::netlink::Netlink;
 use crate::transport::SaId;
 use crate::transport::esp::DropCause;
 
-/// Where the kernel counts.
-const COUNTERS: &str = "/proc/net/xfrm_stat";
+/// Where the kernel counts, for the network namespace of this thread (`/proc/net` is that of the
+/// process's first).
+const COUNTERS: &str = "/proc/thread-self/net/xfrm_stat";
 
 /// Packets that the kernel dropped since it was last asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,6 +20,7 @@ use nix::errno::Errno;
 
 pub(super) use drops::KernelDrop;
 pub use fault::KernelFault;
+pub(super) use probe::usable;
 pub use probe::{KernelCan, PairCan, kernel_can};
 
 use crate::transport::SaId;

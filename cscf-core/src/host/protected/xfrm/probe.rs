@@ -58,6 +58,24 @@ pub fn kernel_can() -> KernelCan {
     KernelCan { fault, pairs }
 }
 
+/// Whether the kernel protects at all here and this process may tell it to.
+///
+/// # Errors
+///
+/// Why not, and what to do.
+pub(in super::super) fn usable() -> Result<(), KernelFault> {
+    let fault = |fault| KernelFault::of("be reached", &fault, None);
+    let mut netlink = Netlink::open().map_err(fault)?;
+    let mut first = None;
+    for algorithms in Algorithms::all() {
+        match attempt(&mut netlink, algorithms, false) {
+            Ok(()) => return Ok(()),
+            Err(fault) => first = first.or(Some(fault)),
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
 fn attempt(netlink: &mut Netlink, pair: Algorithms, v6: bool) -> Result<(), KernelFault> {
     let [near, far] =
         if v6 { ["2001:db8::5060", "2001:db8::5061"] } else { ["192.0.2.250", "192.0.2.251"] };

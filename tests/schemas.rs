@@ -143,6 +143,58 @@ fn mistakes_of_structure_do_not_validate() {
 }
 
 #[test]
+fn the_reader_and_the_schema_agree() {
+    if !installed() {
+        return;
+    }
+    let of = |head: &str, step: &str| format!("scenario: x\n{head}\nsteps:\n  - {step}\n");
+    let steps = [
+        (true, "alice calls bob with video"),
+        (false, "alice calls bob without video"),
+        (true, "alice calls bob without preconditions"),
+        (true, "p1 receives 200 from bob for INVITE"),
+        (true, "p1 sends 200 for INVITE to bob within 2s"),
+        (false, "p1 receives INVITE from alice from bob"),
+        (false, "p1 sends 200 for INVITE for BYE"),
+        (true, "p1 sends no 200 to bob for INVITE"),
+        (false, "p1 receives no INVITE to bob"),
+        (true, "{alice receives 401: {Via: [present, contains SIP]}}"),
+        (false, "{alice receives 401: {Via: []}}"),
+        (false, "{alice receives 401: {Via: {contains: SIP}}}"),
+        (true, "{alice receives 401: {transport: udp as $how}}"),
+        (true, "{alice receives 401: {transport: absent}}"),
+        (false, "{alice receives 401: {clause: [a, b]}}"),
+        (false, "{when alice registers: {}}"),
+        (false, "when from now on p1 drops 401 to alice, first"),
+        (true, "{from now on p1 drops 401 to alice: {}}"),
+    ];
+    let heads = [
+        (true, "parties: {alice: {video: on, sms: true, gruu: true}}"),
+        (false, "parties: {alice: {video: allow}}"),
+        (true, "lab: {aka_without_sec_agree: allow, sec_agree: false, outbound: false}"),
+        (false, "lab: {outbound: refuse}"),
+        (false, "test: {id: [x], clause: y}"),
+        (false, "shows: {code: RC-401, by: ue, because: [], clause: y}"),
+    ];
+    let steps = steps.iter().map(|(right, step)| (*right, of("", step)));
+    let heads = heads.iter().map(|(right, head)| (*right, of(head, "alice registers")));
+    let all: Vec<(bool, String)> = steps.chain(heads).collect();
+    let instances: Vec<Value> = all.iter().map(|(_, it)| instance(it, it)).collect();
+    let said = judged(&schema::scenario(), &instances);
+    let mut wrong = Vec::new();
+    for ((right, source), said) in all.iter().zip(said) {
+        let reads = scenarios::script::read_scenario(source, "ims.example");
+        if reads.is_ok() != *right {
+            wrong.push(format!("the reader: {source}{reads:?}"));
+        }
+        if (said == "ok") != *right {
+            wrong.push(format!("the schema: {source}{said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn what_is_right_in_the_mistakes_validates() {
     if !installed() {
         return;

@@ -5,6 +5,7 @@ mod faults;
 mod live;
 mod many;
 mod network;
+mod names;
 mod parties;
 mod results;
 mod simulated;
@@ -389,6 +390,7 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
     }
     let unknown: Vec<_> = faults::given(&loaded.scenario)
         .flat_map(|(at, text, rule)| faults::unknown((at, text), rule, &seen, &users))
+        .chain(names::unknown(&loaded.scenario, lab, &names::Known { users: &users, seen: &seen }))
         .collect();
     for step in loaded.scenario.all_steps() {
         match &step.kind {

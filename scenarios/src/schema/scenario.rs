@@ -227,7 +227,7 @@ pub(super) fn conditions() -> Value {
             "interval": condition(),
             "reason": condition(),
             "body": condition(),
-            "transport": {"enum": ["udp", "tcp", "tls"]},
+            "transport": condition(),
         },
         "propertyNames": {
             "pattern": "^[-.!%*_+`'~A-Za-z0-9]+( *; *[-.!%*_+`'~A-Za-z0-9]+)?$",
@@ -237,8 +237,22 @@ pub(super) fn conditions() -> Value {
 }
 
 fn condition() -> Value {
-    let examples = ["present", "absent", "contains TEXT", "lacks TEXT", "/regex/", "as $name"];
-    json!({"type": ["string", "number", "boolean"], "examples": examples})
+    let examples = [
+        "present",
+        "absent",
+        "contains TEXT",
+        "lacks TEXT",
+        "at least 600",
+        "more than 600",
+        "/regex/",
+        "as $name",
+    ];
+    json!({
+        "anyOf": [
+            {"type": ["string", "number", "boolean"], "examples": examples},
+            {"type": "array", "items": {"$ref": "#/definitions/text"}, "minItems": 1},
+        ],
+    })
 }
 
 fn proves() -> Value {

@@ -37,6 +37,8 @@ pub(super) const TIME: &str = "[0-9]+ *(ms|s|min|h)";
 /// The pattern of a sentence's form, as JSON Schema has it.
 pub(super) fn pattern(form: &str) -> String {
     let words = form
+        .replace("FROM", "(( for NAME)?( from NAME)?|( from NAME)( for NAME))")
+        .replace("NAMETO", "NAME(( for NAME)?( to NAME)?|( to NAME)( for NAME))")
         .replace("NAME", "[^ ]+")
         .replace("WORD", "[^ \"]+")
         .replace("TEXT", "(\"[^\"]*\"|[^ ]+)")
@@ -94,7 +96,7 @@ pub(super) const SENTENCES: [Sentence; 54] = [
         Under::With,
     ),
     sentence(
-        "NAME calls TEXT(( with(out)? (video|preconditions))|( without offer))*",
+        "NAME calls TEXT(( with video)|( with(out)? preconditions)|( without offer))*",
         "alice calls bob",
         "A call to a party or URI; PRACK, UPDATE and ACK come by themselves",
         Under::With,
@@ -244,7 +246,7 @@ pub(super) const SENTENCES: [Sentence; 54] = [
         Under::Nothing,
     ),
     sentence(
-        "(when )?from now on NAME .+",
+        "from now on NAME .+",
         "from now on p1 drops 401 to alice, first",
         "A node does something wrong from here on; docs/faults.md",
         Under::Request,
@@ -260,19 +262,19 @@ pub(super) const SENTENCES: [Sentence; 54] = [
     sentence("NAME crashes", "s1 crashes", "A node or a phone stops at once", Under::Nothing),
     sentence("NAME restarts", "s1 restarts", "A stopped node starts again", Under::Nothing),
     sentence(
-        "(when )?NAME receives NAME( for NAME| from NAME)*WINDOW",
+        "(when )?NAME receives NAMEFROMWINDOW",
         "p1 receives INVITE from alice within 2s",
         "A message comes in: a method, a status, or a Diameter command",
         Under::Message,
     ),
     sentence(
-        "(when )?NAME sends NAME( for NAME| to NAME)*WINDOW",
+        "(when )?NAME sends NAMETOWINDOW",
         "s1 sends 200 for REGISTER to i1",
         "A message goes out: a method, a status, or a Diameter command",
         Under::Message,
     ),
     sentence(
-        "NAME (receives|sends) no NAME( for NAME| from NAME| to NAME)*WITHIN",
+        "NAME (receives no NAMEFROM|sends no NAMETO)WITHIN",
         "i1 sends no REGISTER within 1s",
         "A message must not be seen for that long",
         Under::Message,

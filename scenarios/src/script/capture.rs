@@ -44,6 +44,8 @@ impl Captures {
     pub(super) fn matcher(&self, matcher: &Matcher) -> Matcher {
         match matcher {
             Matcher::Absent | Matcher::Present => matcher.clone(),
+            Matcher::AtLeast(text) => Matcher::AtLeast(self.fill(text)),
+            Matcher::MoreThan(text) => Matcher::MoreThan(self.fill(text)),
             Matcher::Contains(text) => Matcher::Contains(self.fill(text)),
             Matcher::Lacks(text) => Matcher::Lacks(self.fill(text)),
             Matcher::Exact(text) => Matcher::Exact(self.fill(text)),
@@ -53,6 +55,11 @@ impl Captures {
                 Matcher::Regex(changed.unwrap_or_else(|| regex.clone()))
             }
         }
+    }
+
+    /// Whether all values that a condition names were captured.
+    pub(super) fn knows(&self, matcher: &Matcher) -> bool {
+        names(matcher.text()).iter().all(|name| self.values.contains_key(name))
     }
 
     /// Where the captured values in a condition come from.

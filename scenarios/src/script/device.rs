@@ -4,7 +4,7 @@
 
 use cscf_core::config::{Node, Position, Problems, Reader, Value, nearest};
 
-use super::{Expectation, Party, Scenario, Seen, Step, StepKind, party, sentence};
+use super::{Expectation, Party, Scenario, Seen, Step, StepKind, party, sentence, words};
 
 /// The party that is the device under test.
 pub const DUT: &str = "dut";
@@ -43,6 +43,8 @@ pub enum Need {
     Preconditions,
     /// A subscription to its own registration state.
     RegEvent,
+    /// It registers again by itself after a failure, which it may and need not.
+    Retries,
     /// Security associations with the P-CSCF.
     Security,
     /// Short messages over IP.
@@ -53,7 +55,7 @@ pub enum Need {
 
 impl Need {
     /// All needs with their words.
-    pub const NAMED: [(&str, Self); 11] = [
+    pub const NAMED: [(&str, Self); 12] = [
         ("aka", Self::Aka),
         ("calls", Self::Calls),
         ("digest", Self::Digest),
@@ -62,6 +64,7 @@ impl Need {
         ("p-cscfs", Self::Pcscfs),
         ("preconditions", Self::Preconditions),
         ("reg-event", Self::RegEvent),
+        ("retries", Self::Retries),
         ("security", Self::Security),
         ("sms", Self::Sms),
         ("video", Self::Video),
@@ -103,9 +106,10 @@ pub(super) struct Test {
 /// Reads `test: {id, clause, needs, preamble}`.
 pub(super) fn read(node: &Node, problems: &mut Problems) -> Test {
     let mut reader = Reader::new(node, "test", problems);
-    let id = reader.required("id", problems).and_then(Node::text).unwrap_or_default().to_owned();
-    let clause = reader.required("clause", problems).and_then(Node::text).unwrap_or_default();
-    let clause = clause.to_owned();
+    let id = reader.required("id", problems);
+    let id = id.map(|node| words::text(node, problems)).unwrap_or_default();
+    let clause = reader.required("clause", problems);
+    let clause = clause.map(|node| words::text(node, problems)).unwrap_or_default();
     let needs = reader.optional("needs").map(|node| needs(node, problems)).unwrap_or_default();
     let preamble = reader.optional("preamble");
     let preamble = preamble.map(|node| preamble_of(node, problems)).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use cscf_core::config::Problem;
 use cscf_core::sip::{self, HeaderName, Message};
-use cscf_core::time::Duration;
+use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 
 use super::seen::{Mismatch, instead_of};
@@ -50,9 +50,11 @@ pub(super) fn too_early(
 }
 
 /// Something that must not be, and is.
-pub(super) fn forbidden(step: &Step, event: &TraceEvent, stage: &dyn Stage) -> Problem {
-    let text = format!("must not be, but happened at {}: {}", event.at, step.text);
-    let help = Some(chain(stage.events(), event).join("\n"));
+pub(super) fn forbidden(step: &Step, stage: &dyn Stage, at: usize) -> Problem {
+    let event = stage.events().get(at);
+    let when = event.map_or(Instant::default(), |event| event.at);
+    let text = format!("must not be, but happened at {when}: {}", step.text);
+    let help = event.map(|event| chain(stage.events(), event).join("\n"));
     Problem { at: step.at, text, help }
 }
 

@@ -1,4 +1,5 @@
-//! What a header must look like: exact text, `/regex/`, `contains …`, `present`, `absent`.
+//! What a header must look like: exact text, `/regex/`, `contains …`, `present`, `absent`,
+//! `at least 600`.
 
 use std::fmt;
 
@@ -9,12 +10,16 @@ use regex::Regex;
 pub enum Matcher {
     /// The header is not there.
     Absent,
+    /// One value begins with a number that is not less.
+    AtLeast(String),
     /// One value contains this text.
     Contains(String),
     /// No value contains this text.
     Lacks(String),
     /// One value is this text.
     Exact(String),
+    /// One value begins with a number that is greater.
+    MoreThan(String),
     /// The header is there.
     Present,
     /// One value matches.
@@ -39,6 +44,15 @@ impl Matcher {
                 format!("`{pattern}` is no regular expression: {reason}")
             });
         }
+        for (words, of) in
+            [("at least ", Self::AtLeast as fn(String) -> Self), ("more than ", Self::MoreThan)]
+        {
+            let limit = text.strip_prefix(words).map(str::trim).unwrap_or_default();
+            // A captured value is known when the scenario runs.
+            if limit.starts_with('$') || number(limit).is_some_and(|it| it.to_string() == limit) {
+                return Ok(of(limit.to_owned()));
+            }
+        }
         Ok(match text {
             "absent" => Self::Absent,
             "present" => Self::Present,
@@ -51,10 +65,15 @@ impl Matcher {
     }
 
     /// The text in the condition, in which captured values may be named.
-    pub(super) fn text(&self) -> &str {
+    #[must_use]
+    pub fn text(&self) -> &str {
         match self {
             Self::Absent | Self::Present => "",
-            Self::Contains(text) | Self::Lacks(text) | Self::Exact(text) => text,
+            Self::AtLeast(text)
+            | Self::Contains(text)
+            | Self::Lacks(text)
+            | Self::Exact(text)
+            | Self::MoreThan(text) => text,
             Self::Regex(regex) => regex.as_str(),
         }
     }
@@ -76,6 +95,8 @@ impl Matcher {
     pub fn accepts(&self, values: &[String]) -> bool {
         match self {
             Self::Absent => values.is_empty(),
+            Self::AtLeast(limit) => compares(values, limit, |own, limit| own >= limit),
+            Self::MoreThan(limit) => compares(values, limit, |own, limit| own > limit),
             Self::Contains(text) => values.iter().any(|value| value.contains(text.as_str())),
             Self::Lacks(text) => !values.iter().any(|value| value.contains(text.as_str())),
             Self::Exact(text) => values.iter().any(|value| value == text),
@@ -85,10 +106,24 @@ impl Matcher {
     }
 }
 
+/// The number that a value begins with: `7` of `CSeq: 7 REGISTER`.
+fn number(text: &str) -> Option<u64> {
+    let text = text.trim_start();
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    text.get(..end)?.parse().ok()
+}
+
+fn compares(values: &[String], limit: &str, fits: fn(u64, u64) -> bool) -> bool {
+    let Some(limit) = number(limit) else { return false };
+    values.iter().filter_map(|value| number(value)).any(|own| fits(own, limit))
+}
+
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("absent"),
+            Self::AtLeast(limit) => write!(f, "at least {limit}"),
+            Self::MoreThan(limit) => write!(f, "more than {limit}"),
             Self::Contains(text) => write!(f, "contains {text}"),
             Self::Lacks(text) => write!(f, "lacks {text}"),
             Self::Exact(text) if text.is_empty() => f.write_str("an empty value"),
@@ -122,6 +157,17 @@ mod tests {
             assert_eq!(matcher.accepts(&values), fits, "{text}");
         }
         assert!(Matcher::read("/(/").is_err());
+        let numbers = ["x".to_owned(), "7 REGISTER".to_owned()];
+        for (text, fits) in [
+            ("at least 7", true),
+            ("at least 8", false),
+            ("more than 6", true),
+            ("more than 7", false),
+        ] {
+            assert_eq!(Matcher::read(text).expect("reads").accepts(&numbers), fits, "{text}");
+        }
+        let text = Matcher::read("at least 60 s are left").expect("reads");
+        assert!(matches!(text, Matcher::Exact(_)));
         assert!(Matcher::read("absent").expect("reads").accepts(&[]));
     }
 }

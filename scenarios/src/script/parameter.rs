@@ -30,7 +30,8 @@ pub(super) fn read_name(key: &str) -> Result<(String, Option<String>), String> {
 
 /// The values of a parameter in the values of a header, without quotation marks; empty text for
 /// one that has no value.
-pub(super) fn values(header: &[String], name: &str) -> Vec<String> {
+#[must_use]
+pub fn values(header: &[String], name: &str) -> Vec<String> {
     let mut out = Vec::new();
     for piece in header.iter().flat_map(|value| pieces(value)) {
         let (left, value) = piece.split_once('=').unwrap_or((piece, ""));

@@ -21,7 +21,8 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     let tree = read_tree(source)?;
     let mut problems = Problems::default();
     let mut reader = Reader::new(&tree, "a scenario", &mut problems);
-    let title = reader.required("scenario", &mut problems).and_then(Node::text).unwrap_or_default();
+    let title = reader.required("scenario", &mut problems);
+    let title = title.map(|node| words::text(node, &mut problems)).unwrap_or_default();
     let parties = reader.optional("parties");
     let parties =
         parties.map(|node| party::read_all(node, domain, &mut problems)).unwrap_or_default();
@@ -39,7 +40,6 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     let steps = steps.map(|node| steps::read_all(node, &mut problems)).unwrap_or_default();
     reader.finish(&mut problems);
     capture::check(&steps, &mut problems);
-    let title = title.to_owned();
     let only_virtual = only;
     let mut scenario =
         Scenario { title, parties, network, lab, only_virtual, test: None, shows, faults, steps };
@@ -140,9 +140,17 @@ fn network_of(node: &Node, problems: &mut Problems) -> NetworkOptions {
 
 pub(super) fn on_off(text: &str) -> Result<bool, String> {
     match text {
-        "on" | "allow" => Ok(true),
-        "off" | "refuse" => Ok(false),
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
         _ => Err(format!("`{text}` is neither on nor off")),
+    }
+}
+
+fn allowed(text: &str) -> Result<bool, String> {
+    match text {
+        "allow" => Ok(true),
+        "refuse" => Ok(false),
+        _ => on_off(text).map_err(|_| format!("`{text}` is neither allow nor refuse")),
     }
 }
 
@@ -179,12 +187,15 @@ fn lab_of(node: &Node, domain: &str, problems: &mut Problems) -> LabChanges {
     let some_time = |text: &str| duration(text).map(Some);
     let wish = |text: &str| {
         let all = [SecAgree::Off, SecAgree::Optional, SecAgree::Required];
+        // An editor's schema cannot tell `off` from `false`.
+        let text = if text == "false" { "off" } else { text };
         let found = all.into_iter().find(|it| it.as_str() == text);
         found.map(Some).ok_or_else(|| format!("`{text}` is neither off, optional nor required"))
     };
     let ipsec = reader.or("ipsec", None, problems, wish);
     let changes = LabChanges {
-        aka_without_sec_agree: reader.or("aka_without_sec_agree", None, problems, some_switch),
+        aka_without_sec_agree: reader
+            .or("aka_without_sec_agree", None, problems, |text| allowed(text).map(Some)),
         sec_agree: reader.or("sec_agree", ipsec, problems, wish),
         reg_event_subscription: reader.or("reg_event_subscription", None, problems, some_switch),
         outbound: reader.or("outbound", None, problems, some_switch),

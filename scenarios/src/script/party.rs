@@ -91,8 +91,8 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
 
 fn gruu(text: &str) -> Result<Gruu, String> {
     match text {
-        "off" => Ok(Gruu::Off),
-        "on" | "public" => Ok(Gruu::Public),
+        "off" | "false" => Ok(Gruu::Off),
+        "on" | "true" | "public" => Ok(Gruu::Public),
         "temporary" => Ok(Gruu::Temporary),
         _ => Err(format!("`{text}` is neither off, on nor temporary")),
     }

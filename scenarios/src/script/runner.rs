@@ -9,7 +9,8 @@ use cscf_core::operator::{self, FaultOrder};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
 
-use super::seen::{failing_fields, is_seen};
+use super::quiet::{Mark, Quiet};
+use super::seen::{failing_fields, is_seen, repeats};
 use super::{Branch, Captures, DUT, Expectation, Order, Scenario, Seen, Step, StepKind, explain};
 
 /// Where a scenario runs.
@@ -143,7 +144,7 @@ pub fn judged(
     stage: &mut dyn Stage,
     judge: &mut dyn Judge,
 ) -> Result<(), String> {
-    let mut run = Run { stage, captures: Captures::default(), judge };
+    let mut run = Run { stage, captures: Captures::default(), judge, quiet: Vec::new() };
     match run.all(scenario) {
         Ok(()) | Err(Stop::Judged) => Ok(()),
         Err(Stop::Broken(fault)) => Err(fault),
@@ -156,10 +157,12 @@ struct Run<'a> {
     stage: &'a mut dyn Stage,
     captures: Captures,
     judge: &'a mut dyn Judge,
+    /// What was not to be, and may still be told late.
+    quiet: Vec<Quiet<'a>>,
 }
 
-impl Run<'_> {
-    fn all(&mut self, scenario: &Scenario) -> Result<(), Stop> {
+impl<'a> Run<'a> {
+    fn all(&mut self, scenario: &'a Scenario) -> Result<(), Stop> {
         let mut cursors = Cursors::default();
         for (_, rule) in &scenario.faults {
             let order = operator::Order::Fault(FaultOrder::Add(Box::new(rule.clone())));
@@ -181,13 +184,28 @@ impl Run<'_> {
                 cursors = done.cursors;
             }
         }
+        let late = self.quiet.iter().map(|quiet| quiet.until + self.stage.lateness()).max();
         let end = self.stage.now() + SETTLE;
+        let end = late.map_or(end, |late| end.max(late));
         while self.stage.advance(end).map_err(Stop::Broken)? {}
+        self.look_again()
+    }
+
+    /// Looks for what was not to be among what other processes have told since.
+    fn look_again(&mut self) -> Result<(), Stop> {
+        for mut quiet in std::mem::take(&mut self.quiet) {
+            let Some(at) = quiet.broken_by(&*self.stage, &mut self.captures) else { continue };
+            let problems = vec![quiet.problem(&*self.stage, at)];
+            let unmet = Unmet { problems, event: Some(at) };
+            if !self.judge.unmet(quiet.step, unmet, &*self.stage) {
+                return Err(Stop::Judged);
+            }
+        }
         Ok(())
     }
 
     /// Goes on with lists of steps, in their order at each moment, until all are done.
-    fn side_by_side(&mut self, walks: &mut [Walk<'_>]) -> Result<(), Stop> {
+    fn side_by_side(&mut self, walks: &mut [Walk<'a>]) -> Result<(), Stop> {
         let mut reached = None;
         loop {
             let mut next: Option<Instant> = None;
@@ -203,7 +221,8 @@ impl Run<'_> {
     }
 }
 
-/// How far each node's events have been looked at: messages, decisions and states apart.
+/// How far each node's events have been looked at: messages, those of the device, decisions and
+/// states apart.
 #[derive(Clone, Default)]
 struct Cursors {
     next: BTreeMap<(String, u8), usize>,
@@ -214,26 +233,54 @@ struct Cursors {
     /// The last command, or the last message that was expected: times of what comes next count
     /// from there.
     last: Instant,
+    /// Where what must not be begins.
+    mark: Mark,
+    /// The device acts at its own pace: nobody's command makes its messages past.
+    by_itself: bool,
 }
 
 impl Cursors {
     /// What was until now is past.
     fn start(&mut self, stage: &dyn Stage) {
         (self.since, self.past) = (stage.now(), stage.events().len());
-        self.last = self.since;
+        self.by_itself = stage.acts_by_itself(DUT);
+        if !self.by_itself {
+            self.last = self.since;
+        }
+        self.mark.time(self.since);
     }
 
     /// The cursor of an expectation, behind everything that is past.
     fn of(&mut self, expectation: &Expectation) -> &mut usize {
         let class = match expectation.what {
+            Seen::Message { .. } if expectation.is_about_device() => 4,
             Seen::Message { .. } => 0,
             Seen::Note { .. } => 1,
             Seen::State(_) => 2,
             Seen::Diagnosis => 3,
         };
+        let past = if self.waits_for(expectation) { 0 } else { self.past };
         let next = self.next.entry((expectation.node.clone(), class)).or_default();
-        *next = (*next).max(self.past);
+        *next = (*next).max(past);
         next
+    }
+
+    /// From when on an expectation looks.
+    fn since(&self, expectation: &Expectation) -> Instant {
+        if self.waits_for(expectation) { Instant::default() } else { self.since }
+    }
+
+    /// Whether it is about a device whose messages may have come before their order.
+    fn waits_for(&self, expectation: &Expectation) -> bool {
+        self.by_itself && expectation.is_about_device()
+    }
+
+    /// An expectation was met by the event at this place.
+    fn met(&mut self, expectation: &Expectation, event: &TraceEvent, at: usize) {
+        if matches!(expectation.what, Seen::Message { .. }) {
+            self.last = self.last.max(event.at);
+        }
+        self.mark.event(event.at, at);
     }
 
     /// What another list of steps has looked at is past, too.
@@ -245,6 +292,8 @@ impl Cursors {
         self.since = self.since.max(other.since);
         self.past = self.past.max(other.past);
         self.last = self.last.max(other.last);
+        self.mark = self.mark.max(other.mark);
+        self.by_itself |= other.by_itself;
     }
 }
 
@@ -277,7 +326,7 @@ impl<'a> Walk<'a> {
     /// happened.
     fn go_on(
         &mut self,
-        run: &mut Run<'_>,
+        run: &mut Run<'a>,
         mut reached: Option<Instant>,
     ) -> Result<Option<Instant>, Stop> {
         while let Some((step, rest)) = self.steps.split_first() {
@@ -308,8 +357,8 @@ impl<'a> Walk<'a> {
     /// Does one step, or goes on with it; gives until when it waits.
     fn step(
         &mut self,
-        step: &Step,
-        run: &mut Run<'_>,
+        step: &'a Step,
+        run: &mut Run<'a>,
         reached: Option<Instant>,
     ) -> Result<Option<Instant>, Stop> {
         let failed =
@@ -317,7 +366,9 @@ impl<'a> Walk<'a> {
         let Run { stage, captures, .. } = run;
         match &step.kind {
             StepKind::Command { ue, order } => {
-                if !stage.acts_by_itself(ue) {
+                if stage.acts_by_itself(ue) {
+                    self.cursors.mark.time(stage.now());
+                } else {
                     self.cursors.start(&**stage);
                 }
                 stage.command(ue, &captures.order(order)).map_err(failed)?;
@@ -338,19 +389,14 @@ impl<'a> Walk<'a> {
                     self.cursors.start(&**stage);
                 }
                 let until = self.begin(stage.now() + *time, stage.events().len()).until;
+                self.cursors.mark.time(until);
                 return Ok((reached < Some(until)).then_some(until));
             }
             StepKind::Expect(expectation) => {
                 return self.expect(step, expectation, run, reached);
             }
             StepKind::Never(expectation) => {
-                // What was seen before this step does not count.
-                let until = stage.now() + expectation.within;
-                let waits = self.begin(until, stage.events().len());
-                if reached < Some(waits.until) {
-                    return Ok(Some(waits.until));
-                }
-                self.never(step, expectation, run, waits)?;
+                return self.never((step, expectation), run, reached);
             }
             // Their steps are walked apart.
             StepKind::Together(_) => {}
@@ -371,18 +417,19 @@ impl<'a> Walk<'a> {
         reached: Option<Instant>,
     ) -> Result<Option<Instant>, Stop> {
         let stage = &*run.stage;
-        let (since, last) = (self.cursors.since, self.cursors.last);
+        let (since, last) = (self.cursors.since(expectation), self.cursors.last);
         let begin = *self.cursors.of(expectation);
         let from = if expectation.no_earlier.is_some() { last } else { stage.now() };
         let waits = self.begin(from + expectation.within, begin);
         let cursor = self.cursors.of(expectation);
         while let Some(event) = stage.events().get(*cursor) {
+            let at = *cursor;
             *cursor += 1;
             // Events of other processes may arrive late.
             let in_time = event.at >= since && event.at <= waits.until;
-            if in_time && is_seen(event, expectation, stage) {
-                self.found = Some(*cursor - 1);
-                self.cursors.last = event.at;
+            if in_time && is_seen(event, expectation, stage) && !repeats(expectation, at, stage) {
+                self.found = Some(at);
+                self.cursors.met(expectation, event, at);
                 let after = event.at.since(last);
                 let early = expectation.no_earlier.filter(|least| after < *least);
                 let mut problems: Vec<Problem> = early
@@ -404,26 +451,34 @@ impl<'a> Walk<'a> {
         Err(Stop::Unmet(Unmet::of(problem, None)))
     }
 
+    /// Something must not be, from the last thing that was expected on, or the last command.
     fn never(
         &mut self,
-        step: &Step,
-        expectation: &Expectation,
-        run: &mut Run<'_>,
-        waits: Waits,
-    ) -> Result<(), Stop> {
+        (step, expectation): (&'a Step, &'a Expectation),
+        run: &mut Run<'a>,
+        reached: Option<Instant>,
+    ) -> Result<Option<Instant>, Stop> {
         let stage = &*run.stage;
-        let cursor = self.cursors.of(expectation);
-        *cursor = (*cursor).max(waits.begin);
-        while let Some(event) = stage.events().get(*cursor) {
-            *cursor += 1;
-            // Events of other processes may arrive late.
-            let is_late = event.at + expectation.within < waits.until;
-            let seen = !is_late && is_seen(event, expectation, stage);
-            if seen && failing_fields(expectation, event, &mut run.captures).is_empty() {
-                let problem = explain::forbidden(step, event, stage);
-                return Err(Stop::Unmet(Unmet::of(problem, Some(*cursor - 1))));
-            }
+        let begin = *self.cursors.of(expectation);
+        let from = self.cursors.mark.from(stage);
+        let waits = self.begin(from + expectation.within, begin);
+        if reached < Some(waits.until) {
+            return Ok(Some(waits.until));
         }
-        Ok(())
+        let next = self.cursors.mark.behind(expectation, waits.begin, stage);
+        let since = self.cursors.mark.at;
+        let branch = self.branch.map(|branch| branch.name.as_str());
+        let mut quiet = Quiet { step, expectation, branch, next, since, until: waits.until };
+        self.cursors.mark.time(waits.until);
+        let broken = quiet.broken_by(stage, &mut run.captures);
+        *self.cursors.of(expectation) = quiet.next;
+        if let Some(at) = broken {
+            let problem = explain::forbidden(step, stage, at);
+            return Err(Stop::Unmet(Unmet::of(problem, Some(at))));
+        }
+        if stage.lateness() > Duration::ZERO {
+            run.quiet.push(quiet);
+        }
+        Ok(None)
     }
 }

@@ -32,6 +32,25 @@ pub(super) fn is_seen(event: &TraceEvent, expectation: &Expectation, stage: &dyn
     }
 }
 
+/// Whether a message of the device, or one to it, is one that was there before: on lossy paths
+/// requests and responses come again with the same bytes (RFC 3261 §17), and are no new messages.
+pub(super) fn repeats(expectation: &Expectation, at: usize, stage: &dyn Stage) -> bool {
+    if !expectation.is_about_device() {
+        return false;
+    }
+    let events = stage.events();
+    let wire_of = |event: &'_ TraceEvent| match (&event.kind, &expectation.what) {
+        (TraceKind::Received(wire), Seen::Message { received: true, .. })
+        | (TraceKind::Sent(wire), Seen::Message { received: false, .. }) => {
+            (*event.node == *expectation.node).then(|| wire.bytes.clone())
+        }
+        _ => None,
+    };
+    let Some(bytes) = events.get(at).and_then(wire_of) else { return false };
+    let earlier = events.get(..at).unwrap_or_default();
+    earlier.iter().any(|event| wire_of(event).is_some_and(|other| other == bytes))
+}
+
 fn is_message(wire: &Wire, label: &str, answers: Option<&str>) -> bool {
     if wire.protocol == Protocol::Diameter {
         return answers.is_none() && diameter_label(&wire.bytes) == label;
@@ -151,6 +170,10 @@ pub(super) fn failing_fields<'a>(
     let mut out = Vec::new();
     for field in &expectation.fields {
         let actual = field_values(event, &field.name, field.parameter.as_deref());
+        if !captures.knows(&field.matcher) {
+            // What would have captured it was wrong, and that has been said.
+            continue;
+        }
         let wanted = captures.matcher(&field.matcher);
         if !wanted.accepts(&actual) {
             out.push(Mismatch { field, wanted, actual });

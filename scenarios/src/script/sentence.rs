@@ -61,7 +61,8 @@ pub(super) fn read(sentence: &str) -> Result<StepKind, String> {
     match words.as_slice() {
         ["faults", "end"] => "fault remove all".parse().map(StepKind::Operate),
         ["no", "longer", ..] => {
-            let rule = sentence.trim_start().trim_start_matches("no longer").trim();
+            let rule = sentence.trim_start().strip_prefix("no").unwrap_or_default().trim_start();
+            let rule = rule.strip_prefix("longer").unwrap_or_default().trim();
             format!("fault remove {rule}").parse().map(StepKind::Operate)
         }
         ["wait", time @ ..] => duration(&time.concat()).map(StepKind::Wait),
@@ -93,11 +94,16 @@ pub(super) fn read(sentence: &str) -> Result<StepKind, String> {
             }
         }
         [ue, "is", rest @ ..] => {
-            let (rest, within) = within(rest)?;
+            let (rest, no_earlier, within) = match (rest, window(rest)) {
+                // In a text these words mean nothing.
+                (["message" | "sms", "received", ..], Err(_)) => (rest.to_vec(), None, WITHIN),
+                (_, read) => read?,
+            };
             if rest.is_empty() {
                 return Err(format!("say what `{ue}` is, e.g. `{ue} is registered`"));
             }
-            expectation(ue, Seen::State(rest.join(" ")), within)
+            let (node, what, fields) = ((*ue).to_owned(), Seen::State(rest.join(" ")), Vec::new());
+            Ok(StepKind::Expect(Expectation { node, what, within, no_earlier, fields }))
         }
         [ue, rest @ ..] => {
             let order = order(rest)?;
@@ -125,6 +131,9 @@ fn operator(words: &[&str]) -> Result<operator::Order, String> {
         ["re-authenticates", who] => format!("reauth {who}"),
         ["re-authenticates", who, "within", time @ ..] => {
             let within = duration(&time.concat())?;
+            if within != Duration::from_secs(within.as_secs()) || within == Duration::ZERO {
+                return Err(format!("`{}` is no whole number of seconds", time.join(" ")));
+            }
             format!("reauth {who} --within {}s", within.as_secs())
         }
         ["forgets", who] => format!("forget {who}"),
@@ -187,7 +196,7 @@ fn is_text(rest: &[&str]) -> bool {
 
 /// Splits `… within 2s` off.
 fn within<'a>(words: &'a [&'a str]) -> Result<(Vec<&'a str>, Duration), String> {
-    match words.iter().position(|word| *word == "within") {
+    match words.iter().rposition(|word| *word == "within") {
         None => Ok((words.to_vec(), WITHIN)),
         Some(at) => {
             let time = words.get(at + 1..).unwrap_or_default().concat();
@@ -217,6 +226,9 @@ fn window<'a>(words: &'a [&'a str]) -> Result<(Vec<&'a str>, Option<Duration>, D
         let (before, times) = split(at);
         let (least, most) = within(times.get(3..).unwrap_or_default())?;
         let least = duration(&least.concat())?;
+        if times.contains(&"within") && least > most {
+            return Err(format!("no earlier than {least:?} within {most:?} is no time"));
+        }
         let most = if times.contains(&"within") { most } else { least + WITHIN };
         return Ok((before.to_vec(), Some(least), most));
     }
@@ -252,15 +264,15 @@ fn message(node: &str, received: bool, words: &[&str]) -> Result<StepKind, Strin
     loop {
         rest = match rest {
             [] => break,
-            ["for", method, tail @ ..] => {
+            ["for", method, tail @ ..] if answers.is_none() => {
                 answers = Some((*method).to_owned());
                 tail
             }
-            ["from", name, tail @ ..] if received => {
+            ["from", name, tail @ ..] if received && peer.is_none() => {
                 peer = Some((*name).to_owned());
                 tail
             }
-            ["to", name, tail @ ..] if !received => {
+            ["to", name, tail @ ..] if !received && peer.is_none() => {
                 peer = Some((*name).to_owned());
                 tail
             }

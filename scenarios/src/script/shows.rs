@@ -2,6 +2,8 @@
 
 use cscf_core::config::{Node, Position, Problems, Reader, Value, nearest};
 
+use super::words;
+
 /// A response code that a scenario shows (`cscf codes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shows {
@@ -48,8 +50,10 @@ fn one(node: &Node, problems: &mut Problems) -> Option<Shows> {
     let mut reader = Reader::new(node, "what is shown", problems);
     let code = reader.required("code", problems);
     let by = reader.required("by", problems);
-    let mut text =
-        |key| reader.required(key, problems).and_then(Node::text).unwrap_or_default().to_owned();
+    let mut text = |key| {
+        let node = reader.required(key, problems);
+        node.map(|node| words::text(node, problems)).unwrap_or_default()
+    };
     let (because, clause) = (text("because"), text("clause"));
     reader.finish(problems);
     let (code, by) = (code?, by?);

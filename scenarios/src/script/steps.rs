@@ -58,8 +58,14 @@ fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
     let (when, sentence) = device::strip_when(text);
     step.when = when;
     if let Some(rule) = sentence.strip_prefix(FAULT_BEGINS) {
+        if when {
+            problems.push(at, NO_CONDITION, None);
+        }
         step.kind = fault_step((at, text, rule), detail, problems)?;
         step.uses(at, text);
+        for (at, text) in detail.map(texts).unwrap_or_default() {
+            step.uses(at, text);
+        }
         return Some(step);
     }
     match sentence::read(sentence) {
@@ -71,7 +77,7 @@ fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
         }
     }
     if when && !matches!(step.kind, StepKind::Expect(_)) {
-        problems.push(at, "only an expectation can be a condition (`when`)", None);
+        problems.push(at, NO_CONDITION, None);
     }
     if matches!(step.kind, StepKind::Command { .. } | StepKind::Operate(_)) {
         step.uses(at, text);
@@ -82,6 +88,8 @@ fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
     Some(step)
 }
 
+/// What is said of `when` before a command.
+const NO_CONDITION: &str = "only an expectation can be a condition (`when`)";
 /// The words that make a fault rule a step.
 const FAULT_BEGINS: &str = "from now on ";
 
@@ -137,7 +145,7 @@ fn detail(entry: &Entry, step: &mut Step, problems: &mut Problems) {
         return;
     }
     if entry.key == "clause" && step.kind.is_about_message() {
-        step.clause = entry.node.text().map(str::to_owned);
+        step.clause = Some(words::text(&entry.node, problems));
         return;
     }
     match &mut step.kind {
@@ -149,15 +157,15 @@ fn detail(entry: &Entry, step: &mut Step, problems: &mut Problems) {
             *order = Order::Dressed { headers, order: Box::new(order.clone()) };
         }
         StepKind::Expect(expectation) => {
-            expectation.fields.extend(condition(entry, &expectation.what, problems));
+            expectation.fields.extend(conditions(entry, &expectation.what, problems));
         }
         StepKind::Never(expectation) => {
-            let field = condition(entry, &expectation.what, problems);
-            if field.as_ref().is_some_and(|field| field.capture.is_some()) {
+            let fields = conditions(entry, &expectation.what, problems);
+            if fields.iter().any(|field| field.capture.is_some()) {
                 let text = "what must not be seen cannot be captured";
                 problems.push(entry.node.at, text, None);
             }
-            expectation.fields.extend(field);
+            expectation.fields.extend(fields);
         }
         _ => {
             problems.push(
@@ -168,9 +176,10 @@ fn detail(entry: &Entry, step: &mut Step, problems: &mut Problems) {
             return;
         }
     }
+    let conditions = matches!(step.kind, StepKind::Expect(_) | StepKind::Never(_));
     for (at, text) in texts(&entry.node) {
-        let text = capture::split(text).map_or(text, |(condition, _)| condition);
-        step.uses(at, text);
+        let condition = capture::split(text).ok().filter(|_| conditions);
+        step.uses(at, condition.map_or(text, |(condition, _)| condition));
     }
 }
 
@@ -183,23 +192,37 @@ fn texts(node: &Node) -> Vec<(Position, &str)> {
     }
 }
 
-/// Reads one condition on a message or decision.
-fn condition(entry: &Entry, what: &Seen, problems: &mut Problems) -> Option<FieldExpectation> {
-    let Some(text) = entry.node.text() else {
-        let text = format!("a condition is one value, here is {}", entry.node.kind());
-        problems.push(entry.node.at, text, None);
+/// Reads the conditions on one header of a message, or one part of a decision: one, or a list of
+/// which all must hold.
+fn conditions(entry: &Entry, what: &Seen, problems: &mut Problems) -> Vec<FieldExpectation> {
+    let items = match &entry.node.value {
+        Value::Seq(items) if !items.is_empty() => items.as_slice(),
+        _ => std::slice::from_ref(&entry.node),
+    };
+    items.iter().filter_map(|item| condition((entry, item), what, problems)).collect()
+}
+
+/// Reads one condition.
+fn condition(
+    (entry, node): (&Entry, &Node),
+    what: &Seen,
+    problems: &mut Problems,
+) -> Option<FieldExpectation> {
+    let Some(text) = node.text() else {
+        let text = format!("a condition is one value or a list of them, here is {}", node.kind());
+        problems.push(node.at, text, None);
         return None;
     };
     let named = parameter_of(what, &entry.key).map_err(|fault| (entry.at, fault));
     let read = named.and_then(|(name, parameter)| {
-        let at_value = |fault| (entry.node.at, fault);
+        let at_value = |fault| (node.at, fault);
         let (text, capture) = capture::split(text).map_err(at_value)?;
         let text = if text.is_empty() && capture.is_some() { "present" } else { text };
         let matcher = Matcher::read(text).map_err(at_value)?;
         if capture.is_some() && matches!(matcher, Matcher::Absent | Matcher::Lacks(_)) {
             return Err(at_value(format!("`{text}` finds nothing that could be captured")));
         }
-        let (at, value_at) = (entry.at, entry.node.at);
+        let (at, value_at) = (entry.at, node.at);
         Ok(FieldExpectation { at, value_at, name, parameter, matcher, capture })
     });
     read.map_err(|(at, fault)| problems.push(at, fault, None)).ok()

@@ -2,7 +2,7 @@
 //! command, a state. What is far from every known word passes, since a scenario may invent methods
 //! and a node may have states of its own.
 
-use cscf_core::config::{Position, Problems, nearest};
+use cscf_core::config::{Node, Position, Problems, nearest};
 use cscf_core::fault::{COMMANDS, METHODS};
 
 use super::{Order, Scenario, Seen, Step, StepKind};
@@ -71,6 +71,17 @@ pub(super) const STATES: [&str; 61] = [
     "video added",
     "video dropped",
 ];
+
+/// A text; says so where it is a list or a mapping.
+pub(super) fn text(node: &Node, problems: &mut Problems) -> String {
+    match node.text() {
+        Some(text) => text.to_owned(),
+        None => {
+            problems.push(node.at, format!("here must be a text, not {}", node.kind()), None);
+            String::new()
+        }
+    }
+}
 
 /// Says of each such word where it stands and which was meant.
 pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {

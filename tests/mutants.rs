@@ -17,7 +17,9 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use cscf_core::config::Lab;
-use scenarios::device::{Case, MUTANTS, Verdict, all_cases, in_virtual_time};
+use scenarios::device::{Case, Finding, MUTANTS, Verdict, all_cases, in_virtual_time};
+use scenarios::lab::NetworkOptions;
+use scenarios::ue::{CodecSet, Evs};
 
 /// What a UE fails: by case, the causes.
 type Row = BTreeMap<String, BTreeSet<String>>;
@@ -92,6 +94,49 @@ fn the_ue_without_mistakes_passes_every_case() {
     for case in &cases {
         causes(case, &lab, None);
     }
+}
+
+/// The cases that the UE without mistakes does not pass on such a network.
+fn failing_over(network: &NetworkOptions, seeds: std::ops::Range<u64>) -> Vec<String> {
+    let lab = Lab::default_lab();
+    let cases = all_cases(&lab).expect("reads");
+    let mut out = Vec::new();
+    for case in &cases {
+        let mut scenario = case.scenario.clone();
+        scenario.network = network.clone();
+        for seed in seeds.clone() {
+            let judged = in_virtual_time(&scenario, &lab, seed, None).expect("runs");
+            // What others lose does not come.
+            let of_ue = |it: &&Finding| {
+                it.verdict == Verdict::Failed && !it.text.contains(": dut receives ")
+            };
+            let failed = judged.findings.iter().filter(of_ue);
+            for finding in failed {
+                out.push(format!("{} (seed {seed}): {}", case.name, finding.text));
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn what_comes_twice_or_again_is_no_fault_of_the_ue() {
+    let twice = NetworkOptions { duplicate: 1000, ..NetworkOptions::default() };
+    assert_eq!(failing_over(&twice, 1..2), Vec::<String>::new());
+    let lossy = NetworkOptions { loss: 100, ..NetworkOptions::default() };
+    assert_eq!(failing_over(&lossy, 1..3), Vec::<String>::new());
+}
+
+#[test]
+fn a_ue_that_answers_with_evs_passes_where_evs_is_offered() {
+    let lab = Lab::default_lab();
+    let cases = all_cases(&lab).expect("reads");
+    let case = cases.iter().find(|case| case.name == "ct-16.x").expect("there");
+    let mut scenario = case.scenario.clone();
+    let device = scenario.parties.iter_mut().find(|party| party.is_device()).expect("there");
+    device.codecs = Some(CodecSet::Evs(Evs::B0));
+    let judged = in_virtual_time(&scenario, &lab, 1, None).expect("runs");
+    assert_eq!(judged.verdict, Verdict::Passed, "{:?}", judged.findings);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! The judge of a case: which steps that were not met are the device's fault, and what its messages
 //! lack by the tables of headers.
 
-use cscf_core::config::Position;
-use cscf_core::trace::{TraceEvent, TraceKind, Wire};
+use cscf_core::config::{Lab, NodeRole, Position};
+use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
 
 use super::packs::{self, Conditions};
 use crate::report::summary;
-use crate::script::{DUT, Judge, Scenario, Seen, Stage, Step, StepKind, Unmet};
+use crate::script::{DUT, FieldExpectation, Judge, Scenario, Seen, Stage, Step, StepKind, Unmet};
 
 /// What a case came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,21 @@ pub(super) struct CaseJudge<'a> {
     pub(super) findings: Vec<Finding>,
 }
 
+impl Finding {
+    /// Nothing can be said, and why.
+    pub(super) fn undecided(text: String, cause: &str) -> Self {
+        Self {
+            verdict: Verdict::Inconclusive,
+            clause: String::new(),
+            text,
+            message: None,
+            at: Position::default(),
+            help: None,
+            cause: cause.to_owned(),
+        }
+    }
+}
+
 impl<'a> CaseJudge<'a> {
     pub(super) fn new(scenario: &'a Scenario, conditions: Conditions) -> Self {
         let clause = scenario.test.as_ref().map_or("", |case| case.clause.as_str());
@@ -105,7 +120,11 @@ impl Judge for CaseJudge<'_> {
             StepKind::Expect(seen) | StepKind::Never(seen) => seen.is_about_device(),
             _ => false,
         };
-        let failed = about_device && !step.when;
+        let judged = about_device && !step.when;
+        // What the network sends is not as the case wants it: that is no fault of the device.
+        let of_network = matches!(&step.kind, StepKind::Expect(seen)
+            if unmet.event.is_some() && !seen.is_of_device());
+        let failed = judged && !of_network;
         let verdict = if failed { Verdict::Failed } else { Verdict::Inconclusive };
         let event = unmet.event.and_then(|index| stage.events().get(index));
         for problem in unmet.problems {
@@ -126,7 +145,7 @@ impl Judge for CaseJudge<'_> {
         }
         self.look_at_headers(step, unmet.event, stage);
         // A wrong header does not end a dialog; what never came leaves nothing to go on with.
-        failed && unmet.event.is_some()
+        judged && unmet.event.is_some()
     }
 }
 
@@ -137,13 +156,25 @@ fn cause_of(step: &Step, text: &str) -> String {
     };
     let Seen::Message { label, .. } = &seen.what else { return step.text.clone() };
     let never = matches!(step.kind, StepKind::Never(_));
-    let field = seen.fields.iter().find(|field| text.starts_with(field.name.as_str()));
+    let text = match text.strip_prefix("in branch `").and_then(|rest| rest.split_once("`: ")) {
+        Some((_, text)) => text,
+        None => text,
+    };
+    let is_named = |field: &&FieldExpectation| {
+        text.split([':', ';']).next().is_some_and(|name| name == field.name)
+    };
+    let named: Vec<&FieldExpectation> = seen.fields.iter().filter(is_named).collect();
+    let is_it = |field: &&FieldExpectation| text.contains(&format!("expected {},", field.matcher));
+    // Of several conditions on a header the one that does not hold is a part of the cause.
+    let which = named.iter().copied().find(is_it).filter(|_| named.len() > 1);
+    let which = which.map(|field| format!(" {}", field.matcher)).unwrap_or_default();
+    let field = named.first();
     let line = step.at.line;
     match field {
         _ if never => format!("{label} at {line} must not be"),
         Some(field) => {
             let parameter = field.parameter.iter().map(|name| format!(";{name}"));
-            format!("{label}:{}{}", field.name, parameter.collect::<String>())
+            format!("{label}:{}{}{which}", field.name, parameter.collect::<String>())
         }
         None if text.contains("came after") => format!("{label} at {line} too early"),
         None => format!("{label} at {line} missing"),
@@ -158,9 +189,17 @@ fn said(event: &TraceEvent) -> String {
     format!("{label} of {} at {}", event.at, event.node)
 }
 
-/// Whether the device was heard at all.
-pub(super) fn heard(stage: &dyn Stage) -> bool {
-    let from_device = |wire: &Wire| stage.name_of(&wire.remote) == Some(DUT);
-    let mut events = stage.events().iter();
-    events.any(|event| matches!(&event.kind, TraceKind::Received(wire) if from_device(wire)))
+/// Whether the device was heard at all, at a P-CSCF of the lab.
+pub(super) fn heard(stage: &dyn Stage, lab: &Lab) -> bool {
+    let at_edge = |event: &TraceEvent| {
+        lab.node_named(&event.node).is_some_and(|node| node.role == NodeRole::Pcscf)
+    };
+    stage.events().iter().any(|event| at_edge(event) && is_of_device(event, stage))
+}
+
+/// Whether an event is a message that came from the device.
+pub(super) fn is_of_device(event: &TraceEvent, stage: &dyn Stage) -> bool {
+    let from_device =
+        |wire: &Wire| wire.protocol == Protocol::Sip && stage.name_of(&wire.remote) == Some(DUT);
+    matches!(&event.kind, TraceKind::Received(wire) if from_device(wire))
 }

@@ -9,7 +9,7 @@ use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::{TraceEvent, TraceKind};
 
 use super::program::{CANNOT, Facts, Program};
-use super::{Case, Judged, Verdict, human, judge_over, skipped};
+use super::{Case, Finding, Judged, Verdict, human, judge_over, needs, skipped};
 use crate::cli::term;
 use crate::run::{Claim, Family, Instance, LiveStage};
 use crate::script::{DUT, Order, Scenario, Stage};
@@ -78,8 +78,14 @@ pub(super) fn run(
         judged.events.sort_by_key(|event| event.at);
         judged.said = said;
         let code = ended.and_then(|status| status.code());
-        if code == Some(CANNOT) && judged.verdict != Verdict::Passed {
-            return Ok(skipped(format!("the device says that it cannot (exit code {CANNOT})")));
+        // What it cannot does not come; a message that did come and is wrong stays wrong.
+        let is_wrong = |it: &Finding| it.verdict == Verdict::Failed && it.message.is_some();
+        if code == Some(CANNOT)
+            && judged.verdict != Verdict::Passed
+            && !judged.findings.iter().any(is_wrong)
+        {
+            let says = skipped(format!("the device says that it cannot (exit code {CANNOT})"));
+            (judged.verdict, judged.findings) = (says.verdict, says.findings);
         }
         if let Some(status) = ended.filter(|status| !status.success()) {
             for finding in &mut judged.findings {
@@ -107,16 +113,18 @@ fn undecided(fault: String, said: &str) -> Judged {
 }
 
 fn facts(case: &Case, scenario: &Scenario, instance: &Instance) -> Result<Facts, String> {
-    let party = scenario.parties.iter().find(|party| party.is_device());
-    let name = party.and_then(|party| party.of.as_ref()).map_or("", |(_, name)| name.as_str());
-    let subscriber = instance.lab.subscriber(name);
-    let subscriber = subscriber.ok_or_else(|| format!("`{name}` is no subscriber of the lab"))?;
+    let subscriber = needs::subscriber(scenario, &instance.lab);
+    let subscriber = subscriber.ok_or("the device is no subscriber of the lab")?;
     let device = instance.ues.iter().find(|ue| ue.name == DUT);
     let pcscf = instance.lab.node(NodeRole::Pcscf).ok_or("the lab has no P-CSCF")?;
     let mut facts = Facts::of(&instance.lab, subscriber);
     facts.add("address", &pcscf.listen.ip().to_string());
     facts.add("port", &pcscf.listen.port().to_string());
-    facts.add("transport", "udp");
+    let transport = device.map_or("udp", |ue| ue.transport.param_name());
+    facts.add("transport", transport);
+    if let Some(impu) = device.and_then(|ue| ue.impus.first()) {
+        facts.add("impu", impu);
+    }
     facts.add("device", &device.map(|ue| ue.address.ip().to_string()).unwrap_or_default());
     facts.add("case", &case.name);
     facts.add("do", &human::list(scenario, instance));

@@ -5,6 +5,7 @@ mod human;
 mod judge;
 mod live;
 mod mutants;
+mod needs;
 mod output;
 mod packs;
 mod program;
@@ -13,7 +14,7 @@ mod suite;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cscf_core::config::{Auth, Lab, NodeRole};
+use cscf_core::config::{Lab, NodeRole, nearest};
 use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_FAILED, EXIT_OK};
 use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
@@ -103,15 +104,24 @@ fn run(options: &Options) -> Result<u8, String> {
         crate::run::own_network(options.lab.as_deref());
     }
     let lab = crate::run::lab(options.lab.as_deref())?;
+    if let Some(name) = &options.subscriber {
+        known_subscriber(name, &lab)?;
+    }
     let cases = suite::select(&options.suites, &options.cases, &lab)?;
     let mut results = Vec::new();
     for case in cases {
-        let judged = run_case(&case, &lab, options)?;
-        let folder = output::write(&case, &judged, options)?;
+        let mut judged = run_case(&case, &lab, options).unwrap_or_else(could_not_run);
+        let folder = output::write(&case, &judged, options).unwrap_or_else(|fault| {
+            judged.findings.push(Finding::undecided(fault, "artefacts"));
+            judged.verdict = judged.verdict.max(Verdict::Inconclusive);
+            PathBuf::new()
+        });
         output::tell(&case, &judged, &folder);
         if options.github {
             output::annotate(&case, &judged);
         }
+        // They are in the artefacts now; those of all cases together would be too many.
+        judged.events = Vec::new();
         results.push((case, judged, folder));
     }
     output::table(&results);
@@ -129,11 +139,35 @@ fn run(options: &Options) -> Result<u8, String> {
     })
 }
 
+/// Says which subscriber was meant where there is none of this name.
+fn known_subscriber(name: &str, lab: &Lab) -> Result<(), String> {
+    if lab.subscriber(name).is_some() {
+        return Ok(());
+    }
+    let known = || lab.subscribers.iter().map(|it| it.name.as_str());
+    Err(match nearest(name, known()) {
+        Some(near) => format!("`{name}` is no subscriber of the lab; did you mean `{near}`?"),
+        None => {
+            let known: Vec<&str> = known().collect();
+            format!("`{name}` is no subscriber of the lab; there are: {}", known.join(", "))
+        }
+    })
+}
+
+/// A case that broke is not decided; the others still run.
+fn could_not_run(fault: String) -> Judged {
+    Judged {
+        verdict: Verdict::Inconclusive,
+        findings: vec![Finding::undecided(format!("the case could not run: {fault}"), "broken")],
+        ..skipped(String::new())
+    }
+}
+
 fn run_case(case: &Case, lab: &Lab, options: &Options) -> Result<Judged, String> {
-    if let Some(reason) = why_skipped(case, lab, options) {
+    let scenario = played_by(&case.scenario, options.subscriber.as_deref());
+    if let Some(reason) = needs::why_skipped(case, &scenario, lab, options) {
         return Ok(skipped(reason));
     }
-    let scenario = played_by(&case.scenario, options.subscriber.as_deref());
     match &options.device {
         Device::Own(mutant) => in_virtual_time(&scenario, lab, options.seed, mutant.as_deref()),
         Device::Program(command) => {
@@ -176,41 +210,6 @@ fn played_by(scenario: &Scenario, subscriber: Option<&str>) -> Scenario {
     scenario
 }
 
-/// Why the device cannot be judged by this case.
-fn why_skipped(case: &Case, lab: &Lab, options: &Options) -> Option<String> {
-    let needs = case.scenario.test.as_ref().map(|test| test.needs.as_slice()).unwrap_or_default();
-    let lacks = needs.iter().find(|need| options.cannot.contains(need));
-    let lacks = lacks.map(|need| format!("the device cannot: {}", need.word()));
-    if matches!(options.device, Device::Own(_)) {
-        return lacks;
-    }
-    if needs.contains(&Need::Security) && !options.ipsec {
-        return Some("needs security associations; say `--ipsec` for them".to_owned());
-    }
-    let only = if needs.contains(&Need::Long) {
-        case.scenario.only_virtual.clone()
-    } else {
-        case.scenario.only_virtual()
-    };
-    if let Some(reason) = only {
-        return Some(format!("runs in virtual time only: {reason}"));
-    }
-    let name = options.subscriber.as_deref().unwrap_or("alice");
-    let has_card = lab.subscriber(name).is_some_and(|it| !matches!(it.auth, Auth::Digest { .. }));
-    for need in needs {
-        let fault = match need {
-            Need::Aka if !has_card => format!("needs a card, and {name} has a password"),
-            Need::Digest if has_card => format!("needs a password, and {name} has a card"),
-            Need::Long | Need::Nr | Need::Pcscfs | Need::Video if !options.can.contains(need) => {
-                format!("needs {word}; say `--can {word}` if it is so", word = need.word())
-            }
-            _ => continue,
-        };
-        return Some(fault);
-    }
-    lacks
-}
-
 /// Judges the emulated UE, with one rule broken or none.
 ///
 /// # Errors
@@ -230,7 +229,9 @@ pub fn in_virtual_time(
             }
         }
     }
-    let instance = Instance::new(lab, &scenario, 1, 0).map_err(|fault| fault.to_string())?;
+    let mut instance = Instance::new(lab, &scenario, 1, 0).map_err(|fault| fault.to_string())?;
+    // Nothing outside the simulation answers.
+    instance.lab.dns.servers.clear();
     let mut stage = SimulatedStage::new(instance.clone(), scenario.network.clone(), seed)?;
     judge_over(&scenario, instance, &mut stage)
 }
@@ -243,11 +244,17 @@ fn judge_over(
 ) -> Result<Judged, String> {
     let mut judge = CaseJudge::new(scenario, conditions(&instance));
     let begin = stage.now();
-    judged(scenario, stage, &mut judge)?;
-    if judge.verdict() == Verdict::Failed && !judge::heard(stage) {
+    if let Err(fault) = judged(scenario, stage, &mut judge) {
+        judge.findings.push(Finding::undecided(format!("the run broke: {fault}"), "broken"));
+    }
+    if !judge::heard(stage, &instance.lab) {
+        const SILENT: &str = "nothing was heard of the device";
         for finding in &mut judge.findings {
             finding.verdict = Verdict::Inconclusive;
-            finding.text = format!("nothing was heard of the device: {}", finding.text);
+            finding.text = format!("{SILENT}: {}", finding.text);
+        }
+        if judge.findings.is_empty() {
+            judge.findings.push(Finding::undecided(SILENT.to_owned(), "silent"));
         }
     }
     let mut events = stage.events().to_vec();
@@ -269,7 +276,8 @@ fn conditions(instance: &Instance) -> Conditions {
         device.is_some_and(|ue| !matches!(ue.credentials, crate::ue::Credentials::Digest { .. }));
     let pcscfs = instance.lab.nodes.iter().filter(|node| node.role == NodeRole::Pcscf);
     let clear_ports = pcscfs.map(|node| node.listen.port()).collect();
-    Conditions { aka: has_card, clear_ports }
+    let impi = device.map(|ue| ue.impi.clone()).unwrap_or_default();
+    Conditions { aka: has_card, impi, clear_ports }
 }
 
 #[cfg(test)]
@@ -300,6 +308,43 @@ mod tests {
         let silent = judge("  - dut sends REGISTER within 1s", None);
         assert_eq!(silent.verdict, Verdict::Inconclusive);
         assert!(silent.findings[0].text.starts_with("nothing was heard"), "{:?}", silent.findings);
+    }
+
+    #[test]
+    fn what_the_network_sends_wrong_is_no_fault_of_the_device() {
+        let judged = judge("  - dut registers\n  - dut receives 401:\n      Subject: x", None);
+        assert_eq!(judged.verdict, Verdict::Inconclusive, "{:?}", judged.findings);
+    }
+
+    #[test]
+    fn a_silent_device_passes_nothing() {
+        let judged = judge("  - dut sends no REGISTER within 5s", None);
+        assert_eq!(judged.verdict, Verdict::Inconclusive, "{:?}", judged.findings);
+        assert_eq!(judged.findings[0].text, "nothing was heard of the device");
+    }
+
+    #[test]
+    fn what_breaks_a_run_leaves_it_undecided() {
+        let judged = could_not_run("a port is taken".to_owned());
+        assert_eq!(judged.verdict, Verdict::Inconclusive);
+        assert!(judged.findings[0].text.ends_with("a port is taken"));
+        let lab = Lab::default_lab();
+        assert!(known_subscriber("alice", &lab).is_ok());
+        let fault = known_subscriber("alcie", &lab).expect_err("nobody");
+        assert!(fault.ends_with("did you mean `alice`?"), "{fault}");
+    }
+
+    #[test]
+    fn a_step_that_names_a_parameter_leaves_the_others_to_the_tables() {
+        let of = |authorization: &str| {
+            let steps =
+                "  - dut registers\n  - dut receives 401 for REGISTER\n  - dut sends REGISTER";
+            let source = format!("{steps}:\n      {authorization}");
+            judge(&source, Some("no path")).findings.len()
+        };
+        // The table's line on Supported is broken; one on Authorization is not switched off by it.
+        assert_eq!(of("Supported;x: absent"), 1);
+        assert_eq!(of("Supported: present"), 0);
     }
 
     #[test]

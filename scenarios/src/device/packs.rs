@@ -8,7 +8,7 @@ use cscf_core::config::{Node, Problems, Reader, Value, read_tree};
 use cscf_core::sip::{self, HeaderName, Message};
 use cscf_core::trace::{TraceEvent, TraceKind, Wire};
 
-use crate::script::{FieldExpectation, Matcher, field_values};
+use crate::script::{FieldExpectation, Matcher, field_values, parameter_values};
 
 /// What a table is about, and when.
 #[derive(Debug)]
@@ -60,11 +60,16 @@ impl When {
     ];
 }
 
+/// Stands in a table for the device's own private identity.
+const OWN_IMPI: &str = "its own IMPI";
+
 /// What is known of the device besides its messages.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Conditions {
     /// It has a card.
     pub(super) aka: bool,
+    /// Its private identity.
+    pub(super) impi: String,
     /// The protected ports of the P-CSCFs are not among these.
     pub(super) clear_ports: Vec<u16>,
 }
@@ -95,8 +100,18 @@ pub(super) fn check(
             continue;
         }
         for (header, parameter, matcher) in &pack.lines {
-            let overridden = own.iter().any(|field| field.name.eq_ignore_ascii_case(header));
+            let overridden = own.iter().any(|field| {
+                field.name.eq_ignore_ascii_case(header) && field.parameter == *parameter
+            });
             let values = field_values(event, header, parameter.as_deref());
+            let own_identity = matcher.text() == OWN_IMPI;
+            let filled;
+            let matcher = if own_identity {
+                filled = Matcher::Exact(conditions.impi.clone());
+                &filled
+            } else {
+                matcher
+            };
             if overridden || matcher.accepts(&values) {
                 continue;
             }
@@ -128,10 +143,14 @@ fn label(message: &Message) -> String {
 
 fn holds(when: When, message: &Message, wire: &Wire, conditions: &Conditions) -> bool {
     let headers = message.headers();
-    let tagged = || headers.get(HeaderName::To).is_some_and(|to| to.contains(";tag="));
+    let of = |name, parameter| {
+        let header: Vec<String> = headers.get(name).map(str::to_owned).into_iter().collect();
+        parameter_values(&header, parameter)
+    };
+    let tagged = || !of(HeaderName::To, "tag").is_empty();
     let answered = || {
-        let credentials = headers.get(HeaderName::Authorization).unwrap_or_default();
-        credentials.contains("response=\"") && !credentials.contains("response=\"\"")
+        let responses = of(HeaderName::Authorization, "response");
+        responses.iter().any(|response| !response.is_empty())
     };
     match when {
         When::Aka => conditions.aka,
@@ -144,7 +163,7 @@ fn holds(when: When, message: &Message, wire: &Wire, conditions: &Conditions) ->
         When::Unanswered => !answered(),
         When::Sdp => {
             let kind = headers.get(HeaderName::ContentType).unwrap_or_default();
-            kind.starts_with("application/sdp")
+            kind.trim().to_ascii_lowercase().starts_with("application/sdp")
         }
         When::Reliable => headers.has_token(HeaderName::Require, "100rel"),
     }

@@ -2,15 +2,20 @@
 //! arguments, told each order on its standard input when the order's time has come, and stopped.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use cscf_core::auth::to_hex;
 use cscf_core::config::{Auth, Lab, SubscriberConfig};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tempfile::NamedTempFile;
 
 /// The exit code by which a program says that it cannot do what it is asked (as for `make check`).
 pub(super) const CANNOT: i32 = 77;
+
+/// How much of what a program writes is kept, of its begin and of its end each.
+const SAID_MAX: u64 = 256 * 1024;
 
 /// What a device must know, as names and values: the variables `CSCF_…` and the placeholders `{…}`.
 #[derive(Clone, Debug, Default)]
@@ -31,12 +36,15 @@ impl Facts {
                 facts.add("opc", &to_hex(opc));
                 facts.add("amf", &to_hex(amf));
             }
+            // What a card does with its secret is not told in a few words.
             Auth::Card { .. } => {}
         }
         facts
     }
 
+    /// Adds a fact, in the place of the one of that name.
     pub(super) fn add(&mut self, name: &'static str, value: &str) {
+        self.0.retain(|(known, _)| *known != name);
         self.0.push((name, value.to_owned()));
     }
 
@@ -146,32 +154,59 @@ impl Program {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Asks it to end, and makes it end; gives what it wrote and how it ended by itself.
+    /// Asks it to end, and makes it end; gives what it wrote and how it ended by itself. One that
+    /// nothing ends (it runs as somebody else) is left after a while.
     pub(super) fn stop(mut self) -> (String, Option<ExitStatus>) {
         let own = self.ended();
         drop(self.child.stdin.take());
-        // Those that it started may still be there.
-        self.signal("TERM");
+        // Those that it started may still be there: the group lives as long as one of them does.
+        self.signal(Signal::SIGTERM);
         if own.is_none() {
-            let moment = std::time::Duration::from_millis(20);
-            let (_silent, nothing) = std::sync::mpsc::channel::<()>();
-            for _ in 0..100 {
-                if self.ended().is_some() {
-                    break;
-                }
-                let _ = nothing.recv_timeout(moment);
-            }
+            self.wait();
         }
-        self.signal("KILL");
-        let _ = self.child.wait();
-        let said = std::fs::read(self.output.path()).unwrap_or_default();
-        (String::from_utf8_lossy(&said).into_owned(), own)
+        self.signal(Signal::SIGKILL);
+        let _ = self.child.kill();
+        self.wait();
+        (self.said().unwrap_or_default(), own)
     }
 
-    fn signal(&self, name: &str) {
-        let group = format!("-{}", self.child.id());
-        let _ =
-            Command::new("kill").args(["-s", name, "--", &group]).stderr(Stdio::null()).status();
+    /// Waits until it has ended, two seconds at most.
+    fn wait(&mut self) {
+        let moment = std::time::Duration::from_millis(20);
+        let (_silent, nothing) = std::sync::mpsc::channel::<()>();
+        for _ in 0..100 {
+            if self.ended().is_some() {
+                return;
+            }
+            let _ = nothing.recv_timeout(moment);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Ok(group) = i32::try_from(self.child.id()) {
+            let _ = killpg(Pid::from_raw(group), signal);
+        }
+    }
+
+    /// What it wrote: the begin and the end where that is much.
+    fn said(&mut self) -> std::io::Result<String> {
+        let mut file = self.output.reopen()?;
+        let size = file.metadata()?.len();
+        let mut begin = Vec::new();
+        (&mut file).take(SAID_MAX).read_to_end(&mut begin)?;
+        let mut out = String::from_utf8_lossy(&begin).into_owned();
+        if size > SAID_MAX {
+            let left = (size - SAID_MAX).min(SAID_MAX);
+            file.seek(SeekFrom::Start(size - left))?;
+            let mut end = Vec::new();
+            (&mut file).take(left).read_to_end(&mut end)?;
+            let lost = size - SAID_MAX - left;
+            if lost > 0 {
+                out.push_str(&format!("\n… {lost} bytes are left out here …\n"));
+            }
+            out.push_str(&String::from_utf8_lossy(&end));
+        }
+        Ok(out)
     }
 }
 

@@ -6,7 +6,7 @@ use cscf_core::config::{Lab, nearest};
 
 use crate::builtin;
 use crate::run;
-use crate::script::Scenario;
+use crate::script::{Scenario, Step, StepKind};
 
 /// The suites, in the order they run.
 pub const SUITES: [&str; 7] =
@@ -51,6 +51,14 @@ fn read(suite: &str, name: &str, file: &str, source: &str, lab: &Lab) -> Result<
     if scenario.test.is_none() {
         return Err(format!("{file} judges no device: it has no `test`"));
     }
+    let is_verdict = |step: &&Step| match &step.kind {
+        StepKind::Expect(seen) | StepKind::Never(seen) => !step.when && seen.is_about_device(),
+        _ => false,
+    };
+    if !scenario.all_steps().iter().any(is_verdict) {
+        let help = "a verdict is a step like `dut sends REGISTER`, without `when`";
+        return Err(format!("{file} judges nothing of the device: {help}"));
+    }
     let [suite, name, file, source] = [suite, name, file, source].map(str::to_owned);
     Ok(Case { suite, name, file, source, scenario })
 }
@@ -63,7 +71,7 @@ fn read(suite: &str, name: &str, file: &str, source: &str, lab: &Lab) -> Result<
 pub(super) fn select(suites: &[String], names: &[String], lab: &Lab) -> Result<Vec<Case>, String> {
     let mut out = Vec::new();
     for suite in suites {
-        if suite.contains('/') || suite.ends_with(".yaml") {
+        if suite.contains('/') || suite.ends_with(".yaml") || suite.ends_with(".yml") {
             out.extend(of_path(Path::new(suite), lab)?);
             continue;
         }
@@ -100,8 +108,11 @@ fn of_path(path: &Path, lab: &Lab) -> Result<Vec<Case>, String> {
         for entry in std::fs::read_dir(path).map_err(fault)? {
             files.push(entry.map_err(fault)?.path());
         }
-        files.retain(|file| file.extension().is_some_and(|end| end == "yaml"));
+        files.retain(|file| file.extension().is_some_and(|end| end == "yaml" || end == "yml"));
         files.sort();
+        if files.is_empty() {
+            return Err(format!("no case in {}: no file ends in .yaml", path.display()));
+        }
         let cases: Result<Vec<_>, String> = files.iter().map(|file| of_path(file, lab)).collect();
         return Ok(cases?.into_iter().flatten().collect());
     }
@@ -112,4 +123,23 @@ fn of_path(path: &Path, lab: &Lab) -> Result<Vec<Case>, String> {
     let suite = part(path.parent().and_then(Path::file_name));
     let name = part(path.file_stem());
     Ok(vec![read(&suite, &name, &path.display().to_string(), &source, lab)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_cases_and_a_case_without_a_verdict_are_mistakes() {
+        let lab = Lab::default_lab();
+        let folder = tempfile::tempdir().expect("folder");
+        let of = || select(&[format!("{}/", folder.path().display())], &[], &lab);
+        assert!(of().expect_err("empty").contains("no case in"));
+        let case = "scenario: x\ntest: {id: CT-8.1, clause: y}\nsteps: [dut registers]\n";
+        std::fs::write(folder.path().join("x.yml"), case).expect("writes");
+        assert!(of().expect_err("no verdict").contains("judges nothing of the device"));
+        let case = case.replace("registers]", "registers, dut sends REGISTER]");
+        std::fs::write(folder.path().join("x.yml"), case).expect("writes");
+        assert_eq!(of().expect("reads").len(), 1);
+    }
 }

@@ -22,6 +22,8 @@ pub struct Mistakes {
     pub deaf: bool,
     /// Answers a hold as if it were none.
     pub deaf_to_hold: bool,
+    /// Offers EVS behind all other codecs.
+    pub evs_last: bool,
     /// Answers a challenge whose MAC is wrong as if it were right.
     pub follows_anybody: bool,
     /// Does not register again by itself after a failure of the network.
@@ -145,6 +147,8 @@ pub struct Mistakes {
     pub star_with_expires: bool,
     /// Does not register anew when the network deactivates its registration.
     pub stays_away: bool,
+    /// Answers as one that is held when it is taken back.
+    pub stays_on_hold: bool,
     /// Subscribes again at once where Retry-After wants it to wait.
     pub subscribes_at_once: bool,
     /// Answers NOTIFY with 500.
@@ -184,7 +188,7 @@ type Named = (&'static str, fn(&mut Mistakes) -> &mut bool);
 
 impl Mistakes {
     /// All mistakes by their words.
-    pub const NAMED: [Named; 86] = [
+    pub const NAMED: [Named; 88] = [
         ("accepts any network", |it| &mut it.follows_anybody),
         ("another impi", |it| &mut it.another_impi),
         ("another impu", |it| &mut it.another_impu),
@@ -195,6 +199,7 @@ impl Mistakes {
         ("deaf", |it| &mut it.deaf),
         ("deaf to hold", |it| &mut it.deaf_to_hold),
         ("delivery report to the centre", |it| &mut it.report_to_centre),
+        ("evs last", |it| &mut it.evs_last),
         ("gives up", |it| &mut it.gives_up),
         ("holds inactive", |it| &mut it.holds_inactive),
         ("ignores cancel", |it| &mut it.ignores_cancel),
@@ -256,6 +261,7 @@ impl Mistakes {
         ("sqn ahead", |it| &mut it.sqn_ahead),
         ("star with expires", |it| &mut it.star_with_expires),
         ("stays away", |it| &mut it.stays_away),
+        ("stays on hold", |it| &mut it.stays_on_hold),
         ("subscribes at once", |it| &mut it.subscribes_at_once),
         ("unknown bye", |it| &mut it.unknown_bye),
         ("unknown require", |it| &mut it.unknown_require),

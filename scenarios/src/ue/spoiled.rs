@@ -95,6 +95,9 @@ impl Ue {
         if wrong.no_des_lines {
             body(&mut request.headers, &mut request.body, |text| without_lines(text, "a=des:"));
         }
+        if wrong.evs_last {
+            body(&mut request.headers, &mut request.body, with_first_codec_last);
+        }
         if wrong.no_service_named {
             let _ = request.headers.remove_named("P-Preferred-Service");
         }
@@ -138,6 +141,11 @@ impl Ue {
                 text.replace("a=recvonly", "a=sendrecv")
             });
         }
+        if wrong.stays_on_hold {
+            body(&mut response.headers, &mut response.body, |text| {
+                text.replace("a=sendrecv", "a=inactive")
+            });
+        }
         if wrong.no_conf_line {
             body(&mut response.headers, &mut response.body, |text| without_lines(text, "a=conf:"));
         }
@@ -167,6 +175,20 @@ fn body(headers: &mut Headers, body: &mut bytes::Bytes, how: impl Fn(&str) -> St
     let text = how(&String::from_utf8_lossy(body));
     headers.set(HeaderName::ContentLength, &text.len().to_string());
     *body = text.into();
+}
+
+/// SDP whose first payload type of audio stands behind all others.
+fn with_first_codec_last(text: &str) -> String {
+    let line = |line: &str| {
+        let mut words: Vec<&str> = line.trim_end().split(' ').collect();
+        if line.starts_with("m=audio ") && words.len() > 4 {
+            let first = words.remove(3);
+            words.push(first);
+            return format!("{}\r\n", words.join(" "));
+        }
+        line.to_owned()
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 fn without_lines(text: &str, begin: &str) -> String {

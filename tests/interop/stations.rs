@@ -1,5 +1,6 @@
 //! Two hosts with a line between them (network namespaces and a veth pair), and stations on them:
-//! nodes that obey a test, on the real sockets of the host, with security associations between them.
+//! nodes that obey a test, on the real sockets of the host, with security associations between
+//! them.
 
 use std::collections::VecDeque;
 use std::fs::File;

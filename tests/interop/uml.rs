@@ -1,5 +1,6 @@
-//! A kernel that has ESP, whatever this machine's has: user-mode Linux (Debian's package). Inside it
-//! this same program runs the tests that are ignored outside, with the root file system read-only.
+//! A kernel that has ESP, whatever this machine's has: user-mode Linux (Debian's package). Inside
+//! it this same program runs the tests that are ignored outside, with the root file system
+//! read-only.
 //!
 //! `ip xfrm` shows what the kernel has of our associations; it is compared with recorded text
 //! (`tests/uml/*.txt`; `CSCF_BLESS=1` writes it). The kernel's ESP talks with that in user space.

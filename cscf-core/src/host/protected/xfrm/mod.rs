@@ -1,8 +1,10 @@
-//! The kernel's IPsec as one that obeys orders about security associations (XFRM through netlink).
+//! The kernel's IPsec as one that obeys orders about security associations (XFRM through
+//! netlink).
 //!
-//! A set is four states and four policies (TS 33.203 §7.1); protected ports have guards besides, so
-//! that clear text neither comes in nor goes out there while no set lets it. Each owner marks what
-//! it installs (see `owner`), removes exactly that, and at its start what owners left that are gone.
+//! A set is four states and four policies (TS 33.203 §7.1); protected ports have guards besides,
+//! so that clear text neither comes in nor goes out there while no set lets it. Each owner marks
+//! what it installs (see `owner`), removes exactly that, and at its start what owners left that
+//! are gone.
 
 mod drops;
 mod entries;

@@ -19,6 +19,7 @@ mod running;
 mod baresip;
 mod captured;
 mod dns;
+mod esp;
 mod netns;
 mod osmo;
 mod sipp;

@@ -231,4 +231,10 @@ impl Associations {
         })?;
         Ok((opened, pair))
     }
+
+    /// As if so many packets had been sent.
+    #[cfg(test)]
+    pub(super) const fn skip_to(&mut self, pair: Pair, sent: u32) {
+        self.between(pair).sent = sent;
+    }
 }

@@ -1,3 +1,5 @@
+#[path = "hostile_tests.rs"]
+mod hostile;
 #[path = "stream_tests.rs"]
 mod streams;
 

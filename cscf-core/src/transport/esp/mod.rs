@@ -16,6 +16,7 @@ mod inside;
 mod suite;
 mod tcp;
 mod window;
+pub mod wireshark;
 
 pub use endpoint::Endpoint;
 

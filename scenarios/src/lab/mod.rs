@@ -22,7 +22,7 @@ use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
 use cscf_core::transport::ipsec::SaCommand;
 use cscf_core::transport::{ConnId, Flow, Packet, SaId, Transport};
 
-use esp::{Database, Esp};
+use esp::{Database, Load};
 pub use network::NetworkOptions;
 use network::{Pipe, Sending};
 
@@ -66,10 +66,10 @@ struct Slot {
 
 #[derive(Debug)]
 enum Event {
-    Datagram { slot: usize, packet: Packet, esp: Option<Esp> },
+    Datagram { slot: usize, flow: Flow, load: Load },
     Input { slot: usize, input: Input },
     Inbox { addr: SocketAddr, packet: Packet },
-    Segment { slot: usize, flow: Flow, bytes: Bytes, esp: Option<Esp> },
+    Segment { slot: usize, flow: Flow, load: Load },
 }
 
 impl Slot {
@@ -122,12 +122,13 @@ impl Lab {
         }
         let name = node.name().to_owned();
         let seed = Seed::derive(self.seed, &format!("faults of {name}"));
+        let associations = Seed::derive(self.seed, &format!("associations of {name}"));
         self.slots.push(Slot {
             name,
             edge: FaultEdge::new(node, seed),
             up: true,
             deadline: None,
-            esp: Database::default(),
+            esp: Database::new(associations),
             service_time: Duration::ZERO,
             free_at: Instant::EPOCH,
         });
@@ -270,7 +271,8 @@ impl Lab {
     pub fn send_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         let flow =
             Flow { transport: Transport::Udp, local: from, remote: to, conn: None, sa: None };
-        self.datagram(&Packet { flow, bytes, received_at: Instant::EPOCH }, "raw", None);
+        let load = Load::Clear(bytes.clone());
+        self.datagram(&Packet { flow, bytes, received_at: Instant::EPOCH }, "raw", &load);
     }
 
     /// Takes what has arrived at an inbox.
@@ -321,15 +323,16 @@ impl Lab {
         let Some(event) = self.queue.remove(&key) else { return };
         self.now = self.now.max(key.0);
         match event {
-            Event::Datagram { slot, mut packet, esp } => {
-                if let Some(sa) = self.accepted(slot, &packet.flow, esp.as_ref()) {
-                    packet.flow.sa = sa;
-                    packet.received_at = self.now;
+            Event::Datagram { slot, flow, load } => {
+                if let Some((sa, bytes)) = self.accepted(slot, &flow, &load) {
+                    let flow = Flow { sa, ..flow };
+                    let packet = Packet { flow, bytes, received_at: self.now };
                     self.serve(slot, Input::Datagram(packet));
                 }
             }
-            Event::Segment { slot, flow, bytes, esp } => {
-                if let (Some(_), Some(conn)) = (self.accepted(slot, &flow, esp.as_ref()), flow.conn)
+            Event::Segment { slot, flow, load } => {
+                if let (Some((_, bytes)), Some(conn)) =
+                    (self.accepted(slot, &flow, &load), flow.conn)
                 {
                     let received_at = self.now;
                     self.serve(slot, Input::Bytes { conn, bytes, received_at });
@@ -385,8 +388,8 @@ impl Lab {
             }
             Output::Datagram(packet) => {
                 let name = self.slots.get(index).map_or("", |slot| slot.name.as_str()).to_owned();
-                if let Some(esp) = self.protected(index, &packet.flow) {
-                    self.datagram(&packet, &name, esp.as_ref());
+                if let Some(load) = self.protected(index, &packet.flow, &packet.bytes) {
+                    self.datagram(&packet, &name, &load);
                 }
             }
             Output::Security(command) => self.secure(index, command),
@@ -407,17 +410,15 @@ impl Lab {
         let Some(slot) = self.slots.get_mut(index) else { return };
         match command {
             SaCommand::Install(set) => slot.esp.install(now, *set),
-            SaCommand::Remove(id) => {
-                slot.esp.remove(id);
-            }
+            SaCommand::Remove(id) => slot.esp.remove(now, id),
         }
     }
 
-    /// The protection of a packet that a node sends; `None` when it does not leave.
-    fn protected(&mut self, index: usize, flow: &Flow) -> Option<Option<Esp>> {
+    /// What goes over the wire for a packet that a node sends; `None` when it does not leave.
+    fn protected(&mut self, index: usize, flow: &Flow, bytes: &Bytes) -> Option<Load> {
         let now = self.now;
-        match self.slots.get_mut(index)?.esp.protect(now, flow) {
-            Ok(esp) => Some(esp),
+        match self.slots.get_mut(index)?.esp.protect(now, flow, bytes) {
+            Ok(load) => Some(load),
             Err(reason) => {
                 self.dropped(index, flow.remote, reason);
                 None
@@ -425,11 +426,17 @@ impl Lab {
         }
     }
 
-    /// The associations under which a packet arrives at a node; `None` when it is dropped.
-    fn accepted(&mut self, index: usize, flow: &Flow, esp: Option<&Esp>) -> Option<Option<SaId>> {
+    /// The associations under which a packet arrives at a node, and its bytes; `None` when it is
+    /// dropped.
+    fn accepted(
+        &mut self,
+        index: usize,
+        flow: &Flow,
+        load: &Load,
+    ) -> Option<(Option<SaId>, Bytes)> {
         let now = self.now;
-        match self.slots.get_mut(index)?.esp.accept(now, (flow.local, flow.remote), esp) {
-            Ok(sa) => Some(sa),
+        match self.slots.get_mut(index)?.esp.accept(now, flow.local, load) {
+            Ok(accepted) => Some(accepted),
             Err(reason) => {
                 self.dropped(index, flow.remote, reason);
                 None
@@ -449,7 +456,7 @@ impl Lab {
         owned.or_else(|| self.slots.iter().position(|slot| slot.esp.owns(addr)))
     }
 
-    fn datagram(&mut self, packet: &Packet, sender: &str, esp: Option<&Esp>) {
+    fn datagram(&mut self, packet: &Packet, sender: &str, load: &Load) {
         let Flow { local, remote, .. } = packet.flow;
         let sending = self.network.datagram(&mut self.chance, packet.bytes.len());
         let wire = || Wire {
@@ -467,13 +474,13 @@ impl Lab {
         for delay in arrivals {
             let at = self.now + delay;
             let flow = Flow { local: remote, remote: local, ..packet.flow };
-            let arrived = Packet { flow, bytes: packet.bytes.clone(), received_at: at };
             match self.owner(remote) {
                 _ if self.inboxes.contains_key(&remote) => {
-                    self.post(at, Event::Inbox { addr: remote, packet: arrived });
+                    let packet = Packet { flow, bytes: packet.bytes.clone(), received_at: at };
+                    self.post(at, Event::Inbox { addr: remote, packet });
                 }
                 Some(slot) if self.is_up(slot) => {
-                    self.post(at, Event::Datagram { slot, packet: arrived, esp: esp.cloned() });
+                    self.post(at, Event::Datagram { slot, flow, load: load.clone() });
                 }
                 // Nobody listens there: an ICMP port unreachable comes back.
                 Some(_) | None => {
@@ -495,7 +502,7 @@ impl Lab {
         let Some(conn) = flow.conn else { return };
         let delay = self.network.segment(&mut self.chance);
         let at = self.now + delay + delay;
-        let Some(esp) = self.protected(index, &flow) else { return };
+        let Some(load) = self.protected(index, &flow, &Bytes::new()) else { return };
         let listener = self.owner(flow.remote).filter(|slot| self.is_up(*slot));
         let Some(peer) = listener else {
             let input = Input::Closed { conn, cause: "refused".to_owned() };
@@ -503,7 +510,7 @@ impl Lab {
         };
         // Nobody answers a SYN that is dropped.
         let there = Flow { local: flow.remote, remote: flow.local, ..flow };
-        let Some(sa) = self.accepted(peer, &there, esp.as_ref()) else { return };
+        let Some((sa, _)) = self.accepted(peer, &there, &load) else { return };
         self.connections += 1;
         let theirs = ConnId::accepted(self.connections);
         let reverse = Flow { conn: Some(theirs), sa, ..there };
@@ -523,8 +530,8 @@ impl Lab {
         pipe.last_at = at;
         for piece in self.network.cut(&mut self.chance, bytes) {
             // Each segment is a packet of its own.
-            let Some(esp) = self.protected(index, &ours) else { break };
-            self.post(at, Event::Segment { slot, flow, bytes: piece, esp });
+            let Some(load) = self.protected(index, &ours, &piece) else { break };
+            self.post(at, Event::Segment { slot, flow, load });
         }
         if self.network.resets(&mut self.chance) {
             let cause = "reset by the network".to_owned();

@@ -14,7 +14,6 @@ mod choice;
 mod drops;
 mod guard;
 mod kernel;
-mod keys;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -34,7 +33,7 @@ use user::User;
 
 use crate::config::EspBackend;
 use crate::transport::SaId;
-use crate::transport::esp::DropCause;
+use crate::transport::esp::{DropCause, wireshark};
 use crate::transport::ipsec::{SaCommand, SaSet};
 
 /// Sets that are gone and still told with their keys, so that a capture can be read.
@@ -102,7 +101,8 @@ impl Protected {
     #[must_use]
     pub fn esp_sa(&self) -> Vec<String> {
         let all = self.gone.iter().chain(&self.sets);
-        all.flat_map(keys::esp_sa).collect()
+        all.flat_map(|set| wireshark::esp_sa(set).lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect()
     }
 }
 

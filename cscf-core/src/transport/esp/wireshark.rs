@@ -3,7 +3,6 @@
 //! profile, or `-o uat:esp_sa:…`).
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 
 use super::super::ipsec::{Encryption, Integrity, SaSet};
 use crate::auth::to_hex;
@@ -27,7 +26,6 @@ pub fn esp_sa(set: &SaSet) -> String {
         let _ = match algorithms(set) {
             Some(algorithms) => {
                 let family = if from.is_ipv4() { "IPv4" } else { "IPv6" };
-                let (from, to) = (written(from), written(to));
                 writeln!(out, "\"{family}\",\"{from}\",\"{to}\",\"0x{spi:08x}\",{algorithms}")
             }
             None => writeln!(
@@ -58,17 +56,6 @@ fn algorithms(set: &SaSet) -> Option<String> {
         |key: &[u8]| if key.is_empty() { String::new() } else { format!("0x{}", to_hex(key)) };
     let (encryption_key, integrity_key) = (key(&set.keys.encryption), key(&set.keys.integrity));
     Some(format!("\"{encryption}\",\"{encryption_key}\",\"{integrity}\",\"{integrity_key}\""))
-}
-
-/// An address as Wireshark compares it: one of IPv6 with all its digits.
-fn written(addr: IpAddr) -> String {
-    match addr {
-        IpAddr::V4(addr) => addr.to_string(),
-        IpAddr::V6(addr) => {
-            let groups = addr.segments().map(|group| format!("{group:04x}"));
-            groups.join(":")
-        }
-    }
 }
 
 #[cfg(test)]
@@ -114,8 +101,7 @@ mod tests {
         assert_eq!(
             v6[3],
             format!(
-                "\"IPv6\",\"2001:0db8:0000:0000:0000:0000:0000:0010\",\
-                 \"2001:0db8:0000:0000:0000:0000:0000:0001\",\"0x00002001\",\
+                "\"IPv6\",\"2001:db8::10\",\"2001:db8::1\",\"0x00002001\",\
                  \"NULL\",\"\",\"HMAC-MD5-96 [RFC2403]\",\"0x{ik}\""
             )
         );

@@ -225,7 +225,7 @@ fn ended(phone: &mut Phone, number: u32) {
     phone.hand.bench.mark();
     assert!(phone.says("MESSAGE", number).is_none());
     let dropped = phone.hand.bench.dropped("p1");
-    assert!(dropped.iter().any(|it| it.contains("no association with SPI")), "{dropped:?}");
+    assert!(dropped.iter().any(|it| it.contains("no association: SPI ")), "{dropped:?}");
 }
 
 fn lifetime() {
@@ -254,7 +254,7 @@ fn unanswered() {
     phone.hand.bench.mark();
     phone.send(&lines, Some(0));
     assert!(phone.heard().is_empty());
-    assert!(phone.hand.bench.dropped("p1")[0].contains("ICV wrong"));
+    assert!(phone.hand.bench.dropped("p1")[0].contains("integrity check value wrong"));
     let right = phone.set(0);
     phone.hand.bench.secure("ue", SaCommand::Install(Box::new(right)));
     phone.wait(238);
@@ -265,7 +265,7 @@ fn unanswered() {
     phone.hand.bench.mark();
     phone.send(&lines, Some(0));
     assert!(phone.at_home("REGISTER").is_none() && phone.heard().is_empty());
-    assert!(phone.hand.bench.dropped("p1")[0].contains("no association with SPI"));
+    assert!(phone.hand.bench.dropped("p1")[0].contains("no association: SPI "));
 }
 
 fn only_register() {
@@ -330,7 +330,7 @@ fn take_over() {
     phone.wait(300);
     phone.hand.bench.mark();
     assert!(phone.says("MESSAGE", 0).is_none());
-    assert!(phone.hand.bench.dropped("p1")[0].contains("no association with SPI"));
+    assert!(phone.hand.bench.dropped("p1")[0].contains("no association: SPI "));
     assert!(phone.says("MESSAGE", 1).is_some());
     near_the_end();
 }
@@ -367,7 +367,7 @@ fn new_beginning() {
     assert_eq!(flow.sa, Some(SaId(101)));
     phone.hand.bench.mark();
     assert!(phone.says("MESSAGE", 0).is_none());
-    assert!(phone.hand.bench.dropped("p1")[0].contains("no association with SPI"));
+    assert!(phone.hand.bench.dropped("p1")[0].contains("no association: SPI "));
     let path = header(&request, "Path");
     assert_eq!(phone.calls(&path, "OPTIONS")[0].0.sa, Some(SaId(101)));
 }
@@ -545,7 +545,7 @@ fn failure() {
             phone.hand.bench.mark();
             assert!(phone.says("MESSAGE", 1).is_none());
             let dropped = phone.hand.bench.dropped("p1");
-            assert!(dropped[0].contains("no association with SPI"), "{dropped:?}");
+            assert!(dropped[0].contains("no association: SPI "), "{dropped:?}");
             // The next one is for the new offer.
             let next = phone.challenge_line();
             let (_, unauthorized) = phone.home_says(&request, "401 Unauthorized", &next).remove(0);

@@ -383,7 +383,7 @@ fn with_keys(algorithms: &'static str, integrity: &str, encryption: &str) {
     phone.hand.bench.secure("ue", SaCommand::Install(Box::new(set)));
     phone.hand.bench.mark();
     assert!(phone.says("MESSAGE", 0).is_none());
-    assert!(phone.hand.bench.dropped("p1")[0].contains("ICV wrong"));
+    assert!(phone.hand.bench.dropped("p1")[0].contains("integrity check value wrong"));
 }
 
 fn expanded() {

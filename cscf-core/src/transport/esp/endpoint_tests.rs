@@ -1,3 +1,5 @@
+//! The endpoint of a P-CSCF and that of its UE: datagrams, and what the other files of tests share.
+
 #[path = "hostile_tests.rs"]
 mod hostile;
 #[path = "stream_tests.rs"]

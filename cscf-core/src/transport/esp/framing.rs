@@ -19,8 +19,8 @@ pub enum Framed<'a> {
     Malformed,
 }
 
-/// The payload of a UDP datagram that carries an ESP packet: the packet, if it can be told from what
-/// is no ESP, its SPI not being zero (RFC 3948 §2.1).
+/// The payload of a UDP datagram that carries an ESP packet: the packet, if it can be told from
+/// what is no ESP, its SPI not being zero (RFC 3948 §2.1).
 #[must_use]
 pub fn encapsulate(esp: &[u8]) -> Option<&[u8]> {
     matches!(decapsulate(esp), Framed::Esp(_)).then_some(esp)

@@ -1,6 +1,6 @@
 //! ESP of Gm in user space (RFC 4303, transport mode; TS 33.203 §7, Annex I): packets under
-//! security associations in and out, UDP and TCP inside, without a socket and without a clock. Whoever
-//! carries packets (a raw socket, UDP datagrams as RFC 3948 frames them, the simulated network)
+//! security associations in and out, UDP and TCP inside, without a socket and without a clock.
+//! Whoever carries packets (a raw socket, UDP datagrams as RFC 3948 frames them, the simulated network)
 //! hands in what came and puts on the wire what [`Endpoint::poll_event`] gives.
 
 use std::net::{IpAddr, SocketAddr};
@@ -117,7 +117,8 @@ pub enum EspEvent {
     },
     /// A datagram came under an association; its flow names the set.
     Datagram(Packet),
-    /// A peer opened a connection under an association. Its flow has no [`ConnId`](super::ConnId) yet.
+    /// A peer opened a connection under an association. Its flow has no
+    /// [`ConnId`](super::ConnId) yet.
     Accepted {
         /// The connection.
         stream: StreamId,

@@ -278,8 +278,8 @@ impl Suite {
         Overhead { prefix, block: self.block_len(), icv: self.icv_len() }
     }
 
-    /// Makes a packet out of room for [`Overhead::prefix`] and the payload behind it, in place: pads,
-    /// encrypts, and adds the integrity check value. `iv` has at least as many octets as the
+    /// Makes a packet out of room for [`Overhead::prefix`] and the payload behind it, in place:
+    /// pads, encrypts, and adds the integrity check value. `iv` has at least as many octets as the
     /// algorithm wants. Nothing if the room is not there.
     pub(super) fn seal(
         &self,

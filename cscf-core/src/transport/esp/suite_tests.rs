@@ -1,3 +1,5 @@
+//! Packets under each pair of algorithms, and the vectors of the standards.
+
 use super::*;
 use crate::auth::{from_hex, to_hex};
 

@@ -23,7 +23,8 @@ use crate::time::{Duration, Instant};
 const RECEIVE_BYTES: usize = 16 * 1024;
 /// What a connection holds that is on its way; the rest waits as it was given.
 const SEND_BYTES: usize = 16 * 1024;
-/// How long a peer may leave us without any progress: a connection being opened, bytes sent, an end.
+/// How long a peer may leave us without any progress: a connection being opened, bytes sent, an
+/// end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// The segment size never falls below this, however small a path is said to be.
 const SEGMENT_MIN: usize = 256;

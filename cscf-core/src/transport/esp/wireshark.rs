@@ -10,8 +10,8 @@ use crate::auth::to_hex;
 /// The lines of the four associations of a set, inbound ones first, each with its line end. Where
 /// Wireshark knows no such algorithms, a comment says so.
 ///
-/// AES-GMAC is such a one: no entry of the table makes Wireshark step over the initialization vector
-/// that stands before the clear text (RFC 4543 §3.1).
+/// AES-GMAC is such a one: no entry of the table makes Wireshark step over the initialization
+/// vector that stands before the clear text (RFC 4543 §3.1).
 #[must_use]
 pub fn esp_sa(set: &SaSet) -> String {
     let (local, remote) = (set.local, set.remote);

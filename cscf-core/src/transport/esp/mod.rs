@@ -1,7 +1,7 @@
 //! ESP of Gm in user space (RFC 4303, transport mode; TS 33.203 §7, Annex I): packets under
 //! security associations in and out, UDP and TCP inside, without a socket and without a clock.
-//! Whoever carries packets (a raw socket, UDP datagrams as RFC 3948 frames them, the simulated network)
-//! hands in what came and puts on the wire what [`Endpoint::poll_event`] gives.
+//! Whoever carries packets (a raw socket, UDP datagrams as RFC 3948 frames them, the simulated
+//! network) hands in what came and puts on the wire what [`Endpoint::poll_event`] gives.
 
 use std::net::{IpAddr, SocketAddr};
 

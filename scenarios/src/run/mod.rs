@@ -341,6 +341,8 @@ fn shows_nothing(scenario: &Scenario, problems: &mut Problems) {
     }
 }
 
+/// What the subject of a command may be.
+const USER: &str = "subscriber of the lab, nor described under `parties`";
 /// What a name in an expectation may be.
 const PHONE: &str = "node of the lab, nor a phone of this scenario";
 
@@ -394,10 +396,7 @@ fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
         .collect();
     for step in loaded.scenario.all_steps() {
         match &step.kind {
-            StepKind::Command { ue, .. } => {
-                let what = "subscriber of the lab, nor described under `parties`";
-                check(at_word(step, ue), ue, &users, what);
-            }
+            StepKind::Command { ue, .. } => check(at_word(step, ue), ue, &users, USER),
             StepKind::Restart { node } => {
                 check(at_word(step, node), node, &nodes, "node of the lab");
             }

@@ -9,6 +9,7 @@ use cscf_core::sip::MediaPolicy;
 use cscf_core::time::Duration;
 use cscf_core::transaction::Timers;
 use cscf_core::transaction::timers::AIR_ACCESS_TYPES;
+use cscf_core::transport::Transport;
 
 /// The configuration of one P-CSCF.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Config {
     pub name: String,
     /// `host:port` as others are told (IPv6 in brackets): Path, Record-Route and its own URI.
     pub uri: String,
+    /// The same for UEs on TLS or WebSocket, by transport.
+    pub secured_uris: Vec<(Transport, String)>,
     /// Domains of the home networks it serves; a REGISTER for another one is refused. Empty: any.
     pub home_domains: Vec<String>,
     /// The string of P-Visited-Network-ID (TS 24.229 §5.2.2.1).
@@ -171,6 +174,7 @@ impl Config {
         Self {
             name: name.to_owned(),
             uri: uri.to_owned(),
+            secured_uris: Vec::new(),
             home_domains: vec![home_domain.to_owned()],
             visited_network: home_domain.to_owned(),
             core_entries: vec![core_entry.to_owned()],

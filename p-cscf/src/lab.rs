@@ -21,6 +21,8 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Result<Config, String> {
         return Err(format!("{} needs an I-CSCF, and the lab has none", node.name));
     };
     let mut config = Config::new(&node.name, &node.advertised(), domain, first);
+    let secured = node.secured.listeners().into_iter();
+    config.secured_uris = secured.map(|(kind, _)| (kind, node.advertised_for(kind))).collect();
     config.core_entries = entries;
     config.trusted_peers = lab.peers_trusted_by(node);
     let wishes = lab.subscribers.iter();

@@ -159,10 +159,11 @@ impl Pcscf {
     /// named unless it is UDP, so that a UE comes back the way it is reached.
     fn own_uri(&self, env: &Env<'_>, token: Token, transport: Transport) -> String {
         let user = token.text(env.ids.shard());
-        let uri = &self.config.uri;
+        let secured = self.config.secured_uris.iter().find(|(kind, _)| *kind == transport);
+        let uri = secured.map_or(&self.config.uri, |(_, uri)| uri);
         match transport {
             Transport::Udp => format!("<sip:{user}@{uri};lr>"),
-            other => format!("<sip:{user}@{uri};transport={};lr>", other.param_name()),
+            other => format!("<sip:{user}@{uri};transport={};lr>", other.uri_name()),
         }
     }
 

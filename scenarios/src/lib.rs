@@ -3,6 +3,7 @@
 pub mod appserver;
 pub mod builtin;
 pub mod capture;
+pub mod certificates;
 pub mod cli;
 pub mod codes;
 pub mod conformance;

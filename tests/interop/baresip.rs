@@ -2,8 +2,12 @@
 //! hang up. Skipped where baresip is not installed.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
+
+use cscf_core::transport::Transport;
+use scenarios::certificates;
 
 use crate::running::{Program, Running, WITHIN, installed, md5_only, secret, text, wait_until};
 
@@ -20,25 +24,35 @@ struct Baresip {
 impl Baresip {
     /// Starts it for a subscriber at this host, and waits until it is registered.
     fn start(lab: &Running, name: &str, host: u8) -> Self {
+        Self::start_over(lab, name, host, None)
+    }
+
+    /// The same over TLS with this CA to trust, or as it likes.
+    fn start_over(lab: &Running, name: &str, host: u8, tls: Option<(SocketAddr, &Path)>) -> Self {
         let (subscriber, ip) = (lab.subscriber(name), lab.ip(host));
         let folder = lab.folder.path().join(name);
         std::fs::create_dir(&folder).expect("a folder");
+        let transport = if tls.is_some() { ";transport=tls" } else { "" };
+        let to = tls.map_or_else(|| lab.pcscf(), |(addr, _)| addr);
         let account = format!(
-            "<sip:{name}@{}>;auth_user={};auth_pass={};outbound=\"sip:{}\";regint=600\n",
+            "<sip:{name}@{}{transport}>;auth_user={};auth_pass={};\
+             outbound=\"sip:{to}{transport}\";regint=600\n",
             lab.lab.domain,
             subscriber.impi,
             secret(subscriber),
-            lab.pcscf()
         );
-        for (file, content) in
-            [("config", config(ip)), ("accounts", account), ("contacts", String::new())]
-        {
+        let ca = tls.map(|(_, ca)| format!("sip_cafile {}\n", ca.display()));
+        for (file, content) in [
+            ("config", config(ip) + &ca.unwrap_or_default()),
+            ("accounts", account),
+            ("contacts", String::new()),
+        ] {
             std::fs::write(folder.join(file), content).expect("writes");
         }
         let program = Program::start(Command::new("baresip").arg("-f").arg(&folder));
         let orders = wait_until(|| TcpStream::connect((ip, ORDERS)).ok());
         orders.set_read_timeout(Some(WITHIN)).expect("a timeout");
-        lab.wait_for(&format!("{name} registered from {ip}:5060"));
+        lab.wait_for(&format!("{name} registered from "));
         Self { program, orders, heard: Vec::new() }
     }
 
@@ -115,6 +129,39 @@ fn two_of_them_call_each_other_and_hang_up() {
     carol.order("hangup", "");
     dave.tells("CALL_CLOSED");
     lab.wait_for("call of carol and dave ended");
+
+    carol.quits();
+    lab.wait_for("carol deregistered");
+    dave.quits();
+    lab.wait_for("dave deregistered");
+    lab.end();
+}
+
+#[test]
+fn two_of_them_call_each_other_over_tls() {
+    if !installed("baresip") {
+        return;
+    }
+    let lab = Running::start_with(|lab, folder| {
+        md5_only(lab);
+        lab.nodes[0].listen_for(Transport::Tls);
+        lab.tls = certificates::make(lab, &folder.join("tls")).expect("certificates");
+        Vec::new()
+    });
+    let ca = lab.folder.path().join("tls/ca.pem");
+    let to = lab.lab.nodes[0].secured.tls.expect("listens");
+    let mut carol = Baresip::start_over(&lab, "carol", 103, Some((to, &ca)));
+    let mut dave = Baresip::start_over(&lab, "dave", 104, Some((to, &ca)));
+
+    carol.order("dial", &format!("sip:dave@{}", lab.lab.domain));
+    dave.tells("CALL_INCOMING");
+    dave.order("accept", "");
+    carol.tells("CALL_ESTABLISHED");
+    dave.tells("CALL_ESTABLISHED");
+    lab.wait_for("carol calls dave: answered");
+    dave.order("hangup", "");
+    carol.tells("CALL_CLOSED");
+    lab.wait_for("call of dave and carol ended");
 
     carol.quits();
     lab.wait_for("carol deregistered");

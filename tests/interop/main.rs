@@ -27,5 +27,6 @@ mod sipp_device;
 mod sipp_methods;
 mod split;
 mod stations;
+mod tls;
 mod tshark;
 mod uml;

@@ -125,17 +125,16 @@ impl NodeConfig {
         }
     }
 
-    /// The node's URI for a UE on this transport (RFC 3261 §19.1, RFC 7118 §5.2).
+    /// `host:port` as UEs on this transport are told, IPv6 in brackets.
     #[must_use]
-    pub fn uri_for(&self, transport: Transport) -> String {
-        let Some(addr) = self.secured.of(transport) else { return self.sip_uri() };
+    pub fn advertised_for(&self, transport: Transport) -> String {
+        let Some(addr) = self.secured.of(transport) else { return self.advertised() };
         let host = self.advertise.0.as_str();
-        let host = if host.contains(':') && !host.starts_with('[') {
-            format!("[{host}]")
+        if host.contains(':') && !host.starts_with('[') {
+            format!("[{host}]:{}", addr.port())
         } else {
-            host.to_owned()
-        };
-        format!("sip:{host}:{};transport={}", addr.port(), transport.param_name())
+            format!("{host}:{}", addr.port())
+        }
     }
 }
 
@@ -263,7 +262,7 @@ mod tests {
 
         let mut again = read_lab(&lab.to_yaml()).expect("reads");
         assert_eq!(again, lab);
-        assert_eq!(again.nodes[0].uri_for(Transport::Wss), "sip:127.0.0.1:8443;transport=wss");
+        assert_eq!(again.nodes[0].advertised_for(Transport::Wss), "127.0.0.1:8443");
 
         again.tls.resolve(Path::new("/labs"));
         assert_eq!(again.tls.key.as_deref(), Some(Path::new("/labs/tls/server.key")));

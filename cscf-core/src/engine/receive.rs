@@ -88,7 +88,7 @@ impl Core {
         let Some(connection) = self.outlet.connection_mut(conn) else { return };
         let flow = connection.flow;
         connection.used_at = now;
-        if matches!(flow.transport, Transport::Ws | Transport::Wss) {
+        if flow.transport.keeps_messages() {
             return self.on_web_socket(now, flow, bytes);
         }
         connection.framer.push(bytes);

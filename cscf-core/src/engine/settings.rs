@@ -37,9 +37,13 @@ impl Listen {
         vec![Self::new(Transport::Udp, addr), Self::new(Transport::Tcp, addr)]
     }
 
-    /// Host and port as they stand in a Via.
+    /// Host and port as they stand in a Via; a name that nobody can resolve has no port
+    /// (RFC 7118 §5.1).
     #[must_use]
     pub fn sent_by(&self) -> String {
+        if self.advertise.0.ends_with(".invalid") {
+            return self.advertise.0.clone();
+        }
         format!("{}:{}", self.advertise.0, self.advertise.1)
     }
 }

@@ -19,10 +19,10 @@ use super::orders::{Obedient, answer_line, read_order};
 use super::pipe::{Lines, TracePipe};
 use super::protected::{Chosen, Wish as EspWish, choose_for};
 use super::{
-    Addresses, Clock, Host, Sink, StateFile, log, raise_file_limit, stdin_lines, stop_signal,
+    Addresses, Clock, Host, Sink, StateFile, Tls, log, raise_file_limit, stdin_lines, stop_signal,
 };
 use crate::clause::own;
-use crate::config::{Lab, NodeConfig, NodeRole, Start, read_lab, render};
+use crate::config::{Lab, NodeConfig, NodeRole, Start, TlsConfig, read_lab, render};
 use crate::engine::{FaultEdge, Node};
 use crate::ids::Seed;
 use crate::operator::{FaultOrder, Order, OrderError};
@@ -190,13 +190,38 @@ pub fn load_lab(path: Option<&Path>) -> Result<Lab, String> {
     let shown = path.display();
     let source = std::fs::read_to_string(path)
         .map_err(|fault| format!("the lab file {shown} cannot be read: {fault}"))?;
-    read_lab(&source).map_err(|problems| {
+    let lab = read_lab(&source).map_err(|problems| {
         let colour = std::io::stderr().is_terminal() && !no_color();
         let list = render(&shown.to_string(), &source, &problems, colour);
         let mut text = format!("the lab file {shown} has mistakes\n\n");
         let _ = write!(text, "{list}");
         text
+    });
+    lab.map(|mut lab| {
+        lab.tls.resolve(path.parent().unwrap_or(Path::new("")));
+        lab
     })
+}
+
+/// The certificates of a lab, where it has any.
+///
+/// # Errors
+///
+/// A file that is of no use; a listener without a certificate.
+pub fn tls_of(lab: &Lab) -> Result<Option<Tls>, String> {
+    let needed = lab.nodes.iter().find(|node| node.secured.needs_certificate());
+    if needed.is_none() && lab.tls == TlsConfig::default() {
+        return Ok(None);
+    }
+    let tls = Tls::read(&lab.tls).map_err(|fault| fault.to_string())?;
+    match needed {
+        Some(node) if !tls.listens() => Err(format!(
+            "{} listens for TLS, and the lab has no certificate: write `tls: {{certificate: FILE, \
+             key: FILE}}`, or let `cscf init --tls` make a lab with one",
+            node.name
+        )),
+        _ => Ok(Some(tls.with_names(lab.names_of_listeners()))),
+    }
 }
 
 /// Whether the user wants no colours anywhere (<https://no-color.org>).
@@ -339,7 +364,7 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     let state = state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;
     let result = runtime()?.block_on(async {
         let controlled = Controlled::bind(&lab, config, args).await?;
-        let host = Host::new(clock, sink).with_dns(&lab.dns.servers);
+        let host = Host::new(clock, sink).with_dns(&lab.dns.servers).with_tls(tls_of(&lab)?);
         let addresses = Addresses::of(config).protected(protect);
         let handle = host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
         let node = Obedient::new(handle, Arc::clone(&lab), config, clock);

@@ -1,5 +1,7 @@
 //! The host with nodes that speak no protocol: what arrives, what leaves, what is bounded.
 
+mod secured;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -23,6 +25,8 @@ struct Echo {
     wake_at: Option<Instant>,
     /// Answers each portion of a connection with so many bytes instead.
     flood: usize,
+    /// Sends nothing back.
+    quiet: bool,
 }
 
 impl Node for Echo {
@@ -36,7 +40,9 @@ impl Node for Echo {
                 let said = format!("bytes {}", String::from_utf8_lossy(&bytes));
                 let flood = Bytes::from(vec![b'x'; self.flood]);
                 let bytes = if self.flood > 0 { flood } else { bytes };
-                self.outputs.push_back(Output::Write { conn, bytes });
+                if !self.quiet {
+                    self.outputs.push_back(Output::Write { conn, bytes });
+                }
                 said
             }
             Input::Closed { cause, .. } => format!("closed: {cause}"),

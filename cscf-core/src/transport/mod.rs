@@ -63,6 +63,23 @@ impl Transport {
         }
     }
 
+    /// The name in the `transport` parameter of a URI: WebSocket has one, with TLS or without
+    /// (RFC 7118 §5.2.3).
+    #[must_use]
+    pub const fn uri_name(self) -> &'static str {
+        match self {
+            Self::Wss => "ws",
+            other => other.param_name(),
+        }
+    }
+
+    /// Whether each message travels by itself and whole, so that nothing has to find its end:
+    /// datagrams, and messages of a WebSocket.
+    #[must_use]
+    pub const fn keeps_messages(self) -> bool {
+        matches!(self, Self::Udp | Self::Ws | Self::Wss)
+    }
+
     /// The port a URI without one means (RFC 3261 §19.1.2).
     #[must_use]
     pub const fn default_port(self) -> u16 {

@@ -1,12 +1,16 @@
 //! `cscf init`: a lab file to change.
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cscf_core::config::{Lab, PathMtu};
+use cscf_core::config::{Lab, NodeRole, PathMtu, TlsConfig};
+use cscf_core::transport::Transport;
+
+use crate::certificates;
 
 /// What `cscf init` is asked.
 #[derive(Clone, Debug, Args)]
@@ -20,6 +24,10 @@ pub struct InitArgs {
     /// The file to write
     #[arg(short, long, value_name = "FILE", default_value = "lab.yaml")]
     output: PathBuf,
+    /// Let the P-CSCF listen for TLS and WebSocket, and make certificates for it in the folder
+    /// tls beside the file
+    #[arg(long)]
+    tls: bool,
     /// Write over a file that is there
     #[arg(long)]
     force: bool,
@@ -47,6 +55,17 @@ pub(super) fn init(args: &InitArgs) -> Result<String, String> {
         lab.path_mtu = PathMtu::Known(1500);
     }
     let shown = args.output.display();
+    if args.tls {
+        listen_for_all(&mut lab);
+    }
+    let folder = args.output.parent().unwrap_or(Path::new(""));
+    if args.tls && !args.force && folder.join(FOLDER).exists() {
+        let there = folder.join(FOLDER);
+        return Err(format!(
+            "{} is there already; --force makes new certificates",
+            there.display()
+        ));
+    }
     let mut options = OpenOptions::new();
     options.write(true).truncate(true);
     if args.force {
@@ -60,9 +79,64 @@ pub(super) fn init(args: &InitArgs) -> Result<String, String> {
         }
         _ => format!("{shown} cannot be written: {fault}"),
     })?;
+    if args.tls {
+        lab.tls = certified(&lab, folder)?;
+    }
     file.write_all(lab.to_yaml().as_bytes())
         .map_err(|fault| format!("{shown} cannot be written: {fault}"))?;
-    Ok(format!("wrote {shown}: change what you like, then `cscf up --lab {shown}`\n"))
+    let mut said = format!("wrote {shown}: change what you like, then `cscf up --lab {shown}`\n");
+    if args.tls {
+        let ca = folder.join(FOLDER).join("ca.pem");
+        let _ = write!(said, "{}", advice(&lab, &ca.display().to_string()));
+    }
+    Ok(said)
+}
+
+/// Where the certificates are, beside the lab file.
+const FOLDER: &str = "tls";
+
+fn listen_for_all(lab: &mut Lab) {
+    lab.gm.tls = true;
+    for node in lab.nodes.iter_mut().filter(|node| node.role == NodeRole::Pcscf) {
+        for transport in [Transport::Tls, Transport::Ws, Transport::Wss] {
+            node.listen_for(transport);
+        }
+    }
+}
+
+/// Makes the certificates; in the lab file they are named from where that is.
+fn certified(lab: &Lab, folder: &Path) -> Result<TlsConfig, String> {
+    let mut made = certificates::make(lab, &folder.join(FOLDER))?;
+    let files = [
+        &mut made.ca,
+        &mut made.certificate,
+        &mut made.key,
+        &mut made.client_certificate,
+        &mut made.client_key,
+    ];
+    for file in files.into_iter().flatten() {
+        if let Ok(beside) = file.strip_prefix(folder) {
+            *file = beside.to_owned();
+        }
+    }
+    Ok(made)
+}
+
+/// Where to connect to, and how a phone comes to trust it.
+fn advice(lab: &Lab, ca: &str) -> String {
+    let secured = lab.node(NodeRole::Pcscf).map(|node| node.secured.listeners());
+    let mut out = String::new();
+    for (transport, addr) in secured.unwrap_or_default() {
+        let _ = writeln!(out, "{:<4} {addr}", transport.param_name());
+    }
+    let _ = write!(
+        out,
+        "give {ca} to the phone as a CA it trusts (Android: Settings, Security, Install a \
+         certificate, CA certificate; iOS: open it, install the profile, then trust it in General, \
+         About, Certificate Trust Settings; baresip: sip_cafile; a browser: its list of \
+         authorities); ca.key stays here\n"
+    );
+    out
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub struct Lab {
     posted: u64,
     slots: Vec<Slot>,
     by_addr: BTreeMap<SocketAddr, usize>,
+    /// Addresses for connections of one kind: TLS, WebSocket.
+    kinds: BTreeMap<SocketAddr, Transport>,
     queue: BTreeMap<(Instant, u64), Event>,
     pipes: BTreeMap<(usize, ConnId), Pipe>,
     connections: u64,
@@ -98,6 +100,7 @@ impl Lab {
             posted: 0,
             slots: Vec::new(),
             by_addr: BTreeMap::new(),
+            kinds: BTreeMap::new(),
             queue: BTreeMap::new(),
             pipes: BTreeMap::new(),
             connections: 0,
@@ -143,6 +146,14 @@ impl Lab {
         }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.esp.declare(ports);
+        }
+    }
+
+    /// Gives the node `name` an address for connections of this kind only.
+    pub fn listen(&mut self, name: &str, transport: Transport, addr: SocketAddr) {
+        if let Some(index) = self.slots.iter().position(|slot| slot.name == name) {
+            self.by_addr.insert(addr, index);
+            self.kinds.insert(addr, transport);
         }
     }
 
@@ -502,6 +513,12 @@ impl Lab {
         let Some(conn) = flow.conn else { return };
         let delay = self.network.segment(&mut self.chance);
         let at = self.now + delay + delay;
+        let kind = self.kinds.get(&flow.remote).copied().unwrap_or(Transport::Tcp);
+        if kind != flow.transport {
+            let cause = format!("no {} there but {kind}", flow.transport);
+            return self
+                .post(at, Event::Input { slot: index, input: Input::Closed { conn, cause } });
+        }
         let Some(load) = self.protected(index, &flow, &Bytes::new()) else { return };
         let listener = self.owner(flow.remote).filter(|slot| self.is_up(*slot));
         let Some(peer) = listener else {
@@ -528,7 +545,11 @@ impl Lab {
         // A stream keeps its order: nothing arrives before what was sent earlier.
         let at = (now + delay).max(pipe.last_at);
         pipe.last_at = at;
-        for piece in self.network.cut(&mut self.chance, bytes) {
+        let pieces = match ours.transport.keeps_messages() {
+            true => vec![bytes.clone()],
+            false => self.network.cut(&mut self.chance, bytes),
+        };
+        for piece in pieces {
             // Each segment is a packet of its own.
             let Some(load) = self.protected(index, &ours, &piece) else { break };
             self.post(at, Event::Segment { slot, flow, load });

@@ -13,18 +13,18 @@ use cscf_core::host::{Addresses, Clock, Handle, Host, program};
 use cscf_core::operator::{self, FaultOrder, OrderAnswer, OrderError, Show};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::runtime::Runtime;
 
 use super::network::{Claim, Family, Network};
 use super::parties::Instance;
 use super::simulated::ue_node;
 use super::{Options, Outcome, play};
-use crate::operate;
 use crate::report::pcapng::{Names, name_at};
 use crate::script::{Order, Scenario, Stage};
 use crate::ue::{Ue, UeConfig};
 use crate::up::{NodeEvent, NodeProcesses, Starting, Telling};
+use crate::{certificates, operate};
 
 /// Events of this process that wait to be looked at.
 type Waiting = Rc<RefCell<VecDeque<TraceEvent>>>;
@@ -45,6 +45,8 @@ pub struct LiveStage {
     names: Names,
     /// The lab file of the node processes.
     file: NamedTempFile,
+    /// The certificates that were made for this run.
+    _certificates: Option<TempDir>,
     /// The fault rules that were given, for nodes that start again.
     given: Vec<Rule>,
     /// What carries ESP, if there is any.
@@ -85,6 +87,18 @@ pub(super) fn run(
     Ok((instance, outcome))
 }
 
+/// Makes certificates for the addresses of this run, where its P-CSCFs need some and the lab brings
+/// none.
+fn certify(lab: &mut Lab) -> Result<Option<TempDir>, String> {
+    if !lab.needs_certificate() || lab.tls.certificate.is_some() {
+        return Ok(None);
+    }
+    let folder = tempfile::Builder::new().prefix("cscf-tls-").tempdir();
+    let folder = folder.map_err(|fault| fault.to_string())?;
+    lab.tls = certificates::make(lab, folder.path())?;
+    Ok(Some(folder))
+}
+
 impl LiveStage {
     /// Starts the nodes and the UEs of an instance. There is ESP where one of the UEs makes a
     /// security agreement, or the lab demands it, or says that there is (`Lab::esp`).
@@ -111,6 +125,7 @@ impl LiveStage {
         let runtime = program::runtime()?;
         let clock = Clock::start();
         let names = instance.names();
+        let certificates = certify(&mut instance.lab)?;
         let file = tempfile::Builder::new()
             .prefix("cscf-lab-")
             .suffix(".yaml")
@@ -127,6 +142,7 @@ impl LiveStage {
         let sink = Rc::clone(&waiting);
         let guard = runtime.enter();
         let host = Host::new(clock, Rc::new(move |event| sink.borrow_mut().push_back(event)));
+        let host = host.with_tls(program::tls_of(&instance.lab)?);
         let mut ues = BTreeMap::new();
         for config in instance.ues.iter().filter(|ue| absent != Some(ue.name.as_str())) {
             let seed = program::fresh_seed()?;
@@ -150,6 +166,7 @@ impl LiveStage {
             instance,
             names,
             file,
+            _certificates: certificates,
             given: Vec::new(),
             esp,
         })

@@ -124,6 +124,7 @@ impl Network {
                 node.advertise = (format!("{}.{domain}", node.name), node.listen.port());
             }
             node.listen_also = other;
+            node.secured.set_ip(node.listen.ip());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use cscf_core::config::{Lab, NodeRole, Position, SecAgree};
+use cscf_core::config::{Lab, NodeConfig, NodeRole, Position, SecAgree};
 use cscf_core::operator::{self, FaultOrder};
 use cscf_core::transport::Transport;
 
@@ -89,6 +89,7 @@ impl Instance {
         for node in &mut lab.nodes {
             if base.node_named(&node.name).is_none() {
                 node.listen.set_ip(shared);
+                node.secured.set_ip(shared);
                 node.advertise = (node.listen.ip().to_string(), node.listen.port());
             }
         }
@@ -96,7 +97,7 @@ impl Instance {
     }
 
     fn at(
-        lab: Lab,
+        mut lab: Lab,
         scenario: &Scenario,
         address: impl Fn(u8) -> SocketAddr,
     ) -> Result<Self, InstanceError> {
@@ -104,6 +105,7 @@ impl Instance {
         if names.len() > UES_MAX {
             return Err(InstanceError::TooMany);
         }
+        listen_for_parties(&mut lab, &scenario.parties);
         let mut ues = Vec::new();
         for (name, host) in names.iter().zip(UE..) {
             let address = address(host);
@@ -116,11 +118,14 @@ impl Instance {
             })?;
             let home = lab.nodes_of(lab.home_of(subscriber), NodeRole::Pcscf).next();
             let pcscf = home.or_else(|| lab.node(NodeRole::Pcscf));
-            let pcscf = pcscf.map(|node| node.sip_uri()).unwrap_or_default();
-            let mut config = UeConfig::of_subscriber(&lab, subscriber, &pcscf, address);
+            let uri = pcscf.map(|node| node.sip_uri()).unwrap_or_default();
+            let mut config = UeConfig::of_subscriber(&lab, subscriber, &uri, address);
             config.name.clone_from(name);
             if let Some(party) = party {
                 change(&mut config, party);
+                if let Some(node) = pcscf {
+                    config.pcscf = uri_of(node, config.transport);
+                }
                 know_pcscfs(&mut config, party, &lab)?;
             }
             ues.push(config);
@@ -145,11 +150,13 @@ impl Instance {
     /// The names of all addresses.
     #[must_use]
     pub fn names(&self) -> Names {
-        let nodes = self
-            .lab
-            .nodes
-            .iter()
-            .flat_map(|node| node.addresses().map(|addr| (addr, node.name.clone())));
+        let of_node = |node: &NodeConfig| {
+            let secured = node.secured.listeners().into_iter().map(|(_, addr)| addr);
+            let all: Vec<_> = node.addresses().chain(secured).collect();
+            let name = node.name.clone();
+            all.into_iter().map(move |addr| (addr, name.clone()))
+        };
+        let nodes = self.lab.nodes.iter().flat_map(of_node);
         let ues = self.ues.iter().map(|ue| (ue.address, ue.name.clone()));
         nodes.chain(ues).collect()
     }
@@ -345,12 +352,24 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
     }
 }
 
+/// The URI under which a UE on this transport finds a P-CSCF.
+fn uri_of(node: &NodeConfig, transport: Transport) -> String {
+    format!("sip:{}", node.advertised_for(transport))
+}
+
+/// Has the P-CSCFs listen for the transports that UEs have.
+fn listen_for_parties(lab: &mut Lab, parties: &[Party]) {
+    for node in lab.nodes.iter_mut().filter(|node| node.role == NodeRole::Pcscf) {
+        parties.iter().filter_map(|party| party.transport).for_each(|it| node.listen_for(it));
+    }
+}
+
 /// The P-CSCFs that a party knows, where the scenario says so.
 fn know_pcscfs(config: &mut UeConfig, party: &Party, lab: &Lab) -> Result<(), InstanceError> {
     let all: Vec<_> = lab.nodes.iter().filter(|node| node.role == NodeRole::Pcscf).collect();
     let uri = |(_, name): &(Position, String)| {
         let node = all.iter().find(|node| node.name == *name);
-        node.map(|node| node.sip_uri()).ok_or_else(|| {
+        node.map(|node| uri_of(node, config.transport)).ok_or_else(|| {
             let known: Vec<&str> = all.iter().map(|node| node.name.as_str()).collect();
             InstanceError::UnknownPcscf { name: name.clone(), known: known.join(", ") }
         })
@@ -390,9 +409,7 @@ fn change(config: &mut UeConfig, party: &Party) {
     if let Some(on) = party.reliable {
         config.reliable_provisionals = on;
     }
-    if let Some(tcp) = party.tcp {
-        config.transport = if tcp { Transport::Tcp } else { Transport::Udp };
-    }
+    config.transport = party.transport.unwrap_or(config.transport);
     if let Some(on) = party.reg_event {
         config.reg_event = on;
     }

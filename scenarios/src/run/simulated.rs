@@ -6,13 +6,14 @@ use cscf_core::config::{
     EdgeConfig, EntryConfig, Lab as LabConfig, LoadConfig, NodeConfig, NodeControl, NodeRole,
     SecuredListen, ServerConfig, ServingConfig, Start,
 };
-use cscf_core::engine::{CxNode, Engine, PolicyNode, Rebuild};
+use cscf_core::engine::{CxNode, Engine, Listen, PolicyNode, Rebuild};
 use cscf_core::hss::HssNode;
 use cscf_core::ids::Seed;
 use cscf_core::operator::{self, FaultOrder};
 use cscf_core::role::Role;
 use cscf_core::time::{Instant, UnixTime};
 use cscf_core::trace::TraceEvent;
+use cscf_core::transport::Transport;
 use i_cscf::Icscf;
 use p_cscf::Pcscf;
 use s_cscf::Scscf;
@@ -132,6 +133,13 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
     };
     let mut settings = lab.settings(&node, start)?;
     settings.rport = true;
+    if config.transport != Transport::Tcp && config.transport != Transport::Udp {
+        settings.listen.push(Listen {
+            transport: config.transport,
+            addr: address,
+            advertise: config.sent_by(),
+        });
+    }
     Ok(Engine::new(&config.name, Ue::new(config.clone()), settings, start.seed))
 }
 
@@ -165,6 +173,9 @@ impl SimulatedStage {
             let setup = setup_of(&lab, &node.name);
             let addresses: Vec<SocketAddr> = node.addresses().collect();
             lab.add(lab_node(&instance.lab, node, &setup)?, &addresses);
+            for (transport, addr) in node.secured.listeners() {
+                lab.listen(&node.name, transport, addr);
+            }
             lab.set_rebuild(&node.name, rebuild(&instance.lab, node, seed));
             if let Some(time) = node.load.service_time {
                 lab.slow_down(&node.name, time);

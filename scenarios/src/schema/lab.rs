@@ -43,6 +43,7 @@ pub(super) fn document() -> Value {
             ("ipsec_port", number(), "The port of ESP in UDP"),
             ("security", choice(&["phones", "strict"]), "strict drops the oldest algorithms"),
             ("gm_security", gm_security(), "How Gm is protected (TS 33.203)"),
+            ("tls", certificates(), "Certificates of the lab (PEM): docs/tls.md"),
             ("reg_event_subscription", switch(), "Whether the P-CSCF subscribes to the reg event"),
             ("outbound", switch(), "Whether the P-CSCF knows flows (RFC 5626)"),
             ("registration", registration(), "Registration intervals"),
@@ -114,6 +115,21 @@ fn gm_security() -> Value {
             ("giba", switch(), "Whether GIBA is taken"),
             ("digest_on_radio", text(), "Whether digest is taken on 3GPP radio"),
             ("reject", reject, "Statuses of refusals"),
+        ],
+        &[],
+    )
+}
+
+fn certificates() -> Value {
+    mapping(
+        vec![
+            ("ca", text(), "Whom UEs and nodes trust as clients"),
+            ("certificate", text(), "Certificate of the listeners, with its chain"),
+            ("key", text(), "Its private key"),
+            ("client_ca", text(), "Whose certificates clients have to show (mutual TLS)"),
+            ("client_certificate", text(), "Certificate that UEs and nodes show"),
+            ("client_key", text(), "Its private key"),
+            ("min_version", json!({"enum": ["1.2", "1.3", 1.2, 1.3]}), "The oldest TLS"),
         ],
         &[],
     )

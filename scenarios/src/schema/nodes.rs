@@ -41,6 +41,9 @@ pub(super) fn of_load() -> Keys {
 
 pub(super) fn of_p_cscf() -> Keys {
     vec![
+        ("tls", text(), "Where it listens for TLS, e.g. 127.0.0.1:5061"),
+        ("ws", text(), "Where it listens for WebSocket (RFC 7118)"),
+        ("wss", text(), "Where it listens for WebSocket over TLS"),
         ("allowed_media", defined("texts"), "Media types it lets through, e.g. audio"),
         ("allowed_codecs", defined("texts"), "Codecs it lets through, e.g. AMR-WB"),
         ("policy", text(), "What its policy function says"),

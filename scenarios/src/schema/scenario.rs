@@ -131,7 +131,11 @@ fn party() -> Value {
             ("sms", switch(), "Whether it knows SMS over IP"),
             ("preconditions", switch(), "Whether it uses preconditions"),
             ("reliable_provisionals", switch(), "Whether its provisional responses are reliable"),
-            ("transport", choice(&["udp", "tcp"]), "By which transport it sends"),
+            (
+                "transport",
+                choice(&["udp", "tcp", "tls", "ws", "wss"]),
+                "By which transport it sends",
+            ),
             ("reg_event", switch(), "Whether it subscribes to its registration state"),
             (
                 "resources",

@@ -36,6 +36,7 @@ use cscf_core::dialog::Refresher;
 use cscf_core::fault::Rule;
 use cscf_core::ifc::InitialFilterCriteria;
 use cscf_core::time::Duration;
+use cscf_core::transport::Transport;
 
 use crate::lab::NetworkOptions;
 use crate::ue::{
@@ -133,7 +134,7 @@ pub struct Party {
     /// Whether its provisional responses may be reliable.
     pub reliable: Option<bool>,
     /// `None`: by UDP.
-    pub tcp: Option<bool>,
+    pub transport: Option<Transport>,
     /// Whether it subscribes to its own registration state.
     pub reg_event: Option<bool>,
     /// When the resources of a call are there.

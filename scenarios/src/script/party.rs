@@ -53,10 +53,11 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
             .unwrap_or_default(),
         preconditions: reader.or("preconditions", None, problems, some_switch),
         reliable: reader.or("reliable_provisionals", None, problems, some_switch),
-        tcp: reader.or("transport", None, problems, |text| match text {
-            "tcp" => Ok(Some(true)),
-            "udp" => Ok(Some(false)),
-            _ => Err(format!("`{text}` is neither udp nor tcp")),
+        transport: reader.or("transport", None, problems, |text| {
+            let known =
+                text.parse().ok().filter(|_| text.bytes().all(|it| it.is_ascii_lowercase()));
+            let fault = || format!("`{text}` is none of udp, tcp, tls, ws and wss");
+            known.map(Some).ok_or_else(fault)
         }),
         reg_event: reader.or("reg_event", None, problems, some_switch),
         resources: reader.or("resources", None, problems, |text| resources(text).map(Some)),

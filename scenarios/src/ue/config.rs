@@ -40,7 +40,7 @@ pub struct UeConfig {
     pub other_pcscfs: Vec<String>,
     /// Our own address: where we listen, and our Contact.
     pub address: SocketAddr,
-    /// UDP or TCP.
+    /// UDP, TCP, TLS or WebSocket.
     pub transport: Transport,
     /// How we authenticate.
     pub credentials: Credentials,
@@ -300,6 +300,30 @@ impl UeConfig {
 }
 
 impl UeConfig {
+    /// Host and port of Via on our transport: a browser knows no address of its own
+    /// (RFC 7118 §5.1).
+    #[must_use]
+    pub fn sent_by(&self) -> (String, u16) {
+        match self.transport {
+            Transport::Ws | Transport::Wss => (self.invalid_host(), self.transport.default_port()),
+            Transport::Tcp | Transport::Tls | Transport::Udp => {
+                (self.via_host(), self.address.port())
+            }
+        }
+    }
+
+    /// A host that stands for nobody, and for no other UE.
+    pub(super) fn invalid_host(&self) -> String {
+        let letters = self.name.chars().filter(char::is_ascii_alphanumeric);
+        format!("{}.invalid", letters.collect::<String>().to_ascii_lowercase())
+    }
+
+    /// Whether it is on WebSocket.
+    #[must_use]
+    pub const fn is_web(&self) -> bool {
+        matches!(self.transport, Transport::Ws | Transport::Wss)
+    }
+
     /// The host of Via: our address, or by mistake another.
     #[must_use]
     pub fn via_host(&self) -> String {

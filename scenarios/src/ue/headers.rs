@@ -64,7 +64,11 @@ impl Ue {
         let user = if self.config.mistakes.lost_user { LOST_USER } else { "" };
         match self.config.transport {
             Transport::Udp => format!("sip:{user}{address}"),
-            transport => format!("sip:{user}{address};transport={}", transport.param_name()),
+            transport => {
+                let web = self.config.is_web();
+                let host = if web { self.config.invalid_host() } else { address.to_string() };
+                format!("sip:{user}{host};transport={}", transport.uri_name())
+            }
         }
     }
 
@@ -109,6 +113,9 @@ impl Ue {
     }
 
     pub(super) fn is_own_address(&self, uri: &Uri) -> bool {
+        if self.config.is_web() {
+            return uri.host().is_some_and(|host| host_eq(host, &self.config.invalid_host()));
+        }
         let address = self.config.address;
         let port = uri.port().unwrap_or(5060);
         uri.host().is_some_and(|host| host_eq(host, &host_text(address.ip())))
@@ -163,7 +170,7 @@ impl Ue {
     fn push_initial_route(&self, headers: &mut Headers) {
         let transport = match self.config.transport {
             Transport::Udp => String::new(),
-            transport => format!(";transport={}", transport.param_name()),
+            transport => format!(";transport={}", transport.uri_name()),
         };
         let first = format!("<{}{transport};lr>", self.pcscf_route());
         headers.push(HeaderName::Route, &first);

@@ -149,7 +149,7 @@ async fn up(args: &UpArgs) -> Result<(), String> {
             let _ = sender.try_send(event);
         }),
     );
-    let host = host.with_dns(&lab.dns.servers);
+    let host = host.with_dns(&lab.dns.servers).with_tls(program::tls_of(&lab)?);
     if args.one_process {
         let host = host.with_hops_in_memory();
         let mut handles = Vec::new();
@@ -225,9 +225,10 @@ async fn load(args: &UpArgs, telling: Telling) -> Result<(Lab, Option<NodeProces
     let long = args.lab.clone().filter(|path| !args.one_process && is_long(path));
     let source = long.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
     let seems = source.as_deref().and_then(read_lab_but_subscribers);
-    let (Some(path), Some(seems)) = (long, seems) else {
+    let (Some(path), Some(mut seems)) = (long, seems) else {
         return Ok((load_lab(args.lab.as_deref())?, None));
     };
+    seems.tls.resolve(path.parent().unwrap_or(Path::new("")));
     let reading = spawn_blocking(move || load_lab(Some(&path)));
     let starting = Starting { by_themselves: true, ..starting(args, telling) };
     let (started, lab) = tokio::join!(NodeProcesses::start_with(&seems, &starting), reading);

@@ -229,8 +229,13 @@ impl<N: Node> FaultEdge<N> {
 
     fn on_bytes(&mut self, conn: ConnId, bytes: Bytes, received_at: Instant) {
         let flow = self.flows.get(&conn).copied();
-        if flow.is_some() && !self.table.is_empty() && Cutter::begins(&bytes) {
+        let cuts = flow.is_some_and(|flow| !flow.transport.keeps_messages());
+        if cuts && !self.table.is_empty() && Cutter::begins(&bytes) {
             self.cutters.entry(conn).or_default();
+        }
+        if let Some(flow) = flow.filter(|flow| flow.transport.keeps_messages()) {
+            let direction = Direction::Received;
+            return self.take(Moving { direction, flow, bytes, received_at, sent: None });
         }
         let (Some(flow), Some(cutter)) = (flow, self.cutters.get_mut(&conn)) else {
             return self.node.handle_input(self.now, Input::Bytes { conn, bytes, received_at });

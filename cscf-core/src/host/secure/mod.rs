@@ -68,9 +68,7 @@ pub(super) async fn open(
 ) {
     let (transport, local, remote) = way;
     let connecting = async {
-        // Our listener for it has no plain TCP: the connection leaves from any port.
-        let from = SocketAddr::new(local.ip(), 0);
-        let connected = bind::connect(from, remote, PortWanted::IfFree).await;
+        let connected = bind::connect(local, remote, PortWanted::IfFree).await;
         let stream = connected.map_err(|fault| conn::cause_of(&fault))?;
         bind::prepare(&stream);
         let local = stream.local_addr().unwrap_or(local);

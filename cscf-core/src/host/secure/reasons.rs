@@ -36,7 +36,8 @@ fn words(fault: &Error) -> String {
             "the client shows no certificate, and client_ca asks for one".to_owned()
         }
         Error::InvalidCertificate(fault) => match fault {
-            CertificateError::UnknownIssuer => {
+            // Another CA of the same name gives a bad signature.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the peer's certificate is signed by no CA that is trusted here".to_owned()
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {

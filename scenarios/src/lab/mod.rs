@@ -513,8 +513,7 @@ impl Lab {
         let Some(conn) = flow.conn else { return };
         let delay = self.network.segment(&mut self.chance);
         let at = self.now + delay + delay;
-        let kind = self.kinds.get(&flow.remote).copied().unwrap_or(Transport::Tcp);
-        if kind != flow.transport {
+        if let Some(kind) = self.kinds.get(&flow.remote).filter(|kind| **kind != flow.transport) {
             let cause = format!("no {} there but {kind}", flow.transport);
             return self
                 .post(at, Event::Input { slot: index, input: Input::Closed { conn, cause } });

@@ -337,7 +337,13 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
     lab.listen_as_agreed();
     lab.read_faults(&mut reader, problems);
     reader.finish(problems);
-    control::check_nodes(&lab, listed, problems);
+    names_known(&lab, tree, listed, problems);
+    lab
+}
+
+/// Whether the names that parts of the lab have for others are known.
+fn names_known(lab: &Lab, tree: &Node, listed: Option<&Node>, problems: &mut Problems) {
+    control::check_nodes(lab, listed, problems);
     let faults = lab.unknown_servers().into_iter().chain(lab.unknown_places());
     for fault in faults.chain(lab.incomplete_networks()) {
         problems.push(tree.at, fault, None);
@@ -347,7 +353,6 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
         let names = lab.subscribers.iter().map(|its| its.name.as_str());
         unknown_users(nodes, known, &names, problems);
     }
-    lab
 }
 
 /// Reads one name or a list of them, each with its place.

@@ -94,9 +94,9 @@ impl<N: Node> NodeTask<N> {
     }
 
     /// A handshake of an accepted connection has failed: the node has never heard of it.
-    pub(super) fn refused(&mut self, conn: ConnId, cause: String) {
+    pub(super) fn refused(&mut self, conn: ConnId, cause: &str) {
         let Some(gone) = self.forget(conn) else { return };
         self.greetings.leave(gone.remote);
-        self.dropped(gone.remote, &cause);
+        self.dropped(gone.remote, cause);
     }
 }

@@ -315,6 +315,12 @@ fn control_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("--control `{text}` is no address with port"))
 }
 
+/// The way of the trace to the parent, where it is wanted.
+fn pipe(args: &Args) -> Result<Option<TracePipe>, String> {
+    let wanted = args.trace_json && !args.quiet;
+    wanted.then(TracePipe::start).transpose().map_err(|it| format!("the trace cannot start: {it}"))
+}
+
 /// Where the trace goes: to the parent, to readers of the control interface, and into the log.
 fn sink(args: &Args, pipe: Option<&TracePipe>, tap: Tap) -> Sink {
     if args.quiet {
@@ -348,11 +354,7 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     let clock = args.epoch_unix_ns.map_or_else(Clock::start, Clock::since_unix_ns);
     let start =
         Start { seed: fresh_seed()?, unix_at_epoch: clock.unix_at_epoch(), tracing: !args.quiet };
-    let pipe = if args.trace_json && !args.quiet {
-        Some(TracePipe::start().map_err(|fault| format!("the trace cannot start: {fault}"))?)
-    } else {
-        None
-    };
+    let pipe = pipe(args)?;
     let tap = Tap::default();
     let sink = sink(args, pipe.as_ref(), tap.clone());
     if role == NodeRole::Pcscf {

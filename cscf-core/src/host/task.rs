@@ -386,7 +386,7 @@ impl<N: Node> NodeTask<N> {
                 self.input(Input::Opened(Flow { sa, ..tcp_flow(conn, local, remote) }));
             }
             Event::Kept(result) => self.kept(result),
-            Event::Refused(conn, cause) => self.refused(conn, cause),
+            Event::Refused(conn, cause) => self.refused(conn, &cause),
             Event::Secured { flow, what } => self.secured(flow, &what),
             Event::Undelivered { local, what: udp::Undelivered { remote, cause } } => {
                 self.input(Input::Unreachable { local, remote, cause });

@@ -174,6 +174,16 @@ fn inject(mut words: Words<'_>) -> Result<Order, String> {
     Ok(Order::Inject { node, status: Some(status), method, times })
 }
 
+/// `bearer lost USER`.
+fn bearer(mut words: Words<'_>) -> Result<Order, String> {
+    let kinds = [("lost", false), ("signalling-lost", true)];
+    if words.plain.is_empty() {
+        return Err("say what is lost: `bearer lost USER`".to_owned());
+    }
+    let signalling = find("event of a bearer", words.plain.remove(0), &kinds)?;
+    Ok(Order::BearerLost { signalling, who: words.subject("bearer lost", "user")? })
+}
+
 impl FromStr for Order {
     type Err = String;
 
@@ -187,14 +197,7 @@ impl FromStr for Order {
         };
         let mut words = Words::read(rest)?;
         Ok(match *verb {
-            "bearer" => {
-                let kinds = [("lost", false), ("signalling-lost", true)];
-                if words.plain.is_empty() {
-                    return Err("say what is lost: `bearer lost USER`".to_owned());
-                }
-                let signalling = find("event of a bearer", words.plain.remove(0), &kinds)?;
-                Self::BearerLost { signalling, who: words.subject("bearer lost", "user")? }
-            }
+            "bearer" => bearer(words)?,
             "dereg" => Self::Deregister {
                 contact: words.take("contact").map(str::to_owned),
                 event: words.one_of("reason", &EVENTS, ContactEvent::Rejected)?,

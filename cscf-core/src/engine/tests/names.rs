@@ -124,7 +124,7 @@ fn an_answer_to_another_question_of_that_number_is_nobodys() {
     net.drain(addr(1));
     let (ask, question) = asked(&mut net);
     // The node that asked before a crash counted from the same number.
-    let other = DnsQuestion { name: "other.example".into(), ..question.clone() };
+    let other = DnsQuestion { name: "other.example".into(), ..question };
     answer(&mut net, 1, (ask, other), &[DnsRecord::A([127, 0, 0, 3].into())]);
     net.run_ms(10);
     assert!(net.sent("n1").is_empty() && net.asked.is_empty());

@@ -63,20 +63,20 @@ impl<N: Node> NodeTask<N> {
     }
 
     /// Carries out an order about associations.
-    pub(in super::super) fn secure(&mut self, command: SaCommand) {
+    pub(in super::super) fn secure(&mut self, command: &SaCommand) {
         let now = self.with.clock.now();
-        let before = match &command {
+        let before = match command {
             SaCommand::Install(set) => self.protection.sets.get(&set.id),
             SaCommand::Remove(id) => self.protection.sets.get(id),
         };
         let before = before.cloned();
         let mut fault = None;
         let mut idle = Vec::new();
-        match (&mut self.protection.back, &command) {
+        match (&mut self.protection.back, command) {
             (Back::Off, _) => return,
             (Back::User(user), _) => {
-                user.endpoint.command(now, &command);
-                if let SaCommand::Install(set) = &command {
+                user.endpoint.command(now, command);
+                if let SaCommand::Install(set) = command {
                     for addr in [set.local.client(), set.local.server()] {
                         if let Err((what, addr, why)) = user.guards.take(addr) {
                             let text = format!("clear text at {what} {addr} is not seen: {why}");
@@ -95,7 +95,7 @@ impl<N: Node> NodeTask<N> {
                 (idle, fault) = (ports, done.err());
             }
         }
-        self.protection.note(&command);
+        self.protection.note(command);
         self.datagrams.retain(|from| !idle.contains(&from.addr));
         self.start_protection();
         if let Some(fault) = fault {

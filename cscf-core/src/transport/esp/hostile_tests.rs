@@ -362,7 +362,7 @@ fn what_is_installed_again_goes_on() {
     pcscf.command(NOW, &SaCommand::Install(Box::new(longer)));
     assert_eq!(number(&sent(&mut pcscf, &packet)), 2);
     let keys = EspKeys::expand(set.algorithms, &IK, &CK);
-    pcscf.command(NOW, &SaCommand::Install(Box::new(SaSet { keys, ..set.clone() })));
+    pcscf.command(NOW, &SaCommand::Install(Box::new(SaSet { keys, ..set })));
     assert_eq!(number(&sent(&mut pcscf, &packet)), 1);
     assert_eq!((pcscf.sets.len(), pcscf.by_spi.len(), pcscf.protected.len()), (1, 2, 2));
 }
@@ -401,7 +401,7 @@ fn sets_that_cannot_be_are_refused_with_the_reason() {
     let tunnel = SaSet { mode: Mode::UdpEncapsulatedTunnel, ..good.clone() };
     let mut mixed = good.clone();
     mixed.remote.addr = "2001:db8::1".parse().expect("an address");
-    let mut short = good.clone();
+    let mut short = good;
     short.keys.encryption.pop();
     for (set, words) in [
         (tunnel, "its mode is UDP-enc-tun; here is transport mode only"),

@@ -135,7 +135,7 @@ fn aes_cbc_agrees_with_the_packet_of_its_rfc() {
     assert_eq!((opened.buffer, opened.next_header), (bytes(inside), 1));
 }
 
-/// Test case 4 of McGrew and Viega, "The Galois/Counter Mode of Operation", with its vector split
+/// Test case 4 of `McGrew` and Viega, "The Galois/Counter Mode of Operation", with its vector split
 /// into the salt and what a packet carries (RFC 4106 §4).
 #[test]
 fn aes_gcm_agrees_with_its_vectors() {

@@ -18,7 +18,7 @@ pub struct KernelFault {
     pub reason: String,
 }
 
-/// How to give a program the right to set the kernel's IPsec.
+/// How to give a program the right to set the kernel's `IPsec`.
 const GIVE_RIGHT: &str =
     "run as root, or give the program the right: sudo setcap cap_net_admin,cap_net_raw+ep PROGRAM";
 

@@ -1,4 +1,4 @@
-//! The kernel's IPsec as one that obeys orders about security associations (XFRM through
+//! The kernel's `IPsec` as one that obeys orders about security associations (XFRM through
 //! netlink).
 //!
 //! A set is four states and four policies (TS 33.203 §7.1); protected ports have guards besides,
@@ -51,7 +51,7 @@ enum Installed {
 }
 
 impl Xfrm {
-    /// Asks the kernel for its IPsec, and takes away what owners left in it that are gone.
+    /// Asks the kernel for its `IPsec`, and takes away what owners left in it that are gone.
     ///
     /// # Errors
     ///

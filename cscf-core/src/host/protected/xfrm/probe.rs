@@ -1,4 +1,4 @@
-//! What the kernel's IPsec can do here, found by trying: each pair of algorithms is installed
+//! What the kernel's `IPsec` can do here, found by trying: each pair of algorithms is installed
 //! between addresses that nobody has (RFC 5737, RFC 3849) and taken away again.
 
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ pub struct PairCan {
     pub fault: Option<KernelFault>,
 }
 
-/// What the kernel's IPsec can do.
+/// What the kernel's `IPsec` can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelCan {
     /// Why nothing at all, if so.
@@ -38,7 +38,7 @@ impl KernelCan {
     }
 }
 
-/// Tries what the kernel's IPsec can do in this network namespace, with this process's rights.
+/// Tries what the kernel's `IPsec` can do in this network namespace, with this process's rights.
 #[must_use]
 pub fn kernel_can() -> KernelCan {
     let nothing = |fault| KernelCan { fault: Some(fault), pairs: Vec::new() };

@@ -5,9 +5,10 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cscf_core::config::{Lab, NodeRole, TlsConfig};
+use cscf_core::host::Clock;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -101,7 +102,7 @@ fn params(
 }
 
 fn lasting(params: &mut CertificateParams, days: u32) {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = Duration::from_nanos(Clock::start().epoch_unix_ns());
     // A clock of a phone may be a little behind.
     params.not_before = date_time_ymd(1970, 1, 1) + since.saturating_sub(DAY);
     params.not_after = params.not_before + DAY * days;
@@ -144,7 +145,7 @@ mod tests {
         assert!(fault(&made).contains("ca.key: it holds no certificate"), "{}", fault(&made));
 
         let other = make(&lab, &folder.path().join("other")).expect("certificates");
-        let mixed = TlsConfig { ca: other.ca.clone(), ..make(&lab, folder.path()).expect("again") };
+        let mixed = TlsConfig { ca: other.ca, ..make(&lab, folder.path()).expect("again") };
         assert!(fault(&mixed).contains("UnknownIssuer"), "{}", fault(&mixed));
     }
 }

@@ -87,7 +87,7 @@ impl Baresip {
 
 fn config(ip: Ipv4Addr) -> String {
     let modules = ["/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules"];
-    let path = modules.iter().find(|path| std::path::Path::new(path).is_dir());
+    let path = modules.iter().find(|path| Path::new(path).is_dir());
     format!(
         "module_path {}\nsip_listen {ip}:5060\nnet_interface {ip}\nctrl_tcp_listen {ip}:{ORDERS}\n\
          module g711.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n",

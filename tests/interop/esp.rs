@@ -104,7 +104,7 @@ fn octets(bytes: &[u8]) -> String {
 }
 
 fn bytes_of(digits: &str) -> Vec<u8> {
-    assert!(digits.len() % 2 == 0 && digits.is_ascii(), "{digits}");
+    assert!(digits.len().is_multiple_of(2) && digits.is_ascii(), "{digits}");
     let pair = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("an octet");
     (0..digits.len()).step_by(2).map(pair).collect()
 }
@@ -181,8 +181,7 @@ fn scapy_is_the_other_end_of_datagrams_and_connections() {
         let mut take = |packet: &str| {
             let packet = bytes_of(packet);
             pcscf.receive(NOW, set.local.addr, set.remote.addr, &packet);
-            let got: Vec<_> = std::iter::from_fn(|| pcscf.poll_event()).collect();
-            got
+            std::iter::from_fn(|| pcscf.poll_event()).collect::<Vec<_>>()
         };
         let got = take(their_datagram);
         let [EspEvent::Datagram(packet)] = &got[..] else { panic!("{name}: {got:?}") };

@@ -1,5 +1,5 @@
 //! TLS and WebSocket judged by others: OpenSSL looks at the listener, baresip registers and calls
-//! over TLS, JsSIP registers over WebSocket.
+//! over TLS, `JsSIP` registers over WebSocket.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -124,7 +124,7 @@ fn openssl_has_to_show_a_certificate_where_one_is_asked_for() {
     lab.end();
 }
 
-/// Where JsSIP and ws are installed: `npm install --prefix target/interop jssip ws`.
+/// Where `JsSIP` and ws are installed: `npm install --prefix target/interop jssip ws`.
 fn jssip() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop/node_modules");
     if !installed("node") {

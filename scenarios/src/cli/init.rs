@@ -129,12 +129,12 @@ fn advice(lab: &Lab, ca: &str) -> String {
     for (transport, addr) in secured.unwrap_or_default() {
         let _ = writeln!(out, "{:<4} {addr}", transport.param_name());
     }
-    let _ = write!(
+    let _ = writeln!(
         out,
         "give {ca} to the phone as a CA it trusts (Android: Settings, Security, Install a \
          certificate, CA certificate; iOS: open it, install the profile, then trust it in General, \
          About, Certificate Trust Settings; baresip: sip_cafile; a browser: its list of \
-         authorities); ca.key stays here\n"
+         authorities); ca.key stays here"
     );
     out
 }

@@ -125,7 +125,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         args: Vec<OsString>,
     },
-    /// Say what this machine can do (IPsec, IPv6, ports), why not more, and how to allow it
+    /// Say what this machine can do (ESP, IPv6, ports), why not more, and how to allow it
     Doctor {
         /// One JSON object a line
         #[arg(long)]

@@ -110,7 +110,8 @@ fn run(options: &Options) -> Result<u8, String> {
     let cases = suite::select(&options.suites, &options.cases, &lab)?;
     let mut results = Vec::new();
     for case in cases {
-        let mut judged = run_case(&case, &lab, options).unwrap_or_else(could_not_run);
+        let mut judged =
+            run_case(&case, &lab, options).unwrap_or_else(|fault| could_not_run(&fault));
         let folder = output::write(&case, &judged, options).unwrap_or_else(|fault| {
             judged.findings.push(Finding::undecided(fault, "artefacts"));
             judged.verdict = judged.verdict.max(Verdict::Inconclusive);
@@ -155,7 +156,7 @@ fn known_subscriber(name: &str, lab: &Lab) -> Result<(), String> {
 }
 
 /// A case that broke is not decided; the others still run.
-fn could_not_run(fault: String) -> Judged {
+fn could_not_run(fault: &str) -> Judged {
     Judged {
         verdict: Verdict::Inconclusive,
         findings: vec![Finding::undecided(format!("the case could not run: {fault}"), "broken")],
@@ -325,7 +326,7 @@ mod tests {
 
     #[test]
     fn what_breaks_a_run_leaves_it_undecided() {
-        let judged = could_not_run("a port is taken".to_owned());
+        let judged = could_not_run("a port is taken");
         assert_eq!(judged.verdict, Verdict::Inconclusive);
         assert!(judged.findings[0].text.ends_with("a port is taken"));
         let lab = Lab::default_lab();

@@ -135,18 +135,18 @@ impl<'a> Reader<'a> {
         let to = item.message.to_addr().map(|it| it.uri.to_string()).unwrap_or_default();
         let known = self.people.with_identity(&uri);
         let known = known.or_else(|| self.people.with_identity(&to)).map(str::to_owned);
-        self.sayable(who, item, known.unwrap_or(uri))
+        self.sayable(who, item, &known.unwrap_or(uri))
     }
 
     /// An address that can stand as one word of a sentence; else that it cannot is told.
-    fn sayable(&mut self, who: &str, item: &Item, word: String) -> Option<String> {
+    fn sayable(&mut self, who: &str, item: &Item, word: &str) -> Option<String> {
         let odd = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '"';
         if word.is_empty() || word.contains(odd) {
             let what = format!("{who}: {} {word:?} is no word of a scenario", item.label());
             self.loss(item, &what);
             return None;
         }
-        Some(literal(&word))
+        Some(literal(word))
     }
 
     fn phone_sends(&mut self, who: &str, item: &'a Item) {
@@ -271,7 +271,7 @@ impl<'a> Reader<'a> {
                 let uri = NameAddr::parse(contact).map(|it| it.uri.to_string());
                 let uri = uri.unwrap_or_default();
                 let target = self.people.with_identity(&uri).map_or(uri.clone(), str::to_owned);
-                if let Some(target) = self.sayable(who, item, target) {
+                if let Some(target) = self.sayable(who, item, &target) {
                     self.command(item, &format!("{who} redirects to {target}"));
                 }
             }

@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn what_is_told_late_comes_in_its_order() {
         let event = |millis| {
-            let kind = TraceKind::State(format!("{millis}").into());
+            let kind = TraceKind::State(format!("{millis}"));
             TraceEvent { at: Instant::from_millis(millis), node: "p1".into(), kind }
         };
         let times = |events: Vec<TraceEvent>| -> Vec<u64> {

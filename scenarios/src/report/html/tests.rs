@@ -110,7 +110,7 @@ fn a_long_trace_has_a_bounded_page() {
             sent("alice", 1, 2, text.replace("OPTIONS", &method))
         })
         .chain((0..400).map(|number| {
-            let kind = TraceKind::State(format!("{number}{long}").into());
+            let kind = TraceKind::State(format!("{number}{long}"));
             TraceEvent { at: Instant::from_millis(5), node: "alice".into(), kind }
         }))
         .collect();

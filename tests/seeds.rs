@@ -22,6 +22,7 @@ pub fn seed_to_replay() -> Option<u64> {
 #[must_use]
 pub fn cast_of(instance: &Instance) -> Cast {
     let edges = instance.lab.nodes.iter().filter(|node| node.role == NodeRole::Pcscf);
+    let (nodes, hosts) = (instance.lab.nodes.iter(), instance.lab.nodes.iter());
     let wrong = |ue: &&UeConfig| ue.mistakes.wrong_key || ue.mistakes.wrong_res;
     Cast {
         ues: instance.ues.iter().map(|ue| ue.name.clone()).collect(),
@@ -29,6 +30,7 @@ pub fn cast_of(instance: &Instance) -> Cast {
         crashed: BTreeSet::new(),
         edges: edges.map(|node| node.name.clone()).collect(),
         ue_addresses: instance.ues.iter().map(|ue| ue.address).collect(),
-        roles: instance.lab.nodes.iter().map(|node| (node.listen.ip(), node.role)).collect(),
+        roles: nodes.flat_map(|node| node.addresses().map(|at| (at.ip(), node.role))).collect(),
+        hosts: hosts.map(|node| (node.advertise.0.clone(), node.role)).collect(),
     }
 }

@@ -158,7 +158,7 @@ impl Tape {
             Op::Swap(selector, from, to) => self.edit(selector, |it| it.swap(from, to))?,
             Op::Tcp(selector) => self.wire(selector)?.transport = Transport::Tcp,
             Op::To(selector, addr) => {
-                self.wire(selector)?.remote = addr.parse().expect("an address")
+                self.wire(selector)?.remote = addr.parse().expect("an address");
             }
             Op::Twice(selector) => self.twice(selector)?,
             Op::Without(selector) => {

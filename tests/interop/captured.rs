@@ -21,7 +21,7 @@ fn capture(file: &Path) -> Option<Child> {
         .spawn()
         .expect("tshark starts");
     let words = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let begun = words.map_while(Result::ok).any(|line| line.contains("Capturing on"));
+    let begun = words.map_while(Result::ok).any(|line| line.contains("Capture started"));
     begun.then_some(child).or_else(|| {
         println!("skipped: tshark may not capture here");
         None

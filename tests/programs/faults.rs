@@ -100,7 +100,7 @@ fn faults_of_a_running_lab_are_added_listed_and_removed() {
 
     assert_eq!(ctl(&lab, &["fault", "remove", "p1-1"]), (Some(0), "p1: p1-1 removed\n".into()));
     let (code, said) = ctl(&lab, &["fault", "remove", "p1-1"]);
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("there is no fault rule `p1-1` here"), "{said}");
     for (wrong, part) in [
         ("p1 drps INVITE", "did you mean `drops`?"),

@@ -45,7 +45,7 @@ pub use lab::{
 };
 pub use load::LoadConfig;
 pub use node::read_node;
-pub use nodes::Start;
+pub use nodes::{Start, in_brackets};
 pub use numbering::{DnsConfig, NumberingConfig};
 pub use problem::{Problem, Problems, render};
 pub use security::{Confidentiality, EspBackend, GmSecurity, SaReject, SecAgree};

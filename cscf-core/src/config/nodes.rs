@@ -42,7 +42,7 @@ impl Lab {
                 advertise: (host.clone(), node.advertise.1),
             })
         });
-        let secured = node.secured.listeners().into_iter().map(|(transport, addr)| Listen {
+        let secured = node.secured_listeners().into_iter().map(|(transport, addr)| Listen {
             transport,
             addr,
             advertise: (host.clone(), addr.port()),
@@ -253,7 +253,8 @@ impl Lab {
 }
 
 /// A host as it stands in URIs and Via: IPv6 in brackets.
-fn in_brackets(host: &str) -> String {
+#[must_use]
+pub fn in_brackets(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 

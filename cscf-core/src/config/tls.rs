@@ -125,6 +125,16 @@ impl NodeConfig {
         }
     }
 
+    /// Where it listens for TLS and WebSocket: at each of its addresses.
+    #[must_use]
+    pub fn secured_listeners(&self) -> Vec<(Transport, SocketAddr)> {
+        let also = |(transport, addr): (Transport, SocketAddr)| {
+            let other = self.listen_also.map(|also| SocketAddr::new(also.ip(), addr.port()));
+            [Some(addr), other].into_iter().flatten().map(move |addr| (transport, addr))
+        };
+        self.secured.listeners().into_iter().flat_map(also).collect()
+    }
+
     /// `host:port` as UEs on this transport are told, IPv6 in brackets.
     #[must_use]
     pub fn advertised_for(&self, transport: Transport) -> String {
@@ -229,7 +239,7 @@ impl Lab {
     pub fn names_of_listeners(&self) -> Vec<(SocketAddr, String)> {
         let of_node = |node: &NodeConfig| {
             let name = node.advertise.0.trim_matches(['[', ']']).to_owned();
-            node.secured.listeners().into_iter().map(move |(_, addr)| (addr, name.clone()))
+            node.secured_listeners().into_iter().map(move |(_, addr)| (addr, name.clone()))
         };
         self.nodes.iter().flat_map(of_node).collect()
     }

@@ -107,8 +107,8 @@ impl Core {
         self.watch_partial(now, conn);
     }
 
-    /// A message of a WebSocket: one of SIP, whole, with or without Content-Length (RFC 7118 §5), or
-    /// a keep-alive (RFC 7118 §6).
+    /// A message of a WebSocket: one of SIP, whole, with or without Content-Length (RFC 7118 §5),
+    /// or a keep-alive (RFC 7118 §6).
     fn on_web_socket(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
         if !bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
             if let Some(connection) = flow.conn.and_then(|it| self.outlet.connection_mut(it)) {

@@ -46,7 +46,7 @@ impl Addresses {
             NodeRole::Hss => Self { tcp: vec![node.listen], ..Self::default() },
             NodeRole::As | NodeRole::Icscf | NodeRole::Pcscf | NodeRole::Scscf => {
                 let addresses: Vec<SocketAddr> = node.addresses().collect();
-                let secured = node.secured.listeners();
+                let secured = node.secured_listeners();
                 Self { udp: addresses.clone(), tcp: addresses, protect: None, secured }
             }
         }

@@ -124,7 +124,7 @@ fn certified(lab: &Lab, folder: &Path) -> Result<TlsConfig, String> {
 
 /// Where to connect to, and how a phone comes to trust it.
 fn advice(lab: &Lab, ca: &str) -> String {
-    let secured = lab.node(NodeRole::Pcscf).map(|node| node.secured.listeners());
+    let secured = lab.node(NodeRole::Pcscf).map(|node| node.secured_listeners());
     let mut out = String::new();
     for (transport, addr) in secured.unwrap_or_default() {
         let _ = writeln!(out, "{:<4} {addr}", transport.param_name());

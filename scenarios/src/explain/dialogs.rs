@@ -142,9 +142,10 @@ fn route_set(item: &Item) -> Vec<String> {
 }
 
 /// Whether it makes an early dialog a confirmed one: its route set is that of the 2xx from then on
-/// (RFC 3261 §13.2.2.4).
+/// (RFC 3261 §13.2.2.4); a NOTIFY may have come before that of its subscription (RFC 6665
+/// §4.1.2.4).
 fn confirms(traffic: &Traffic, item: &Item) -> bool {
-    item.method == Method::Invite
+    matches!(item.method, Method::Invite | Method::Subscribe)
         && (200..300).contains(&item.status())
         && traffic.request_of(item).is_some_and(|it| it.to_tag.is_empty())
 }

@@ -30,6 +30,8 @@ pub struct Cast {
     pub ue_addresses: BTreeSet<std::net::SocketAddr>,
     /// The roles of the nodes by their addresses, where each node has one of its own.
     pub roles: BTreeMap<std::net::IpAddr, NodeRole>,
+    /// The roles of the nodes by the hosts that others are told.
+    pub hosts: BTreeMap<String, NodeRole>,
 }
 
 /// Runs all checks on a finished run.

@@ -151,7 +151,7 @@ impl Instance {
     #[must_use]
     pub fn names(&self) -> Names {
         let of_node = |node: &NodeConfig| {
-            let secured = node.secured.listeners().into_iter().map(|(_, addr)| addr);
+            let secured = node.secured_listeners().into_iter().map(|(_, addr)| addr);
             let all: Vec<_> = node.addresses().chain(secured).collect();
             let name = node.name.clone();
             all.into_iter().map(move |addr| (addr, name.clone()))

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use cscf_core::config::{
     EdgeConfig, EntryConfig, Lab as LabConfig, LoadConfig, NodeConfig, NodeControl, NodeRole,
-    SecuredListen, ServerConfig, ServingConfig, Start,
+    SecuredListen, ServerConfig, ServingConfig, Start, in_brackets,
 };
 use cscf_core::engine::{CxNode, Engine, Listen, PolicyNode, Rebuild};
 use cscf_core::hss::HssNode;
@@ -134,11 +134,9 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
     let mut settings = lab.settings(&node, start)?;
     settings.rport = true;
     if config.transport != Transport::Tcp && config.transport != Transport::Udp {
-        settings.listen.push(Listen {
-            transport: config.transport,
-            addr: address,
-            advertise: config.sent_by(),
-        });
+        let (host, port) = config.sent_by();
+        let advertise = (in_brackets(&host), port);
+        settings.listen.push(Listen { transport: config.transport, addr: address, advertise });
     }
     Ok(Engine::new(&config.name, Ue::new(config.clone()), settings, start.seed))
 }
@@ -173,7 +171,7 @@ impl SimulatedStage {
             let setup = setup_of(&lab, &node.name);
             let addresses: Vec<SocketAddr> = node.addresses().collect();
             lab.add(lab_node(&instance.lab, node, &setup)?, &addresses);
-            for (transport, addr) in node.secured.listeners() {
+            for (transport, addr) in node.secured_listeners() {
                 lab.listen(&node.name, transport, addr);
             }
             lab.set_rebuild(&node.name, rebuild(&instance.lab, node, seed));

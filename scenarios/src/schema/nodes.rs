@@ -12,7 +12,6 @@ pub(super) fn node() -> Value {
     let mut keys = vec![
         ("role", choice(&roles), "What it is"),
         ("listen", text(), "Address and port, e.g. 127.0.0.1:5060"),
-        ("listen_also", text(), "A P-CSCF's address of the other version of IP: [::1]:5060"),
         ("advertise", text(), "Host and port that others are told, e.g. pcscf.example.org:5060"),
         ("capabilities", defined("texts"), "Numbers of what an S-CSCF can (TS 29.228)"),
         ("domain", text(), "Its home network where the lab has several"),
@@ -41,6 +40,7 @@ pub(super) fn of_load() -> Keys {
 
 pub(super) fn of_p_cscf() -> Keys {
     vec![
+        ("listen_also", text(), "Its address of the other version of IP: [::1]:5060"),
         ("tls", text(), "Where it listens for TLS, e.g. 127.0.0.1:5061"),
         ("ws", text(), "Where it listens for WebSocket (RFC 7118)"),
         ("wss", text(), "Where it listens for WebSocket over TLS"),

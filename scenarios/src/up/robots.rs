@@ -93,8 +93,8 @@ fn own_address(pcscf: IpAddr, index: u8) -> Option<IpAddr> {
     (pcscf.is_loopback() && d < FIRST_PHONE).then_some(IpAddr::V4(own))
 }
 
-/// Switches the phones on: each gets a port of its own at the P-CSCF's address, or an address of its
-/// own where it has security associations, and registers.
+/// Switches the phones on: each gets a port of its own at the P-CSCF's address, or an address of
+/// its own where it has security associations, and registers.
 ///
 /// # Errors
 ///

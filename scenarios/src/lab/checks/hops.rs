@@ -2,7 +2,7 @@
 //! Record-Route. The role of a node is known by its address.
 
 use cscf_core::config::NodeRole;
-use cscf_core::sip::{HeaderName, Method, NameAddr, Request};
+use cscf_core::sip::{HeaderName, Method, NameAddr, Request, Uri};
 
 use super::{Cast, Item, Message, Seen, Violations, method_of};
 
@@ -150,5 +150,9 @@ fn record_route(hop: &Hop<'_>, cast: &Cast) -> Option<String> {
 fn recorded(request: &Request, cast: &Cast) -> Vec<NodeRole> {
     let values = request.headers.values(HeaderName::RecordRoute);
     let uris = values.filter_map(|value| NameAddr::parse(value).ok());
-    uris.filter_map(|route| cast.roles.get(&route.uri.host_ip()?).copied()).collect()
+    let role = |uri: &Uri| match uri.host_ip() {
+        Some(ip) => cast.roles.get(&ip).copied(),
+        None => cast.hosts.get(uri.as_sip()?.host()).copied(),
+    };
+    uris.filter_map(|route| role(&route.uri)).collect()
 }

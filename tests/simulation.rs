@@ -1,7 +1,8 @@
-//! Random runs: UEs of all kinds, some subscribers with two of them, register, call, hold, cancel,
-//! send texts and switch off in random order over two hours of virtual time, while the network
-//! loses, delays, doubles and reorders packets and, in every second run, nodes start anew. Then
-//! calm; then every invariant must hold and every table be empty.
+//! Random runs: UEs of all kinds (in the clear, with security associations, over TLS and WebSocket,
+//! on IPv4 and IPv6), some subscribers with two of them, register, call, hold, cancel, send texts
+//! and switch off in random order over two hours of virtual time, while the network loses, delays,
+//! doubles and reorders packets and, in every second run, nodes start anew. Then calm; then every
+//! invariant must hold and every table be empty.
 //!
 //! `CSCF_SEED=17 cargo test -p cscf-tests --test simulation` replays one seed; `CSCF_SEEDS=1000`
 //! runs so many instead of 100.
@@ -141,8 +142,16 @@ fn instance(chance: &mut Chance) -> Instance {
     let lab = lab(ue_count);
     let names: Vec<&str> = lab.subscribers.iter().map(|it| it.name.as_str()).collect();
     let take = usize::try_from(ue_count).expect("few");
-    let mut parties: String =
-        names.iter().take(take).map(|name| format!("  {name}: {{}}\n")).collect();
+    let mut parties = String::new();
+    for name in names.iter().take(take) {
+        let transport = match chance.below(10) {
+            0 => "{transport: tls}",
+            1 => "{transport: ws}",
+            2 | 3 => "{transport: tcp}",
+            _ => "{}",
+        };
+        parties.push_str(&format!("  {name}: {transport}\n"));
+    }
     // Further devices of some subscribers: what comes in for them forks.
     for name in names.iter().take(take) {
         if chance.percent(20) {
@@ -160,8 +169,9 @@ fn instance(chance: &mut Chance) -> Instance {
     let mut instance = Instance::on(&lab, &scenario, &network).expect("instance");
     for ue in &mut instance.ues {
         ue.expires = Duration::from_secs(600 + chance.below(3_000));
-        ue.transport = if chance.percent(25) { Transport::Tcp } else { Transport::Udp };
-        ue.security = matches!(ue.credentials, Credentials::Aka { .. }) && chance.percent(40);
+        let in_the_clear = matches!(ue.transport, Transport::Tcp | Transport::Udp);
+        let has_card = matches!(ue.credentials, Credentials::Aka { .. });
+        ue.security = has_card && in_the_clear && chance.percent(50);
         ue.preconditions = chance.percent(60);
         ue.reliable_provisionals = ue.preconditions || chance.percent(50);
         ue.resources = Resources::After(chance.millis(1, 900));

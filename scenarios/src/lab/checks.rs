@@ -11,6 +11,7 @@ use cscf_core::config::NodeRole;
 use cscf_core::sip::{self, HeaderName, Message, Method, Request, Response};
 use cscf_core::time::Instant;
 use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
+use cscf_core::transport::Transport;
 
 /// What was violated, with the time and place.
 pub type Violations = Vec<String>;
@@ -76,7 +77,7 @@ struct Item<'a> {
     branch: String,
 }
 
-struct Seen<'a>(Vec<Item<'a>>, Discards<'a>);
+struct Seen<'a>(Vec<Item<'a>>, Discards<'a>, &'a [TraceEvent]);
 
 /// The nodes and times at which what came under a security association was dropped unanswered
 /// (TS 33.203 §7.4.2a: only the rest of its transactions is for one that ends).
@@ -95,7 +96,20 @@ impl<'a> Seen<'a> {
             _ => None,
         };
         let discards = events.iter().filter_map(discard).collect();
-        Self(events.iter().filter_map(item).collect(), discards)
+        Self(events.iter().filter_map(item).collect(), discards, events)
+    }
+
+    /// Whether the connection by which a message came has ended since, and nobody can open it anew
+    /// from this side: a browser has no address, and only a phone with a certificate would be one.
+    fn cannot_be_answered(&self, item: &Item<'_>) -> bool {
+        let Wire { transport, local, remote, .. } = item.wire;
+        let ended = format!("connection ended: {transport} {local} -> {remote}: ");
+        !matches!(transport, Transport::Udp | Transport::Tcp)
+            && self.2.iter().any(|event| {
+                event.at >= item.event.at
+                    && event.node == item.event.node
+                    && matches!(&event.kind, TraceKind::Note(it) if it.text.starts_with(&ended))
+            })
     }
 
     fn sent_requests(&self) -> impl Iterator<Item = (&Item<'a>, &Request)> {
@@ -169,7 +183,8 @@ fn every_invite_gets_one_final_and_the_others_at_most_one(
             out.push(format!("{}: more than one final: {codes:?}", place()));
         }
         let discarded = seen.1.contains(&(node, item.event.at));
-        if method == "INVITE" && given.is_empty() && !forgot && !discarded {
+        let excused = forgot || discarded || seen.cannot_be_answered(item);
+        if method == "INVITE" && given.is_empty() && !excused {
             out.push(format!("{}: no final", place()));
         }
     }

@@ -96,9 +96,28 @@ pub fn choose_for(lab: &Lab, node: &NodeConfig, wish: Option<Wish>) -> Result<Ch
                 why,
             })
         }
-        Err(fault) if backend == EspBackend::Auto => none(fault.to_string()),
-        Err(fault) => Err(fault),
+        Err(fault) => without(lab, backend, fault),
     }
+}
+
+/// What a P-CSCF does where nothing can protect packets: it agrees on nothing, unless it has to.
+fn without(lab: &Lab, backend: EspBackend, fault: NoForm) -> Result<Chosen, NoForm> {
+    if is_required(lab) {
+        // Phones that have to be protected must not come in clear instead.
+        let NoForm(why) = fault;
+        let told = "the lab says `ipsec: required`; `cscf doctor` tells how to allow it";
+        return Err(NoForm(format!("{why}; {told}")));
+    }
+    match backend {
+        EspBackend::Auto => Ok(Chosen { protect: None, why: fault.to_string() }),
+        EspBackend::Kernel | EspBackend::Raw | EspBackend::Udp => Err(fault),
+    }
+}
+
+/// Whether any phone has to have associations.
+fn is_required(lab: &Lab) -> bool {
+    let wishes = lab.subscribers.iter().filter_map(|it| it.ipsec);
+    std::iter::once(lab.gm.sec_agree).chain(wishes).any(|wish| wish == SecAgree::Required)
 }
 
 /// Who is at the other end of associations.
@@ -162,5 +181,27 @@ pub fn choose(wish: EspBackend, port: u16, (at, peers): (IpAddr, Peers)) -> Resu
                 Peers::Anybody => Err(NoForm(why)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_to_be_protected_is_not_served_in_clear() {
+        let fault = || NoForm("nothing is allowed".to_owned());
+        let mut lab = Lab::default_lab();
+        let chosen = without(&lab, EspBackend::Auto, fault()).expect("no agreement");
+        assert_eq!(chosen.protect, None);
+        without(&lab, EspBackend::Raw, fault()).expect_err("it was named");
+
+        lab.gm.sec_agree = SecAgree::Required;
+        let told = without(&lab, EspBackend::Auto, fault()).expect_err("required").to_string();
+        assert!(told.contains("nothing is allowed; the lab says `ipsec: required`"), "{told}");
+
+        lab.gm.sec_agree = SecAgree::Optional;
+        lab.subscribers[0].ipsec = Some(SecAgree::Required);
+        without(&lab, EspBackend::Auto, fault()).expect_err("required of a subscriber");
     }
 }

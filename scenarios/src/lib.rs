@@ -11,6 +11,7 @@ pub mod control;
 pub mod device;
 pub mod explain;
 pub mod lab;
+pub mod load;
 pub mod record;
 pub mod report;
 pub mod run;

@@ -41,6 +41,7 @@ pub use subscribers::{ProfileArgs, SubscribersArgs};
 pub use test::TestArgs;
 
 use crate::conformance::Draw;
+use crate::load::LoadArgs;
 use crate::run::{Family, Options, apart};
 use crate::up::robots::With;
 
@@ -56,6 +57,7 @@ More:
   cscf ladder FILE       draws a saved trace or a pcap of SIP; --html FILE as a page
   cscf codes             each response code: who sends it, why, and the scenario that shows it
   cscf up                starts a core for your own phones and clients, and says how to reach it
+  cscf load              loads a core with registrations and calls, and measures
   cscf ctl ORDER         orders something of a running core: dereg alice, show registrations, …
   cscf why alice         tells why a running core refused her
   cscf keys              prints the keys of her packets for Wireshark, of a core or a run
@@ -100,6 +102,8 @@ enum Command {
     },
     /// Start a core that keeps running, and say how to reach it
     Up(UpArgs),
+    /// Load a core, ours or foreign, with registrations, calls and messages, and measure
+    Load(Box<LoadArgs>),
     /// Give an order to a running lab: deregister, re-authenticate, show …
     Ctl(CtlArgs),
     /// Tell why a user of a running lab was refused, or everybody
@@ -326,6 +330,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::List => term::exit(list::list()),
         Command::Codes { codes, json } => term::exit(codes::codes(&codes, json)),
         Command::Up(args) => crate::up::main(&args),
+        Command::Load(args) => crate::load::main(&args),
         Command::Ctl(args) => ctl::ctl(&args),
         Command::Why(args) => ctl::why(&args),
         Command::Keys(args) => ctl::keys(&args),

@@ -34,13 +34,13 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// A lab in a network of its own, written to a file.
-struct OwnLab {
+pub(super) struct OwnLab {
     lab: Lab,
     folder: TempDir,
 }
 
 impl OwnLab {
-    fn new(number: u8) -> Self {
+    pub(super) fn new(number: u8) -> Self {
         // Tests of another checkout may run on this machine at the same time.
         let network = u8::try_from(std::process::id() % 100).expect("small") + 130;
         let ip = |host| IpAddr::V4(Ipv4Addr::new(127, network, number, host));
@@ -51,7 +51,7 @@ impl OwnLab {
         Self { lab, folder }
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.folder.path().join("lab.yaml")
     }
 

@@ -25,6 +25,7 @@ mod devices;
 mod doctor;
 mod faults;
 mod garbage;
+mod load;
 mod protected;
 mod reports;
 mod state;

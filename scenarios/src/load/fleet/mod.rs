@@ -9,6 +9,8 @@
 
 mod call;
 mod registration;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::net::SocketAddrV4;

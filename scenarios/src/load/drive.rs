@@ -18,8 +18,6 @@ use super::socket::Net;
 
 /// Arrivals that begin before the sockets are looked at again.
 const ARRIVALS_AT_ONCE: u32 = 32;
-/// How late work may begin, 99 of 100 times, for a figure to count.
-pub(super) const LATE_MAX: Duration = Duration::from_millis(5);
 /// The share of one CPU that the generator may take for a maximum to count.
 pub(super) const SHARE_MAX: f64 = 0.5;
 /// The same for a figure at a given rate.
@@ -52,6 +50,19 @@ pub(super) struct Outcome {
     pub(super) registered: usize,
     /// Whether it was told to stop before its end.
     pub(super) stopped: bool,
+    /// How late work may begin, 99 of 100 times, for the figure to count.
+    pub(super) late_max: Duration,
+    /// What a search found.
+    pub(super) found: Option<Found>,
+}
+
+/// What a search for the maximum found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Found {
+    /// The highest rate that held.
+    pub(super) held: Option<f64>,
+    /// Whether above it the generator was at its end, so that the maximum may be higher.
+    pub(super) at_least: bool,
 }
 
 impl Outcome {
@@ -71,7 +82,7 @@ impl Outcome {
     #[must_use]
     pub(super) fn bottleneck(&self, share_max: f64) -> Option<String> {
         let late = self.late.per_mille(990);
-        if late > LATE_MAX {
+        if late > self.late_max {
             return Some(format!("work began late: p99 {:.1} ms", late.as_secs_f64() * 1e3));
         }
         if self.dropped > 0 {
@@ -118,6 +129,7 @@ pub(super) struct Driver {
     seed: u64,
     poisson: bool,
     warm_up: Duration,
+    late_max: Duration,
     stop: Arc<AtomicBool>,
     tell: Box<dyn FnMut(&Tick<'_>)>,
 }
@@ -130,6 +142,8 @@ pub(super) struct Manner {
     pub(super) poisson: bool,
     /// How long a phase runs before it is measured.
     pub(super) warm_up: Duration,
+    /// How late work may begin, 99 of 100 times, for a figure to count.
+    pub(super) late_max: Duration,
     /// Set when it is to stop.
     pub(super) stop: Arc<AtomicBool>,
     /// Told each second.
@@ -145,9 +159,10 @@ impl Driver {
     pub(super) fn new(mut setup: Setup, manner: Manner) -> Result<Self, String> {
         let net = Net::open(setup.sources)?;
         setup.sources = net.sources();
-        let Manner { seed, poisson, warm_up, stop, tell } = manner;
+        let Manner { seed, poisson, warm_up, late_max, stop, tell } = manner;
         let fleet = Fleet::new(setup, Seed::derive(seed, "fleet"));
-        Ok(Self { net, fleet, clock: Clock::start(), seed, poisson, warm_up, stop, tell })
+        let clock = Clock::start();
+        Ok(Self { net, fleet, clock, seed, poisson, warm_up, late_max, stop, tell })
     }
 
     /// Registers all UEs that a phase needs, if not all are registered; `None` if they are.
@@ -233,6 +248,8 @@ impl Driver {
             refusal: self.net.refusal.map(|fault| fault.desc().to_owned()),
             registered: self.fleet.registered(),
             stopped: self.is_stopped(),
+            late_max: self.late_max,
+            found: None,
         }
     }
 

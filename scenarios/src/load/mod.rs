@@ -31,7 +31,7 @@ use cscf_core::time::Duration;
 use cscf_core::words::duration;
 
 use crate::cli::term;
-use drive::{Driver, Manner, Outcome};
+use drive::{Driver, Found, Manner, Outcome};
 use fleet::Setup;
 use people::{People, Range, Secret, Sources};
 use plan::{Phase, Rate};
@@ -108,6 +108,9 @@ pub struct LoadArgs {
     /// The expiration that REGISTER asks for, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600_000)]
     pub expires: u32,
+    /// How late work may begin (p99) before the generator counts as the bottleneck
+    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = duration)]
+    pub late_max: Duration,
     /// Before each phase say `ready PHASE` and wait for a line of standard input
     #[arg(long)]
     pub wait: bool,
@@ -237,6 +240,7 @@ fn run(args: &LoadArgs, setup: Setup, stop: Arc<AtomicBool>) -> Result<bool, Str
         seed: args.seed,
         poisson: args.poisson,
         warm_up: args.warm_up,
+        late_max: args.late_max,
         stop,
         tell: Box::new(move |tick| {
             if shows {
@@ -265,7 +269,10 @@ fn run(args: &LoadArgs, setup: Setup, stop: Arc<AtomicBool>) -> Result<bool, Str
             Rate::Max => search(args, &mut driver, &phase, &mut files)?,
         };
         files.tell("", &outcome)?;
-        fine &= outcome.results.failed_all() == 0 && outcome.results.skipped == 0;
+        fine &= match outcome.found {
+            None => outcome.results.failed_all() == 0 && outcome.results.skipped == 0,
+            Some(found) => found.held.is_some(),
+        };
         if driver.is_stopped() {
             break;
         }
@@ -301,19 +308,20 @@ fn search(
             }
         };
         files.line(&format!("  {phase} at {rate:.0}/s {said}\n"));
-        let next = if driver.is_stopped() { Next::Found(None) } else { search.after(verdict) };
+        let next = if driver.is_stopped() { search.end() } else { search.after(verdict) };
         if verdict == search::Verdict::Holds {
             best = Some(outcome.clone());
         }
-        match next {
-            Next::Try(again) => rate = again,
-            Next::Found(_) => return Ok(best.unwrap_or(outcome)),
-            Next::Limit(held) => {
-                let held = held.map_or("nothing held".to_owned(), |held| format!("{held:.0}/s"));
-                files.line(&format!("  the maximum is above what this generator can: {held}\n"));
-                return Ok(best.unwrap_or(outcome));
+        let (held, at_least) = match next {
+            Next::Try(again) => {
+                rate = again;
+                continue;
             }
-        }
+            Next::Found(held) => (held, false),
+            Next::Limit(held) => (held, true),
+        };
+        let found = Some(Found { held, at_least });
+        return Ok(Outcome { found, ..best.unwrap_or(outcome) });
     }
 }
 

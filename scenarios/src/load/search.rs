@@ -69,7 +69,9 @@ impl Search {
         Next::Try(self.rate)
     }
 
-    const fn end(&self) -> Next {
+    /// Ends the search here.
+    #[must_use]
+    pub const fn end(&self) -> Next {
         if self.limit { Next::Limit(self.held) } else { Next::Found(self.held) }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use cscf_core::time::Duration;
 use serde_json::{Map, Value, json};
 
-use super::drive::{BUSY, Outcome, SHARE_MAX, Tick};
+use super::drive::{BUSY, Found, Outcome, SHARE_MAX, Tick};
 use super::histogram::Histogram;
 use super::plan::Rate;
 use super::results::{Latency, Results};
@@ -57,6 +57,16 @@ pub(super) fn text(outcome: &Outcome) -> String {
         outcome.per_second(),
         results.failed_all(),
     );
+    if let Some(Found { held, at_least }) = outcome.found {
+        let _ = match (held, at_least) {
+            (Some(held), false) => writeln!(out, "  THE MAXIMUM IS {held:.0}/s"),
+            (Some(held), true) => writeln!(
+                out,
+                "  THE MAXIMUM IS AT LEAST {held:.0}/s: above it the generator was at its end"
+            ),
+            (None, _) => writeln!(out, "  NO RATE HELD; this is the last that was tried"),
+        };
+    }
     let any = Latency::ALL.iter().any(|of| results.latency(*of).count() > 0);
     if any {
         let _ = write!(out, "  {:<14}{:>9}", "ms", "count");
@@ -167,6 +177,8 @@ pub(super) fn to_json(outcome: &Outcome) -> Value {
         "registered": outcome.registered,
         "latency": latencies.collect::<Map<_, _>>(),
         "stopped": outcome.stopped,
+        "maximum": outcome.found.and_then(|found| found.held),
+        "maximum_is_at_least": outcome.found.map(|found| found.at_least),
         "generator": {
             "cpu_s": outcome.cpu.as_secs_f64(),
             "share": outcome.share(),

@@ -120,6 +120,8 @@ documents! {
     rfc5393 = "RFC 5393",
     /// Client-initiated connections (outbound).
     rfc5626 = "RFC 5626",
+    /// Offering and asking for keep-alives (the Via parameter `keep`).
+    rfc6223 = "RFC 6223",
     /// Correct transaction handling for 2xx to INVITE.
     rfc6026 = "RFC 6026",
     /// Location conveyance.

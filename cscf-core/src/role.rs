@@ -272,6 +272,21 @@ pub enum Action<T> {
         /// Where its answers go.
         flow: Flow,
     },
+    /// Sends a keep-alive along a flow: a double CRLF on a connection, a binding request of STUN by
+    /// datagram (RFC 5626 §3.5). What comes of it is told by [`FlowEvent::Alive`], or by
+    /// [`FlowEvent::Closed`] and [`FlowEvent::Failed`].
+    KeepAlive {
+        /// Which one.
+        flow: Flow,
+    },
+    /// Watches a flow, or no longer: when nothing has come by it for so long, its connection is
+    /// closed, or [`FlowEvent::Failed`] tells so (RFC 5626 §5.4).
+    Watch {
+        /// Which one.
+        flow: Flow,
+        /// The longest silence; `None` ends the watch.
+        within: Option<Duration>,
+    },
     /// Leaves a request without any answer, not even 100 (TS 33.203 §7.4.2a has messages that are
     /// not to be answered): its retransmissions are absorbed as those of an answered one.
     Discard {

@@ -56,6 +56,8 @@ pub(crate) struct Ue {
     pub(crate) flow: Flow,
     /// The flow's connection is gone.
     pub(crate) flow_lost: bool,
+    /// It sends keep-alives, so that its silence tells something.
+    pub(crate) kept: bool,
     /// The bearer of its signalling is lost, and nothing has come from it since.
     pub(crate) signalling_lost: bool,
     /// Timer values towards it.

@@ -67,6 +67,9 @@ pub struct Config {
     /// Retry-After, in seconds, of the 503 to requests for a UE whose signalling bearer is lost;
     /// `None`: 500 without.
     pub signalling_lost_retry_after: Option<u32>,
+    /// The Flow-Timer of UEs whose flow is kept alive (RFC 5626 §5.4), in seconds; with it a flow
+    /// that is silent for longer has failed.
+    pub flow_timer: Option<u32>,
     /// Emergency calls.
     pub emergency: Emergency,
     /// The security agreement with UEs.
@@ -197,6 +200,7 @@ impl Config {
             policy: false,
             policy_retry_after: None,
             signalling_lost_retry_after: None,
+            flow_timer: None,
             emergency: Emergency::default(),
             security: Security::default(),
             limits: Limits::default(),

@@ -33,6 +33,8 @@ pub(crate) struct Register {
     pub(crate) side: Side,
     /// Whether it registers for outbound.
     pub(crate) outbound: bool,
+    /// Whether it sends keep-alives.
+    pub(crate) kept: bool,
     /// The request, kept while there are entry points left to try.
     pub(crate) request: Option<Box<Request>>,
     /// The next entry point to try.

@@ -38,6 +38,7 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Result<Config, String> {
     config.policy = true;
     config.policy_retry_after = edge.policy_retry_after.map(seconds);
     config.signalling_lost_retry_after = edge.signalling_lost_retry_after.map(seconds);
+    config.flow_timer = edge.flow_timer.map(seconds);
     if let Some(network) = &edge.network {
         config.visited_network.clone_from(network);
         config.charging.ioi.clone_from(network);

@@ -7,6 +7,7 @@
 //! state, `edit` the trust boundary. Every decision about a UE starts from its flow and its record
 //! in `bindings`.
 
+mod alive;
 mod alternative;
 mod associations;
 mod bindings;
@@ -391,19 +392,8 @@ impl Role for Pcscf {
         }
     }
 
-    fn on_flow(&mut self, env: &mut Env<'_>, event: FlowEvent, _out: &mut Actions<Timer>) {
-        // Only the end of a connection is the end of a flow: a datagram that came back may be
-        // followed by one that arrives.
-        let FlowEvent::Closed { flow, cause } = event else { return };
-        for id in self.bindings.on_flow(&flow) {
-            let Some(ue) = self.bindings.get_mut(id) else { continue };
-            // A UE with security associations can be reached by a new connection.
-            if flow.sa.is_some() {
-                continue;
-            }
-            ue.flow_lost = true;
-            env.note(ts24229("5.2.8.1"), || format!("the connection of {flow} ended: {cause}"));
-        }
+    fn on_flow(&mut self, env: &mut Env<'_>, event: FlowEvent, out: &mut Actions<Timer>) {
+        self.flow_news(env, event, out);
     }
 
     fn on_command(&mut self, env: &mut Env<'_>, command: Command, _out: &mut Actions<Timer>) {

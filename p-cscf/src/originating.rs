@@ -32,7 +32,7 @@ impl Pcscf {
         incoming: Incoming,
         out: &mut Actions<Timer>,
     ) {
-        let ue = self.source_ue(&incoming);
+        let ue = self.source_ue(&incoming, out);
         let token = own_token(&incoming);
         if let Some(Token::Ue(id)) = token
             && ue != Some(id)
@@ -57,17 +57,21 @@ impl Pcscf {
     }
 
     /// The registered UE a request comes from, by flow; its newest connection is noted.
-    fn source_ue(&mut self, incoming: &Incoming) -> Option<UeId> {
+    fn source_ue(&mut self, incoming: &Incoming, out: &mut Actions<Timer>) -> Option<UeId> {
         let flow = incoming.flow;
         let id = match flow.sa {
             Some(sa) => self.associations.get(sa).map(|record| record.ue)?,
             None => self.bindings.registered_at(flow.remote, &sent_by(&incoming.request))?,
         };
         let ue = self.bindings.get_mut(id)?;
-        if ue.flow.transport == flow.transport && ue.flow.sa == flow.sa {
-            (ue.flow, ue.flow_lost) = (flow, false);
-        }
         ue.signalling_lost = false;
+        if ue.flow.transport == flow.transport && ue.flow.sa == flow.sa {
+            let moved = ue.flow.conn != flow.conn;
+            (ue.flow, ue.flow_lost) = (flow, false);
+            if moved {
+                self.watch_flow(id, out);
+            }
+        }
         Some(id)
     }
 

@@ -22,7 +22,7 @@ use crate::exchange::{Exchange, Register, Wish};
 use crate::identity::Identity;
 use crate::mechanism::{Mechanism, is_tls_mechanism, tls_server};
 use crate::tokens::{self, Token, UeId};
-use crate::{Pcscf, Timer, cause, charging, edit, renewal, sent_by};
+use crate::{Pcscf, Timer, alive, cause, charging, edit, renewal, sent_by};
 
 /// The longest identity, contact or route that is kept, in bytes.
 const KEPT_MAX: usize = 1024;
@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     wish: Wish,
     removes: bool,
     outbound: bool,
+    /// Whether it will send keep-alives: for outbound, or because it offered them.
+    kept: bool,
     emergency: bool,
     /// Whether it offers associations (or something that cannot be told from them).
     pub(crate) ipsec: bool,
@@ -115,6 +117,7 @@ impl Pcscf {
             flow: incoming.flow,
             side: facts.side,
             outbound: facts.outbound,
+            kept: facts.kept,
             request: (self.config.core_entries.len() > 1).then(|| Box::new(request.clone())),
             next_entry: 1,
             agreement: passage.agreement,
@@ -188,6 +191,7 @@ impl Pcscf {
         let client = request.headers.security(HeaderName::SecurityClient).unwrap_or_default();
         let access = request.headers.first_value(HeaderName::PAccessNetworkInfo);
         let on_air = access.is_some_and(|it| is_air_access(it, &self.config.air_access_types));
+        let outbound = self.config.outbound && has("reg-id") && has("+sip.instance");
         Ok(Facts {
             association: Association {
                 source: incoming.flow.remote,
@@ -196,7 +200,8 @@ impl Pcscf {
             },
             aor,
             removes: expires == Some(0),
-            outbound: self.config.outbound && has("reg-id") && has("+sip.instance"),
+            outbound,
+            kept: outbound || alive::offers(request),
             emergency: first.is_some_and(|contact| contact.uri.param("sos").is_some()),
             ipsec: !client.is_empty() && client.iter().any(|it| !is_tls_mechanism(it)),
             tls: client.iter().any(is_tls_mechanism),
@@ -282,6 +287,7 @@ impl Pcscf {
             // 128 s, and a repeated one must not pass for a new one.
             side: if facts.access_told { facts.side } else { Side::Air },
             outbound: facts.outbound,
+            kept: facts.kept,
             registrations: Vec::new(),
             pending_until: until,
             challenged: false,
@@ -381,6 +387,7 @@ impl Pcscf {
         let media = exchange.agreement.as_ref().is_some_and(|it| it.mediasec);
         renewal::add_server(&mut response.headers, &server, media && response.status < 402);
         let success = response.is_success();
+        self.tell_flow_timer(env, &exchange, &mut response);
         out.push(Action::PassUp { context, branch, response: Box::new(response) });
         if success {
             self.subscribe_if_new(env, exchange.ue, &exchange.aor, out);
@@ -483,7 +490,7 @@ impl Pcscf {
         };
         (ue.flow, ue.flow_lost) = (flow, false);
         ue.signalling_lost = false;
-        (ue.side, ue.outbound) = (exchange.side, exchange.outbound);
+        (ue.side, ue.outbound, ue.kept) = (exchange.side, exchange.outbound, exchange.kept);
         let headers = &response.headers;
         let registration = Registration {
             aor: exchange.aor.clone(),
@@ -501,6 +508,7 @@ impl Pcscf {
         });
         self.bindings.register(exchange.ue, registration);
         self.arm_ue(exchange.ue, out);
+        self.watch_flow(exchange.ue, out);
     }
 
     /// Another record gives way to a registration: of another user at the same address, or of the

@@ -217,8 +217,9 @@ impl Pcscf {
         if ue.flow.sa == Some(sa) {
             return;
         }
-        let old = ue.flow.sa;
+        let (old, id) = (ue.flow.sa, record.ue);
         (ue.flow, ue.flow_lost) = (*flow, false);
+        self.watch_flow(id, out);
         env.note(ts33203("7.4.2a"), || {
             format!("the UE uses set {}: what goes to it does so too", sa.0)
         });

@@ -1,5 +1,6 @@
 //! The cases of the conformance run, one file an area.
 
+mod alive;
 mod authentication;
 mod by_hand;
 mod cx;
@@ -109,6 +110,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(parser::cases());
     all.extend(pcscf_edge::cases());
     all.extend(pcscf_associations::cases());
+    all.extend(alive::cases());
     all.extend(pcscf_mechanism::cases());
     all.extend(pcscf_emergency::cases());
     all.extend(pcscf_media::cases());

@@ -24,6 +24,9 @@ pub struct EdgeConfig {
     pub policy_retry_after: Option<Duration>,
     /// The Retry-After of a 503 to requests for a UE whose signalling bearer is lost; none: 500.
     pub signalling_lost_retry_after: Option<Duration>,
+    /// How often UEs whose flow is kept alive are to send keep-alives (RFC 5626 §5.4): they are
+    /// told so, and a silent flow counts as failed; none: neither.
+    pub flow_timer: Option<Duration>,
     /// The network this P-CSCF is in; none: the home network.
     pub network: Option<String>,
     /// Emergency numbers with the service each stands for, e.g. `sos.police` (RFC 5031).
@@ -62,6 +65,7 @@ impl Default for EdgeConfig {
             policy_timeout: Duration::from_secs(5),
             policy_retry_after: None,
             signalling_lost_retry_after: None,
+            flow_timer: None,
             network: None,
             emergency_numbers: Vec::new(),
             e_cscfs: Vec::new(),
@@ -96,6 +100,7 @@ impl EdgeConfig {
                 problems,
                 |text| duration(text).map(Some),
             ),
+            flow_timer: reader.or("flow_timer", None, problems, flow_timer),
             network: reader.or("network", None, problems, |text| domain_name(text).map(Some)),
             emergency_numbers: numbers.map(|node| services(node, problems)).unwrap_or_default(),
             e_cscfs: e_cscfs.unwrap_or_default(),
@@ -141,6 +146,7 @@ impl EdgeConfig {
         for (key, after) in [
             ("policy_retry_after", self.policy_retry_after),
             ("signalling_lost_retry_after", self.signalling_lost_retry_after),
+            ("flow_timer", self.flow_timer),
         ] {
             say(after.is_some(), key, after.map(span).unwrap_or_default());
         }
@@ -157,6 +163,18 @@ impl EdgeConfig {
         say(self.anonymous_emergency_calls, "anonymous_emergency_calls", "on".to_owned());
         out
     }
+}
+
+/// `off`, or whole seconds.
+fn flow_timer(text: &str) -> Result<Option<Duration>, String> {
+    const BOUNDS: std::ops::RangeInclusive<u64> = 1..=86_400;
+    if matches!(text, "off" | "false") {
+        return Ok(None);
+    }
+    let time = duration(text).map_err(|fault| format!("{fault}; or off"))?;
+    let whole = Duration::from_secs(time.as_secs()) == time && BOUNDS.contains(&time.as_secs());
+    let fault = || format!("`{text}` is no Flow-Timer: whole seconds, 1s to 24h, or off");
+    whole.then_some(Some(time)).ok_or_else(fault)
 }
 
 fn is_token(text: &str) -> bool {
@@ -223,6 +241,7 @@ mod tests {
             policy_timeout: Duration::from_secs(2),
             policy_retry_after: Some(Duration::from_secs(9)),
             signalling_lost_retry_after: Some(Duration::from_secs(8)),
+            flow_timer: Some(Duration::from_secs(25)),
             network: Some("visited.example".to_owned()),
             emergency_numbers: vec![("110".to_owned(), "sos.police".to_owned())],
             e_cscfs: vec!["sip:127.0.0.1:5090".to_owned()],
@@ -261,6 +280,7 @@ mod tests {
                 "`alise` is no subscriber of the lab",
                 "did you mean `alice`?",
             ),
+            ("flow_timer: 500ms", "`500ms` is no Flow-Timer: whole seconds, 1s to 24h, or off", ""),
             ("e_cscf: nobody", "`nobody` is no SIP URI, e.g. sip:127.0.0.1:5090", ""),
             (
                 "emergency_numbers: {\"110\": police}",

@@ -65,6 +65,7 @@ impl Lab {
             path_mtu: self.path_mtus(),
             load: node.load.limit,
             keep_alives: node.role == NodeRole::Pcscf,
+            keep_every: node.edge.flow_timer,
             ..Settings::new(listen)
         })
     }

@@ -10,8 +10,8 @@ use crate::role::{Answered, BranchId, Cause, ContextId, OwnAnswered, OwnTag};
 use crate::sip::{HeaderName, Response, reason_phrase};
 use crate::time::Instant;
 use crate::transaction::{Cancelled, ClientEvent, ClientId};
-use crate::transport::via::ViaView;
-use crate::transport::{Flow, Transport};
+use crate::transport::via::{ViaView, kept};
+use crate::transport::{Flow, FlowEvent, Transport};
 
 impl Core {
     /// A response from the wire.
@@ -30,7 +30,12 @@ impl Core {
             }
         };
         let Some(id) = self.clients.get(&client).copied() else { return };
-        response.headers.pop_front_value(HeaderName::Via);
+        let via = response.headers.pop_front_value(HeaderName::Via);
+        if self.settings.offers_keep
+            && let Some(every) = via.as_deref().and_then(kept)
+        {
+            self.events.push_back(Event::Flow(FlowEvent::Keep { flow, every }));
+        }
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         attempt.heard = true;
         let forwarded = matches!(attempt.owner, Owner::Branch(..));

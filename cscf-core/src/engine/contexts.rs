@@ -51,7 +51,7 @@ impl Core {
         self.outlet.counters.requests_in += 1;
         route::stamp(&mut request, &flow);
         if self.settings.keep_alives {
-            route::take_keep(&mut request, &flow);
+            route::take_keep(&mut request, &flow, self.settings.keep_every);
         }
         if self.gives_injected(now, &flow, &request) {
             return;

@@ -179,6 +179,8 @@ impl<R: Role> Engine<R> {
                     self.core.outlet.push(Output::DemandAnswer(demand, reply));
                 }
                 Action::AnswerBy { context, flow } => self.core.answer_by(now, context, flow),
+                Action::KeepAlive { flow } => self.core.keep_alive(now, flow),
+                Action::Watch { flow, within } => self.core.watch(now, flow, within),
                 Action::Discard { context } => self.core.discard(now, context),
                 Action::Security(command) => self.core.secure(now, command),
                 Action::State(text) => self.core.outlet.trace(now, || TraceKind::State(text)),
@@ -327,4 +329,6 @@ pub struct Sizes {
     pub role_timers: usize,
     /// Connections.
     pub connections: usize,
+    /// Flows that are watched, and keep-alives without answer.
+    pub watched: usize,
 }

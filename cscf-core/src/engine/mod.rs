@@ -5,6 +5,7 @@
 //! `None`, then [`Node::poll_timeout`] once; nothing is sent otherwise. `now` never decreases; an
 //! early [`Input::Timeout`] is harmless.
 
+mod alive;
 mod answered;
 mod contexts;
 mod core;

@@ -239,7 +239,9 @@ impl Core {
         let sent_by = self.addresses.sent_by(flow.transport, &local);
         let asks = self.settings.rport && flow.transport == Transport::Udp && flow.sa.is_none();
         let rport = if asks { ";rport" } else { "" };
-        let via = format!("SIP/2.0/{} {sent_by};branch={branch}{rport}", flow.transport);
+        let offers = self.settings.offers_keep && request.method == Method::Register;
+        let keep = if offers { ";keep" } else { "" };
+        let via = format!("SIP/2.0/{} {sent_by};branch={branch}{rport}{keep}", flow.transport);
         request.headers.push_front(HeaderName::Via, &via);
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::route;
 use super::state::{Core, Due, Event};
 use super::wire::SendFault;
-use crate::clause::rfc3261;
+use crate::clause::{rfc3261, rfc5626};
 use crate::sip::{self, HeaderName, Rejected, Request};
 use crate::sip::{FrameError, PING, PONG};
 use crate::time::Instant;
@@ -22,12 +22,18 @@ impl Core {
     /// A datagram: one message, or a keep-alive.
     pub(super) fn on_datagram(&mut self, now: Instant, packet: Packet) {
         let Packet { flow, bytes, .. } = packet;
+        self.heard(now, &flow);
         // Keep-alives of clients behind NATs: nobody wants an answer; those who do use STUN.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;
         }
-        if self.settings.keep_alives && stun::is_stun(&bytes) {
-            return self.on_stun(now, &flow, &bytes);
+        if stun::is_stun(&bytes) {
+            if stun::is_request(&bytes) && self.settings.keep_alives {
+                return self.on_stun(now, &flow, &bytes);
+            }
+            if self.alive.probes() {
+                return self.on_stun_answer(now, &flow, &bytes);
+            }
         }
         self.on_whole(now, flow, &bytes);
     }
@@ -39,6 +45,7 @@ impl Core {
             return self.outlet.dropped(now, flow.remote, "STUN that is no binding request");
         };
         let Ok(flow) = self.protected_flow(*flow) else { return };
+        self.note(now, rfc5626("5.4"), || format!("binding request answered: {flow}"));
         let packet = Packet { flow, bytes: answer, received_at: Instant::EPOCH };
         self.outlet.push(super::Output::Datagram(packet));
     }
@@ -88,10 +95,13 @@ impl Core {
         let Some(connection) = self.outlet.connection_mut(conn) else { return };
         let flow = connection.flow;
         connection.used_at = now;
+        self.heard(now, &flow);
         if flow.transport.keeps_messages() {
             return self.on_web_socket(now, flow, bytes);
         }
-        connection.framer.push(bytes);
+        if let Some(connection) = self.outlet.connection_mut(conn) {
+            connection.framer.push(bytes);
+        }
         while let Some(connection) = self.outlet.connection_mut(conn) {
             match connection.framer.next() {
                 Some(Ok(message)) => self.on_whole(now, flow, &message),
@@ -99,11 +109,13 @@ impl Core {
                 None => break,
             }
         }
-        let pings = self.outlet.connection_mut(conn).map_or(0, |it| it.framer.take_pings());
+        let framer = self.outlet.connection_mut(conn).map(|it| &mut it.framer);
+        let (pings, line_ends) =
+            framer.map_or((0, 0), |framer| (framer.take_pings(), framer.take_crlfs()));
         if pings > 0 {
-            // One pong a portion is enough of an answer for any number of pings.
-            self.outlet.push(super::Output::Write { conn, bytes: Bytes::from_static(PONG) });
+            self.pong(now, &flow);
         }
+        self.on_line_ends(now, conn, line_ends.saturating_sub(2 * pings));
         self.watch_partial(now, conn);
     }
 
@@ -116,9 +128,19 @@ impl Core {
             }
             return self.on_whole(now, flow, bytes);
         }
-        if let Some(conn) = flow.conn.filter(|_| bytes.len() >= PING.len()) {
-            self.outlet.push(super::Output::Write { conn, bytes: Bytes::from_static(PONG) });
+        let Some(conn) = flow.conn else { return };
+        if bytes.len() >= PING.len() {
+            self.pong(now, &flow);
+        } else {
+            self.on_line_ends(now, conn, usize::from(bytes.len() >= PONG.len()));
         }
+    }
+
+    /// Answers pings; one pong a portion is enough of an answer for any number of them.
+    fn pong(&mut self, now: Instant, flow: &Flow) {
+        let Some(conn) = flow.conn else { return };
+        self.note(now, rfc5626("5.4"), || format!("ping answered: {flow}"));
+        self.outlet.push(super::Output::Write { conn, bytes: Bytes::from_static(PONG) });
     }
 
     /// A message may take its time to arrive whole, but not for ever.
@@ -183,6 +205,9 @@ impl Core {
         let what = if was_open { "connection ended" } else { "no connection" };
         self.note(now, rfc3261("18.4"), || format!("{what}: {flow}: {cause}"));
         self.layer.flow_failed(&flow, &mut self.outbox);
+        if let Some(conn) = flow.conn {
+            self.connection_ended(conn);
+        }
         let event = match was_open {
             true => FlowEvent::Closed { flow, cause },
             false => FlowEvent::Unreachable { flow, cause },
@@ -194,6 +219,9 @@ impl Core {
     pub(super) fn tell_shed(&mut self) {
         for flow in self.outlet.take_shed() {
             self.layer.flow_failed(&flow, &mut self.outbox);
+            if let Some(conn) = flow.conn {
+                self.connection_ended(conn);
+            }
             let cause = "connection table is full".to_owned();
             self.events.push_back(Event::Flow(FlowEvent::Closed { flow, cause }));
         }
@@ -210,6 +238,7 @@ impl Core {
         let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa: None };
         self.note(now, rfc3261("18.4"), || format!("undelivered: {flow}: {cause}"));
         self.layer.flow_failed(&flow, &mut self.outbox);
+        self.probes_unreachable(&flow, &cause);
         self.events.push_back(Event::Flow(FlowEvent::Unreachable { flow, cause }));
     }
 

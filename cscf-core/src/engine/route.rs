@@ -11,6 +11,7 @@ use super::settings::{Listen, Settings};
 use crate::ids::Seed;
 use crate::role::NextHop;
 use crate::sip::{HeaderName, Request, Uri};
+use crate::time::Duration;
 use crate::transport::locate::Locating;
 use crate::transport::target::{Place, Target};
 use crate::transport::via::{self, ViaView};
@@ -211,11 +212,12 @@ const KEEP_STREAM_SECS: u32 = 120;
 
 /// Takes up the offer of keep-alives in a request that registers or begins a dialog
 /// (RFC 6223 §4.3, §4.4): every response will tell it.
-pub(super) fn take_keep(request: &mut Request, flow: &Flow) {
+pub(super) fn take_keep(request: &mut Request, flow: &Flow, every: Option<Duration>) {
     if request.to_tag().is_some() {
         return;
     }
-    let secs = if flow.conn.is_some() { KEEP_STREAM_SECS } else { KEEP_DATAGRAM_SECS };
+    let usual = if flow.conn.is_some() { KEEP_STREAM_SECS } else { KEEP_DATAGRAM_SECS };
+    let secs = every.map_or(usual, |it| u32::try_from(it.as_secs()).unwrap_or(usual));
     let top = request.headers.first_value(HeaderName::Via);
     if let Some(value) = top.and_then(|top| via::with_keep(top, secs)) {
         request.headers.replace_front_value(HeaderName::Via, &value);

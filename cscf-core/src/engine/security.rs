@@ -39,6 +39,7 @@ impl Core {
     fn forget_associations(&mut self, id: crate::transport::SaId) -> bool {
         let Some(old) = self.associations.remove(&id) else { return false };
         self.addresses.protect(old.local.server(), false);
+        self.associations_ended(id);
         true
     }
 

@@ -74,6 +74,8 @@ pub struct EngineLimits {
     pub lookups_max: usize,
     /// Connections.
     pub connections_max: usize,
+    /// Flows that are watched for silence; more are not watched.
+    pub watched_max: usize,
     /// Bytes that wait for a connection to open.
     pub write_queue_bytes_max: usize,
     /// The body of a request, in bytes; more is answered with 413.
@@ -106,6 +108,7 @@ impl Default for EngineLimits {
             own_requests_max: 100_000,
             lookups_max: 10_000,
             connections_max: 20_000,
+            watched_max: 1_000_000,
             write_queue_bytes_max: 256 * 1024,
             body_bytes_max: 32 * 1024,
             request_uri_bytes_max: 4_096,
@@ -139,6 +142,10 @@ pub struct Settings {
     /// Whether keep-alives of UEs are welcome: they are told how often (RFC 6223), and their STUN
     /// is answered (RFC 5626 §4.4.2). Pings on streams are answered in any case.
     pub keep_alives: bool,
+    /// How often UEs are told to send them; `None`: what their transport needs.
+    pub keep_every: Option<Duration>,
+    /// Whether our own REGISTERs offer keep-alives by the parameter `keep` (RFC 6223 §4.2).
+    pub offers_keep: bool,
     /// Timer values towards the network.
     pub core: Timers,
     /// Timer values towards UEs on a 3GPP radio access (TS 24.229 §7.7).
@@ -170,6 +177,8 @@ impl Settings {
             resolver: false,
             rport: false,
             keep_alives: false,
+            keep_every: None,
+            offers_keep: false,
             core: Timers::CORE,
             air: Timers::AIR,
             tracing: false,

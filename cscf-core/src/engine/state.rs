@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::alive::Alive;
 use super::contexts::Context;
 use super::core::Sizes;
 use super::injected::Injected;
@@ -63,6 +64,12 @@ pub(super) enum Due {
     Idle(ConnId),
     /// A message on a connection must have arrived whole.
     Partial(ConnId),
+    /// A ping on a connection must have been answered.
+    Pong(ConnId),
+    /// A binding request is repeated, or given up.
+    Probe(u64),
+    /// Something must have come by a watched flow.
+    Silent(u64),
     /// Timer C of a context.
     TimerC(ContextId),
 }
@@ -81,6 +88,8 @@ pub(super) struct Core {
     pub(super) outlet: Outlet,
     pub(super) settings: Settings,
     pub(super) addresses: Addresses,
+    /// Flows that are kept alive, and those that are watched.
+    pub(super) alive: Alive,
     /// The security associations of the role; how many is the role's to limit.
     pub(super) associations: BTreeMap<SaId, SaSet>,
     /// Answers that the operator ordered.
@@ -135,6 +144,7 @@ impl Core {
         Self {
             outlet: Outlet::new(name, settings.tracing, settings.limits),
             addresses: Addresses::new(&settings),
+            alive: Alive::new(&seed),
             associations: BTreeMap::new(),
             injected: None,
             load: Load::new(settings.load),
@@ -346,6 +356,9 @@ impl Core {
                 Due::Forgotten(context) => self.on_forgotten(now, context),
                 Due::Idle(conn) => self.on_idle(now, conn),
                 Due::Partial(conn) => self.on_partial(now, conn),
+                Due::Pong(conn) => self.on_pong_due(now, conn),
+                Due::Probe(number) => self.on_probe_due(now, number),
+                Due::Silent(number) => self.on_silence_due(now, number),
                 Due::TimerC(context) => self.on_timer_c(now, context),
             }
             self.pump(now);
@@ -365,6 +378,7 @@ impl Core {
             asks: self.open_asks.len(),
             role_timers: 0,
             connections: self.outlet.connection_count(),
+            watched: self.alive.len(),
         }
     }
 }

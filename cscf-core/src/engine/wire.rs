@@ -43,6 +43,8 @@ pub(super) struct Connection {
     pub(super) used_at: Instant,
     /// Since when a message (or the first one) is awaited whole.
     pub(super) partial_since: Option<Instant>,
+    /// Until when the answer to our ping is waited for.
+    pub(super) pong_by: Option<Instant>,
 }
 
 type PeerKey = (Transport, SocketAddr, SocketAddr, Option<SaId>);
@@ -202,6 +204,7 @@ impl Outlet {
             waiting_bytes: 0,
             used_at: now,
             partial_since: open.then_some(now),
+            pong_by: None,
         };
         self.connections.insert(conn, connection);
     }

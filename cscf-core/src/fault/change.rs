@@ -21,6 +21,7 @@ pub fn edited(message: &Looked, edit: &Edit) -> Option<Bytes> {
     match &message.content {
         Content::Sip(message) => edited_sip(message, edit),
         Content::Diameter(message, _) => edited_diameter(message, edit),
+        Content::KeepAlive => None,
     }
 }
 
@@ -317,6 +318,7 @@ fn edited_diameter(message: &diameter::Message, edit: &Edit) -> Option<Bytes> {
 #[must_use]
 pub fn with_spoilt_mac(message: &Looked) -> Option<Bytes> {
     match &message.content {
+        Content::KeepAlive => None,
         Content::Sip(sip) => {
             let mut sip = sip.clone();
             let headers = match &mut *sip {

@@ -9,6 +9,7 @@ use super::rule::{About, Condition, Direction, Known, Rule, What};
 use crate::diameter::dictionary::{self, command_name};
 use crate::diameter::{self, Avp};
 use crate::sip::{self, HeaderName, Headers, Message};
+use crate::transport::stun::is_stun;
 
 /// A message at the edge of a node.
 #[derive(Clone, Debug)]
@@ -30,13 +31,17 @@ pub enum Content {
     Sip(Box<Message>),
     /// A message of Diameter with its bytes.
     Diameter(diameter::Message, Bytes),
+    /// A keep-alive or its answer: line ends, or STUN (RFC 5626 §3.5).
+    KeepAlive,
 }
 
 impl Looked {
-    /// Reads a whole message; `None` if it is none, e.g. a keep-alive.
+    /// Reads a whole message or a keep-alive; `None` if it is neither.
     #[must_use]
     pub fn read(direction: Direction, remote: SocketAddr, bytes: &Bytes) -> Option<Self> {
+        let blank = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
         let content = match bytes.first() {
+            Some(_) if bytes.iter().all(blank) || is_stun(bytes) => Content::KeepAlive,
             Some(1) => {
                 let message = diameter::Message::decode(bytes).ok()?;
                 Content::Diameter(message, bytes.clone())
@@ -51,7 +56,7 @@ impl Looked {
     pub fn sip(&self) -> Option<&Message> {
         match &self.content {
             Content::Sip(message) => Some(message),
-            Content::Diameter(..) => None,
+            Content::Diameter(..) | Content::KeepAlive => None,
         }
     }
 
@@ -74,6 +79,7 @@ impl Looked {
                 let rseq = text(HeaderName::RSeq);
                 format!("{} {branch} {call_id} {cseq} {tag} {rseq}", self.label())
             }
+            Content::KeepAlive => self.label().into_owned(),
         }
     }
 
@@ -89,6 +95,7 @@ impl Looked {
                 let header = &message.header;
                 Cow::Borrowed(command_name(header.command, header.flags.request).unwrap_or("?"))
             }
+            Content::KeepAlive => Cow::Borrowed("keep-alive"),
         }
     }
 
@@ -117,10 +124,11 @@ impl Looked {
         };
         let of_diameter = |request: bool| match &self.content {
             Content::Diameter(message, _) => message.header.flags.request == request,
-            Content::Sip(_) => false,
+            Content::Sip(_) | Content::KeepAlive => false,
         };
         match what {
             What::Anything => true,
+            What::KeepAlives => matches!(self.content, Content::KeepAlive),
             What::Class(class) => response(&|status| status / 100 == *class),
             What::Command(command) => {
                 matches!(self.content, Content::Diameter(..)) && self.label() == *command
@@ -185,6 +193,7 @@ impl Looked {
     /// Whether it is about this user.
     fn is_of(&self, known: &Known) -> bool {
         match &self.content {
+            Content::KeepAlive => false,
             Content::Diameter(_, bytes) => {
                 let asked = self.asked.as_ref();
                 mentions_one(bytes, &known.identities)
@@ -213,6 +222,7 @@ impl Looked {
     /// The values of a header, an AVP, `request_uri` or `body`.
     fn values(&self, name: &str) -> Vec<String> {
         match (&self.content, name) {
+            (Content::KeepAlive, _) => Vec::new(),
             (Content::Diameter(message, _), _) => {
                 let mut out = Vec::new();
                 avp_values(&message.avps, name, &mut out);

@@ -31,7 +31,7 @@ NODE sets HEADER[;parameter] to \"value\" | SDP line \"line\" in MESSAGE
 NODE replaces \"text\" with \"text\" in MESSAGE
 NODE spoils the MAC in MESSAGE
 policy accepts|refuses|refuses above KBPS|late TIME|silent|lost after TIME [of USER]
-MESSAGE: [received|sent] METHOD|STATUS|4xx|COMMAND|requests|responses|anything
+MESSAGE: [received|sent] METHOD|STATUS|4xx|COMMAND|keep-alives|requests|responses|anything
          [for METHOD] [from NAME | to NAME] [of USER]
 behind a comma: first [N] | second | 3rd | in 20% | after TIME | until TIME
                 if HEADER[;parameter] is|contains|lacks VALUE | matches /…/ | is present|absent
@@ -255,6 +255,7 @@ fn answers(words: &mut Cursor<'_>, about: &mut About) -> Result<Action, Mistake>
     let fault = match &about.what {
         What::Class(_) | What::Responses | What::Status(_) => "an answer is not answered",
         What::Command(command) if command.ends_with('A') => "an answer is not answered",
+        What::KeepAlives => "a keep-alive is answered by its node",
         What::Method(method) if method == "ACK" => "nobody answers an ACK",
         _ => "",
     };
@@ -339,6 +340,7 @@ fn what(word: &Word) -> Result<What, Mistake> {
     let text = word.text.as_str();
     Ok(match text {
         "anything" => What::Anything,
+        "keep-alives" => What::KeepAlives,
         "requests" => What::Requests,
         "responses" => What::Responses,
         _ => {
@@ -369,7 +371,7 @@ fn method_of(word: &Word) -> Result<String, Mistake> {
     if METHODS.contains(&text) {
         return Ok(text.to_owned());
     }
-    let others = ["anything", "requests", "responses"];
+    let others = ["anything", "keep-alives", "requests", "responses"];
     let near = nearest(text, METHODS.into_iter().chain(COMMANDS).chain(others));
     match near {
         None if capitals => Ok(text.to_owned()),

@@ -95,6 +95,8 @@ pub enum What {
     Class(u16),
     /// A Diameter command, e.g. `MAR`.
     Command(&'static str),
+    /// Keep-alives and their answers: line ends, and STUN.
+    KeepAlives,
     /// A request of this method.
     Method(String),
     /// Any request, of Diameter too.

@@ -112,6 +112,11 @@ impl Framer {
         std::mem::take(&mut self.crlfs)
     }
 
+    /// The last single CRLF was a pong: it is no half of a ping.
+    pub const fn was_pong(&mut self) {
+        self.half_ping = false;
+    }
+
     /// The bytes that wait for the rest of their message.
     #[must_use]
     pub fn pending(&self) -> usize {
@@ -276,6 +281,9 @@ mod tests {
     #[test]
     fn a_double_crlf_is_a_ping_and_a_single_one_is_not() {
         let mut framer = Framer::new();
+        framer.push(b"\r\n");
+        assert_eq!((framer.next(), framer.take_pings(), framer.take_crlfs()), (None, 0, 1));
+        framer.was_pong();
         framer.push(b"\r\n");
         assert_eq!((framer.next(), framer.take_pings(), framer.take_crlfs()), (None, 0, 1));
         framer.push(b"\r\n\r\n\r");

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// A transport protocol as it stands in a Via (RFC 3261 §18).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,12 +172,36 @@ pub struct Packet {
 /// Something happened to a path, not to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FlowEvent {
+    /// A keep-alive was answered, or something came by a watched flow that had been silent
+    /// (RFC 5626 §4.4).
+    Alive {
+        /// Which one, as it was given.
+        flow: Flow,
+        /// Our address as the peer sees it, where STUN told it.
+        mapped: Option<SocketAddr>,
+    },
     /// A connection ended.
     Closed {
         /// Which one.
         flow: Flow,
         /// Why, for the trace.
         cause: String,
+    },
+    /// Keep-alives by datagram got no answer in time, or nothing came by a watched flow for too
+    /// long. On a connection it is [`Self::Closed`] that tells so.
+    Failed {
+        /// Which one, as it was given.
+        flow: Flow,
+        /// Why, for the trace.
+        cause: String,
+    },
+    /// The peer wants keep-alives on this flow, at least so often (RFC 6223 §4.3). Told before the
+    /// response that asks for them.
+    Keep {
+        /// The path the response came by.
+        flow: Flow,
+        /// The longest time between two; zero where the peer names none.
+        every: Duration,
     },
     /// A connection that we asked for is up, or a peer connected.
     Opened(Flow),

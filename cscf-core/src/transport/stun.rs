@@ -30,6 +30,80 @@ pub fn is_stun(bytes: &[u8]) -> bool {
     cookie && bytes.first().is_some_and(|first| *first < 4)
 }
 
+/// Whether a message of STUN asks something (RFC 8489 §5: both bits of its class are 0).
+#[must_use]
+pub fn is_request(bytes: &[u8]) -> bool {
+    let kind = bytes.get(..2).and_then(number);
+    kind.is_some_and(|kind| kind & 0x0110 == 0)
+}
+
+/// What tells one request of STUN from all others.
+pub type TransactionId = [u8; 12];
+
+/// A binding request without attributes.
+#[must_use]
+pub fn request(id: &TransactionId) -> Bytes {
+    let mut out = BytesMut::with_capacity(HEADER_BYTES);
+    out.put_u16(BINDING_REQUEST);
+    out.put_u16(0);
+    out.put_u32(COOKIE);
+    out.put_slice(id);
+    out.freeze()
+}
+
+/// What a binding request was answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// The address it came from.
+    Mapped(SocketAddr),
+    /// An error.
+    Refused,
+}
+
+/// Reads the answer to a binding request, with the request it answers; `None` if it is none or has
+/// no address.
+#[must_use]
+pub fn read_answer(bytes: &[u8]) -> Option<(TransactionId, Answered)> {
+    if !is_stun(bytes) || bytes.len() > REQUEST_MAX {
+        return None;
+    }
+    let (head, attributes) = bytes.split_at_checked(HEADER_BYTES)?;
+    if usize::from(number(head.get(2..4)?)?) != attributes.len() {
+        return None;
+    }
+    let id: TransactionId = head.get(8..)?.try_into().ok()?;
+    let answered = match number(head.get(..2)?)? {
+        BINDING_SUCCESS => Answered::Mapped(mapped_in(attributes, &id)?),
+        BINDING_ERROR => Answered::Refused,
+        _ => return None,
+    };
+    Some((id, answered))
+}
+
+/// The address in XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
+fn mapped_in(mut rest: &[u8], id: &TransactionId) -> Option<SocketAddr> {
+    loop {
+        let (head, behind) = rest.split_at_checked(4)?;
+        let length = usize::from(number(head.get(2..)?)?);
+        if number(head.get(..2)?)? == XOR_MAPPED_ADDRESS {
+            let value = behind.get(..length)?;
+            let cookie = COOKIE.to_be_bytes();
+            let [high, low, ..] = cookie;
+            let port = number(value.get(2..4)?)? ^ u16::from_be_bytes([high, low]);
+            let mask = cookie.iter().chain(id);
+            let octets: Vec<u8> =
+                value.get(4..)?.iter().zip(mask).map(|(octet, mask)| octet ^ mask).collect();
+            let ip = match value.get(1)? {
+                1 => IpAddr::from(<[u8; 4]>::try_from(octets).ok()?),
+                2 => IpAddr::from(<[u8; 16]>::try_from(octets).ok()?),
+                _ => return None,
+            };
+            return Some(SocketAddr::new(ip, port));
+        }
+        rest = behind.get(length.next_multiple_of(4)..)?;
+    }
+}
+
 /// The answer to a binding request that came from `source`; none if it is not one.
 #[must_use]
 pub fn answer(bytes: &[u8], source: SocketAddr) -> Option<Bytes> {
@@ -147,6 +221,33 @@ mod tests {
                 0xb9, 0xd9
             ]
         );
+    }
+
+    #[test]
+    fn an_answer_is_read_as_it_was_made_and_nothing_else_is_one() {
+        let id: TransactionId = request(&[])[8..].try_into().expect("twelve");
+        assert_eq!(super::request(&id)[..], request(&[]));
+        for source in ["192.0.2.1:32853", "[2001:db8::7]:5060"] {
+            let source = source.parse().expect("an address");
+            let whole = answer(&request(&[]), source).expect("an answer");
+            assert_eq!(read_answer(&whole), Some((id, Answered::Mapped(source))));
+            for end in 0..whole.len() {
+                assert_eq!(read_answer(&whole[..end]), None, "{end}");
+            }
+        }
+        let source = "192.0.2.1:1".parse().expect("an address");
+        let refused = answer(&request(&[0, 6, 0, 1, b'x', 0, 0, 0]), source).expect("an answer");
+        assert_eq!(read_answer(&refused), Some((id, Answered::Refused)));
+        assert!(is_request(&request(&[])) && !is_request(&refused));
+        assert_eq!(read_answer(&request(&[])), None);
+        // An address of no family, one too short, and none at all.
+        for attributes in
+            [&[0, 0x20, 0, 8, 0, 3, 0, 0, 1, 2, 3, 4][..], &[0, 0x20, 0, 2, 0, 1, 0, 0], &[]]
+        {
+            let mut bytes = request(attributes);
+            (bytes[0], bytes[1]) = (1, 1);
+            assert_eq!(read_answer(&bytes), None, "{attributes:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Transport;
 use super::target::split_host_port;
+use crate::time::Duration;
 
 /// One Via value, borrowed from the header it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +152,17 @@ pub fn with_keep(value: &str, seconds: u32) -> Option<String> {
     Some(value.split(';').enumerate().map(kept).collect::<Vec<_>>().join(";"))
 }
 
+/// The value of `keep` in a Via value of a response: how often its sender wants keep-alives
+/// (RFC 6223 §4.3); `None` where it did not take up the offer.
+#[must_use]
+pub fn kept(value: &str) -> Option<Duration> {
+    let seconds = value.split(';').skip(1).find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("keep").then(|| value.trim().parse().ok())?
+    });
+    seconds.map(|seconds: u32| Duration::from_secs(seconds.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +211,16 @@ mod tests {
         check("SIP/2.0/UDP h;branch=b; Keep;rport", Some("SIP/2.0/UDP h;branch=b;keep=30;rport"));
         check("SIP/2.0/UDP h;keep=9", None);
         check("SIP/2.0/UDP keep;branch=keep", None);
+    }
+
+    #[test]
+    fn an_offer_that_was_taken_up_says_how_often() {
+        let seconds = |value: &str| kept(value).map(|it| it.as_secs());
+        assert_eq!(seconds("SIP/2.0/UDP h;branch=b;KEEP=30"), Some(30));
+        assert_eq!(seconds("SIP/2.0/UDP h;keep=0"), Some(0));
+        for none in ["SIP/2.0/UDP h;keep", "SIP/2.0/UDP h;keep=x", "SIP/2.0/UDP h;branch=keep=3"] {
+            assert_eq!(seconds(none), None, "{none}");
+        }
     }
 
     #[test]

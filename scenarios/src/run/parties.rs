@@ -391,6 +391,7 @@ fn change(config: &mut UeConfig, party: &Party) {
         config.instance = Some(instance);
     }
     config.reg_id = party.reg_id;
+    config.keep_alive = party.keep_alive.unwrap_or_default();
     if let Some(impu) = &party.impu {
         config.register_impu.clone_from(impu);
     }

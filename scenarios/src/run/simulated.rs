@@ -133,6 +133,7 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
     };
     let mut settings = lab.settings(&node, start)?;
     settings.rport = true;
+    settings.offers_keep = config.keep_alive.is_offered();
     if config.transport != Transport::Tcp && config.transport != Transport::Udp {
         let (host, port) = config.sent_by();
         let advertise = (in_brackets(&host), port);

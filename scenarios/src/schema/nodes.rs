@@ -51,6 +51,11 @@ pub(super) fn of_p_cscf() -> Keys {
         ("policy_timeout", time(), "How long it is waited for"),
         ("policy_retry_after", time(), "Retry-After of a refusal by policy"),
         ("signalling_lost_retry_after", time(), "Retry-After where signalling is lost"),
+        (
+            "flow_timer",
+            json!({"anyOf": [{"enum": ["off", false]}, time()]}),
+            "How often UEs are to send keep-alives (Flow-Timer)",
+        ),
         ("network", text(), "The visited network it stands in"),
         ("emergency_numbers", defined("texts_by_name"), "Numbers and their services"),
         ("e_cscf", defined("texts"), "Where emergency calls go: SIP URIs"),

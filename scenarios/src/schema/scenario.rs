@@ -118,6 +118,11 @@ fn party() -> Value {
             ("of", text(), "The subscriber whose further device it is"),
             ("instance", text(), "+sip.instance of its Contact, e.g. urn:gsma:imei:…"),
             ("reg_id", number(), "The number of its flow (RFC 5626), from 1"),
+            (
+                "keep_alive",
+                choice_or(&["on", "off"], "^[0-9]+ *(ms|s|min|h)$", "20s"),
+                "Whether it keeps its flow alive, and how often at least",
+            ),
             ("impu", text(), "The public identity it registers"),
             ("p_cscfs", names(), "The P-CSCFs it knows, the first one first"),
             (

@@ -40,7 +40,8 @@ use cscf_core::transport::Transport;
 
 use crate::lab::NetworkOptions;
 use crate::ue::{
-    CallOptions, Change, CodecSet, Dtmf, EmergencyTimers, Gruu, Mistakes, Refers, Resources, Robot,
+    CallOptions, Change, CodecSet, Dtmf, EmergencyTimers, Gruu, KeepAlive, Mistakes, Refers,
+    Resources, Robot,
 };
 
 /// A scenario file.
@@ -111,6 +112,8 @@ pub struct Party {
     pub instance: Option<String>,
     /// The number of its flow (RFC 5626).
     pub reg_id: Option<u32>,
+    /// How it keeps its flow alive.
+    pub keep_alive: Option<KeepAlive>,
     /// The public identity it registers.
     pub impu: Option<String>,
     /// The P-CSCFs it knows, by name, the first one first.

@@ -8,7 +8,7 @@ use cscf_core::time::Duration;
 
 use super::Party;
 use super::parse::on_off;
-use crate::ue::{CodecSet, EmergencyTimers, Gruu, Mistakes, Refers, Resources, Robot};
+use crate::ue::{CodecSet, EmergencyTimers, Gruu, KeepAlive, Mistakes, Refers, Resources, Robot};
 
 /// Reads all parties of a scenario.
 pub(super) fn read_all(node: &Node, domain: &str, problems: &mut Problems) -> Vec<Party> {
@@ -37,6 +37,7 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
             Ok(number @ 1..) => Ok(Some(number)),
             _ => Err(format!("`{text}` is no number of a flow: 1, 2, …")),
         }),
+        keep_alive: reader.or("keep_alive", None, problems, |text| keep_alive(text).map(Some)),
         impu: reader.or("impu", None, problems, some_text),
         pcscfs: reader
             .optional("p_cscfs")
@@ -88,6 +89,18 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
     };
     reader.finish(problems);
     party
+}
+
+/// `on`, `off`, `20s`.
+fn keep_alive(text: &str) -> Result<KeepAlive, String> {
+    match text {
+        "off" | "false" => Ok(KeepAlive::Never),
+        "on" | "true" => Ok(KeepAlive::Offered(None)),
+        _ => match duration(text) {
+            Ok(time) if time >= Duration::from_secs(1) => Ok(KeepAlive::Offered(Some(time))),
+            _ => Err(format!("`{text}` is neither on, off nor a time of 1s or more")),
+        },
+    }
 }
 
 fn gruu(text: &str) -> Result<Gruu, String> {

@@ -8,7 +8,7 @@ use cscf_core::fault::{COMMANDS, METHODS};
 use super::{Order, Scenario, Seen, Step, StepKind};
 
 /// The states of a UE; more words may stand behind them.
-pub(super) const STATES: [&str; 61] = [
+pub(super) const STATES: [&str; 63] = [
     "call ended",
     "call established",
     "call failed",
@@ -30,6 +30,8 @@ pub(super) const STATES: [&str; 61] = [
     "event active",
     "event pending",
     "event terminated",
+    "flow failed",
+    "flow kept alive",
     "held by peer",
     "info answered",
     "info not sent",

@@ -37,7 +37,10 @@ impl Ue {
             return;
         }
         match response.status {
-            200..=299 => self.on_registered(env, response, out),
+            200..=299 => {
+                self.on_registered(env, response, out);
+                self.keep_flow(env, answered, out);
+            }
             401 | 407 if answered.cause == Cause::Received => {
                 self.on_challenge(env, answered, out);
             }

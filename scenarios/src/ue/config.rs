@@ -15,6 +15,7 @@ use cscf_core::transport::Transport;
 use cscf_core::transport::ipsec::Algorithms;
 use cscf_core::ua::Habits;
 
+use super::alive::KeepAlive;
 use super::codecs::CodecSet;
 use super::emergency::EmergencyTimers;
 use super::mistakes::Mistakes;
@@ -76,6 +77,8 @@ pub struct UeConfig {
     pub gruu: Gruu,
     /// With it the registration is a flow of RFC 5626, one of several of this instance.
     pub reg_id: Option<u32>,
+    /// How it keeps its flow alive.
+    pub keep_alive: KeepAlive,
     /// Whether it makes a security agreement with the P-CSCF (TS 33.203 §7).
     pub security: bool,
     /// The algorithms it offers there, most preferred first.
@@ -281,6 +284,7 @@ impl UeConfig {
             timers: if has_card { lab.air_timers } else { lab.core_timers },
             gruu: Gruu::Off,
             reg_id: None,
+            keep_alive: KeepAlive::default(),
             security: subscriber.ipsec == Some(SecAgree::Required),
             algorithms: [("hmac-sha-1-96", "null"), ("hmac-sha-1-96", "aes-cbc")]
                 .into_iter()

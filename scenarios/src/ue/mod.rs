@@ -7,6 +7,7 @@
 //!   `re-registration failed N`, `registration expired`, `deregistered`, `deregistered by network`,
 //!   `challenged` (only when it does not answer), `registrations N` (that many contacts),
 //!   `fetch failed N`;
+//! - its flow, where it is kept alive: `flow kept alive` (the first answer came), `flow failed`;
 //! - its reg event: `subscribed`, `subscription failed N`, `subscription failed without NOTIFY`,
 //!   `notified active`, `notified shortened`, `notified deactivated`, `notified probation`,
 //!   `notified terminated`;
@@ -29,6 +30,7 @@
 //! - transfers: `transfer accepted`, `transfer refused N`, `transfer progress N`,
 //!   `transfer done`, `transfer failed N`; `referred` for who is to call somebody.
 
+mod alive;
 mod answers;
 mod arbitrary;
 mod authentication;
@@ -54,6 +56,7 @@ mod subscription;
 mod tones;
 mod watches;
 
+pub use alive::KeepAlive;
 pub use arbitrary::{Change, PARTS, SIZE_MAX};
 pub use codecs::{CodecSet, Evs};
 pub use command::{CallOptions, Dtmf, Transfer, UeCommand};
@@ -69,7 +72,7 @@ use cscf_core::role::{
     Actions, Cause, ContextId, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role, Side,
 };
 use cscf_core::sip::{Message, Method, Request, Uri};
-use cscf_core::transport::Flow;
+use cscf_core::transport::{Flow, FlowEvent};
 use cscf_core::ua::RequestId;
 
 use authentication::Authenticator;
@@ -96,6 +99,8 @@ pub enum UeTimer {
     EmergencyCall,
     /// emerg-reg: an emergency registration is overdue.
     EmergencyRegistration,
+    /// Time for a keep-alive.
+    KeepAlive,
     /// Timer N: a NOTIFY of our subscription is overdue.
     Notify,
     /// Time to register, first or again.
@@ -157,6 +162,7 @@ pub struct Ue {
     auth: Authenticator,
     registration: Registration,
     recovery: Recovery,
+    kept: alive::Kept,
     security: Security,
     subscription: Option<Subscription>,
     watches: BTreeMap<u32, Watch>,
@@ -181,6 +187,7 @@ impl Ue {
             config,
             registration: Registration::default(),
             recovery: Recovery::default(),
+            kept: alive::Kept::default(),
             security: Security::default(),
             subscription: None,
             watches: BTreeMap::new(),
@@ -297,11 +304,18 @@ impl Role for Ue {
             UeTimer::Robot(number) => self.on_robot_timer(env, number, out),
             UeTimer::EmergencyCall => self.on_emergency_call_timer(env, out),
             UeTimer::EmergencyRegistration => self.on_emergency_registration_timer(env, out),
+            UeTimer::KeepAlive => self.on_keep_alive_timer(env, out),
             UeTimer::Notify => self.on_notify_timer(env, out),
             UeTimer::Register => self.on_register_timer(env, out),
             UeTimer::Sms => self.on_sms_timer(env, out),
             UeTimer::Subscription => self.on_subscription_timer(env, out),
         }
+        self.protect_from(start, out);
+    }
+
+    fn on_flow(&mut self, env: &mut Env<'_>, event: FlowEvent, out: &mut Actions<UeTimer>) {
+        let start = out.len();
+        self.flow_news(env, event, out);
         self.protect_from(start, out);
     }
 

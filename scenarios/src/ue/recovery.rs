@@ -55,9 +55,14 @@ impl Recovery {
         self.not_before.retain(|_, at| *at > now);
     }
 
+    /// The flow of the registration has proven to work: keep-alives are answered, or none are sent
+    /// (RFC 5626 §4.5).
+    pub(super) const fn proven(&mut self) {
+        self.failures = 0;
+    }
+
     /// The registration stands.
     pub(super) fn succeeded(&mut self) {
-        self.failures = 0;
         self.started_over = false;
         self.failed.clear();
         self.not_before.clear();

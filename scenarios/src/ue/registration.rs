@@ -300,6 +300,7 @@ impl Ue {
         self.auth.forget();
         self.end_subscription(out);
         self.drop_associations(out);
+        self.forget_flow(out);
         out.push(Action::ClearTimer { timer: UeTimer::Register });
         out.push(Action::State(state.to_owned()));
     }

@@ -35,6 +35,10 @@ impl Cutter {
             return begins_diameter(bytes);
         }
         let text = bytes.trim_ascii_start();
+        if text.is_empty() && !bytes.is_empty() {
+            // A keep-alive stands between messages.
+            return bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+        }
         let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         if line.starts_with(b"SIP/2.0 ") {
             return true;

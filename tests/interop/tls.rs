@@ -100,6 +100,43 @@ fn openssl_finds_versions_certificate_and_answers_as_they_should_be() {
     lab.end();
 }
 
+/// Asks the P-CSCF by STUN where it is seen, and reads the answer by itself (RFC 8489 §5, §14.2).
+const BINDING: &str = r"
+import os, socket, struct, sys
+own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+own.bind((sys.argv[1], 0))
+own.settimeout(10)
+number = os.urandom(12)
+own.sendto(struct.pack('!HHI', 1, 0, 0x2112A442) + number, (sys.argv[1], int(sys.argv[2])))
+answer, _ = own.recvfrom(2048)
+kind, length, cookie = struct.unpack_from('!HHI', answer)
+assert (kind, cookie, answer[8:20]) == (0x0101, 0x2112A442, number), answer
+assert length == len(answer) - 20, answer
+what, size, _, family, port, host = struct.unpack_from('!HHBBHI', answer, 20)
+assert (what, size, family) == (0x0020, 8, 1), answer
+seen = (socket.inet_ntoa(struct.pack('!I', host ^ 0x2112A442)), port ^ 0x2112)
+assert seen == own.getsockname(), (seen, own.getsockname())
+print('seen as it is')
+";
+
+#[test]
+fn pings_of_openssl_and_binding_requests_of_python_are_answered() {
+    if !installed("openssl") || !installed("python3") {
+        return;
+    }
+    let lab = start(|_| {});
+    let (ca, request) = (file(&lab, "ca.pem"), options(at(&lab, Transport::Tls)));
+    let said = openssl(&lab, &ca, &["-quiet", "-no_ign_eof"], &format!("\r\n\r\n{request}"));
+    assert!(said.starts_with("\r\nSIP/2.0 200 OK"), "one CRLF, then the answer: {said}");
+    let pcscf = lab.lab.node(NodeRole::Pcscf).expect("a P-CSCF").listen;
+    let (ip, port) = (pcscf.ip().to_string(), pcscf.port().to_string());
+    let asked = Command::new("python3").args(["-c", BINDING, &ip, &port]).output();
+    let asked = asked.expect("runs");
+    let said = text(&asked.stdout) + &text(&asked.stderr);
+    assert!(said.contains("seen as it is"), "{said}");
+    lab.end();
+}
+
 #[test]
 fn openssl_has_to_show_a_certificate_where_one_is_asked_for() {
     if !installed("openssl") {

@@ -1,7 +1,7 @@
 //! `cscf load` as a person uses it: against a lab that runs, with a lab of its own, and against a
 //! P-CSCF that refuses or is not there.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 
 use crate::binaries::OwnLab;
 use crate::running::{Running, cscf, output, text};
@@ -143,7 +143,6 @@ fn a_p_cscf_that_refuses_is_told_by_its_code_and_nobody_calls_who_is_not_registe
             let lines = request.lines().filter(|line| wanted.iter().any(|it| line.starts_with(it)));
             let head: String = lines.map(|line| format!("{line}\r\n")).collect();
             let answer = format!("SIP/2.0 503 No\r\n{head}Content-Length: 0\r\n\r\n");
-            let from: SocketAddr = from;
             core.send_to(answer.as_bytes(), from).expect("sent");
         }
     });

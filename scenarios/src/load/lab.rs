@@ -52,7 +52,7 @@ pub(super) async fn load(args: &LoadArgs) -> Result<bool, String> {
     let mut lab = lab;
     lab.carry_esp(false);
     match args.one_process {
-        true => here(args, lab, setup).await,
+        true => here(args, &lab, setup).await,
         false => apart(args, &lab, path.as_deref(), setup).await,
     }
 }
@@ -72,7 +72,7 @@ fn own_lab(users: u32) -> Result<NamedTempFile, String> {
     let mut file = NamedTempFile::new().map_err(fault)?;
     let lab = Lab::default_lab().to_yaml();
     let range = format!("{{imsi: \"{FIRST_IMSI}\", count: {users}, k: {K}, opc: {OPC}}}");
-    write!(file, "{lab}  range: {range}\n").and_then(|()| file.flush()).map_err(fault)?;
+    writeln!(file, "{lab}  range: {range}").and_then(|()| file.flush()).map_err(fault)?;
     Ok(file)
 }
 
@@ -150,15 +150,15 @@ async fn died(processes: &mut NodeProcesses) -> String {
 }
 
 /// All nodes in this process, in the thread that waits.
-async fn here(args: &LoadArgs, lab: Lab, setup: Setup) -> Result<bool, String> {
+async fn here(args: &LoadArgs, lab: &Lab, setup: Setup) -> Result<bool, String> {
     let clock = Clock::start();
     let host = Host::new(clock, Rc::new(|_| {})).with_dns(&lab.dns.servers);
-    let host = host.with_tls(program::tls_of(&lab)?).with_hops_in_memory();
+    let host = host.with_tls(program::tls_of(lab)?).with_hops_in_memory();
     for config in &lab.nodes {
         let start =
             Start { seed: fresh_seed()?, unix_at_epoch: clock.unix_at_epoch(), tracing: false };
-        let node = node::build(&lab, config, &start)?;
-        let node = program::with_faults(node, &lab, config, &start, node::build)?;
+        let node = node::build(lab, config, &start)?;
+        let node = program::with_faults(node, lab, config, &start, node::build)?;
         let addresses = Addresses::of(config);
         host.add_keeping(node, &addresses, None).map_err(|fault| fault.to_string())?;
     }

@@ -87,6 +87,7 @@ impl Pcscf {
                     env.note(rfc5626("5.4"), || format!("{} is heard of again: {flow}", ue.impi()));
                 }
             }
+            FlowEvent::NotSecured { set, cause } => self.not_secured(env, set, &cause, out),
             FlowEvent::Keep { .. } | FlowEvent::Opened(_) | FlowEvent::Unreachable { .. } => {}
         }
     }

@@ -2,11 +2,13 @@
 //! what, how newer ones take over, when they end.
 
 use cscf_core::auth::IntegrityProtected;
+use cscf_core::engine::{Input, Node as _, PolicyNode};
 use cscf_core::operator::Show;
 use cscf_core::sip::{HeaderName, Message, Request};
 use cscf_core::transport::ipsec::{End, IPSEC_LIFETIME, SaCommand};
 use cscf_core::transport::{Flow, SaId, Transport};
 use cscf_tests::{DOMAIN, header, label};
+use p_cscf::Pcscf;
 
 use super::by_hand;
 use super::gm::{PORT_US, Phone, ask, bytes, flag, mechanisms};
@@ -34,6 +36,7 @@ pub(crate) fn cases() -> Vec<Case> {
             ended_by_network,
         ),
         case("pcscf_associations::the_operator_sees_them", &[], shown),
+        case("pcscf_associations::those_that_do_not_hold_are_told", &[], not_held),
         case("pcscf_associations::a_failure_at_the_phone_ends_them", &["P-REG-300"], failure),
     ]
 }
@@ -266,6 +269,27 @@ fn unanswered() {
     phone.send(&lines, Some(0));
     assert!(phone.at_home("REGISTER").is_none() && phone.heard().is_empty());
     assert!(phone.hand.bench.dropped("p1")[0].contains("no association: SPI "));
+}
+
+fn not_held() {
+    let mut phone = Phone::new();
+    let (_, unauthorized) = phone.challenged(0, None);
+    let lines = phone.answer(0, &unauthorized);
+    phone.hand.bench.mark();
+    // What a host tells whose system refuses them.
+    let why = "the kernel has no room".to_owned();
+    let tell = |node: &mut PolicyNode<Pcscf>, now| {
+        node.handle_input(now, Input::NotSecured { set: SaId(1), why });
+    };
+    phone.hand.bench.stage.lab.with("p1", tell).expect("a P-CSCF");
+    assert!(phone.noted("set 1 does not hold: the kernel has no room"));
+    assert!(phone.noted("stalls after the 401: its associations do not hold"));
+    // Nothing is left of them: no waiting, no packet taken, no second telling.
+    phone.send(&lines, Some(0));
+    assert!(phone.at_home("REGISTER").is_none());
+    phone.hand.bench.mark();
+    phone.wait(300);
+    assert!(!phone.noted("no protected REGISTER"));
 }
 
 fn only_register() {

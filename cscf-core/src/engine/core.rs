@@ -251,6 +251,7 @@ impl<R: Role> Node for Engine<R> {
             Input::Demand(demand, what) => {
                 self.core.events.push_back(Event::Demand(demand, what));
             }
+            Input::NotSecured { set, why } => self.core.on_not_secured(now, set, why),
             Input::Opened(flow) => self.core.on_opened(now, flow),
             Input::Policy(event) => self.core.events.push_back(Event::Policy(event)),
             Input::Timeout => {}

@@ -27,6 +27,7 @@ impl Node for HssNode {
             Input::Answer(..)
             | Input::Datagram(_)
             | Input::Demand(..)
+            | Input::NotSecured { .. }
             | Input::Policy(_)
             | Input::Unreachable { .. } => return,
         };

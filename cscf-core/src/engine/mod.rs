@@ -82,6 +82,14 @@ pub enum Input {
     },
     /// The HSS demands something.
     Demand(DemandId, CxDemand),
+    /// Security associations that the node wanted installed do not hold: nothing is protected by
+    /// them, and the order to install them counts as if it had never been.
+    NotSecured {
+        /// Which set.
+        set: SaId,
+        /// Why, for people: what the kernel or the machine of ESP says.
+        why: String,
+    },
     /// A connection is up: one that we asked for, or one a peer opened.
     Opened(Flow),
     /// The policy function tells something.

@@ -2,13 +2,13 @@
 //! go (TS 33.203 §7.1). Which there are is the role's business; packets are the host's.
 
 use super::Output;
-use super::state::Core;
+use super::state::{Core, Event};
 use super::wire::SendFault;
 use crate::clause::ts33203;
 use crate::role::ContextId;
 use crate::time::Instant;
 use crate::transport::ipsec::SaCommand;
-use crate::transport::{Flow, Transport};
+use crate::transport::{Flow, FlowEvent, SaId, Transport};
 
 use std::net::SocketAddr;
 
@@ -36,7 +36,19 @@ impl Core {
         self.outlet.push(Output::Security(command));
     }
 
-    fn forget_associations(&mut self, id: crate::transport::SaId) -> bool {
+    /// Associations that were to be installed do not hold: what would leave by them has failed.
+    pub(super) fn on_not_secured(&mut self, now: Instant, set: SaId, why: String) {
+        if !self.forget_associations(set) {
+            return;
+        }
+        for conn in self.outlet.protected_by(set) {
+            self.close(now, conn, "its security associations do not hold");
+        }
+        self.refuse(now, ts33203("7.1"), || format!("set {} does not hold: {why}", set.0));
+        self.events.push_back(Event::Flow(FlowEvent::NotSecured { set, cause: why }));
+    }
+
+    fn forget_associations(&mut self, id: SaId) -> bool {
         let Some(old) = self.associations.remove(&id) else { return false };
         self.addresses.protect(old.local.server(), false);
         self.associations_ended(id);

@@ -343,9 +343,9 @@ fn sink(args: &Args, pipe: Option<&TracePipe>, tap: Tap) -> Sink {
 fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     let mut lab = load_lab(args.lab.as_deref())?;
     let config = choose(&lab, role, args.node.as_deref())?.clone();
-    let Chosen { protect, why } =
-        choose_for(&lab, &config, args.esp).map_err(|fault| fault.to_string())?;
-    lab.carry_esp(protect.is_some());
+    let chosen = choose_for(&lab, &config, args.esp).map_err(|fault| fault.to_string())?;
+    chosen.tell(&mut lab);
+    let Chosen { protect, why, .. } = chosen;
     let (lab, config) = (Arc::new(lab), &config);
     if args.state.is_some() && role != NodeRole::Hss {
         return Err(format!("--state is for the HSS; a {} keeps no state", role.as_str()));

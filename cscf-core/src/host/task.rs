@@ -382,6 +382,7 @@ impl<N: Node> NodeTask<N> {
                     return;
                 };
                 *slot = Some(stream);
+                self.under_associations((local, remote), conn);
                 let sa = self.sa_between(local, remote);
                 self.input(Input::Opened(Flow { sa, ..tcp_flow(conn, local, remote) }));
             }
@@ -418,6 +419,7 @@ impl<N: Node> NodeTask<N> {
         let path = Path::Kernel { stream: Some(stream), outgoing, task };
         self.by_peer.insert(peer, from_peer + 1);
         self.conns.insert(conn, Conn { remote, accepted: true, path });
+        self.under_associations((local, remote), conn);
         self.input(Input::Opened(Flow { sa, ..tcp_flow(conn, local, remote) }));
     }
 

@@ -60,7 +60,9 @@ impl Node for Echo {
             }
             Input::Timeout => return,
             Input::Unreachable { remote, cause, .. } => format!("unreachable {remote}: {cause}"),
-            Input::Answer(..) | Input::Demand(..) | Input::Policy(_) => return,
+            Input::Answer(..) | Input::Demand(..) | Input::NotSecured { .. } | Input::Policy(_) => {
+                return;
+            }
         };
         self.happened.push(said);
     }

@@ -203,6 +203,13 @@ pub enum FlowEvent {
         /// The longest time between two; zero where the peer names none.
         every: Duration,
     },
+    /// Security associations that were to be installed do not hold: nothing comes or goes by them.
+    NotSecured {
+        /// Which set.
+        set: SaId,
+        /// Why, for people.
+        cause: String,
+    },
     /// A connection that we asked for is up, or a peer connected.
     Opened(Flow),
     /// A datagram could not be delivered (ICMP), or a connection was refused.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use cscf_core::config::{Lab, NodeRole, SecAgree, Start};
@@ -235,11 +235,12 @@ fn choose_esp(
     let lab = &mut instance.lab;
     let wanted = lab.esp || secured || lab.gm.sec_agree == SecAgree::Required;
     let Some(pcscf) = lab.node(NodeRole::Pcscf).filter(|_| wanted) else { return Ok(None) };
-    let at = pcscf.listen.ip();
-    let choice = choose(lab.gm.backend, lab.gm.esp_port, (at, peers));
+    let at: Vec<IpAddr> = pcscf.addresses().map(|it| it.ip()).collect();
+    let choice = choose(lab.gm.backend, &lab.gm, (&at, peers));
     let choice = choice.map_err(|fault| fault.to_string())?;
     progress(&format!("Gm: {choice}"));
     lab.carry_esp(true);
+    lab.gm.algorithms.retain(|pair| !choice.without.contains(pair));
     Ok(Some(choice.form))
 }
 

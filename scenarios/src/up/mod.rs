@@ -200,13 +200,13 @@ fn wish(args: &UpArgs) -> Option<Wish> {
 fn choose_esp(lab: &mut Lab, args: &UpArgs) -> Result<Chosen, String> {
     let pcscf = lab.node(NodeRole::Pcscf).cloned();
     let Some(pcscf) = pcscf else {
-        return Ok(Chosen { protect: None, why: "there is no P-CSCF".to_owned() });
+        return Ok(Chosen { why: "there is no P-CSCF".to_owned(), ..Chosen::default() });
     };
     let chosen = choose_for(lab, &pcscf, wish(args)).map_err(|fault| fault.to_string())?;
     if chosen.protect.is_none() && args.ipsec.is_some() {
         return Err(format!("{}; `cscf doctor` tells how to allow it", chosen.why));
     }
-    lab.carry_esp(chosen.protect.is_some());
+    chosen.tell(lab);
     Ok(chosen)
 }
 

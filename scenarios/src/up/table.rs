@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn the_table_says_what_a_client_is_told() {
         let mut lab = Lab::default_lab();
-        let esp = Chosen { protect: None, why: "no ESP here: none".to_owned() };
+        let esp = Chosen { why: "no ESP here: none".to_owned(), ..Chosen::default() };
         let text = table(&lab, &esp, Duration::from_millis(340));
         for part in [
             "P-CSCF       127.0.0.1:5060, UDP and TCP\n",

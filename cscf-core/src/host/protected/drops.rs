@@ -19,8 +19,8 @@ pub(super) struct Telling {
 }
 
 impl Telling {
-    /// Whether this one is told.
-    pub(super) fn admits(&mut self, now: Instant, cause: DropCause) -> bool {
+    /// Whether this one is told, or these, seen at once.
+    pub(super) fn admits(&mut self, now: Instant, cause: DropCause, count: u64) -> bool {
         if self.until.is_none_or(|until| until <= now) && self.untold.is_empty() {
             (self.until, self.told) = (Some(now + SECOND), 0);
         }
@@ -28,7 +28,7 @@ impl Telling {
             self.told += 1;
             return true;
         }
-        *self.untold.entry(cause).or_default() += 1;
+        *self.untold.entry(cause).or_default() += count;
         false
     }
 
@@ -55,12 +55,13 @@ mod tests {
     fn of_a_flood_the_first_are_told_and_then_how_many_there_were() {
         let mut telling = Telling::default();
         let at = |millis| Instant::EPOCH + Duration::from_millis(millis);
-        let told = (0..1_000).filter(|it| telling.admits(at(*it / 2), DropCause::BadIcv)).count();
+        let told =
+            (0..1_000).filter(|it| telling.admits(at(*it / 2), DropCause::BadIcv, 1)).count();
         assert_eq!(told, 16);
         assert_eq!(telling.rest(at(999)), []);
         assert_eq!(telling.due(), Some(at(1_000)));
         assert_eq!(telling.rest(at(1_000)), [(DropCause::BadIcv, 984)]);
-        assert!(telling.admits(at(1_001), DropCause::Replayed));
+        assert!(telling.admits(at(1_001), DropCause::Replayed, 1));
         assert_eq!(telling.due(), None);
     }
 }

@@ -26,7 +26,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 pub use apart::unshare_network;
-pub use choice::{Choice, Chosen, NoForm, Peers, Wish, choose, choose_for, kernel_can, raw_can};
+pub use choice::{Choice, Chosen, NoForm, Peers, Wish, choose, choose_for, raw_can};
 use drops::Telling;
 use kernel::Kernel;
 use user::User;

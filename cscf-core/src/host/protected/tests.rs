@@ -56,6 +56,7 @@ impl Node for Echo {
             Input::Opened(flow) => format!("opened by {:?}", flow.sa.map(|id| id.0)),
             Input::Closed { cause, .. } => format!("closed: {cause}"),
             Input::Dropped { reason, .. } => format!("dropped: {reason}"),
+            Input::NotSecured { set, why } => format!("set {} does not hold: {why}", set.0),
             Input::Unreachable { cause, .. } => format!("not sent: {cause}"),
             _ => return,
         };
@@ -299,6 +300,77 @@ fn a_flood_of_forged_packets_is_counted_and_disturbs_nobody() {
                 assert_eq!(counted(&told, DropCause::BadIcv), FORGED / 2, "{told:?}");
                 let told = lab.node.ask(|node, _| node.happened.len()).await.expect("runs");
                 assert!(told < 200, "{told} told of {FORGED}");
+            })
+            .await;
+    });
+}
+
+#[test]
+fn a_set_that_cannot_be_made_is_told_back_and_counts_for_nothing() {
+    block_on(async {
+        let mut lab = lab(6);
+        lab.set.mode = Mode::UdpEncapsulatedTunnel;
+        lab.host
+            .run_until(async {
+                lab.install();
+                let happened = lab.happened("does not hold").await;
+                let why = "set 7 does not hold: its mode is UDP-enc-tun; here is transport mode";
+                assert!(happened[0].starts_with(why), "{happened:?}");
+                let told = lab.told(|_| true).await;
+                assert_eq!((told.sets, told.gone), (vec![], vec![]));
+                // Its ports are nobody's, and those of the node stay guarded.
+                UdpSocket::bind(lab.set.local.client()).await.expect("free");
+                UdpSocket::bind(lab.set.local.server()).await.expect_err("guarded");
+            })
+            .await;
+    });
+}
+
+#[test]
+fn what_is_no_esp_at_its_port_is_counted_and_told() {
+    block_on(async {
+        let lab = lab(7);
+        let stranger = UdpSocket::bind("127.93.7.66:0").await.expect("binds");
+        lab.host
+            .run_until(async {
+                let at = SocketAddr::new(lab.set.local.addr, ESP_PORT);
+                // A keep-alive is nothing to tell of.
+                stranger.send_to(&[0xff], at).await.expect("sends");
+                stranger.send_to(&[0; 20], at).await.expect("sends");
+                lab.told(|told| told.dropped == [(DropCause::Malformed, 1)]).await;
+                let told = lab.happened("no ESP").await;
+                assert_eq!(told, ["dropped: ESP: malformed: no ESP: its SPI is 0"]);
+            })
+            .await;
+    });
+}
+
+#[test]
+fn packets_that_come_back_do_not_make_a_node_deaf() {
+    block_on(async {
+        // More than the buffer of a socket takes where it may not have the one it wishes for.
+        const UNANSWERED: usize = 6_000;
+        let lab = lab(8);
+        lab.host
+            .run_until(async {
+                lab.install();
+                lab.told(|told| told.sets.len() == 1).await;
+                let flow = lab.set.datagram_flow();
+                for _ in 0..UNANSWERED / 100 {
+                    lab.node.call(move |node, now| {
+                        let bytes = Bytes::from_static(b"NOTIFY");
+                        let packet = Packet { flow, bytes, received_at: now };
+                        node.outputs.extend(vec![Output::Datagram(packet); 100]);
+                    });
+                    lab.told(|_| true).await;
+                }
+                lab.happened("port unreachable (ICMP)").await;
+                let mut peer = Peer::new(&lab.set).await;
+                for number in 0..20 {
+                    peer.say(&format!("OPTIONS {number}"));
+                    let EspEvent::Datagram(answer) = peer.hears().await else { panic!("answer") };
+                    assert_eq!(answer.bytes, format!("OPTIONS {number}"));
+                }
             })
             .await;
     });

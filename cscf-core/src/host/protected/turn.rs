@@ -1,7 +1,7 @@
 //! A node's task and its security associations: orders, packets and connections under them, both
 //! ways.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::Context;
 
@@ -11,7 +11,8 @@ use super::super::task::{Conn, Datagrams, NodeTask, Path, TURN_MAX};
 use super::super::udp::{self, Waiting};
 use super::super::{bind, conn};
 use super::Back;
-use super::kernel::Port;
+use super::kernel::{Port, Under};
+use super::user::Carried;
 use super::xfrm::KernelDrop;
 use crate::clause::own;
 use crate::engine::{Input, Node};
@@ -29,7 +30,20 @@ impl<N: Node> NodeTask<N> {
     pub(in super::super) fn start_protection(&mut self) {
         match &mut self.protection.back {
             Back::Off => {}
-            Back::User(user) => user.guards.start(&mut self.tasks, &self.events_in),
+            Back::User(user) => {
+                user.guards.start(&mut self.tasks, &self.events_in);
+                let mut unheard = Vec::new();
+                for carrier in user.carriers.iter_mut().filter(|it| !it.is_heard) {
+                    carrier.is_heard = true;
+                    let port = user.port.unwrap_or_default();
+                    let local = SocketAddr::new(carrier.local, port);
+                    unheard.push((local, Rc::clone(&carrier.socket)));
+                }
+                // Nobody may leave them to the socket: they take the room of what is received.
+                for (local, socket) in unheard {
+                    self.read_undelivered(local, socket);
+                }
+            }
             Back::Kernel(kernel) => {
                 let (ports, left_over) = (kernel.take_opened(), kernel.take_left_over());
                 if left_over > 0 {
@@ -65,41 +79,71 @@ impl<N: Node> NodeTask<N> {
     /// Carries out an order about associations.
     pub(in super::super) fn secure(&mut self, command: &SaCommand) {
         let now = self.with.clock.now();
-        let before = match command {
-            SaCommand::Install(set) => self.protection.sets.get(&set.id),
-            SaCommand::Remove(id) => self.protection.sets.get(id),
-        };
-        let before = before.cloned();
-        let mut fault = None;
-        let mut idle = Vec::new();
-        match (&mut self.protection.back, command) {
-            (Back::Off, _) => return,
-            (Back::User(user), _) => {
-                user.endpoint.command(now, command);
-                if let SaCommand::Install(set) = command {
-                    for addr in [set.local.client(), set.local.server()] {
-                        if let Err((what, addr, why)) = user.guards.take(addr) {
-                            let text = format!("clear text at {what} {addr} is not seen: {why}");
-                            fault = Some(text);
-                        }
-                    }
-                }
-                if let Some(old) = before {
-                    user.guards.leave(old.local.client());
-                    user.guards.leave(old.local.server());
-                }
+        let (mut told, mut ended) = (None, Vec::new());
+        let done = match (&mut self.protection.back, command) {
+            (Back::Off, SaCommand::Install(_)) => Err(NO_ESP.to_owned()),
+            (Back::Off, SaCommand::Remove(_)) => return,
+            (Back::User(user), SaCommand::Install(set)) => user.install(now, set).map(|unseen| {
+                told = unseen;
+            }),
+            (Back::User(user), SaCommand::Remove(id)) => {
+                user.remove(now, *id);
+                Ok(())
             }
-            (Back::Kernel(kernel), SaCommand::Install(set)) => fault = kernel.install(set).err(),
+            (Back::Kernel(kernel), SaCommand::Install(set)) => kernel.install(set),
             (Back::Kernel(kernel), SaCommand::Remove(id)) => {
-                let (ports, done) = kernel.remove(*id);
-                (idle, fault) = (ports, done.err());
+                let (conns, done) = kernel.remove(now, *id);
+                ended = conns;
+                done
+            }
+        };
+        for conn in ended {
+            if self.forget(conn).is_some() {
+                let cause = "its security associations are gone".to_owned();
+                self.held.push_back(Input::Closed { conn, cause });
             }
         }
-        self.protection.note(command);
-        self.datagrams.retain(|from| !idle.contains(&from.addr));
+        match (done, command) {
+            (Ok(()), _) => self.protection.note(command),
+            (Err(why), SaCommand::Remove(_)) => {
+                self.protection.note(command);
+                self.tell_protection(why, true);
+            }
+            (Err(why), SaCommand::Install(set)) => {
+                // What stood in its place is gone.
+                self.protection.note(&SaCommand::Remove(set.id));
+                self.tell_protection(format!("{set} does not hold: {why}"), true);
+                self.held.push_back(Input::NotSecured { set: set.id, why });
+            }
+        }
+        if let Some(text) = told {
+            self.tell_protection(text, true);
+        }
+        self.forget_idle_ports();
         self.start_protection();
-        if let Some(fault) = fault {
-            self.tell_protection(fault, true);
+    }
+
+    /// Closes protected ports that no associations are for any more, and takes their guards away.
+    fn forget_idle_ports(&mut self) {
+        let Back::Kernel(kernel) = &mut self.protection.back else { return };
+        let idle = kernel.close_idle();
+        self.datagrams.retain(|from| !idle.contains(&from.addr));
+        for addr in idle {
+            kernel.unguard(addr);
+        }
+    }
+
+    /// A connection of the kernel is up; where associations are between its ends, these know it.
+    pub(in super::super) fn under_associations(
+        &mut self,
+        ends: (SocketAddr, SocketAddr),
+        conn: ConnId,
+    ) {
+        let Back::Kernel(kernel) = &mut self.protection.back else { return };
+        let Some(Conn { path, .. }) = self.conns.get(&conn) else { return };
+        if let Path::Kernel { stream: Some(stream), outgoing, task } = path {
+            let (stream, outgoing) = (Rc::downgrade(stream), Rc::clone(outgoing));
+            kernel.carries(ends, Under { conn, stream, outgoing, task: task.clone() });
         }
     }
 
@@ -219,9 +263,15 @@ impl<N: Node> NodeTask<N> {
         }
         if let Back::Kernel(kernel) = &mut self.protection.back {
             let found = kernel.look(now);
+            let removed = kernel.remove_left(Some(now));
             self.tell_kernel(found);
+            if let Err(why) = removed {
+                self.tell_protection(why, true);
+            }
+            self.forget_idle_ports();
         }
         let Back::User(user) = &mut self.protection.back else { return false };
+        let mut wrong = Vec::new();
         for index in 0..user.carriers.len() {
             for _ in 0..TURN_MAX {
                 let Some(carrier) = user.carriers.get(index) else { break };
@@ -233,14 +283,22 @@ impl<N: Node> NodeTask<N> {
                 };
                 busy = true;
                 let received = self.buffer.get(..count).unwrap_or_default();
-                if let Some(packet) = user.packet(local, received) {
-                    user.endpoint.receive(now, local, remote.ip(), packet);
+                match user.packet(local, received) {
+                    Carried::Esp(packet) => user.endpoint.receive(now, local, remote.ip(), packet),
+                    Carried::Nothing => {}
+                    Carried::Wrong(what) => {
+                        user.malformed();
+                        wrong.push((remote, what));
+                    }
                 }
             }
         }
         if user.endpoint.poll_timeout().is_some_and(|at| at <= now) {
             user.endpoint.handle_timeout(now);
             busy = true;
+        }
+        for (remote, what) in wrong {
+            self.tell_drop(remote, DropCause::Malformed, what);
         }
         if busy {
             self.pump();
@@ -261,7 +319,10 @@ impl<N: Node> NodeTask<N> {
         let Back::User(user) = &mut self.protection.back else { return };
         match event {
             EspEvent::Transmit { local, remote, bytes } => {
-                user.transmit((local, remote), bytes, self.with.limits.datagrams_waiting_max);
+                let max = self.with.limits.datagrams_waiting_max;
+                if let Err(why) = user.transmit((local, remote), bytes, max) {
+                    self.tell_unsent((local, remote), why);
+                }
             }
             EspEvent::Datagram(mut packet) => {
                 packet.received_at = self.rested_at;
@@ -314,9 +375,15 @@ impl<N: Node> NodeTask<N> {
     }
 
     fn tell_drop(&mut self, remote: SocketAddr, cause: DropCause, detail: &str) {
-        if self.protection.telling.admits(self.with.clock.now(), cause) {
+        if self.protection.telling.admits(self.with.clock.now(), cause, 1) {
             self.dropped(remote, &format!("ESP: {cause}: {detail}"));
         }
+    }
+
+    /// A packet of ESP could not leave. Whatever is inside counts as undelivered.
+    fn tell_unsent(&mut self, (local, remote): (IpAddr, IpAddr), why: String) {
+        let (local, remote) = (SocketAddr::new(local, 0), SocketAddr::new(remote, 0));
+        self.unreachable(local, remote, format!("ESP: {why}"));
     }
 
     /// Tells what the kernel has dropped: of a set where the kernel knows whose packets they were.
@@ -325,6 +392,9 @@ impl<N: Node> NodeTask<N> {
             let set = set.and_then(|id| self.protection.sets.get(&id));
             let nobody = SocketAddr::new([0; 4].into(), 0);
             let remote = set.map_or(nobody, |set| SocketAddr::new(set.remote.addr, 0));
+            if !self.protection.telling.admits(self.with.clock.now(), cause, count) {
+                continue;
+            }
             self.dropped(remote, &format!("ESP: {cause}: {count} by the kernel ({detail})"));
         }
     }

@@ -15,12 +15,16 @@ use tokio::net::UdpSocket;
 use super::super::udp::{self, Waiting};
 use super::guard::Guards;
 use super::{Form, Protect};
-use crate::transport::ConnId;
+use crate::time::Instant;
 use crate::transport::esp::framing::{self, Framed};
 use crate::transport::esp::{DropCause, Endpoint, EspLimits, StreamId};
+use crate::transport::ipsec::{SaCommand, SaSet};
+use crate::transport::{ConnId, SaId};
 
 /// The protocol number of ESP.
 const ESP: i32 = 50;
+/// What UDP puts before an ESP packet (RFC 3948 §2.1).
+const UDP_HEADER: usize = 8;
 /// Wished for in both directions; the system may give less.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
@@ -30,6 +34,8 @@ pub(super) struct Carrier {
     pub(super) local: IpAddr,
     pub(super) socket: Rc<UdpSocket>,
     pub(super) waiting: Waiting,
+    /// Whether what ICMP says of its packets is read.
+    pub(super) is_heard: bool,
 }
 
 /// ESP in this program.
@@ -41,8 +47,23 @@ pub(super) struct User {
     pub(super) streams: BTreeMap<StreamId, ConnId>,
     /// Clear text at protected ports that no association is for.
     pub(super) clear_text: u64,
+    /// Packets that carry no ESP.
+    malformed: u64,
+    /// The ports that are guarded for each set.
+    taken: BTreeMap<SaId, Vec<SocketAddr>>,
     /// The port of ESP in UDP; none: raw.
-    port: Option<u16>,
+    pub(super) port: Option<u16>,
+}
+
+/// What a packet of a carrier has in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Carried<'a> {
+    /// ESP, or what is to be judged as such.
+    Esp(&'a [u8]),
+    /// Nothing; it keeps a way open (RFC 3948 §2.3).
+    Nothing,
+    /// Neither; why.
+    Wrong(&'static str),
 }
 
 impl User {
@@ -58,7 +79,12 @@ impl User {
             };
             let socket = if port.is_some() { udp::open(addr) } else { raw(*ip) };
             let socket = Rc::new(socket.map_err(|fault| (what, addr, fault))?);
-            carriers.push(Carrier { local: *ip, socket, waiting: Waiting::default() });
+            carriers.push(Carrier {
+                local: *ip,
+                socket,
+                waiting: Waiting::default(),
+                is_heard: false,
+            });
         }
         let mut guards = Guards::default();
         for addr in &protect.ports {
@@ -70,8 +96,21 @@ impl User {
             ("random", nowhere, io::Error::other(fault.to_string()))
         };
         getrandom::fill(&mut seed).map_err(no_chance)?;
-        let endpoint = Endpoint::new(u64::from_le_bytes(seed), EspLimits::default());
-        Ok(Self { endpoint, carriers, guards, streams: BTreeMap::new(), clear_text: 0, port })
+        let mut limits = EspLimits::default();
+        if port.is_some() {
+            limits.path_mtu -= UDP_HEADER;
+        }
+        let endpoint = Endpoint::new(u64::from_le_bytes(seed), limits);
+        Ok(Self {
+            endpoint,
+            carriers,
+            guards,
+            streams: BTreeMap::new(),
+            clear_text: 0,
+            malformed: 0,
+            taken: BTreeMap::new(),
+            port,
+        })
     }
 
     pub(super) fn form(&self) -> Form {
@@ -80,32 +119,101 @@ impl User {
 
     pub(super) fn dropped(&self) -> Vec<(DropCause, u64)> {
         let mut all: BTreeMap<DropCause, u64> = self.endpoint.dropped().collect();
-        if self.clear_text > 0 {
-            *all.entry(DropCause::ClearText).or_default() += self.clear_text;
+        let here =
+            [(DropCause::ClearText, self.clear_text), (DropCause::Malformed, self.malformed)];
+        for (cause, count) in here.into_iter().filter(|(_, count)| *count > 0) {
+            *all.entry(cause).or_default() += count;
         }
         all.into_iter().collect()
     }
 
-    /// Puts a packet on the wire.
-    pub(super) fn transmit(&self, (local, remote): (IpAddr, IpAddr), bytes: Bytes, max: usize) {
-        let Some(from) = self.carriers.iter().find(|it| it.local == local) else { return };
-        let to = SocketAddr::new(remote, self.port.unwrap_or_default());
-        // What does not leave is lost, as any packet may be: SIP or TCP inside sends it again.
-        let _ = from.waiting.send(&from.socket, (to, bytes), max);
+    /// Installs a set; `Ok` with what is to be told of it.
+    ///
+    /// # Errors
+    ///
+    /// Why packets of this set cannot be made here; then it is not installed.
+    pub(super) fn install(&mut self, now: Instant, set: &SaSet) -> Result<Option<String>, String> {
+        if let Some(why) = Endpoint::obstacle(set) {
+            self.remove(now, set.id);
+            return Err(why.to_owned());
+        }
+        if !self.carriers.iter().any(|it| it.local == set.local.addr) {
+            self.remove(now, set.id);
+            return Err(format!("no ESP is received at {}", set.local.addr));
+        }
+        self.endpoint.command(now, &SaCommand::Install(Box::new(set.clone())));
+        let mut unseen = None;
+        let mut taken = Vec::new();
+        for addr in [set.local.client(), set.local.server()] {
+            match self.guards.take(addr) {
+                Ok(()) => taken.push(addr),
+                Err((what, addr, why)) => {
+                    unseen = Some(format!("clear text at {what} {addr} is not seen: {why}"));
+                }
+            }
+        }
+        // What both have stays open.
+        let before = self.taken.insert(set.id, taken);
+        self.leave(before.unwrap_or_default());
+        Ok(unseen)
     }
 
-    /// The ESP packet in what a carrier has received.
-    pub(super) fn packet<'a>(&self, local: IpAddr, received: &'a [u8]) -> Option<&'a [u8]> {
+    /// Removes a set.
+    pub(super) fn remove(&mut self, now: Instant, id: SaId) {
+        self.endpoint.command(now, &SaCommand::Remove(id));
+        let taken = self.taken.remove(&id).unwrap_or_default();
+        self.leave(taken);
+    }
+
+    fn leave(&mut self, ports: Vec<SocketAddr>) {
+        for addr in ports {
+            self.guards.leave(addr);
+        }
+    }
+
+    /// Puts a packet on the wire.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not leave. It is lost then, as any packet may be: SIP or TCP inside sends it
+    /// again.
+    pub(super) fn transmit(
+        &self,
+        (local, remote): (IpAddr, IpAddr),
+        bytes: Bytes,
+        max: usize,
+    ) -> Result<(), String> {
+        let Some(from) = self.carriers.iter().find(|it| it.local == local) else {
+            return Err("no ESP leaves from this address".to_owned());
+        };
+        let to = SocketAddr::new(remote, self.port.unwrap_or_default());
+        match from.waiting.send(&from.socket, (to, bytes), max) {
+            udp::Sent::Taken => Ok(()),
+            udp::Sent::Refused(why) => Err(why),
+        }
+    }
+
+    /// What a carrier has received.
+    pub(super) fn packet<'a>(&self, local: IpAddr, received: &'a [u8]) -> Carried<'a> {
         match self.port {
             Some(_) => match framing::decapsulate(received) {
-                Framed::Esp(packet) => Some(packet),
                 // What is too short is judged with all others.
-                Framed::Malformed => Some(received),
-                Framed::KeepAlive | Framed::NotEsp => None,
+                Framed::Malformed => Carried::Esp(received),
+                Framed::Esp(packet) => Carried::Esp(packet),
+                Framed::KeepAlive => Carried::Nothing,
+                Framed::NotEsp => Carried::Wrong("no ESP: its SPI is 0"),
             },
-            None if local.is_ipv4() => without_ipv4_header(received),
-            None => Some(received),
+            None if local.is_ipv4() => {
+                let packet = without_ipv4_header(received);
+                packet.map_or(Carried::Wrong("a header of IPv4 that is none"), Carried::Esp)
+            }
+            None => Carried::Esp(received),
         }
+    }
+
+    /// Counts a packet that carries no ESP.
+    pub(super) const fn malformed(&mut self) {
+        self.malformed += 1;
     }
 }
 

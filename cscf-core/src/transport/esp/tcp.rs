@@ -59,7 +59,7 @@ struct Connection {
     initial: Option<i32>,
     queue: VecDeque<Bytes>,
     queued: usize,
-    /// What waited when something last moved, and when that was.
+    /// What waits, and since when the peer has taken none of it, nor agreed to anything.
     progress: (usize, Instant),
     /// Why we gave it up.
     cause: Option<String>,
@@ -394,7 +394,7 @@ impl Stack {
         let Some(connection) = connection else { return false };
         let stream = connection.stream;
         let socket = sockets.get_mut::<Socket<'static>>(connection.handle);
-        let mut moved = false;
+        let (mut moved, mut opened) = (false, false);
         if matches!(connection.phase, Phase::Opening | Phase::Accepting) && is_up(socket) {
             events.push_back(if connection.phase == Phase::Opening {
                 EspEvent::Connected(stream)
@@ -403,7 +403,7 @@ impl Stack {
                 EspEvent::Accepted { stream, flow }
             });
             connection.phase = Phase::Open;
-            moved = true;
+            (moved, opened) = (true, true);
         }
         while socket.can_recv() {
             let portion = socket.recv(|bytes| (bytes.len(), Bytes::copy_from_slice(bytes)));
@@ -413,14 +413,15 @@ impl Stack {
             }
             moved = true;
         }
-        if (waits, moved) != (connection.progress.0, false) {
-            connection.progress = (waits, now);
-        }
+        // What the peer sends says nothing about what it takes: only that counts.
+        let (before, since) = connection.progress;
+        let renewed = opened || waits < before || (before == 0 && waits > 0);
+        connection.progress = (waits, if renewed { now } else { since });
         let state = socket.state();
         let cause = match connection.phase {
             _ if state == State::Listen => None,
             Phase::Open if state == State::CloseWait => {
-                connection.phase = Phase::Closing;
+                (connection.phase, connection.progress.1) = (Phase::Closing, now);
                 events.push_back(EspEvent::Closed { stream, cause: CLOSED.to_owned() });
                 return true;
             }

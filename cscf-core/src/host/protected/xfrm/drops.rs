@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Bound;
 
 use netlink_packet_xfrm::XfrmMessage;
 
-use super::entries::{self, Association};
+use super::entries::{self, Association, Direction};
 use super::netlink::Netlink;
 use crate::transport::SaId;
 use crate::transport::esp::DropCause;
@@ -16,6 +17,9 @@ use crate::transport::esp::DropCause;
 /// Where the kernel counts, for the network namespace of this thread (`/proc/net` is that of the
 /// process's first).
 const COUNTERS: &str = "/proc/thread-self/net/xfrm_stat";
+
+/// Sets whose states are looked at in one go.
+const SETS_AT_ONCE: usize = 32;
 
 /// Packets that the kernel dropped since it was last asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +39,16 @@ pub(in super::super) struct KernelDrop {
 pub(super) struct Drops {
     namespace: BTreeMap<String, u64>,
     states: BTreeMap<u32, [u32; 2]>,
+    /// Sets that are still to be looked at, for packets were dropped that may be theirs.
+    left: usize,
+    /// The set that was looked at last.
+    last: Option<SaId>,
 }
 
 impl Drops {
     /// Begins with what is counted now: that was not ours.
     pub(super) fn new() -> Self {
-        Self { namespace: counters(), states: BTreeMap::new() }
+        Self { namespace: counters(), states: BTreeMap::new(), left: 0, last: None }
     }
 
     /// A state is no longer there.
@@ -48,33 +56,50 @@ impl Drops {
         self.states.remove(&spi);
     }
 
-    /// What is new. `inbound` are our states that receive.
-    pub(super) fn news<'a>(
+    /// What is new, and whether all has been looked at. The kernel is asked for the states of a few
+    /// sets at a time, in turn: whoever sends bad packets keeps nobody waiting.
+    pub(super) fn news(
         &mut self,
         netlink: &mut Netlink,
-        inbound: impl Iterator<Item = (SaId, &'a Association)>,
-    ) -> Vec<KernelDrop> {
+        sets: &BTreeMap<SaId, [Association; 4]>,
+    ) -> (Vec<KernelDrop>, bool) {
         let counted = counters();
         let mut found = Vec::new();
-        let mut of_states = false;
         for (name, count) in &counted {
             let before = self.namespace.get(name).copied().unwrap_or_default();
             let count = count.saturating_sub(before);
             match cause_of(name) {
-                Some(DropCause::BadIcv | DropCause::Replayed) => of_states |= count > 0,
+                // A state that was looked at before may have dropped this one.
+                Some(DropCause::BadIcv | DropCause::Replayed) if count > 0 => {
+                    self.left = sets.len();
+                }
+                Some(DropCause::BadIcv | DropCause::Replayed) | None => {}
                 Some(cause) if count > 0 => {
                     found.push(KernelDrop { set: None, cause, count, detail: name.clone() });
                 }
-                _ => {}
+                Some(_) => {}
             }
         }
         self.namespace = counted;
-        if of_states {
-            for (id, of) in inbound {
+        for id in self.next_sets(sets) {
+            let of_set = sets.get(&id).map_or(&[][..], |all| &all[..]);
+            for of in of_set.iter().filter(|of| of.direction == Direction::In) {
                 self.of_state(netlink, id, of, &mut found);
             }
         }
-        found
+        (found, self.left == 0)
+    }
+
+    /// The sets whose turn it is.
+    fn next_sets<T>(&mut self, sets: &BTreeMap<SaId, T>) -> Vec<SaId> {
+        self.left = self.left.min(sets.len());
+        let count = self.left.min(SETS_AT_ONCE);
+        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = sets.range((after, Bound::Unbounded)).map(|(id, _)| *id);
+        let next: Vec<SaId> = rest.chain(sets.keys().copied()).take(count).collect();
+        self.left -= count;
+        self.last = next.last().copied().or(self.last);
+        next
     }
 
     fn of_state(
@@ -135,6 +160,22 @@ fn cause_of(counter: &str) -> Option<DropCause> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_few_sets_are_looked_at_in_each_turn_until_all_have_been() {
+        let sets: BTreeMap<SaId, ()> = (1..=70).map(|id| (SaId(id), ())).collect();
+        let mut drops =
+            Drops { namespace: BTreeMap::new(), states: BTreeMap::new(), left: 70, last: None };
+        let mut turn = || drops.next_sets(&sets).iter().map(|id| id.0).collect::<Vec<_>>();
+        let turns = [turn(), turn(), turn(), turn()];
+        assert_eq!(turns.each_ref().map(Vec::len), [32, 32, 6, 0]);
+        assert_eq!(turns.concat(), (1..=70).collect::<Vec<_>>());
+        // Bad packets while not all were looked at: each has its turn once more.
+        drops.left = 70;
+        let again = [drops.next_sets(&sets), drops.next_sets(&sets), drops.next_sets(&sets)];
+        let all: std::collections::BTreeSet<SaId> = again.concat().into_iter().collect();
+        assert_eq!(all.len(), 70);
+    }
 
     #[test]
     fn the_counters_of_the_kernel_are_causes() {

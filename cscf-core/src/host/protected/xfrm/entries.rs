@@ -165,6 +165,14 @@ fn delete_selected(selector: Selector, direction: Direction) -> XfrmMessage {
     XfrmMessage::DeletePolicy(message)
 }
 
+/// Asks for the policy of these packets.
+pub(super) fn get_policy(selector: Selector, direction: Direction) -> XfrmMessage {
+    let mut message = policy::DelGetMessage::default();
+    message.user_policy_id.selector = selector;
+    message.user_policy_id.direction = direction.number();
+    XfrmMessage::GetPolicy(message)
+}
+
 /// Takes a policy away by its number in the kernel.
 pub(super) fn delete_indexed(index: u32, direction: u8) -> XfrmMessage {
     let mut message = policy::DelGetMessage::default();

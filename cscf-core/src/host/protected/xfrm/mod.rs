@@ -15,7 +15,7 @@ mod probe;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use netlink_packet_xfrm::{Selector, XfrmAttrs, XfrmMessage, policy, state};
 use nix::errno::Errno;
@@ -26,7 +26,7 @@ pub(super) use probe::usable;
 pub use probe::{KernelCan, PairCan, kernel_can};
 
 use crate::transport::SaId;
-use crate::transport::ipsec::{Mode, SaSet};
+use crate::transport::ipsec::{Algorithms, Mode, SaSet};
 use drops::Drops;
 use entries::{Association, Direction};
 use netlink::Netlink;
@@ -40,15 +40,46 @@ pub(super) struct Xfrm {
     sets: BTreeMap<SaId, [Association; 4]>,
     guards: BTreeSet<SocketAddr>,
     drops: Drops,
+    /// Entries that could not be taken away when they should have been.
+    left: Vec<Entry>,
     left_over: usize,
 }
 
-/// One entry that was installed, for taking it back.
+/// What of an association was installed, for taking it back.
 #[derive(Clone, Copy)]
 enum Installed {
     State,
     Policy,
 }
+
+/// An entry of ours in the kernel.
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    State(Association),
+    Policy(Association),
+    Guard(SocketAddr, Direction),
+}
+
+impl Entry {
+    const fn of(kind: Installed, of: &Association) -> Self {
+        match kind {
+            Installed::State => Self::State(*of),
+            Installed::Policy => Self::Policy(*of),
+        }
+    }
+
+    fn delete(&self) -> XfrmMessage {
+        match self {
+            Self::State(of) => entries::delete_state(of.destination.ip(), of.spi),
+            Self::Policy(of) => entries::delete_policy(of),
+            Self::Guard(addr, direction) => entries::delete_guard(*addr, *direction),
+        }
+    }
+}
+
+/// Entries that could not be taken away and are remembered; what is beyond is for the next owner,
+/// who finds their mark without a holder.
+const LEFT_MAX: usize = 1024;
 
 impl Xfrm {
     /// Asks the kernel for its `IPsec`, and takes away what owners left in it that are gone.
@@ -61,7 +92,7 @@ impl Xfrm {
         let netlink = Netlink::open().map_err(fault("be reached"))?;
         let owner = Owner::new().map_err(fault("mark what is ours"))?;
         let (sets, guards, drops) = (BTreeMap::new(), BTreeSet::new(), Drops::new());
-        let mut this = Self { netlink, owner, sets, guards, drops, left_over: 0 };
+        let mut this = Self { netlink, owner, sets, guards, drops, left: Vec::new(), left_over: 0 };
         this.left_over = this.sweep().map_err(fault("look at its associations"))?;
         Ok(this)
     }
@@ -104,7 +135,7 @@ impl Xfrm {
             let reason = format!("mode {} is not built for the kernel", set.mode.as_str());
             return Err(KernelFault::because(what(), reason));
         }
-        if set.remote.addr.is_loopback() || set.local.addr == set.remote.addr {
+        if is_of_this_machine(set.remote.addr) {
             let reason = "what stays on one machine passes no IPsec of the kernel; use addresses \
                           of two hosts or network namespaces, or ESP in user space";
             return Err(KernelFault::because(what(), reason));
@@ -123,8 +154,12 @@ impl Xfrm {
                     let about = Some((set.remote.addr, set.algorithms));
                     let place = (entries::selector(of), of.direction);
                     let told = self.explain(what(), &fault, about, place);
+                    // An answer that did not come in time says nothing about what was done.
+                    if fault.kind() == io::ErrorKind::WouldBlock {
+                        installed.push((kind, *of));
+                    }
                     for (kind, of) in installed.into_iter().rev() {
-                        let _ = self.take_away(kind, &of);
+                        let _ = self.take_away(Entry::of(kind, &of));
                     }
                     return Err(told);
                 }
@@ -146,7 +181,7 @@ impl Xfrm {
         // Policies first: while a state is missing its policy would ask for a new one.
         for kind in [Installed::Policy, Installed::State] {
             for of in &associations {
-                if let Err(fault) = self.take_away(kind, of) {
+                if let Err(fault) = self.take_away(Entry::of(kind, of)) {
                     first.get_or_insert(fault);
                 }
             }
@@ -158,21 +193,23 @@ impl Xfrm {
         first.map_or(Ok(()), |fault| Err(KernelFault::of(what(), &fault, None)))
     }
 
-    /// What the kernel dropped since this was last asked. Counters without a set are those of the
-    /// whole network namespace.
-    pub(super) fn drops(&mut self) -> Vec<KernelDrop> {
-        let inbound = self.sets.iter().flat_map(|(id, associations)| {
-            let receive = associations.iter().filter(|of| of.direction == Direction::In);
-            receive.map(|of| (*id, of))
-        });
-        self.drops.news(&mut self.netlink, inbound)
+    /// What the kernel dropped since this was last asked, and whether all that may have news was
+    /// looked at. Counters without a set are those of the whole network namespace.
+    pub(super) fn drops(&mut self) -> (Vec<KernelDrop>, bool) {
+        self.drops.news(&mut self.netlink, &self.sets)
     }
 
-    fn take_away(&mut self, kind: Installed, of: &Association) -> io::Result<()> {
-        self.netlink.order(match kind {
-            Installed::State => entries::delete_state(of.destination.ip(), of.spi),
-            Installed::Policy => entries::delete_policy(of),
-        })
+    /// Takes an entry away. One that the kernel could not be told to is tried again at the end.
+    fn take_away(&mut self, entry: Entry) -> io::Result<()> {
+        let done = self.netlink.order(entry.delete());
+        let is_gone = |fault: &io::Error| {
+            let errno = fault.raw_os_error().map(Errno::from_raw);
+            matches!(errno, Some(Errno::ESRCH | Errno::ENOENT))
+        };
+        if done.as_ref().is_err_and(|fault| !is_gone(fault)) && self.left.len() < LEFT_MAX {
+            self.left.push(entry);
+        }
+        done
     }
 
     /// Takes a guard away that is ours.
@@ -180,8 +217,8 @@ impl Xfrm {
         self.guards.remove(&addr);
         for direction in Direction::BOTH {
             let place = (entries::guarded(addr, direction), direction);
-            if self.mark_at(place) == Some(self.owner.mark()) {
-                let _ = self.netlink.order(entries::delete_guard(addr, direction));
+            if self.mark_at(place).is_none_or(|mark| mark == self.owner.mark()) {
+                let _ = self.take_away(Entry::Guard(addr, direction));
             }
         }
     }
@@ -191,7 +228,7 @@ impl Xfrm {
         &mut self,
         what: String,
         fault: &io::Error,
-        about: Option<(std::net::IpAddr, crate::transport::ipsec::Algorithms)>,
+        about: Option<(IpAddr, Algorithms)>,
         place: (Selector, Direction),
     ) -> KernelFault {
         if fault.raw_os_error() != Some(Errno::EEXIST as i32) {
@@ -213,15 +250,12 @@ impl Xfrm {
         }
     }
 
-    /// Whose policy stands at a place.
+    /// Whose policy stands at a place, if it is one of ours or was.
     fn mark_at(&mut self, (selector, direction): (Selector, Direction)) -> Option<u32> {
-        let found = self.netlink.dump(XfrmMessage::GetPolicy(policy::DelGetMessage::default()));
-        found.ok()?.iter().find_map(|message| {
-            let XfrmMessage::AddPolicy(found) = message else { return None };
-            let info = &found.user_policy_info;
-            let here = info.selector == selector && info.direction == direction.number();
-            here.then(|| mark_of(found)).flatten()
-        })
+        match self.netlink.get(entries::get_policy(selector, direction)) {
+            Ok(Some(XfrmMessage::AddPolicy(found))) => Some(mark_of(&found).unwrap_or_default()),
+            _ => None,
+        }
     }
 
     /// Removes what owners left that are gone.
@@ -257,10 +291,27 @@ impl Drop for Xfrm {
         }
         for addr in std::mem::take(&mut self.guards) {
             for direction in Direction::BOTH {
-                let _ = self.netlink.order(entries::delete_guard(addr, direction));
+                let _ = self.take_away(Entry::Guard(addr, direction));
             }
         }
+        for entry in std::mem::take(&mut self.left) {
+            let _ = self.netlink.order(entry.delete());
+        }
     }
+}
+
+/// Whether packets to this address never leave this machine: the kernel's ESP does nothing to them
+/// (`disable_xfrm` of the loopback device, through which they all go).
+pub(super) fn is_of_this_machine(addr: IpAddr) -> bool {
+    let any =
+        if addr.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let source = UdpSocket::bind(SocketAddr::new(any, 0)).and_then(|socket| {
+        // Nothing is sent: it is only asked which address such packets have as their source. To
+        // an address of its own a machine sends from that very address.
+        socket.connect(SocketAddr::new(addr, 9))?;
+        socket.local_addr()
+    });
+    addr.is_loopback() || source.is_ok_and(|source| source.ip() == addr)
 }
 
 /// The mark of a policy: of its template, or as priority of a guard.

@@ -3,9 +3,12 @@
 
 use std::net::IpAddr;
 
+use nix::errno::Errno;
+
 use super::entries;
 use super::fault::KernelFault;
 use super::netlink::Netlink;
+use super::owner::NOBODY;
 use crate::time::Duration;
 use crate::transport::SaId;
 use crate::transport::ipsec::{Algorithms, End, EspKeys, Mode, Ports, SaSet};
@@ -58,22 +61,30 @@ pub fn kernel_can() -> KernelCan {
     KernelCan { fault, pairs }
 }
 
-/// Whether the kernel protects at all here and this process may tell it to.
+/// What of these pairs the kernel cannot do between addresses of these families, which may be
+/// nothing; where it can do none of them, why.
 ///
 /// # Errors
 ///
 /// Why not, and what to do.
-pub(in super::super) fn usable() -> Result<(), KernelFault> {
+pub(in super::super) fn usable(
+    pairs: &[Algorithms],
+    families: &[IpAddr],
+) -> Result<Vec<(Algorithms, KernelFault)>, KernelFault> {
     let fault = |fault| KernelFault::of("be reached", &fault, None);
     let mut netlink = Netlink::open().map_err(fault)?;
-    let mut first = None;
-    for algorithms in Algorithms::all() {
-        match attempt(&mut netlink, algorithms, false) {
-            Ok(()) => return Ok(()),
-            Err(fault) => first = first.or(Some(fault)),
-        }
+    let mut cannot = Vec::new();
+    for pair in pairs {
+        let mut each = [false, true].into_iter();
+        let wanted = |v6: &bool| families.iter().any(|addr| addr.is_ipv6() == *v6);
+        let why = each
+            .find_map(|v6| wanted(&v6).then(|| attempt(&mut netlink, *pair, v6).err()).flatten());
+        cannot.extend(why.map(|why| (*pair, why)));
     }
-    first.map_or(Ok(()), Err)
+    match cannot.first() {
+        Some((_, why)) if cannot.len() == pairs.len() => Err(why.clone()),
+        _ => Ok(cannot),
+    }
 }
 
 fn attempt(netlink: &mut Netlink, pair: Algorithms, v6: bool) -> Result<(), KernelFault> {
@@ -84,12 +95,21 @@ fn attempt(netlink: &mut Netlink, pair: Algorithms, v6: bool) -> Result<(), Kern
         text.parse::<IpAddr>().map_err(|fault| KernelFault::because(what(), fault.to_string()))
     };
     let set = sample(pair, addr(near)?, addr(far)?);
-    for of in entries::associations(&set).iter().take(1) {
-        // The mark is nobody's: should this process end here, the next owner sweeps it.
-        netlink
-            .order(entries::add_state(&set, of, super::owner::NOBODY))
-            .map_err(|fault| KernelFault::of(what(), &fault, Some((set.remote.addr, pair))))?;
-        let _ = netlink.order(entries::delete_state(of.destination.ip(), of.spi));
+    let [of, ..] = entries::associations(&set);
+    // The mark is nobody's: should this process end here, the next owner sweeps it.
+    let tries = [
+        (entries::add_state(&set, &of, NOBODY), entries::delete_state(of.destination.ip(), of.spi)),
+        (entries::add_policy(&of, NOBODY), entries::delete_policy(&of)),
+    ];
+    for (add, delete) in tries {
+        let mut done = netlink.order(add.clone());
+        if done.as_ref().is_err_and(|it| it.raw_os_error() == Some(Errno::EEXIST as i32)) {
+            // Of a process that ended between the two orders: nobody else has these addresses.
+            let _ = netlink.order(delete.clone());
+            done = netlink.order(add);
+        }
+        done.map_err(|fault| KernelFault::of(what(), &fault, Some((set.remote.addr, pair))))?;
+        let _ = netlink.order(delete);
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ fn transmitted(endpoint: &mut Endpoint) -> Bytes {
 }
 
 /// Whether Python has scapy with what its ESP needs.
-fn scapy() -> bool {
+pub(crate) fn scapy() -> bool {
     if !installed("python3") {
         return false;
     }
@@ -86,7 +86,7 @@ fn scapy() -> bool {
 }
 
 /// The answers of scapy, one for each order.
-fn asked(orders: &[String]) -> Vec<String> {
+pub(crate) fn asked(orders: &[String]) -> Vec<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/esp_peer.py");
     let mut file = tempfile::tempfile().expect("a file");
     writeln!(file, "{}", orders.join("\n")).expect("writes");
@@ -99,11 +99,11 @@ fn asked(orders: &[String]) -> Vec<String> {
     answers
 }
 
-fn octets(bytes: &[u8]) -> String {
+pub(crate) fn octets(bytes: &[u8]) -> String {
     if bytes.is_empty() { "-".to_owned() } else { hex(bytes) }
 }
 
-fn bytes_of(digits: &str) -> Vec<u8> {
+pub(crate) fn bytes_of(digits: &str) -> Vec<u8> {
     assert!(digits.len().is_multiple_of(2) && digits.is_ascii(), "{digits}");
     let pair = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("an octet");
     (0..digits.len()).step_by(2).map(pair).collect()

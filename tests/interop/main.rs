@@ -20,6 +20,7 @@ mod baresip;
 mod captured;
 mod dns;
 mod esp;
+mod esp_register;
 mod netns;
 mod osmo;
 mod sipp;

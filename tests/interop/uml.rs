@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use cscf_core::config::Lab;
+use cscf_core::engine::Input;
 use cscf_core::host::protected::Form;
 use cscf_core::host::protected::xfrm::kernel_can;
 use cscf_core::transport::SaId;
@@ -19,7 +20,7 @@ use cscf_core::transport::esp::DropCause;
 use cscf_core::transport::ipsec::{Algorithms, SaSet};
 use scenarios::script::{self, read_scenario};
 
-use crate::running::installed;
+use crate::running::{installed, wait_until};
 use crate::split::Split;
 use crate::stations::{
     Family, Hosts, PORTS, Station, datagrams_pass, enter, ip, pairs, set, streams_pass,
@@ -79,6 +80,8 @@ fn a_kernel_that_has_esp() {
     ip_shows_what_is_installed(&hosts);
     each_end_may_be_the_kernel(&hosts);
     what_is_no_esp_is_dropped_and_told(&hosts);
+    what_is_forged_or_repeated_is_told_of_its_set(&hosts);
+    a_set_that_goes_resets_its_connections(&hosts);
     what_is_left_over_is_removed(&hosts);
     the_main_job_runs_over_it(&hosts);
 }
@@ -214,13 +217,54 @@ fn what_is_no_esp_is_dropped_and_told(hosts: &Hosts) {
     assert_eq!(dropped, [(DropCause::ClearText, 4)]);
 }
 
+fn what_is_forged_or_repeated_is_told_of_its_set(hosts: &Hosts) {
+    let (p, ue) = (p_station(hosts, Form::Kernel), ue_station(hosts, Form::Raw));
+    let (set_of_p, set_of_ue) = set(31, sha(), Family::V4);
+    p.install(&set_of_p);
+    let bytes = bytes::Bytes::from_static(b"OPTIONS");
+    let mut forged = set_of_ue.clone();
+    forged.keys.integrity[0] ^= 1;
+    ue.install(&forged);
+    ue.send(forged.datagram_flow(), &bytes);
+    let told = p.drops("integrity check value wrong: 1 by the kernel");
+    assert!(told.contains(&format!("SPI {}", set_of_p.local.ports.spi_server)), "{told}");
+    // Whoever begins anew under the same key repeats numbers.
+    for _ in 0..2 {
+        ue.remove(set_of_ue.id);
+        ue.install(&set_of_ue);
+        ue.send(set_of_ue.datagram_flow(), &bytes);
+    }
+    p.drops("replayed or too old: 1 by the kernel");
+    let Input::Datagram(heard) = p.hear() else { panic!("the first is taken") };
+    assert_eq!(heard.flow.sa, Some(set_of_p.id));
+    let mut dropped = p.protected().dropped;
+    dropped.sort();
+    assert_eq!(dropped, [(DropCause::BadIcv, 1), (DropCause::Replayed, 1)]);
+}
+
+fn a_set_that_goes_resets_its_connections(hosts: &Hosts) {
+    let (p, mut ue) = (p_station(hosts, Form::Kernel), ue_station(hosts, Form::Raw));
+    let (set_of_p, set_of_ue) = set(32, sha(), Family::V4);
+    p.install(&set_of_p);
+    ue.install(&set_of_ue);
+    let conn = ue.connect(set_of_ue.stream_flow());
+    assert!(matches!(ue.hear(), Input::Opened(_)) && matches!(p.hear(), Input::Opened(_)));
+    p.remove(set_of_p.id);
+    let Input::Closed { cause, .. } = p.hear() else { panic!("its end") };
+    assert_eq!(cause, "its security associations are gone");
+    // The reset came by ESP: nothing else reaches this end.
+    let Input::Closed { conn: ended, cause } = ue.hear() else { panic!("its end") };
+    assert_eq!((ended, &*cause), (conn, "reset by peer"));
+    wait_until(|| xfrm(&hosts.p, "state").is_empty().then_some(()));
+}
+
 fn what_is_left_over_is_removed(hosts: &Hosts) {
     let (mut holder, said) = crashing(&hosts.p);
     assert!(said.contains("installed"), "{said}");
     let at = Family::BOTH.map(Family::p);
     let refused = Station::start(&hosts.p, Form::Kernel, &at, &[PORTS.server]);
     let refused = refused.err().expect("two programs cannot have one address");
-    assert!(refused.contains("in use"), "{refused}");
+    assert!(refused.contains("protects these addresses and ports already"), "{refused}");
     holder.kill().expect("ends");
     holder.wait().expect("is over");
     assert_eq!(xfrm(&hosts.p, "state").matches("proto esp").count(), 4);

@@ -1,7 +1,7 @@
 //! Opening the sockets of a node, and saying clearly why that did not work.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -232,9 +232,13 @@ pub(super) fn reset_on_drop(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
 }
 
-/// The IP address that counts as one peer.
-pub(super) const fn peer_key(addr: SocketAddr) -> IpAddr {
-    addr.ip()
+/// What counts as one peer: an address of IPv4, also where it is written as one of IPv6, or the
+/// upper 64 bits of one of IPv6, for a host may take any address below them (RFC 4291 §2.5.1).
+pub(super) fn peer_key(addr: SocketAddr) -> IpAddr {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(addr) => addr.into(),
+        IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & !u128::from(u64::MAX)).into(),
+    }
 }
 
 /// Lets this process open as many files as the system allows it: each connection is one.
@@ -260,6 +264,15 @@ mod tests {
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime")
+    }
+
+    #[test]
+    fn all_addresses_of_a_host_are_one_peer() {
+        let key = |text: &str| peer_key(text.parse().expect("address"));
+        assert_eq!(key("[2001:db8:1:2::1]:5"), key("[2001:db8:1:2:ffff::9]:6"));
+        assert_ne!(key("[2001:db8:1:2::1]:5"), key("[2001:db8:1:3::1]:5"));
+        assert_eq!(key("[::ffff:192.0.2.1]:5"), key("192.0.2.1:6"));
+        assert_ne!(key("192.0.2.1:5"), key("192.0.2.2:5"));
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Greetings {
 impl<N: Node> NodeTask<N> {
     /// What a handshake of this node needs.
     pub(super) fn handshaking(&self) -> Handshaking {
-        Handshaking { tls: self.with.tls.clone(), within: self.with.limits.handshake_for }
+        let Limits { handshake_for, whole_within, .. } = self.with.limits;
+        Handshaking { tls: self.with.tls.clone(), within: handshake_for, whole_within }
     }
 
     /// Begins the handshake of an accepted connection.

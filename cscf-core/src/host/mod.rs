@@ -66,6 +66,8 @@ pub struct Limits {
     pub handshakes_per_peer_max: usize,
     /// How long a handshake may take, both directions.
     pub handshake_for: Duration,
+    /// How long a record of TLS or a message of a WebSocket may take until it is whole.
+    pub whole_within: Duration,
     /// Bytes that wait for a peer to read them; then its connection is closed.
     pub write_queue_bytes_max: usize,
     /// Datagrams that wait for the socket to take them; more are lost, as in any full buffer.
@@ -80,6 +82,7 @@ impl Default for Limits {
             handshakes_max: 1_000,
             handshakes_per_peer_max: 200,
             handshake_for: Duration::from_secs(10),
+            whole_within: Duration::from_secs(32),
             write_queue_bytes_max: 256 * 1024,
             datagrams_waiting_max: 1_000,
         }

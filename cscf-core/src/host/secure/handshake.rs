@@ -1,6 +1,7 @@
 //! The handshakes: TLS, then the opening of a WebSocket (RFC 6455 §4; RFC 7118 §4).
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,6 +16,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config, client_as
 use super::Handshaking;
 use super::certificates::Tls;
 use super::reasons;
+use super::watch::{Watch, Watched};
 use crate::host::conn;
 use crate::transport::Transport;
 
@@ -32,7 +34,17 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
 /// A stream behind its handshakes.
-pub(super) enum Stream {
+pub(super) struct Stream {
+    /// What it gives.
+    pub(super) content: Content,
+    /// Since when a record of TLS below is not whole.
+    pub(super) records: Rc<Watch>,
+    /// Since when a message of the WebSocket is not whole.
+    pub(super) messages: Rc<Watch>,
+}
+
+/// What a stream gives.
+pub(super) enum Content {
     /// A stream of bytes.
     Bytes(Box<dyn Io>),
     /// One message after the other.
@@ -44,16 +56,22 @@ type Ready = Result<(Stream, String), String>;
 
 /// Answers the handshakes of a peer.
 pub(super) async fn serve(transport: Transport, stream: TcpStream, with: &Handshaking) -> Ready {
+    let [records, messages] = <[Rc<Watch>; 2]>::default();
     let (io, what) = match transport {
-        Transport::Tls | Transport::Wss => serve_tls(stream, with.tls.as_deref()).await?,
+        Transport::Tls | Transport::Wss => {
+            serve_tls(Watched::records(stream, &records), with.tls.as_deref()).await?
+        }
         Transport::Tcp | Transport::Udp | Transport::Ws => plain(stream),
     };
     if !matches!(transport, Transport::Ws | Transport::Wss) {
-        return Ok((Stream::Bytes(io), what));
+        return Ok((Stream { content: Content::Bytes(io), records, messages }, what));
     }
-    let opened = accept_hdr_async_with_config(io, takes_sip, Some(limits())).await;
-    match opened {
-        Ok(socket) => Ok((Stream::Messages(Box::new(socket)), format!("{what}WebSocket, sip"))),
+    let io: Box<dyn Io> = Box::new(Watched::frames(io, &messages));
+    match accept_hdr_async_with_config(io, takes_sip, Some(limits())).await {
+        Ok(socket) => {
+            let content = Content::Messages(Box::new(socket));
+            Ok((Stream { content, records, messages }, format!("{what}WebSocket, sip")))
+        }
         Err(fault) => Err(reasons::of_web_socket(&fault)),
     }
 }
@@ -65,22 +83,28 @@ pub(super) async fn ask(
     remote: SocketAddr,
     with: &Handshaking,
 ) -> Ready {
+    let [records, messages] = <[Rc<Watch>; 2]>::default();
     let name = with.tls.as_ref().map_or_else(|| remote.ip().to_string(), |it| it.name_of(remote));
     let (io, what) = match transport {
-        Transport::Tls | Transport::Wss => ask_tls(stream, &name, with.tls.as_deref()).await?,
+        Transport::Tls | Transport::Wss => {
+            let stream = Watched::records(stream, &records);
+            ask_tls(stream, &name, with.tls.as_deref()).await?
+        }
         Transport::Tcp | Transport::Udp | Transport::Ws => plain(stream),
     };
     if !matches!(transport, Transport::Ws | Transport::Wss) {
-        return Ok((Stream::Bytes(io), what));
+        return Ok((Stream { content: Content::Bytes(io), records, messages }, what));
     }
     let host = if name.contains(':') { format!("[{name}]") } else { name };
     let mut request = format!("ws://{host}:{}/", remote.port())
         .into_client_request()
         .map_err(|fault| reasons::of_web_socket(&fault))?;
     request.headers_mut().insert(PROTOCOL, HeaderValue::from_static(SIP));
+    let io: Box<dyn Io> = Box::new(Watched::frames(io, &messages));
     match client_async_with_config(request, io, Some(limits())).await {
         Ok((socket, _)) => {
-            Ok((Stream::Messages(Box::new(socket)), format!("{what}WebSocket, sip")))
+            let content = Content::Messages(Box::new(socket));
+            Ok((Stream { content, records, messages }, format!("{what}WebSocket, sip")))
         }
         Err(fault) => Err(reasons::of_web_socket(&fault)),
     }
@@ -90,11 +114,14 @@ fn plain(stream: TcpStream) -> (Box<dyn Io>, String) {
     (Box::new(stream), String::new())
 }
 
-async fn serve_tls(stream: TcpStream, tls: Option<&Tls>) -> Result<(Box<dyn Io>, String), String> {
+async fn serve_tls(
+    stream: Watched<TcpStream>,
+    tls: Option<&Tls>,
+) -> Result<(Box<dyn Io>, String), String> {
     let config = tls.and_then(Tls::server).ok_or("TLS: there is no certificate here")?;
     // A peer without TLS is told apart before rustls sees a byte of it.
     let mut first = [0];
-    match stream.peek(&mut first).await {
+    match stream.inner().peek(&mut first).await {
         Ok(0) => return Err("TLS: closed before the handshake".to_owned()),
         Ok(_) if first == [HANDSHAKE_RECORD] => {}
         Ok(_) if first.first().is_some_and(u8::is_ascii_alphabetic) => {
@@ -119,7 +146,7 @@ async fn serve_tls(stream: TcpStream, tls: Option<&Tls>) -> Result<(Box<dyn Io>,
 }
 
 async fn ask_tls(
-    stream: TcpStream,
+    stream: Watched<TcpStream>,
     name: &str,
     tls: Option<&Tls>,
 ) -> Result<(Box<dyn Io>, String), String> {

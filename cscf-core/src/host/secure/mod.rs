@@ -10,6 +10,7 @@ mod identity;
 mod reasons;
 
 mod traffic;
+mod watch;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -33,6 +34,8 @@ pub(super) struct Handshaking {
     pub(super) tls: Option<Rc<Tls>>,
     /// How long it may take.
     pub(super) within: Duration,
+    /// How long a record or message may take behind it, until it is whole.
+    pub(super) whole_within: Duration,
 }
 
 /// Serves a connection that a peer has opened.
@@ -48,7 +51,7 @@ pub(super) async fn accepted(
     match greeting.await.unwrap_or_else(|_| Err(too_slow(flow.transport, with.within))) {
         Ok((stream, what)) => {
             if events.send(Event::Secured { flow, what }).await.is_ok() {
-                traffic::run(conn, stream, &outgoing, &events).await;
+                traffic::run(conn, (stream, with.whole_within), &outgoing, &events).await;
             }
         }
         Err(cause) => {
@@ -80,7 +83,7 @@ pub(super) async fn open(
         Ok((local, stream, what)) => {
             let flow = Flow { transport, local, remote, conn: Some(conn), sa: None };
             if events.send(Event::Secured { flow, what }).await.is_ok() {
-                traffic::run(conn, stream, &outgoing, &events).await;
+                traffic::run(conn, (stream, with.whole_within), &outgoing, &events).await;
             }
         }
         Err(cause) => {

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::error::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes, protocol::CloseFrame};
 
-use super::handshake::{Io, Stream};
+use super::handshake::{Content, Io, Stream};
 use super::reasons;
 use crate::host::conn::{Outgoing, cause_of};
 use crate::host::task::Event;
@@ -31,17 +31,32 @@ const DEAF: &str = "the peer does not read";
 /// Moves bytes until one side ends the connection, and tells the node if it was the peer.
 pub(super) async fn run(
     conn: ConnId,
-    stream: Stream,
+    (stream, whole_within): (Stream, Duration),
     outgoing: &Outgoing,
     events: &mpsc::Sender<Event>,
 ) {
-    let cause = match stream {
-        Stream::Bytes(mut io) => {
-            let cause = bytes(conn, &mut io, outgoing, events).await;
+    let Stream { content, records, messages: watched } = stream;
+    // What is not whole keeps the library's memory and nothing else would end it.
+    let late = async {
+        let what = tokio::select! {
+            () = records.is_late(whole_within) => "a record of TLS",
+            () = watched.is_late(whole_within) => "a message of the WebSocket",
+        };
+        Some(format!("{what} was not whole within {} s", whole_within.as_secs()))
+    };
+    let cause = match content {
+        Content::Bytes(mut io) => {
+            let cause = tokio::select! {
+                cause = bytes(conn, &mut io, outgoing, events) => cause,
+                cause = late => cause,
+            };
             let _ = timeout(LEAVE_FOR, io.shutdown()).await;
             cause
         }
-        Stream::Messages(mut socket) => messages(conn, &mut socket, outgoing, events).await,
+        Content::Messages(mut socket) => tokio::select! {
+            cause = messages(conn, &mut socket, outgoing, events) => cause,
+            cause = late => cause,
+        },
     };
     if let Some(cause) = cause.filter(|_| !outgoing.is_ending()) {
         let _ = events.send(Event::Closed(conn, cause)).await;

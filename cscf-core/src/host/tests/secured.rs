@@ -5,7 +5,7 @@ use std::path::Path;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -279,6 +279,60 @@ fn a_thousand_half_open_connections_are_bounded_and_disturb_nobody() {
             // They are over: whoever was one of them comes through.
             let late = connect(&host, "127.92.25.1", Transport::Tls, to);
             wait_for(&late, "opened").await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn what_never_comes_whole_is_ended() {
+    block_on(async {
+        let ca = Ca::new();
+        ca.sign("server", &["127.92.28.1"], |_| {});
+        let both = TlsConfig { ca: Some(ca.path("ca.pem")), ..ca.server("server") };
+        let limits = Limits { whole_within: Duration::from_millis(300), ..Limits::default() };
+        let host = with(host(), &both).with_limits(limits);
+        let half = [0x81, 0xfe, 0x10, 0x00, 0, 0, 0, 0, b'h', b'a', b'l', b'f'];
+        host.run_until(async {
+            // A whole message first, and half of one behind it in the same segment.
+            let (server, to) = listen(&host, "127.92.28.1", Transport::Ws);
+            let mut stream = TcpStream::connect(to).await.expect("connects");
+            let mut request = format!("ws://{to}/").into_client_request().expect("a request");
+            let sip = HeaderValue::from_static("sip");
+            request.headers_mut().insert("Sec-WebSocket-Protocol", sip);
+            let (mut socket, _) = client_async(request, &mut stream).await.expect("opens");
+            socket.send(Message::text("whole")).await.expect("sends");
+            wait_for(&server, "bytes whole").await;
+            drop(socket);
+            let message = [&[0x81, 0x81, 0, 0, 0, 0, b'x'][..], &half].concat();
+            stream.write_all(&message).await.expect("writes");
+            wait_for(&server, "closed: a message of the WebSocket was not whole within").await;
+
+            // The same of a record: TLS comes through a relay, which then stops within one.
+            let (server, to) = listen(&host, "127.92.28.1", Transport::Tls);
+            let relay = TcpListener::bind("127.92.28.1:0").await.expect("binds");
+            let client =
+                connect(&host, "127.92.28.3", Transport::Tls, relay.local_addr().expect("a"));
+            let (mut near, _) = relay.accept().await.expect("accepts");
+            let mut far = TcpStream::connect(to).await.expect("connects");
+            let relayed = async {
+                tokio::io::copy_bidirectional(&mut near, &mut far).await.expect("carries");
+            };
+            tokio::select! {
+                () = relayed => panic!("ends"),
+                _ = wait_for(&server, "opened") => {}
+            }
+            far.write_all(&[23, 3, 3, 0x20, 0, 1, 2, 3]).await.expect("writes");
+            wait_for(&server, "closed: a record of TLS was not whole within").await;
+            drop(client);
+
+            // Who sends nothing at all waits as long as it likes.
+            let (server, to) = listen(&host, "127.92.28.1", Transport::Tls);
+            let client = connect(&host, "127.92.28.4", Transport::Tls, to);
+            wait_for(&client, "opened").await;
+            write(&client, b"still there");
+            let seen = wait_for(&server, "bytes still there").await;
+            assert!(!seen.iter().any(|it| it.starts_with("closed")), "{seen:?}");
         })
         .await;
     });

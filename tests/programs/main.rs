@@ -20,6 +20,7 @@ mod phone;
 mod running;
 
 mod binaries;
+mod checking;
 mod control;
 mod devices;
 mod doctor;

@@ -344,6 +344,7 @@ fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> La
 /// Whether the names that parts of the lab have for others are known.
 fn names_known(lab: &Lab, tree: &Node, listed: Option<&Node>, problems: &mut Problems) {
     control::check_nodes(lab, listed, problems);
+    super::ports::check(lab, tree, problems);
     let faults = lab.unknown_servers().into_iter().chain(lab.unknown_places());
     for fault in faults.chain(lab.incomplete_networks()) {
         problems.push(tree.at, fault, None);

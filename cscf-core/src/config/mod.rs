@@ -19,6 +19,7 @@ mod numbering;
 pub mod operate;
 mod pieces;
 mod plain;
+mod ports;
 mod problem;
 mod range;
 mod security;

@@ -219,12 +219,19 @@ pub fn read_subscriber(
             ],
         )
     });
-    let ipsec = reader.or("ipsec", None, problems, |text| sec_agree(text).map(Some));
+    let agreement = reader.optional("ipsec");
+    let ipsec = agreement.and_then(|node| scalar(node, problems, sec_agree));
     let hss = hss_data(&mut reader, problems);
     let aka = reader.optional("aka");
     let digest = reader.optional("digest");
     let criteria = reader.optional("filter_criteria");
     reader.finish(problems);
+    if let (Some(at), Some(SecAgree::Required), Some(_)) = (agreement, ipsec, digest) {
+        let text = format!("`{name}` authenticates by digest, and only AKA gives keys for IPsec");
+        let help = "leave out `ipsec`, or give `aka` instead of `digest`; a client with a password \
+                    is protected by TLS (docs/tls.md)";
+        problems.push(at.at, text, Some(help.to_owned()));
+    }
     let auth = match (aka, digest) {
         (Some(node), None) => self::aka(node, problems),
         (None, Some(node)) => self::digest(node, problems),

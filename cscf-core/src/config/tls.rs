@@ -95,6 +95,17 @@ impl SecuredListen {
         }
     }
 
+    /// Moves each to the next of these ports.
+    pub fn set_ports(&mut self, ports: &mut impl Iterator<Item = u16>) {
+        for transport in [Transport::Tls, Transport::Ws, Transport::Wss] {
+            if let Some(Some(addr)) = self.slot(transport)
+                && let Some(port) = ports.next()
+            {
+                addr.set_port(port);
+            }
+        }
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>, problems: &mut Problems) -> Self {
         let mut addr = |key| reader.or(key, None, problems, |text| socket_addr(text).map(Some));
         Self { tls: addr("tls"), ws: addr("ws"), wss: addr("wss") }

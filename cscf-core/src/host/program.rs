@@ -5,7 +5,6 @@
 //! (`--child`) the program ends with its standard input, so that nothing outlives its parent.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,7 +21,9 @@ use super::{
     Addresses, Clock, Host, Sink, StateFile, Tls, log, raise_file_limit, stdin_lines, stop_signal,
 };
 use crate::clause::own;
-use crate::config::{Lab, NodeConfig, NodeRole, Start, TlsConfig, read_lab, render};
+use crate::config::{
+    Lab, NodeConfig, NodeRole, Problems, Start, TlsConfig, read_lab, read_tree, render,
+};
 use crate::engine::{FaultEdge, Node};
 use crate::ids::Seed;
 use crate::operator::{FaultOrder, Order, OrderError};
@@ -190,38 +191,57 @@ pub fn load_lab(path: Option<&Path>) -> Result<Lab, String> {
     let shown = path.display();
     let source = std::fs::read_to_string(path)
         .map_err(|fault| format!("the lab file {shown} cannot be read: {fault}"))?;
-    let lab = read_lab(&source).map_err(|problems| {
-        let colour = std::io::stderr().is_terminal() && !no_color();
-        let list = render(&shown.to_string(), &source, &problems, colour);
-        let mut text = format!("the lab file {shown} has mistakes\n\n");
-        let _ = write!(text, "{list}");
-        text
-    });
+    let lab = read_lab(&source).map_err(|problems| mistakes(path, &source, &problems));
     lab.map(|mut lab| {
         lab.tls.resolve(path.parent().unwrap_or(Path::new("")));
         lab
     })
 }
 
-/// The certificates of a lab, where it has any.
+/// The certificates of a lab, where it has any; `file` is where the lab was read from.
 ///
 /// # Errors
 ///
-/// A file that is of no use; a listener without a certificate.
-pub fn tls_of(lab: &Lab) -> Result<Option<Tls>, String> {
+/// A file that is of no use, or a listener without a certificate; with its place in the lab file.
+pub fn tls_of(lab: &Lab, file: Option<&Path>) -> Result<Option<Tls>, String> {
     let needed = lab.nodes.iter().find(|node| node.secured.needs_certificate());
     if needed.is_none() && lab.tls == TlsConfig::default() {
         return Ok(None);
     }
-    let tls = Tls::read(&lab.tls).map_err(|fault| fault.to_string())?;
-    match needed {
-        Some(node) if !tls.listens() => Err(format!(
-            "{} listens for TLS, and the lab has no certificate: write `tls: {{certificate: FILE, \
-             key: FILE}}`, or let `cscf init --tls` make a lab with one",
-            node.name
-        )),
-        _ => Ok(Some(tls.with_names(lab.names_of_listeners()))),
-    }
+    let tls = Tls::read(&lab.tls).map_err(|fault| {
+        let text = format!("{}: {}", fault.file.display(), fault.reason);
+        let help = "docs/tls.md says what each file is; `cscf init --tls` makes such files";
+        placed(file, &["tls", fault.key], &text, help).unwrap_or_else(|| fault.to_string())
+    })?;
+    let Some(node) = needed.filter(|_| !tls.listens()) else {
+        return Ok(Some(tls.with_names(lab.names_of_listeners())));
+    };
+    let text = format!("{} listens for TLS, and the lab has no certificate", node.name);
+    let help = "write `tls: {certificate: FILE, key: FILE}`, or let `cscf init --tls` make a lab \
+                with one";
+    let mut keys =
+        node.secured.listeners().into_iter().map(|(transport, _)| transport.param_name());
+    let key = keys.find(|key| *key != "ws").unwrap_or("listen");
+    let said = placed(file, &["nodes", &node.name, key], &text, help);
+    Err(said.unwrap_or_else(|| format!("{text}: {help}")))
+}
+
+/// A mistake that is not in the text of a lab file but in what it names, told at its place there.
+fn placed(file: Option<&Path>, keys: &[&str], text: &str, help: &str) -> Option<String> {
+    let file = file.filter(|path| *path != Path::new(BUILT_IN))?;
+    let source = std::fs::read_to_string(file).ok()?;
+    let tree = read_tree(&source).ok()?;
+    let mut problems = Problems::default();
+    problems.push(tree.place(keys), text, Some(help.to_owned()));
+    Some(mistakes(file, &source, &problems))
+}
+
+/// What is wrong with a lab file, as it is printed.
+fn mistakes(path: &Path, source: &str, problems: &Problems) -> String {
+    let colour = std::io::stderr().is_terminal() && !no_color();
+    let shown = path.display().to_string();
+    let list = render(&shown, source, problems, colour);
+    format!("the lab file {shown} has mistakes\n\n{list}")
 }
 
 /// Whether the user wants no colours anywhere (<https://no-color.org>).
@@ -350,6 +370,7 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     if args.state.is_some() && role != NodeRole::Hss {
         return Err(format!("--state is for the HSS; a {} keeps no state", role.as_str()));
     }
+    let tls = tls_of(&lab, args.lab.as_deref())?;
     raise_file_limit();
     let clock = args.epoch_unix_ns.map_or_else(Clock::start, Clock::since_unix_ns);
     let start =
@@ -366,7 +387,7 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     let state = state.map(|path| StateFile::resume(path, &mut node, clock.now())).transpose()?;
     let result = runtime()?.block_on(async {
         let controlled = Controlled::bind(&lab, config, args).await?;
-        let host = Host::new(clock, sink).with_dns(&lab.dns.servers).with_tls(tls_of(&lab)?);
+        let host = Host::new(clock, sink).with_dns(&lab.dns.servers).with_tls(tls);
         let addresses = Addresses::of(config).protected(protect);
         let handle = host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
         let node = Obedient::new(handle, Arc::clone(&lab), config, clock);

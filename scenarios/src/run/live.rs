@@ -142,7 +142,7 @@ impl LiveStage {
         let sink = Rc::clone(&waiting);
         let guard = runtime.enter();
         let host = Host::new(clock, Rc::new(move |event| sink.borrow_mut().push_back(event)));
-        let host = host.with_tls(program::tls_of(&instance.lab)?);
+        let host = host.with_tls(program::tls_of(&instance.lab, None)?);
         let mut ues = BTreeMap::new();
         for config in instance.ues.iter().filter(|ue| absent != Some(ue.name.as_str())) {
             let seed = program::fresh_seed()?;

@@ -41,6 +41,9 @@ const NODE: u8 = 11;
 const NODES: u8 = 40;
 /// The number of the first UE.
 pub(super) const UE: u8 = 101;
+/// The ports of one run on `::1` that are neither of a node nor of a UE.
+const SECURED: u8 = NODE + NODES;
+const PAST_UES: u8 = 221;
 /// Where UEs listen.
 const UE_PORT: u16 = 5060;
 
@@ -108,9 +111,12 @@ impl Network {
         }
     }
 
-    /// Gives the nodes of a lab their addresses, the control interface off.
+    /// Gives the nodes of a lab their addresses, the control interface off. On `::1` each listener
+    /// for TLS and WebSocket has a port of its own, too.
     pub(super) fn settle(&self, lab: &mut Lab) {
         lab.control = None;
+        let free = (SECURED..UE).chain(PAST_UES..=u8::MAX).map(u16::from);
+        let mut ports = self.first_port.map(|first| free.map(move |it| first.saturating_add(it)));
         let domain = lab.domain.clone();
         for (node, host) in lab.nodes.iter_mut().zip(NODE..) {
             let port = node.listen.port();
@@ -125,6 +131,9 @@ impl Network {
             }
             node.listen_also = other;
             node.secured.set_ip(node.listen.ip());
+            if let Some(ports) = &mut ports {
+                node.secured.set_ports(ports);
+            }
         }
     }
 }
@@ -190,6 +199,8 @@ fn claim_v6() -> Result<(TcpListener, u16), String> {
 
 #[cfg(test)]
 mod tests {
+    use cscf_core::transport::Transport;
+
     use super::*;
 
     #[test]
@@ -207,5 +218,26 @@ mod tests {
         assert_eq!(dual.other(11, 5060).map(|it| it.to_string()), Some(v6[0].clone()));
         let ports = Network { first_port: Some(20_480), ..Network::alone(Family::V6) };
         assert_eq!(all(ports), ["[::1]:20491", "[::1]:20581", "[::1]:20582"]);
+    }
+    #[test]
+    fn on_one_address_each_listener_has_a_port_of_its_own() {
+        let mut lab = Lab::default_lab();
+        let mut second = lab.nodes[0].clone();
+        second.name = "p2".to_owned();
+        lab.nodes.push(second);
+        for node in lab.nodes.iter_mut().filter(|node| node.role == NodeRole::Pcscf) {
+            for transport in [Transport::Tls, Transport::Ws, Transport::Wss] {
+                node.listen_for(transport);
+            }
+        }
+        let network = Network { first_port: Some(20_480), ..Network::alone(Family::V6) };
+        network.settle(&mut lab);
+        let secured = lab.nodes.iter().flat_map(|node| node.secured_listeners());
+        let nodes = lab.nodes.iter().map(|node| node.listen);
+        let ues = (UE..PAST_UES).map(|host| network.ue(host));
+        let all: Vec<_> = secured.map(|(_, addr)| addr).chain(nodes).chain(ues).collect();
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!((all.len(), different.len()), (6 + 5 + 120, 131));
+        assert!(all.iter().all(|addr| (20_481..20_736).contains(&addr.port())), "{all:?}");
     }
 }

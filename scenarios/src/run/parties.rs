@@ -69,6 +69,7 @@ impl Instance {
     pub fn on(base: &Lab, scenario: &Scenario, network: &Network) -> Result<Self, InstanceError> {
         let mut lab = base.clone();
         apply(&scenario.lab, &mut lab);
+        listen_for_parties(&mut lab, &scenario.parties);
         network.settle(&mut lab);
         Self::at(lab, scenario, |host| network.ue(host))
     }
@@ -141,7 +142,8 @@ impl Instance {
         }
         for ue in &mut self.ues {
             let party = scenario.parties.iter().find(|party| party.name == ue.name);
-            if party.is_none_or(|party| party.security.is_none()) {
+            let by_ip = matches!(ue.transport, Transport::Udp | Transport::Tcp);
+            if by_ip && party.is_none_or(|party| party.security.is_none()) {
                 ue.security = true;
             }
         }

@@ -5,6 +5,7 @@ use cscf_core::config::{
 };
 use cscf_core::dialog::Refresher;
 use cscf_core::time::Duration;
+use cscf_core::transport::Transport;
 
 use super::Party;
 use super::parse::on_off;
@@ -27,6 +28,7 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
     let some_switch = |text: &str| on_off(text).map(Some);
     let some_time = |text: &str| duration(text).map(Some);
     let emergency = emergency(&mut reader, problems);
+    let (security, transport) = protection(&mut reader, problems);
     let party = Party {
         emergency,
         name: name.to_owned(),
@@ -44,7 +46,7 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
             .map(|node| read_names(node, problems))
             .unwrap_or_default(),
         gruu: reader.or("gruu", None, problems, |text| gruu(text).map(Some)),
-        security: reader.or("security", None, problems, some_switch),
+        security,
         retries: reader.or("retries", None, problems, some_switch),
         early_security: reader.or("early_security", None, problems, some_switch),
         sms: reader.or("sms", None, problems, some_switch),
@@ -54,12 +56,7 @@ fn party(name: &str, node: &Node, domain: &str, problems: &mut Problems) -> Part
             .unwrap_or_default(),
         preconditions: reader.or("preconditions", None, problems, some_switch),
         reliable: reader.or("reliable_provisionals", None, problems, some_switch),
-        transport: reader.or("transport", None, problems, |text| {
-            let known =
-                text.parse().ok().filter(|_| text.bytes().all(|it| it.is_ascii_lowercase()));
-            let fault = || format!("`{text}` is none of udp, tcp, tls, ws and wss");
-            known.map(Some).ok_or_else(fault)
-        }),
+        transport,
         reg_event: reader.or("reg_event", None, problems, some_switch),
         resources: reader.or("resources", None, problems, |text| resources(text).map(Some)),
         codecs: reader.or("codecs", None, problems, |text| codecs(text).map(Some)),
@@ -101,6 +98,30 @@ fn keep_alive(text: &str) -> Result<KeepAlive, String> {
             _ => Err(format!("`{text}` is neither on, off nor a time of 1s or more")),
         },
     }
+}
+
+/// Whether it makes a security agreement, and by which transport it connects: IPsec protects UDP
+/// and TCP.
+fn protection(
+    reader: &mut Reader<'_>,
+    problems: &mut Problems,
+) -> (Option<bool>, Option<Transport>) {
+    let at = reader.optional("security").map(|node| node.at);
+    let security = reader.or("security", None, problems, |text| on_off(text).map(Some));
+    let transport = reader.or("transport", None, problems, |text| {
+        let known = text.parse().ok().filter(|_| text.bytes().all(|it| it.is_ascii_lowercase()));
+        let fault = || format!("`{text}` is none of udp, tcp, tls, ws and wss");
+        known.map(Some).ok_or_else(fault)
+    });
+    if let (Some(at), Some(true), Some(by @ (Transport::Tls | Transport::Ws | Transport::Wss))) =
+        (at, security, transport)
+    {
+        let by = by.param_name();
+        let text = format!("`security: on` is IPsec, and this UE connects by {by}");
+        let help = format!("leave out `security`, or `transport: {by}`");
+        problems.push(at, text, Some(help));
+    }
+    (security, transport)
 }
 
 fn gruu(text: &str) -> Result<Gruu, String> {

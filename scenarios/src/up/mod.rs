@@ -128,6 +128,7 @@ async fn up(args: &UpArgs) -> Result<(), String> {
     let clock = Clock::start();
     let telling = if args.quiet { Telling::Nothing } else { Telling::Trace(clock.epoch_unix_ns()) };
     let (mut lab, early) = load(args, telling).await?;
+    let tls = program::tls_of(&lab, args.lab.as_deref())?;
     let esp = choose_esp(&mut lab, args)?;
     let lab = Arc::new(lab);
     robots::check(&lab, &args.with)?;
@@ -149,7 +150,7 @@ async fn up(args: &UpArgs) -> Result<(), String> {
             let _ = sender.try_send(event);
         }),
     );
-    let host = host.with_dns(&lab.dns.servers).with_tls(program::tls_of(&lab)?);
+    let host = host.with_dns(&lab.dns.servers).with_tls(tls);
     if args.one_process {
         let host = host.with_hops_in_memory();
         let mut handles = Vec::new();

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use cscf_core::config::{Lab, NodeRole, Start, SubscriberConfig, nearest};
+use cscf_core::config::{Auth, Lab, NodeRole, SecAgree, Start, SubscriberConfig, nearest};
 use cscf_core::engine::Engine;
 use cscf_core::host::protected::{Form, Protect};
 use cscf_core::host::{Addresses, Handle, Host, program};
@@ -72,7 +72,27 @@ impl FromStr for With {
 ///
 /// The name that is none, with the one that may have been meant.
 pub(super) fn check(lab: &Lab, phones: &[With]) -> Result<(), String> {
-    phones.iter().try_for_each(|phone| find(lab, &phone.name).map(|_| ()))
+    phones.iter().try_for_each(|phone| {
+        let subscriber = find(lab, &phone.name)?;
+        if has_card(subscriber) || wish(lab, subscriber) != SecAgree::Required {
+            return Ok(());
+        }
+        Err(format!(
+            "{} authenticates by digest, and the lab says `ipsec: required`, which takes AKA: name \
+             another one, or write `ipsec: optional` at this subscriber",
+            phone.name
+        ))
+    })
+}
+
+/// Whether a security agreement is wanted of a subscriber: its own word goes before the lab's.
+fn wish(lab: &Lab, subscriber: &SubscriberConfig) -> SecAgree {
+    subscriber.ipsec.unwrap_or(lab.gm.sec_agree)
+}
+
+/// Whether it has the keys of AKA, from which those of IPsec come.
+const fn has_card(subscriber: &SubscriberConfig) -> bool {
+    !matches!(subscriber.auth, Auth::Digest { .. })
 }
 
 fn find<'a>(lab: &'a Lab, name: &str) -> Result<&'a SubscriberConfig, String> {
@@ -94,7 +114,8 @@ fn own_address(pcscf: IpAddr, index: u8) -> Option<IpAddr> {
 }
 
 /// Switches the phones on: each gets a port of its own at the P-CSCF's address, or an address of
-/// its own where it has security associations, and registers.
+/// its own where it has security associations, and registers. It offers an agreement unless the lab
+/// says `ipsec: off`, as a phone does.
 ///
 /// # Errors
 ///
@@ -114,11 +135,20 @@ pub(super) fn switch_on(
         let mut any = SocketAddr::new(pcscf.listen.ip(), 0);
         let mut config = UeConfig::of_subscriber(lab, subscriber, &pcscf.sip_uri(), any);
         let mut addresses = Addresses::both(any);
-        if let Some(form) = esp.filter(|_| config.security) {
-            any.set_ip(own_address(any.ip(), index).ok_or_else(|| {
-                let at = any.ip();
-                format!("{name} needs `ipsec: required`, and has no address beside {at} for it")
-            })?);
+        let wish = wish(lab, subscriber);
+        let own = own_address(any.ip(), index);
+        config.security = wish != SecAgree::Off && has_card(subscriber);
+        if own.is_none() && wish == SecAgree::Required {
+            let at = any.ip();
+            return Err(format!(
+                "{name} has to be protected (`ipsec: required`), and associations are between two \
+                 addresses: only a P-CSCF on 127.0.0.1 to 127.0.0.99 leaves one for it, this one \
+                 is at {at}"
+            ));
+        }
+        config.security &= own.is_some();
+        if let (Some(form), Some(own)) = (esp.filter(|_| config.security), own) {
+            any.set_ip(own);
             let protect = Protect { form, at: vec![any.ip()], ports: Vec::new() };
             addresses = Addresses::both(any).protected(Some(protect));
         }

@@ -1,12 +1,13 @@
 //! The certificates of a lab, read from its files and checked before anything runs.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -14,6 +15,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::identity::SipServers;
+use super::reasons;
 use crate::config::{TlsConfig, TlsVersion};
 
 /// What a host has for TLS: the certificate of its listeners, and whom it trusts.
@@ -28,15 +30,25 @@ pub struct Tls {
 #[derive(Debug, thiserror::Error)]
 #[error("tls: {}: {reason}", file.display())]
 pub struct TlsFault {
+    /// The key under `tls` in the lab file that names it.
+    pub key: &'static str,
     /// The file.
     pub file: PathBuf,
     /// What is wrong with it.
     pub reason: String,
 }
 
+/// A file with the key under which the lab file has it.
+type Named<'a> = (&'static str, &'a Path);
+
+/// The file of a key, where there is one.
+fn named<'a>(key: &'static str, file: &'a Option<PathBuf>) -> Option<Named<'a>> {
+    file.as_deref().map(|file| (key, file))
+}
+
 impl TlsFault {
-    fn new(file: &Path, reason: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), reason: reason.into() }
+    fn new((key, file): Named<'_>, reason: impl Into<String>) -> Self {
+        Self { key, file: file.to_owned(), reason: reason.into() }
     }
 }
 
@@ -49,15 +61,16 @@ impl Tls {
     /// is not that of the certificate, or the certificate is not (or no longer) good under `ca`.
     pub fn read(config: &TlsConfig) -> Result<Self, TlsFault> {
         let provider = Arc::new(ring::default_provider());
-        let own = pair(config.certificate.as_deref(), config.key.as_deref(), &provider)?;
-        let client =
-            pair(config.client_certificate.as_deref(), config.client_key.as_deref(), &provider)?;
-        let roots =
-            config.ca.as_deref().map(roots).transpose()?.unwrap_or_else(RootCertStore::empty);
+        let certificate = named("certificate", &config.certificate);
+        let own = pair(certificate, named("key", &config.key), &provider)?;
+        let shown = named("client_certificate", &config.client_certificate);
+        let client = pair(shown, named("client_key", &config.client_key), &provider)?;
+        let roots = named("ca", &config.ca).map(roots).transpose()?;
+        let roots = roots.unwrap_or_else(RootCertStore::empty);
         let servers = SipServers { roots, provider: Arc::clone(&provider) };
-        if let (Some(own), Some(_)) = (&own, &config.ca) {
-            let file = config.certificate.clone().unwrap_or_default();
-            is_good(own, &servers).map_err(|fault| TlsFault::new(&file, fault.to_string()))?;
+        if let (Some(own), Some(file), Some(_)) = (&own, certificate, &config.ca) {
+            is_good(own, &servers)
+                .map_err(|fault| TlsFault::new(file, reasons::of_file(&fault)))?;
         }
         let versions = versions(config.min_version);
         let server = match own {
@@ -106,44 +119,51 @@ const fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersio
 
 /// A certificate with its chain and key.
 fn pair(
-    certificate: Option<&Path>,
-    key: Option<&Path>,
+    certificate: Option<Named<'_>>,
+    key: Option<Named<'_>>,
     provider: &CryptoProvider,
 ) -> Result<Option<Arc<CertifiedKey>>, TlsFault> {
     let (Some(certificate), Some(key)) = (certificate, key) else { return Ok(None) };
     let chain = certificates(certificate)?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|fault| match fault {
-        rustls::pki_types::pem::Error::NoItemsFound => {
-            TlsFault::new(key, "it holds no private key (PEM)")
-        }
-        other => TlsFault::new(key, format!("it cannot be read: {other}")),
+    let secret = PrivateKeyDer::from_pem_file(key.1).map_err(|fault| match fault {
+        pem::Error::NoItemsFound => TlsFault::new(key, "it holds no private key (PEM)"),
+        other => TlsFault::new(key, unreadable(&other)),
     })?;
     let both = CertifiedKey::from_der(chain, secret, provider).map_err(|fault| match fault {
         Error::InconsistentKeys(_) => TlsFault::new(
             key,
-            format!("it is not the key of the certificate in {}", certificate.display()),
+            format!("it is not the key of the certificate in {}", certificate.1.display()),
         ),
-        other => TlsFault::new(key, other.to_string()),
+        other => TlsFault::new(key, format!("no key to sign with: {}", reasons::of_file(&other))),
     })?;
     Ok(Some(Arc::new(both)))
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
-    let unreadable = |fault: rustls::pki_types::pem::Error| {
-        TlsFault::new(file, format!("it cannot be read: {fault}"))
-    };
-    let list = CertificateDer::pem_file_iter(file).map_err(unreadable)?;
-    let list = list.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+fn certificates(file: Named<'_>) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let fault = |fault| TlsFault::new(file, unreadable(&fault));
+    let list = CertificateDer::pem_file_iter(file.1).map_err(fault)?;
+    let list = list.collect::<Result<Vec<_>, _>>().map_err(fault)?;
     if list.is_empty() {
         return Err(TlsFault::new(file, "it holds no certificate (PEM)"));
     }
     Ok(list)
 }
 
-fn roots(file: &Path) -> Result<RootCertStore, TlsFault> {
+fn unreadable(fault: &pem::Error) -> String {
+    match fault {
+        pem::Error::Io(fault) => match fault.kind() {
+            ErrorKind::NotFound => "there is no such file".to_owned(),
+            ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
+            _ => format!("it cannot be read: {fault}"),
+        },
+        other => format!("it is no PEM: {other}"),
+    }
+}
+
+fn roots(file: Named<'_>) -> Result<RootCertStore, TlsFault> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|fault| TlsFault::new(file, fault.to_string()))?;
+        roots.add(certificate).map_err(|fault| TlsFault::new(file, reasons::of_file(&fault)))?;
     }
     Ok(roots)
 }
@@ -160,16 +180,18 @@ fn listening(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<ServerConfig, TlsFault> {
     let file = config.certificate.clone().unwrap_or_default();
-    let fault = |fault: Error| TlsFault::new(&file, fault.to_string());
+    let fault = |fault: Error| TlsFault::new(("certificate", &file), reasons::of_file(&fault));
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider));
     let builder = builder.with_protocol_versions(versions).map_err(fault)?;
-    let builder = match &config.client_ca {
+    let builder = match named("client_ca", &config.client_ca) {
         None => builder.with_no_client_auth(),
         Some(ca) => {
             let roots = Arc::new(roots(ca)?);
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider)).build();
-            let verifier = verifier.map_err(|fault| TlsFault::new(ca, fault.to_string()))?;
+            let verifier = verifier.map_err(|fault| {
+                TlsFault::new(ca, format!("nobody can be trusted by it: {fault}"))
+            })?;
             builder.with_client_cert_verifier(verifier)
         }
     };
@@ -185,7 +207,7 @@ fn asking(
     let builder = ClientConfig::builder_with_provider(provider);
     let builder = builder
         .with_protocol_versions(versions)
-        .map_err(|fault| TlsFault::new(Path::new("min_version"), fault.to_string()))?;
+        .map_err(|fault| TlsFault::new(("min_version", Path::new("")), fault.to_string()))?;
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(servers));
     Ok(match own {
         None => builder.with_no_client_auth(),

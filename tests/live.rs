@@ -118,6 +118,12 @@ fn a_call_runs_live_on_ipv6_and_between_both_versions() {
         assert!(addresses.contains("[::1]"), "{addresses:?}");
         assert_eq!(addresses.iter().any(|it| it.starts_with("127.")), dual, "{addresses:?}");
     }
+    // Where all have one address each listener has a port, those of TLS and WebSocket too.
+    for name in ["register-tls", "call-mixed-transports"] {
+        let folder = tempfile::tempdir().expect("folder");
+        let output = cscf(folder.path(), &["run", name, "--ipv6"]).output().expect("runs");
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    }
 }
 
 /// The networks 127.x.y of all addresses in a trace.

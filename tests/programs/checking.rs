@@ -95,3 +95,53 @@ fn who_can_only_come_by_tls_is_named() {
         "{told}"
     );
 }
+
+#[test]
+fn what_cannot_be_is_told_before_anything_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = |args: &[&str]| {
+        let done = output(cscf().current_dir(folder.path()).args(args));
+        assert_eq!((done.status.code(), text(&done.stdout).as_str()), (Some(2), ""), "{args:?}");
+        text(&done.stderr)
+    };
+    std::fs::write(folder.path().join("file"), "").expect("writes");
+    std::fs::create_dir(folder.path().join("empty")).expect("a folder");
+    for (args, wanted) in [
+        (&["run", "volte-call", "--out", "file/x"][..], "--out cannot be written: file: "),
+        (
+            &["run", "volte-call", "--junit", "empty"],
+            "--junit cannot be written: empty: is a folder",
+        ),
+        (&["run", "volte-call", "--ipsec=udp"], "write `ipsec_backend: udp` into a lab file"),
+        (
+            &["run", "volte-cal", "--ipsec"],
+            "error: no scenario `volte-cal`; did you mean `volte-call`?",
+        ),
+        (&["keys", "empty"], "empty is not the folder of a run (it has no trace.jsonl)"),
+        (&["keys", "none"], "there is no folder none; a run leaves its own in cscf-out/"),
+        (&["init", "--address", "0.0.0.0"], "0.0.0.0 is no address that a phone could reach"),
+        (&["init", "--address", "::"], "`--address "),
+    ] {
+        let told = said(args);
+        assert!(told.contains(wanted) && !told.contains("namespace"), "{args:?}: {told}");
+    }
+    let run = output(cscf().current_dir(folder.path()).args(["run", "--virtual", "register-aka"]));
+    assert!(run.status.success());
+    let told = said(&["keys", "cscf-out/register-aka"]);
+    assert!(told.contains("had no security associations: run it with --ipsec"), "{told}");
+    let told = said(&["keys", "cscf-out"]);
+    assert!(told.contains("cscf-out is not the folder of a run"), "{told}");
+}
+
+#[test]
+fn scenarios_that_expect_clear_text_are_skipped_under_associations() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = ["run", "--virtual", "--ipsec", "register/refused-*", "diagnosis/too-many-*"];
+    let done = output(cscf().current_dir(folder.path()).args(run));
+    let told = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(0), "{told}");
+    for name in ["refused-too-many-flows", "too-many-flows"] {
+        let line = format!("skipped: {name}: expects clear text: an IMPI has six associations");
+        assert!(told.contains(&line), "{told}");
+    }
+}

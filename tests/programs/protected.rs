@@ -2,12 +2,14 @@
 //! machine allows, keys for Wireshark, clear text where none may be, runs side by side.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Output, Stdio};
 
 use cscf_core::config::{EspBackend, Lab, SecAgree, SubscriberTransport};
 use cscf_core::host::protected::raw_can;
+use cscf_core::transport::Transport;
 use serde_json::Value;
 
 use crate::asking;
@@ -178,6 +180,39 @@ fn a_running_lab_tells_its_form_its_keys_and_what_it_dropped() {
         let line = "cscf_esp_dropped_total{node=\"p1\",cause=\"clear text\"} 2";
         metrics.contains(line).then_some(())
     });
+}
+
+#[test]
+fn phones_offer_an_agreement_where_the_lab_requires_it_of_all() {
+    let lab = Running::start_with(|lab, _| {
+        lab.gm.backend = EspBackend::Udp;
+        lab.gm.sec_agree = SecAgree::Required;
+        ["--with", "alice=answers", "--with", "bob=busy"].map(Into::into).to_vec()
+    });
+    let registered = [lab.wait_for(" registered from "), lab.wait_for(" registered from ")];
+    for (name, host) in [("alice", 101), ("bob", 102)] {
+        let line = format!("{name} registered from {}", lab.ip(host));
+        assert!(registered.iter().any(|it| it.contains(&line)), "{line} is not in {registered:?}");
+    }
+    let file = lab.folder.path().join("lab.yaml");
+    let shown = text(&output(cscf().args(["keys", "--lab"]).arg(file)).stdout);
+    assert_eq!(shown.lines().count(), 8, "{shown}");
+}
+
+#[test]
+fn a_client_without_tls_is_told_on_the_terminal() {
+    let lab = Running::start_with(|lab, folder| {
+        let pcscf = &mut lab.nodes[0];
+        pcscf.listen_for(Transport::Tls);
+        let files = scenarios::certificates::make(lab, &folder.join("tls"));
+        lab.tls = files.expect("certificates");
+        Vec::new()
+    });
+    lab.wait_for("sip over TLS at p1");
+    let mut client = TcpStream::connect((lab.ip(11), 5061)).expect("listens");
+    client.write_all(b"REGISTER sip:x SIP/2.0\r\n\r\n").expect("sends");
+    let line = lab.wait_for("not connected");
+    assert!(line.contains("TLS: plain text on the TLS port"), "{line}");
 }
 
 #[test]

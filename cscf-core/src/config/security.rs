@@ -198,6 +198,12 @@ pub(super) fn gm_security(lab: &mut Reader<'_>, problems: &mut Problems) -> GmSe
 /// Reads whether there is a security agreement.
 pub(super) fn sec_agree(text: &str) -> Result<SecAgree, String> {
     let names = [SecAgree::Off, SecAgree::Optional, SecAgree::Required];
+    if matches!(text, "on" | "yes" | "true") {
+        return Err(format!(
+            "`{text}` does not say with whom; write `optional` (with UEs that offer it) or \
+             `required` (others are refused)"
+        ));
+    }
     choice(text, &names.map(|it| (it.as_str(), it)))
 }
 
@@ -282,7 +288,7 @@ fn algorithms(node: &Node, problems: &mut Problems) -> Vec<Algorithms> {
 
 fn protected_port(text: &str) -> Result<u16, String> {
     let port = text.parse().ok().filter(|port| !matches!(port, 0 | 5060 | 5061));
-    port.ok_or_else(|| format!("`{text}` is no protected port (not 0, 5060, 5061)"))
+    port.ok_or_else(|| format!("`{text}` is no protected port: 1 to 65535, but 5060 and 5061"))
 }
 
 /// Ports and ranges: `5100-5131`, `5064, 5100-5131`.
@@ -364,6 +370,8 @@ mod tests {
         for (lines, said) in [
             ("ipsec: off\nsec_agree: off", "are the same"),
             ("ipsec_backend: tun", "`tun`"),
+            ("ipsec: on", "write `optional` (with UEs that offer it) or `required`"),
+            ("ipsec_port: 99999", "1 to 65535, but 5060 and 5061"),
             ("security: strict\ngm_security: {algorithms: [hmac-md5-96/null]}", "leaves none"),
         ] {
             let problems = read_lab(&format!("{LAB}{lines}\n")).expect_err(lines);

@@ -176,7 +176,12 @@ impl TlsConfig {
         out.min_version = reader.or("min_version", out.min_version, problems, |text| {
             choice(text, &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)])
         });
+        let before = problems.0.len();
         reader.finish(problems);
+        if problems.0.len() > before {
+            // One of them may be misspelt.
+            return out;
+        }
         let pairs = [
             ("certificate", "key", out.certificate.is_some() == out.key.is_some()),
             (
@@ -187,7 +192,11 @@ impl TlsConfig {
         ];
         for (one, other, whole) in pairs {
             if !whole {
-                problems.push(node.at, format!("`{one}` and `{other}` belong together"), None);
+                let there = [one, other].into_iter().find(|key| node.place(&[key]) != node.at);
+                let missing = if there == Some(one) { other } else { one };
+                let at = there.map_or(node.at, |key| node.place(&[key]));
+                let text = format!("`{one}` and `{other}` belong together");
+                problems.push(at, text, Some(format!("write `{missing}: FILE` as well")));
             }
         }
         out

@@ -1,7 +1,7 @@
 //! `cscf ctl` and `cscf why`: orders to the lab that `cscf up` runs, and what it answers.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -122,10 +122,7 @@ pub(super) fn keys(args: &KeysArgs) -> ExitCode {
         let path = folder.join(KEYS);
         return match std::fs::read_to_string(&path) {
             Ok(text) => term::print(&text),
-            Err(fault) => term::could_not_run(&format!(
-                "{}: {fault}; `cscf run --ipsec` leaves it",
-                path.display()
-            )),
+            Err(fault) => term::could_not_run(&no_keys(folder, &fault)),
         };
     }
     let order = Order::Show { what: Show::Keys, of: Vec::new() };
@@ -144,6 +141,38 @@ pub(super) fn keys(args: &KeysArgs) -> ExitCode {
             ExitCode::from(EXIT_FAILED)
         }
         Err(fault) => term::could_not_run(&fault),
+    }
+}
+
+/// Why a folder has no keys.
+fn no_keys(folder: &Path, fault: &std::io::Error) -> String {
+    let shown = folder.display();
+    if fault.kind() != std::io::ErrorKind::NotFound {
+        return format!("{}: {fault}", folder.join(KEYS).display());
+    }
+    if !folder.exists() {
+        return format!(
+            "there is no folder {shown}; a run leaves its own in cscf-out/ or where --out says"
+        );
+    }
+    let of_run = |folder: &Path| folder.join("trace.jsonl").is_file();
+    if of_run(folder) {
+        return format!(
+            "the run in {shown} had no security associations: run it with --ipsec (and see `Gm:` \
+             in what it says)"
+        );
+    }
+    let below = std::fs::read_dir(folder).ok().into_iter().flatten().flatten();
+    let mut runs: Vec<_> = below.map(|it| it.path()).filter(|it| it.join(KEYS).is_file()).collect();
+    runs.sort();
+    match runs.first() {
+        Some(run) => {
+            format!("{shown} holds several runs; say which, e.g. `cscf keys {}`", run.display())
+        }
+        None => format!(
+            "{shown} is not the folder of a run (it has no trace.jsonl); `cscf keys` alone asks the \
+             running lab"
+        ),
     }
 }
 

@@ -48,6 +48,9 @@ fn plmn(text: &str) -> Result<(String, String), String> {
 
 /// Writes the file and says what to do next.
 pub(super) fn init(args: &InitArgs) -> Result<String, String> {
+    if args.address.is_unspecified() {
+        return Err(no_address(args.address));
+    }
     let (mcc, mnc) = &args.plmn;
     let mut lab = Lab::for_plmn(mcc, mnc, [args.address; 4]);
     if !args.address.is_loopback() {
@@ -90,6 +93,57 @@ pub(super) fn init(args: &InitArgs) -> Result<String, String> {
         let _ = write!(said, "{}", advice(&lab, &ca.display().to_string()));
     }
     Ok(said)
+}
+
+/// Why no lab is at an address that stands for all: nodes tell it to phones and to each other.
+fn no_address(address: IpAddr) -> String {
+    let own: Vec<String> = own_addresses(address.is_ipv6());
+    let have = match own.as_slice() {
+        [] => String::new(),
+        own => format!("; this machine has {}", own.join(", ")),
+    };
+    let example = own.last().map_or("192.168.1.10", String::as_str);
+    format!(
+        "{address} is no address that a phone could reach: nodes write theirs into Via, Path and \
+         Service-Route; take that of the interface to the phones, e.g. `--address {example}`{have}"
+    )
+}
+
+/// The addresses of the interfaces of this machine, as the kernel lists them; of IPv6 those that
+/// other machines reach.
+fn own_addresses(v6: bool) -> Vec<String> {
+    let list = if v6 { "/proc/net/if_inet6" } else { "/proc/net/fib_trie" };
+    let list = std::fs::read_to_string(list).unwrap_or_default();
+    let mut out = if v6 { of_inet6(&list) } else { of_trie(&list) };
+    out.sort_by_key(|addr| (!addr.is_loopback(), *addr));
+    out.dedup();
+    out.iter().map(IpAddr::to_string).collect()
+}
+
+/// Lines `|-- ADDRESS`, behind which stands `/32 host LOCAL` where it is of this machine.
+fn of_trie(list: &str) -> Vec<IpAddr> {
+    let mut last = None;
+    let mut out = Vec::new();
+    for line in list.lines() {
+        if let Some((_, addr)) = line.split_once("-- ") {
+            last = addr.trim().parse().ok();
+        } else if line.trim() == "/32 host LOCAL" {
+            out.extend(last.filter(|addr: &IpAddr| *addr != IpAddr::from([127, 0, 0, 0])));
+        }
+    }
+    out
+}
+
+/// Lines of 32 hexadecimal digits, index, length of the prefix, scope, flags, name; scope 00 is
+/// global, 10 loopback.
+fn of_inet6(list: &str) -> Vec<IpAddr> {
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        let addr = u128::from_str_radix(words.next()?, 16).ok()?;
+        let scope = words.nth(2)?;
+        matches!(scope, "00" | "10").then(|| IpAddr::from(std::net::Ipv6Addr::from_bits(addr)))
+    };
+    list.lines().filter_map(line).collect()
 }
 
 /// Where the certificates are, beside the lab file.
@@ -150,5 +204,25 @@ mod tests {
         for wrong in ["00101", "1/01", "001/1", "001/0123", "abc/de"] {
             assert!(plmn(wrong).is_err(), "{wrong}");
         }
+    }
+    #[test]
+    fn addresses_are_read_as_the_kernel_lists_them() {
+        let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     \
+                    +-- 127.0.0.0/8 2 0 2\n        |-- 127.0.0.1\n           /32 host LOCAL\n     \
+                    |-- 192.0.2.7\n           /32 host LOCAL\n     |-- 192.0.2.255\n           \
+                    /32 link BROADCAST\n";
+        let told = |list: Vec<IpAddr>| list.iter().map(IpAddr::to_string).collect::<Vec<_>>();
+        assert_eq!(told(of_trie(trie)), ["127.0.0.1", "192.0.2.7"]);
+        let inet6 = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                     20010db8000000000000000000000007 02 40 00 80     eth0\n\
+                     fe800000000000000000000000000007 02 40 20 80     eth0\n";
+        assert_eq!(told(of_inet6(inet6)), ["::1", "2001:db8::7"]);
+    }
+
+    #[test]
+    fn an_address_that_stands_for_all_is_refused_with_those_there_are() {
+        let said = no_address(IpAddr::from([0, 0, 0, 0]));
+        assert!(said.starts_with("0.0.0.0 is no address that a phone could reach"), "{said}");
+        assert!(said.contains("`--address ") && said.contains("127.0.0.1"), "{said}");
     }
 }

@@ -218,7 +218,11 @@ pub struct RunArgs {
     #[arg(long)]
     pub watch: bool,
     /// All UEs with a card make a security agreement, and ESP protects their packets
-    #[arg(long)]
+    #[arg(
+        long, num_args = 0..=1, require_equals = true, default_value = "off", hide_default_value = true,
+        hide_possible_values = true, default_missing_value = "on", value_parser = ipsec_of_run,
+        action = clap::ArgAction::Set
+    )]
     pub ipsec: bool,
     /// On IPv6: live on `::1` with a port each, with --ipsec in a network of the run's own
     #[arg(long)]
@@ -285,6 +289,21 @@ pub struct UpArgs {
         default_missing_value = "auto", value_parser = EspBackend::named
     )]
     pub ipsec: Option<EspBackend>,
+}
+
+/// `--ipsec` of a run says only that there is some; by what, the lab says.
+fn ipsec_of_run(text: &str) -> Result<bool, String> {
+    match (text, EspBackend::named(text)) {
+        ("on", _) => Ok(true),
+        ("off", _) => Ok(false),
+        (_, Ok(_)) => Err(format!(
+            "a run takes the back-end from the lab: write `ipsec_backend: {text}` into a lab file, \
+             then --ipsec --lab FILE"
+        )),
+        (_, Err(fault)) => {
+            Err(format!("{fault}; and a run takes it from the lab: `ipsec_backend`"))
+        }
+    }
 }
 
 fn completions(shell: Shell) -> Result<String, String> {

@@ -108,6 +108,7 @@ fn run(options: &Options) -> Result<u8, String> {
         known_subscriber(name, &lab)?;
     }
     let cases = suite::select(&options.suites, &options.cases, &lab)?;
+    crate::run::try_to_write(None, options.junit.as_deref())?;
     let mut results = Vec::new();
     for case in cases {
         let mut judged =

@@ -153,7 +153,7 @@ async fn died(processes: &mut NodeProcesses) -> String {
 async fn here(args: &LoadArgs, lab: &Lab, setup: Setup) -> Result<bool, String> {
     let clock = Clock::start();
     let host = Host::new(clock, Rc::new(|_| {})).with_dns(&lab.dns.servers);
-    let host = host.with_tls(program::tls_of(lab)?).with_hops_in_memory();
+    let host = host.with_tls(program::tls_of(lab, None)?).with_hops_in_memory();
     for config in &lab.nodes {
         let start =
             Start { seed: fresh_seed()?, unix_at_epoch: clock.unix_at_epoch(), tracing: false };

@@ -100,6 +100,47 @@ pub fn write(folder: &Path, run: &Run<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Tries whether [`write`] could put the folder of a run there; leaves nothing but the folders above.
+///
+/// # Errors
+///
+/// What the file system says, with the path; a folder that is not of a run.
+pub fn try_folder(folder: &Path) -> io::Result<()> {
+    let folder = &folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    try_beside(folder)?;
+    if std::fs::symlink_metadata(folder).is_ok()
+        && let Some(why) = not_of_a_run(folder)?
+    {
+        let text = format!("{}: {why}; choose another", folder.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+    }
+    Ok(())
+}
+
+/// Tries whether [`write_file`] could write this file; leaves nothing but the folders above.
+///
+/// # Errors
+///
+/// What the file system says, with the path.
+pub fn try_file(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_dir() => {
+            Err(at(path, &io::Error::new(io::ErrorKind::IsADirectory, "is a folder")))
+        }
+        // A pipe waits for whoever reads it, and takes the report then.
+        Ok(there) if !there.is_file() => Ok(()),
+        _ if OPEN_ALREADY.iter().any(|open| path.starts_with(open)) => Ok(()),
+        _ => try_beside(&target_of(path)),
+    }
+}
+
+/// Makes a file beside this one and takes it away again.
+fn try_beside(path: &Path) -> io::Result<()> {
+    let parent = parent_of(path)?;
+    let made = tempfile::Builder::new().prefix(".cscf-").tempfile_in(&parent);
+    made.map(|_| ()).map_err(|fault| at(&parent, &fault))
+}
+
 /// Writes one file, whole or not at all, and the folders above it. What is no plain file (a pipe,
 /// a terminal, `/dev/stdout`) is written to as it is, and a link stays one.
 ///

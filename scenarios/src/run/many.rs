@@ -67,11 +67,11 @@ pub(super) fn run(
     let mut work = Vec::new();
     for loaded in all {
         unknown_names(loaded, lab)?;
-        match loaded.scenario.only_virtual().filter(|_| !options.simulated) {
+        match loaded.scenario.left_out(options.simulated, options.ipsec) {
             Some(reason) => {
                 count.skipped += 1;
                 results.push(results::skipped(&loaded.name, &reason));
-                say(&format!("skipped: {}: virtual time only: {reason}\n", loaded.name));
+                say(&format!("skipped: {}: {reason}\n", loaded.name));
             }
             None => work.push(loaded),
         }

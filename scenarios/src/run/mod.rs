@@ -88,7 +88,10 @@ pub struct Outcome {
 /// Runs the scenarios one after the other; the exit code is the worst of theirs.
 #[must_use]
 pub fn main(options: &Options) -> ExitCode {
-    let apart = options.ipsec && !options.simulated && own_network(options.lab.as_deref());
+    let apart = options.ipsec
+        && !options.simulated
+        && any_runs(options)
+        && own_network(options.lab.as_deref());
     let options = Options { apart, ..options.clone() };
     if !options.watch {
         return ExitCode::from(once(&options));
@@ -96,6 +99,12 @@ pub fn main(options: &Options) -> ExitCode {
     let Err(fault) = watch::watch(&options);
     progress(&format!("error: {fault}"));
     ExitCode::from(EXIT_COULD_NOT_RUN)
+}
+
+/// Whether there is anything to run: what is wrong with all of it is told without a network.
+fn any_runs(options: &Options) -> bool {
+    let sound = |lab: &Lab, name: &String| load(name, lab).is_ok_and(|found| !found.is_empty());
+    lab(options.lab.as_deref()).is_ok_and(|lab| options.scenarios.iter().any(|it| sound(&lab, it)))
 }
 
 /// Gives the lab a network of its own, before anything else of this process runs; says whether it
@@ -139,6 +148,7 @@ fn once(options: &Options) -> u8 {
 
 fn run_all(options: &Options, results: &mut Vec<Suite>) -> Result<u8, String> {
     let lab = lab(options.lab.as_deref())?;
+    try_to_write(options.out.as_deref(), options.junit.as_deref())?;
     let mut worst = EXIT_OK;
     let mut loaded: Vec<Loaded> = Vec::new();
     for name in &options.scenarios {
@@ -160,6 +170,19 @@ fn run_all(options: &Options, results: &mut Vec<Suite>) -> Result<u8, String> {
         worst = worst.max(code.unwrap_or_else(failed));
     }
     Ok(worst)
+}
+
+/// Whether the results can be written, before hours go by for them.
+///
+/// # Errors
+///
+/// The option, and what is in the way.
+pub(crate) fn try_to_write(out: Option<&Path>, junit: Option<&Path>) -> Result<(), String> {
+    let told = |option: &str, tried: std::io::Result<()>| {
+        tried.map_err(|fault| format!("{option} cannot be written: {fault}"))
+    };
+    out.map_or(Ok(()), |folder| told("--out", artefacts::try_folder(folder)))?;
+    junit.map_or(Ok(()), |file| told("--junit", artefacts::try_file(file)))
 }
 
 /// Says why one of the scenarios does not run; the others still do.
@@ -254,6 +277,9 @@ fn run_one(
     if let Some(reason) = loaded.scenario.only_virtual().filter(|_| !options.simulated) {
         let name = &loaded.name;
         return Err(format!("{name} runs in virtual time only: {reason}; add --virtual"));
+    }
+    if let Some(reason) = loaded.scenario.left_out(options.simulated, options.ipsec) {
+        return Err(format!("{} {reason}; leave out --ipsec", loaded.name));
     }
     progress(&format!("{}: {}", loaded.name, loaded.scenario.title));
     let (instance, outcome) = if options.simulated {

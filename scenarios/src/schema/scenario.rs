@@ -27,6 +27,12 @@ pub(super) fn document() -> Value {
                     "examples": ["virtual, because security associations are simulated"]}),
                 "Why it runs in virtual time only",
             ),
+            (
+                "clear_text",
+                json!({"type": "string", "pattern": "^because .*[^ ]",
+                    "examples": ["because it looks at the P-CSCF's port 5060"]}),
+                "Why it cannot be run with --ipsec",
+            ),
             ("test", test(), "What it judges of a device, as a case of a suite"),
             ("faults", faults(), "What nodes do wrong from the beginning: docs/faults.md"),
             ("shows", one_or_many(&shows()), "The response codes it shows, for `cscf codes`"),

@@ -57,6 +57,8 @@ pub struct Scenario {
     pub lab: LabChanges,
     /// Why it runs in virtual time only, where it says so.
     pub only_virtual: Option<String>,
+    /// Why it cannot be run with `--ipsec`, where it says so.
+    pub clear_text: Option<String>,
     /// What it judges of a device, if it is a case of a suite.
     pub test: Option<DeviceCase>,
     /// The response codes it shows.

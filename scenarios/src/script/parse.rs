@@ -31,6 +31,11 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     let lab = reader.optional("lab");
     let lab = lab.map(|node| lab_of(node, domain, &mut problems)).unwrap_or_default();
     let only = reader.or("only", None, &mut problems, |text| only(text).map(Some));
+    let clear_text = reader.or("clear_text", None, &mut problems, |text| {
+        let reason = text.strip_prefix("because ").map(str::trim).filter(|it| !it.is_empty());
+        let fault = || format!("`{text}` is not understood; write `because …` with the reason");
+        reason.map(|reason| Some(reason.to_owned())).ok_or_else(fault)
+    });
     let shows = reader.optional("shows");
     let shows = shows.map(|node| shows::read(node, &mut problems)).unwrap_or_default();
     let test = reader.optional("test").map(|node| device::read(node, &mut problems));
@@ -41,8 +46,18 @@ pub fn read_scenario(source: &str, domain: &str) -> Result<Scenario, Problems> {
     reader.finish(&mut problems);
     capture::check(&steps, &mut problems);
     let only_virtual = only;
-    let mut scenario =
-        Scenario { title, parties, network, lab, only_virtual, test: None, shows, faults, steps };
+    let mut scenario = Scenario {
+        title,
+        parties,
+        network,
+        lab,
+        only_virtual,
+        clear_text,
+        test: None,
+        shows,
+        faults,
+        steps,
+    };
     if let Some(test) = test {
         device::settle(&mut scenario, test, &mut problems);
     }
@@ -75,6 +90,15 @@ impl Scenario {
     #[must_use]
     pub fn only_virtual(&self) -> Option<String> {
         self.only_virtual.clone().or_else(|| self.too_long())
+    }
+
+    /// Why it does not run so: in real time, or with packets protected.
+    #[must_use]
+    pub fn left_out(&self, simulated: bool, ipsec: bool) -> Option<String> {
+        let by_time = self.only_virtual().filter(|_| !simulated);
+        let by_time = by_time.map(|reason| format!("virtual time only: {reason}"));
+        let clear = self.clear_text.as_ref().filter(|_| ipsec);
+        by_time.or_else(|| clear.map(|reason| format!("expects clear text: {reason}")))
     }
 
     /// Says how long it waits where that is too long for real time: what it must wait in all, or

@@ -77,6 +77,7 @@ impl Progress {
     pub(super) fn lines(&mut self, event: &TraceEvent) -> Vec<String> {
         self.causes.event(event);
         let mut lines = Vec::new();
+        lines.extend(self.turned_away(event));
         if let TraceKind::Sent(wire) = &event.kind
             && self.is_for_ue(&event.node, wire)
             && let Ok(Message::Response(response)) = sip::parse(&wire.bytes)
@@ -102,6 +103,16 @@ impl Progress {
         }
         self.held = left;
         lines
+    }
+
+    /// Who comes by TLS or WebSocket and is not let in: told once of each address and reason, for
+    /// clients try again and again.
+    fn turned_away(&mut self, event: &TraceEvent) -> Option<String> {
+        let TraceKind::Dropped { remote, reason } = &event.kind else { return None };
+        let connects = reason.starts_with("TLS: ") || reason.starts_with("WebSocket: ");
+        let is_told = connects && self.pcscfs.contains(&*event.node);
+        (is_told && self.is_new(format!("{} {reason}", remote.ip())))
+            .then(|| format!("{:>12} {remote} not connected: {reason}", event.at.to_string()))
     }
 
     /// Whether lines wait for their causes.
@@ -267,6 +278,29 @@ mod tests {
                 "1.500000 alice calls bob: answered",
                 "1.500000 call of alice and bob ended",
             ],
+        );
+    }
+
+    #[test]
+    fn who_cannot_connect_is_told_once_with_the_reason() {
+        let dropped = |node: &str, port: u16, reason: &str| TraceEvent {
+            at: Instant::from_millis(1500),
+            node: node.into(),
+            kind: TraceKind::Dropped {
+                remote: SocketAddr::from(([127, 0, 0, 9], port)),
+                reason: reason.to_owned(),
+            },
+        };
+        let untrusted =
+            "TLS: the peer does not trust the CA of our certificate (alert: unknown ca)";
+        check(
+            &[
+                dropped("p1", 5, untrusted),
+                dropped("p1", 6, untrusted),
+                dropped("p1", 7, "start line is not SIP"),
+                dropped("i1", 8, untrusted),
+            ],
+            &[&format!("1.500000 127.0.0.9:5 not connected: {untrusted}")],
         );
     }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use cscf_core::config::{Auth, Lab, NodeRole, SecAgree, SubscriberConfig};
 use cscf_core::host::protected::Chosen;
 use cscf_core::time::Duration;
+use cscf_core::transport::Transport;
 
 /// Subscribers shown at most.
 const SHOWN_MAX: usize = 20;
@@ -15,6 +16,20 @@ pub(super) fn table(lab: &Lab, esp: &Chosen, ready_after: Duration) -> String {
     let mut out = String::new();
     if let Some(pcscf) = lab.node(NodeRole::Pcscf) {
         let _ = writeln!(out, "\nP-CSCF       {}, UDP and TCP", pcscf.advertised());
+    }
+    for node in lab.nodes.iter().filter(|node| node.role == NodeRole::Pcscf) {
+        for (transport, addr) in node.secured_listeners() {
+            let (name, what) = match transport {
+                Transport::Tls => ("TLS", "sip over TLS"),
+                Transport::Ws => ("WS", "WebSocket"),
+                Transport::Wss => ("WSS", "WebSocket over TLS"),
+                Transport::Tcp | Transport::Udp => continue,
+            };
+            let _ = writeln!(out, "{name:<12} {addr}, {what} at {}", node.name);
+        }
+    }
+    if let Some(ca) = lab.tls.ca.as_ref().filter(|_| lab.needs_certificate()) {
+        let _ = writeln!(out, "CA           {}, to be trusted by who comes by TLS", ca.display());
     }
     let _ = writeln!(out, "home domain  {}", lab.domain);
     if lab.gm.sec_agree != SecAgree::Off {
@@ -89,6 +104,19 @@ mod tests {
             "K         30313233343536373839616263646566\n",
             "(only to register)\n",
             "subscribers  4, ready after 0.34 s\n",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+        for transport in [Transport::Tls, Transport::Ws, Transport::Wss] {
+            lab.nodes[0].listen_for(transport);
+        }
+        lab.tls.ca = Some("tls/ca.pem".into());
+        let text = table(&lab, &esp, Duration::ZERO);
+        for part in [
+            "TLS          127.0.0.1:5061, sip over TLS at p1\n",
+            "WS           127.0.0.1:8080, WebSocket at p1\n",
+            "WSS          127.0.0.1:8443, WebSocket over TLS at p1\n",
+            "CA           tls/ca.pem, to be trusted",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }

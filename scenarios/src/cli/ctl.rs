@@ -170,8 +170,8 @@ fn no_keys(folder: &Path, fault: &std::io::Error) -> String {
             format!("{shown} holds several runs; say which, e.g. `cscf keys {}`", run.display())
         }
         None => format!(
-            "{shown} is not the folder of a run (it has no trace.jsonl); `cscf keys` alone asks the \
-             running lab"
+            "{shown} is not the folder of a run (it has no trace.jsonl); `cscf keys` alone asks \
+             the running lab"
         ),
     }
 }

@@ -205,10 +205,12 @@ mod tests {
             assert!(plmn(wrong).is_err(), "{wrong}");
         }
     }
+
     #[test]
     fn addresses_are_read_as_the_kernel_lists_them() {
-        let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     \
-                    +-- 127.0.0.0/8 2 0 2\n        |-- 127.0.0.1\n           /32 host LOCAL\n     \
+        let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        \
+                    /0 universe UNICAST\n     +-- 127.0.0.0/8 2 0 2\n        |-- 127.0.0.1\n           \
+                    /32 host LOCAL\n     \
                     |-- 192.0.2.7\n           /32 host LOCAL\n     |-- 192.0.2.255\n           \
                     /32 link BROADCAST\n";
         let told = |list: Vec<IpAddr>| list.iter().map(IpAddr::to_string).collect::<Vec<_>>();

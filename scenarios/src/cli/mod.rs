@@ -219,8 +219,8 @@ pub struct RunArgs {
     pub watch: bool,
     /// All UEs with a card make a security agreement, and ESP protects their packets
     #[arg(
-        long, num_args = 0..=1, require_equals = true, default_value = "off", hide_default_value = true,
-        hide_possible_values = true, default_missing_value = "on", value_parser = ipsec_of_run,
+        long, value_name = "on", num_args = 0..=1, require_equals = true, default_value = "off",
+        hide_default_value = true, default_missing_value = "on", value_parser = ipsec_of_run,
         action = clap::ArgAction::Set
     )]
     pub ipsec: bool,

@@ -219,6 +219,7 @@ mod tests {
         let ports = Network { first_port: Some(20_480), ..Network::alone(Family::V6) };
         assert_eq!(all(ports), ["[::1]:20491", "[::1]:20581", "[::1]:20582"]);
     }
+
     #[test]
     fn on_one_address_each_listener_has_a_port_of_its_own() {
         let mut lab = Lab::default_lab();

@@ -106,15 +106,23 @@ fn protection(
     reader: &mut Reader<'_>,
     problems: &mut Problems,
 ) -> (Option<bool>, Option<Transport>) {
-    let at = reader.optional("security").map(|node| node.at);
-    let security = reader.or("security", None, problems, |text| on_off(text).map(Some));
+    let node = reader.optional("security");
+    let read = node.map(|node| (node.at, on_off(node.text().unwrap_or_default())));
+    let security = match read {
+        Some((at, Err(fault))) => {
+            problems.push(at, fault, None);
+            None
+        }
+        Some((_, Ok(on))) => Some(on),
+        None => None,
+    };
     let transport = reader.or("transport", None, problems, |text| {
         let known = text.parse().ok().filter(|_| text.bytes().all(|it| it.is_ascii_lowercase()));
         let fault = || format!("`{text}` is none of udp, tcp, tls, ws and wss");
         known.map(Some).ok_or_else(fault)
     });
     if let (Some(at), Some(true), Some(by @ (Transport::Tls | Transport::Ws | Transport::Wss))) =
-        (at, security, transport)
+        (node.map(|node| node.at), security, transport)
     {
         let by = by.param_name();
         let text = format!("`security: on` is IPsec, and this UE connects by {by}");

@@ -208,13 +208,18 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_the_kernel_lists_them() {
-        let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        \
-                    /0 universe UNICAST\n     +-- 127.0.0.0/8 2 0 2\n        |-- 127.0.0.1\n           \
-                    /32 host LOCAL\n     \
-                    |-- 192.0.2.7\n           /32 host LOCAL\n     |-- 192.0.2.255\n           \
-                    /32 link BROADCAST\n";
+        let trie = [
+            "Main:",
+            "  +-- 0.0.0.0/0 3 0 5",
+            "     |-- 127.0.0.1",
+            "        /32 host LOCAL",
+            "     |-- 192.0.2.7",
+            "        /32 host LOCAL",
+            "     |-- 192.0.2.255",
+            "        /32 link BROADCAST",
+        ];
         let told = |list: Vec<IpAddr>| list.iter().map(IpAddr::to_string).collect::<Vec<_>>();
-        assert_eq!(told(of_trie(trie)), ["127.0.0.1", "192.0.2.7"]);
+        assert_eq!(told(of_trie(&trie.join("\n"))), ["127.0.0.1", "192.0.2.7"]);
         let inet6 = "00000000000000000000000000000001 01 80 10 80       lo\n\
                      20010db8000000000000000000000007 02 40 00 80     eth0\n\
                      fe800000000000000000000000000007 02 40 20 80     eth0\n";

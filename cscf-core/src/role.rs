@@ -5,7 +5,7 @@
 //! time and chance are in [`Env`], every question to the outside is an [`Action::Ask`], answered
 //! later.
 
-use crate::clause::Clause;
+use crate::clause::{Clause, own};
 use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId, DemandReply};
 use crate::ids::Ids;
 use crate::operator::{Order, OrderError, OrderResult, Samples, Workload};
@@ -15,7 +15,7 @@ use crate::time::{Duration, Instant, UnixTime};
 use crate::trace::{Diagnosis, Note};
 use crate::transport::dns::{DnsAnswer, DnsQuestion};
 use crate::transport::ipsec::SaCommand;
-use crate::transport::{Flow, FlowEvent};
+use crate::transport::{Flow, FlowEvent, SaId};
 
 /// A server transaction and all branches forwarded from it (RFC 3261 §16.2: the response context).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -375,6 +375,13 @@ pub trait Role {
         Ok(())
     }
 
+    /// Whether two sets of security associations are of one peer, so that a transaction begun under
+    /// one may go on under the other (TS 33.203 §7.4.2a: re-authentication). By default each set
+    /// has its own.
+    fn is_one_peer(&self, one: SaId, other: SaId) -> bool {
+        one == other
+    }
+
     /// Whether the next request finds this node with too much to do, so that it is to be refused
     /// if it is new work that may wait (TS 24.229 §4.12); with the Retry-After, in seconds. Told
     /// before each request; by default nothing may wait.
@@ -499,6 +506,11 @@ pub trait Role {
     /// Tells how much of what it holds. By default nothing.
     fn tell_held(&self, samples: &mut Samples) {
         let _ = samples;
+    }
+
+    /// The clause by which it asks a policy function, for what that one tells.
+    fn policy_clause(&self) -> Clause {
+        own("policy")
     }
 
     /// The timer values for a server transaction of a request that came by this flow.

@@ -11,7 +11,7 @@ use crate::auth::Credentials;
 use crate::clause::Clause;
 use crate::sip::{HeaderName, Request};
 use crate::time::Instant;
-use crate::transport::Transport;
+use crate::transport::{Flow, Transport};
 
 /// One event in the life of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,19 +86,28 @@ pub struct Note {
     pub refusal: bool,
     /// What whoever was refused has to know to change it.
     pub diagnosis: Option<Box<Diagnosis>>,
+    /// The connection whose end it tells. Its number and its associations are known in the process
+    /// of the node only.
+    pub ended: Option<Box<Flow>>,
 }
 
 impl Note {
     /// A note without diagnosis.
     #[must_use]
     pub const fn new(clause: Clause, text: String, refusal: bool) -> Self {
-        Self { clause, text, refusal, diagnosis: None }
+        Self { clause, text, refusal, diagnosis: None, ended: None }
     }
 
     /// A refusal whose cause is known.
     #[must_use]
     pub fn diagnosed(clause: Clause, text: String, diagnosis: Diagnosis) -> Self {
-        Self { clause, text, refusal: true, diagnosis: Some(Box::new(diagnosis)) }
+        Self { diagnosis: Some(Box::new(diagnosis)), ..Self::new(clause, text, true) }
+    }
+
+    /// The end of a connection that was up.
+    #[must_use]
+    pub fn end_of(flow: Flow, clause: Clause, text: String) -> Self {
+        Self { ended: Some(Box::new(flow)), ..Self::new(clause, text, false) }
     }
 
     /// A copy in which no text is longer than so many bytes.
@@ -113,7 +122,7 @@ impl Note {
             })
         });
         let text = cut(&self.text, max);
-        Self { clause: self.clause, text, refusal: self.refusal, diagnosis }
+        Self { diagnosis, ended: self.ended.clone(), ..Self::new(self.clause, text, self.refusal) }
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use cscf_core::sip::SecurityMechanism;
 use cscf_core::time::Instant;
 use cscf_core::transport::SaId;
-use cscf_core::transport::ipsec::SaSet;
+use cscf_core::transport::ipsec::{Ports, SaSet};
 
 use crate::tokens::UeId;
 
@@ -51,6 +51,14 @@ pub(crate) struct Record {
     pub(crate) expires_at: Instant,
 }
 
+impl Record {
+    /// Whether it gives way to newer associations of this user with its ports or SPIs: nothing of
+    /// the user goes on under it.
+    pub(crate) fn gives_way_to(&self, impi: &str) -> bool {
+        *self.impi == *impi && matches!(self.state, State::Temporary | State::Closing)
+    }
+}
+
 /// All sets with their indexes.
 #[derive(Debug, Default)]
 pub(crate) struct Associations {
@@ -59,6 +67,8 @@ pub(crate) struct Associations {
     by_impi: BTreeSet<(Box<str>, SaId)>,
     /// By the UE's address and protected client port.
     by_client: BTreeSet<(SocketAddr, SaId)>,
+    /// By the UE's address and both of its SPIs.
+    by_spi: BTreeSet<(IpAddr, u32, SaId)>,
     temporary: BTreeSet<(Instant, SaId)>,
     spis: BTreeSet<u32>,
     count: u32,
@@ -95,11 +105,15 @@ impl Associations {
         ids.take_while(move |(name, _)| *name == key).filter_map(|(_, id)| self.records.get(id))
     }
 
-    /// The set with this protected client port of a UE's address, if there is one.
-    #[must_use]
-    pub(crate) fn at_client(&self, client: SocketAddr) -> Option<&Record> {
-        let (at, id) = self.by_client.range((client, SaId(0))..).next()?;
-        if *at == client { self.records.get(id) } else { None }
+    /// The sets of a UE's address that have its protected client port or one of its SPIs.
+    pub(crate) fn with_ports(&self, addr: IpAddr, ports: Ports) -> impl Iterator<Item = &Record> {
+        let client = SocketAddr::new(addr, ports.client);
+        let at_port = self.by_client.range((client, SaId(0))..=(client, SaId(u32::MAX)));
+        let by_spi = [ports.spi_client, ports.spi_server].into_iter().flat_map(move |spi| {
+            self.by_spi.range((addr, spi, SaId(0))..=(addr, spi, SaId(u32::MAX)))
+        });
+        let ids = at_port.map(|(_, id)| id).chain(by_spi.map(|(_, _, id)| id));
+        ids.filter_map(|id| self.records.get(id))
     }
 
     /// Whether a UE at this address has an established set.
@@ -161,6 +175,7 @@ impl Associations {
         self.by_ue.insert((record.ue, id));
         self.by_impi.insert((record.impi.clone(), id));
         self.by_client.insert((record.set.remote.client(), id));
+        self.by_spi.extend(spis_of(&record));
         if record.state == State::Temporary {
             self.temporary.insert((record.expires_at, id));
         }
@@ -186,7 +201,17 @@ impl Associations {
         self.by_ue.remove(&(record.ue, id));
         self.by_impi.remove(&(record.impi.clone(), id));
         self.by_client.remove(&(record.set.remote.client(), id));
+        for key in spis_of(&record) {
+            self.by_spi.remove(&key);
+        }
         self.temporary.remove(&(record.expires_at, id));
         Some(record)
     }
+}
+
+/// The keys of a set by the UE's SPIs.
+const fn spis_of(record: &Record) -> [(IpAddr, u32, SaId); 2] {
+    let SaSet { id, remote, .. } = &record.set;
+    let ports = remote.ports;
+    [(remote.addr, ports.spi_client, *id), (remote.addr, ports.spi_server, *id)]
 }

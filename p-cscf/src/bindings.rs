@@ -87,6 +87,13 @@ impl Ue {
         !self.registrations.is_empty()
     }
 
+    /// Whether what comes by this flow can be of it, as far as TLS tells.
+    #[must_use]
+    pub(crate) fn may_speak_by(&self, flow: &Flow) -> bool {
+        let by_tls = self.mechanism == Mechanism::DigestTls || self.flow.transport.is_secure();
+        flow.transport.is_secure() || !by_tls
+    }
+
     /// Whether all it registered for is emergency calls (TS 24.229 §5.2.10.3).
     #[must_use]
     pub(crate) fn is_emergency_only(&self) -> bool {
@@ -180,14 +187,17 @@ impl Bindings {
         self.by_association.get(association).copied()
     }
 
-    /// The registered UE a packet comes from: the one with this source and sent-by, else the only
-    /// one at this source (a UE may write another sent-by once it knows its translated address).
+    /// The registered UE a packet without associations comes from: the one with this source and
+    /// sent-by, else the only one at this source (a UE may write another sent-by once it knows its
+    /// translated address). Who has registered over TLS speaks over TLS (TS 33.203 §O.2.1): its
+    /// address alone is anybody's.
     #[must_use]
-    pub(crate) fn registered_at(&self, source: SocketAddr, sent_by: &str) -> Option<UeId> {
+    pub(crate) fn registered_at(&self, flow: &Flow, sent_by: &str) -> Option<UeId> {
         let mut only = None;
         let mut others = false;
-        for (association, id) in self.at(source) {
-            if !self.get(id).is_some_and(Ue::is_registered) {
+        for (association, id) in self.at(flow.remote) {
+            let speaks = |ue: &Ue| ue.is_registered() && ue.may_speak_by(flow);
+            if !self.get(id).is_some_and(speaks) {
                 continue;
             }
             if *association.sent_by == *sent_by {

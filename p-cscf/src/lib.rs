@@ -46,7 +46,7 @@ use cscf_core::role::{
     Action, Actions, Answer, Answered, Cause, ContextId, Env, Incoming, OwnAnswered, RequestKind,
     Role, Side,
 };
-use cscf_core::sip::{HeaderName, Method, Request, reason_phrase};
+use cscf_core::sip::{HeaderName, Message, Method, Request, reason_phrase};
 use cscf_core::time::Duration;
 use cscf_core::trace::Diagnosis;
 use cscf_core::transport::{Flow, FlowEvent, SaId, Transport};
@@ -54,7 +54,7 @@ use cscf_core::transport::{Flow, FlowEvent, SaId, Transport};
 pub use config::{Charging, Config, Emergency, Limits, RouteMismatch, Security, Stranger};
 pub use tokens::{DialogId, SubscriptionId, UeId};
 
-use associations::Associations;
+use associations::{Associations, State};
 use bindings::Bindings;
 use dialogs::Dialogs;
 use exchange::Exchange;
@@ -323,7 +323,7 @@ impl Role for Pcscf {
         self.came_by(env, &incoming.flow, out);
         if !trusted
             && incoming.request.method != Method::Register
-            && !self.admits(env, &incoming, out)
+            && !self.may_come(env, &incoming, out)
         {
             return;
         }
@@ -421,6 +421,28 @@ impl Role for Pcscf {
         out: &mut Actions<Timer>,
     ) -> OrderResult {
         self.obey(env, order, out)
+    }
+
+    fn admits(&self, flow: &Flow, message: &Message) -> Result<(), &'static str> {
+        let Some(record) = flow.sa.and_then(|sa| self.associations.get(sa)) else { return Ok(()) };
+        // A request of its own is told of with more words (`Pcscf::may_come`).
+        let belongs = match message {
+            Message::Response(_) => true,
+            Message::Request(it) => matches!(it.method, Method::Cancel | Method::Ack),
+        };
+        match belongs && record.state == State::Temporary {
+            true => Err("only REGISTER may come by associations that wait (TS 33.203 7.4.2a)"),
+            false => Ok(()),
+        }
+    }
+
+    fn is_one_peer(&self, one: SaId, other: SaId) -> bool {
+        let owner = |sa| self.associations.get(sa).map(|record| record.ue);
+        one == other || owner(one).is_some_and(|ue| owner(other) == Some(ue))
+    }
+
+    fn policy_clause(&self) -> Clause {
+        ts24229("5.2.7.2")
     }
 
     fn side(&self, flow: &Flow) -> Side {

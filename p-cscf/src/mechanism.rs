@@ -10,8 +10,8 @@ use cscf_core::clause::{own, rfc3329, ts24229, ts33203};
 use cscf_core::role::{Env, Incoming};
 use cscf_core::sip::{HeaderName, SecurityMechanism};
 use cscf_core::trace::Diagnosis;
+use cscf_core::transport::Flow;
 use cscf_core::transport::ipsec::{Mode, difference};
-use cscf_core::transport::{Flow, Transport};
 
 use crate::bindings::Ue;
 use crate::register::{Facts, Refusal};
@@ -73,13 +73,14 @@ impl Pcscf {
         if let Some(mode) = set.or(agreed) {
             return Ok(Mechanism::of(mode));
         }
-        let ue = known.and_then(|id| self.bindings.get(id)).filter(|ue| ue.is_registered());
-        if let Some(kept) = ue.map(|ue| ue.mechanism) {
+        let ue = known.and_then(|id| self.bindings.get(id));
+        self.not_in_clear(incoming, facts, ue)?;
+        if let Some(kept) = ue.filter(|ue| ue.is_registered()).map(|ue| ue.mechanism) {
             env.note(ts33203("P.3"), || format!("the mechanism stays {}", kept.as_str()));
             self.tls_kept(incoming, facts, kept)?;
             return Ok(kept);
         }
-        let chosen = if is_tls(&incoming.flow) || self.agrees_on_tls(facts) {
+        let chosen = if incoming.flow.transport.is_secure() || self.agrees_on_tls(facts) {
             self.tls_kept(incoming, facts, Mechanism::DigestTls)?;
             Mechanism::DigestTls
         } else if !facts.authorized && self.config.security.gm.giba && facts.may_be_on_radio() {
@@ -106,7 +107,7 @@ impl Pcscf {
 
     /// Whether a REGISTER has, or is about to get, the protection of TLS.
     pub(crate) const fn by_tls(&self, incoming: &Incoming, facts: &Facts) -> bool {
-        is_tls(&incoming.flow) || self.agrees_on_tls(facts)
+        incoming.flow.transport.is_secure() || self.agrees_on_tls(facts)
     }
 
     /// What was agreed on TLS is kept: the answer to the challenge comes over it, and mirrors our
@@ -122,23 +123,47 @@ impl Pcscf {
         }
         let impi = &*facts.association.impi;
         let server = tls_server();
-        if facts.answers && !is_tls(&incoming.flow) {
-            let diagnosis = Diagnosis::new(impi, "TLS for the answer to the challenge")
-                .ours("Security-Server: tls")
-                .theirs(format!("a REGISTER over {}", incoming.flow.transport))
-                .change("a TLS connection before the challenge is answered");
-            return Err(Stop::new(494, rfc3329("2.3.1"), diagnosis).with_server(server));
+        if facts.answers && !incoming.flow.transport.is_secure() {
+            return Err(self.needs_tls(incoming, impi));
         }
         let (verify, _) = read(&incoming.request, HeaderName::SecurityVerify, impi)?;
-        if verify.is_empty() {
+        if verify.is_empty() && !facts.answers {
             return Ok(());
         }
-        let Some(differs) = difference(&server, &verify) else { return Ok(()) };
+        let differs = match verify.is_empty() {
+            true => Some("no Security-Verify".to_owned()),
+            false => difference(&server, &verify),
+        };
+        let Some(differs) = differs else { return Ok(()) };
         let diagnosis = Diagnosis::new(impi, "Security-Verify against the Security-Server sent")
             .ours("tls")
             .theirs(differs)
             .change("copy the list unchanged");
         Err(Stop::new(494, rfc3329("2.3.1"), diagnosis).with_server(server))
+    }
+
+    /// What has registered over TLS, or is asked to answer over it, does not go on in clear from
+    /// the same address (TS 33.203 §O.2.1): only a new beginning that offers TLS may.
+    fn not_in_clear(
+        &self,
+        incoming: &Incoming,
+        facts: &Facts,
+        ue: Option<&Ue>,
+    ) -> Result<(), Box<Stop>> {
+        let Some(ue) = ue.filter(|ue| !ue.may_speak_by(&incoming.flow)) else { return Ok(()) };
+        let begins = !facts.answers && (self.agrees_on_tls(facts) || !ue.is_registered());
+        if begins { Ok(()) } else { Err(self.needs_tls(incoming, ue.impi())) }
+    }
+
+    fn needs_tls(&self, incoming: &Incoming, impi: &str) -> Box<Stop> {
+        let diagnosis = Diagnosis::new(impi, "TLS for a REGISTER of a user with TLS")
+            .ours("TLS")
+            .theirs(format!("a REGISTER over {}", incoming.flow.transport))
+            .change("a TLS connection before the challenge is answered, and from then on");
+        match self.config.security.gm.tls {
+            true => Stop::new(494, rfc3329("2.3.1"), diagnosis).with_server(tls_server()),
+            false => Stop::new(403, ts33203("O.2.1"), diagnosis),
+        }
     }
 
     /// Whether the access may use SIP digest (TS 33.203 §N.1: not a 3GPP one, if the operator
@@ -168,13 +193,15 @@ impl Pcscf {
             Mechanism::Aka | Mechanism::AkaInUdp => Some(Flag::No),
             _ if facts.ipsec => Some(Flag::No),
             Mechanism::Giba => None,
-            _ if is_tls(flow) => {
+            _ if flow.transport.is_secure() => {
                 let bound = self.bindings.on_flow(flow).into_iter().any(|id| {
                     let ue = self.bindings.get(id).filter(|ue| ue.is_registered());
                     ue.is_some_and(|ue| *ue.association.impi == *facts.association.impi)
                 });
                 Some(if bound { Flag::TlsYes } else { Flag::TlsPending })
             }
+            // A new beginning: the address does not stand for a user who has TLS.
+            Mechanism::DigestTls => None,
             _ if registered => Some(Flag::IpAssocYes),
             _ if facts.answers => Some(Flag::IpAssocPending),
             _ => None,
@@ -197,7 +224,7 @@ impl Pcscf {
     /// On a flow that protects what it carries, the private identity is the one it was made for
     /// (TS 24.229 §5.2.2.2).
     pub(crate) fn same_user(&self, flow: &Flow, impi: &str) -> Result<(), Refusal> {
-        if !is_tls(flow) {
+        if !flow.transport.is_secure() {
             return Ok(());
         }
         let ids = self.bindings.on_flow(flow);
@@ -227,11 +254,6 @@ fn why(flag: Option<IntegrityProtected>, flow: &Flow, mechanism: Mechanism) -> &
         Some(Flag::TlsYes) => "over the TLS connection of this user",
         Some(Flag::Yes) => "over the security association of this user",
     }
-}
-
-/// Whether what comes by this flow cannot have been sent by anybody else.
-const fn is_tls(flow: &Flow) -> bool {
-    matches!(flow.transport, Transport::Tls | Transport::Wss)
 }
 
 /// Nobody stands between the UE and us: the Via whose address will stand for the user is the one

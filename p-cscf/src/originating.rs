@@ -16,6 +16,7 @@ use crate::dialogs::{Dialog, Direction, PendingInvite, Usage};
 use crate::exchange::{Call, Exchange};
 use crate::identity::Identity;
 use crate::media::sdp_of;
+use crate::terminating::may_begin;
 use crate::tokens::{self, DialogId, Token, UeId};
 use crate::{Pcscf, Timer, charging, edit, own_token, sent_by};
 
@@ -61,7 +62,7 @@ impl Pcscf {
         let flow = incoming.flow;
         let id = match flow.sa {
             Some(sa) => self.associations.get(sa).map(|record| record.ue)?,
-            None => self.bindings.registered_at(flow.remote, &sent_by(&incoming.request))?,
+            None => self.bindings.registered_at(&flow, &sent_by(&incoming.request))?,
         };
         let ue = self.bindings.get_mut(id)?;
         ue.signalling_lost = false;
@@ -230,7 +231,10 @@ impl Pcscf {
             return self.unknown_dialog_from_ue(env, incoming, ue, out);
         };
         let Some(dialog) = self.dialogs.get(id) else { return };
-        if ue != Some(dialog.ue) && incoming.flow.remote != dialog.flow.remote {
+        let (flow, its) = (&incoming.flow, &dialog.flow);
+        let same_place = flow.remote == its.remote
+            && flow.may_continue(its, |one, other| self.is_one_peer(one, other));
+        if ue != Some(dialog.ue) && !same_place {
             let why = "the dialog is another UE's".to_owned();
             return Self::refuse(env, out, &incoming, 403, (ts24229("5.2.6.3.5"), why));
         }
@@ -266,7 +270,9 @@ impl Pcscf {
         if kind != RequestKind::Ack {
             self.exchanges.insert(context, Exchange::Call(call));
         }
-        let forward = forward_in_dialog(context, request);
+        let record_route =
+            may_begin(&request).then(|| self.own_uri(env, Token::Dialog(id), Transport::Udp));
+        let forward = forward_in_dialog(context, request, record_route);
         self.forward_with_resources(env, Some(id), (wanted, forward), out);
     }
 
@@ -295,7 +301,7 @@ impl Pcscf {
             call.sa = flow.sa;
             self.exchanges.insert(context, Exchange::Call(call));
         }
-        out.push(forward_in_dialog(context, request));
+        out.push(forward_in_dialog(context, request, None));
     }
 
     /// The dialog a request belongs to: the one its token names, else one of this UE with its
@@ -431,12 +437,16 @@ fn is_last_notify(request: &Request) -> bool {
     state.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("terminated")
 }
 
-fn forward_in_dialog(context: ContextId, request: Request) -> Action<Timer> {
+fn forward_in_dialog(
+    context: ContextId,
+    request: Request,
+    record_route: Option<String>,
+) -> Action<Timer> {
     Action::Forward {
         context,
         request: Box::new(request),
         to: NextHop::AsRouted,
-        record_route: None,
+        record_route,
         within: None,
         side: Side::Core,
     }

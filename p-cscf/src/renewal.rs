@@ -44,6 +44,12 @@ impl Pcscf {
                 false => self.drop_now(id, out),
             }
         }
+        if !self.make_way(exchange, agreement, out) {
+            env.refuse(ts33203("7.1"), || {
+                "port-c or an SPI was taken meanwhile: no associations".to_owned()
+            });
+            return Vec::new();
+        }
         if self.associations.len() >= self.config.limits.associations_max
             && let Some(oldest) = self.associations.oldest_temporary()
         {
@@ -86,6 +92,29 @@ impl Pcscf {
         out.push(Action::Security(SaCommand::Install(Box::new(set))));
         out.push(Action::SetTimer { timer: Timer::Association(id), at: expires_at });
         server
+    }
+
+    /// Ends what is left of the same user's associations with these ports or SPIs; says whether
+    /// nobody has them then.
+    fn make_way(
+        &mut self,
+        exchange: &Register,
+        agreement: &Agreement,
+        out: &mut Actions<Timer>,
+    ) -> bool {
+        let Some(ue) = self.bindings.get(exchange.ue) else { return true };
+        let impi = ue.association.impi.clone();
+        let addr = exchange.flow.remote.ip();
+        let used = self.associations.with_ports(addr, agreement.chosen.ports);
+        let used: Vec<(SaId, bool)> = used.map(|it| (it.set.id, it.gives_way_to(&impi))).collect();
+        if used.iter().any(|(_, gives_way)| !gives_way) {
+            return false;
+        }
+        // What the challenge itself leaves by stays a while.
+        for (id, _) in used.into_iter().filter(|(id, _)| exchange.flow.sa != Some(*id)) {
+            self.drop_now(id, out);
+        }
+        true
     }
 
     fn new_set(
@@ -350,7 +379,7 @@ impl Pcscf {
     /// Whether a request other than REGISTER is to be worked on: not by waiting or ended
     /// associations (TS 33.203 §7.4.2a), and in clear only of UEs that have none, and emergencies
     /// (§7.1).
-    pub(crate) fn admits(
+    pub(crate) fn may_come(
         &self,
         env: &mut Env<'_>,
         incoming: &Incoming,

@@ -11,10 +11,11 @@ use cscf_core::role::{Action, Actions, Env, Incoming};
 use cscf_core::sip::{HeaderName, Request, SecurityMechanism, reason_phrase};
 use cscf_core::trace::Diagnosis;
 use cscf_core::transport::SaId;
-use cscf_core::transport::ipsec::{Algorithms, Mode, Offer, difference, offers, preferred};
+use cscf_core::transport::ipsec::{Algorithms, Mode, Offer, Ports, difference, offers, preferred};
 
 use crate::associations::{Record, State};
 use crate::bindings;
+use crate::mechanism::tls_server;
 use crate::register::Facts;
 use crate::tokens::UeId;
 use crate::{Pcscf, Timer};
@@ -109,6 +110,10 @@ impl Pcscf {
         out: &mut Actions<Timer>,
     ) -> Result<Passage, Box<Stop>> {
         if !self.secures() {
+            // Who has to be protected is not served in clear because nothing here can protect.
+            if !self.by_tls(incoming, facts) {
+                self.agreement_missing(&incoming.request, facts)?;
+            }
             return Ok(Passage::default());
         }
         match incoming.flow.sa {
@@ -250,13 +255,22 @@ impl Pcscf {
             true => (494, "sec-agree without a Security-Client of use"),
             false => (421, "no sec-agree"),
         };
-        let diagnosis = Diagnosis::new(&*facts.association.impi, "security agreement required")
-            .ours("sec_agree: required")
-            .theirs(said)
-            .change(
+        let (ours, change, server) = match self.config.security.esp {
+            true => (
+                "sec_agree: required",
                 "Require and Proxy-Require: sec-agree with Security-Client, or the lab's choice",
-            );
-        let server = self.mechanisms(Mode::Transport);
+                self.mechanisms(Mode::Transport),
+            ),
+            false => (
+                "sec_agree: required, and no ESP here",
+                "see `cscf doctor` for what can protect packets here, or the lab's choice",
+                self.config.security.gm.tls.then(tls_server).unwrap_or_default(),
+            ),
+        };
+        let diagnosis = Diagnosis::new(&*facts.association.impi, "security agreement required")
+            .ours(ours)
+            .theirs(said)
+            .change(change);
         Err(Stop::new(status, rfc3329("2.3.1"), diagnosis).with_server(server))
     }
 
@@ -333,8 +347,8 @@ impl Pcscf {
         Stop::new(status, ts33203("7.3.2.1"), diagnosis).with_server(server)
     }
 
-    /// Rule 3 of TS 33.203 §7.1: the UE's protected client port is new, and its user has not too
-    /// many associations.
+    /// Rule 3 of TS 33.203 §7.1: the UE's protected client port and SPIs are new, and its user has
+    /// not too many associations.
     fn room_for(
         &self,
         chosen: &Offer,
@@ -342,13 +356,17 @@ impl Pcscf {
         impi: &str,
         server: u16,
     ) -> Result<(), Box<Stop>> {
-        let client = std::net::SocketAddr::new(source, chosen.ports.client);
         let status = self.config.security.gm.reject.ports;
-        if let Some(other) = self.associations.at_client(client) {
-            let diagnosis = Diagnosis::new(impi, "protected client port of the UE")
-                .ours(format!("{client} is in use by {}", other.impi))
-                .theirs(format!("port-c={}", client.port()))
-                .change("a new port-c for each agreement");
+        let mut used = self.associations.with_ports(source, chosen.ports);
+        if let Some(other) = used.find(|it| !it.gives_way_to(impi)) {
+            let ports = other.set.remote.ports;
+            let its = |it: &Ports| {
+                format!("port-c={};spi-c={};spi-s={}", it.client, it.spi_client, it.spi_server)
+            };
+            let diagnosis = Diagnosis::new(impi, "protected client port and SPIs of the UE")
+                .ours(format!("{source} {} is in use by {}", its(&ports), other.impi))
+                .theirs(its(&chosen.ports))
+                .change("a new port-c, spi-c and spi-s for each agreement");
             return Err(Stop::new(status, ts33203("7.1"), diagnosis));
         }
         // Those that wait for this UE give way to the next ones.

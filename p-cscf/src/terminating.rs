@@ -4,7 +4,7 @@
 use cscf_core::clause::{own, rfc3261, ts24229};
 use cscf_core::dialog::field;
 use cscf_core::role::{Action, Actions, ContextId, Env, Incoming, NextHop, RequestKind, Side};
-use cscf_core::sip::{HeaderName, Request};
+use cscf_core::sip::{HeaderName, Method, Request};
 use cscf_core::transport::Flow;
 
 use crate::dialogs::{Direction, Usage};
@@ -150,13 +150,22 @@ impl Pcscf {
         self.dialogs.heard(id, &incoming.request);
         let wanted = self.wanted(Some(id), &incoming);
         let Incoming { context, mut request, kind, .. } = incoming;
+        let record_route =
+            may_begin(&request).then(|| self.own_uri_for(env, Token::Dialog(id), &flow));
         strip_to_ue(&mut request);
         if kind != RequestKind::Ack {
             self.exchanges.insert(context, Exchange::Call(call));
         }
-        let forward = forward_to_ue(context, request, flow, side, None);
+        let forward = forward_to_ue(context, request, flow, side, record_route);
         self.forward_with_resources(env, Some(id), (wanted, forward), out);
     }
+}
+
+/// Whether a request with a To tag may be what begins the dialog for the one who gets it: a NOTIFY
+/// may be there before the 2xx to its SUBSCRIBE, and who is to stay on the path is in each of them
+/// (RFC 6665 §4.3).
+pub(crate) fn may_begin(request: &Request) -> bool {
+    request.method == Method::Notify
 }
 
 /// What a UE must not see, in the headers and in the Request-URI.

@@ -60,8 +60,10 @@ impl Sessions {
             let known = if dialog.is_some() { "" } else { ", of a dialog not known here" };
             format!("{}{known} follows its route", request.method)
         });
-        // The same value again, so that a peer that takes route sets from refreshes keeps it.
-        let refresh = refreshes(&request.method) && number.is_some();
+        // The same value again, so that a peer that takes route sets from refreshes keeps it; a
+        // NOTIFY may be there before the 2xx that tells the route set (RFC 6665 §4.3).
+        let tells = refreshes(&request.method) || request.method == Method::Notify;
+        let refresh = tells && number.is_some();
         let record_route = refresh.then(|| self.config.route_of(marker));
         if request.method != Method::Ack {
             let case = match is_terminating(marker) {

@@ -32,6 +32,7 @@ mod pcscf_register;
 mod pcscf_resources;
 mod pcscf_security;
 mod pcscf_session;
+mod pcscf_strays;
 mod pcscf_terminating;
 mod presence;
 mod proxy;
@@ -119,6 +120,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(pcscf_register::cases());
     all.extend(pcscf_security::cases());
     all.extend(pcscf_session::cases());
+    all.extend(pcscf_strays::cases());
     all.extend(pcscf_terminating::cases());
     all.extend(presence::cases());
     all.extend(proxy::cases());

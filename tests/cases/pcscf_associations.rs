@@ -444,6 +444,9 @@ fn ended_by_network() {
     phone.wait(1);
     let heard = phone.heard();
     assert_eq!((label(&heard[0].1).as_str(), heard[0].0.sa), ("NOTIFY", Some(SaId(100))));
+    // It could begin the dialog for the phone: p1 stays on its path (RFC 6665 §4.3).
+    let told = header(&heard[0].1, "Record-Route");
+    assert!(told.ends_with(&format!("@{}:5062;lr>", p1.ip())), "{told}");
     let set = phone.set(0);
     phone.hand.bench.send_by("ue", set.datagram_flow(), &response(&heard[0].1, "200 OK", ""));
     phone.wait(1);

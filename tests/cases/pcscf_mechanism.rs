@@ -9,7 +9,7 @@ use cscf_core::diameter::dictionary;
 use cscf_core::operator::Show;
 use cscf_core::sip::{HeaderName, Message};
 use cscf_core::transport::{ConnId, Flow, Transport};
-use cscf_tests::{Bench, crlf, header, label};
+use cscf_tests::{Bench, DOMAIN, crlf, header, label};
 
 use super::by_hand;
 use super::gm::{bytes, flag};
@@ -21,6 +21,11 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("pcscf_mechanism::tls_is_bound_by_the_200", &["P-REG-390d", "P-REG-390e"], tls_flags),
         case("pcscf_mechanism::tls_is_agreed_on", &["P-REG-380c"], tls_agreed),
+        case(
+            "pcscf_mechanism::who_has_tls_does_not_speak_in_clear",
+            &["P-REG-380c", "P-REG-390e"],
+            tls_only,
+        ),
         case("pcscf_mechanism::digest_is_for_some_accesses", &["P-REG-380d"], digest),
         case("pcscf_mechanism::no_credentials_on_radio_is_giba", &["P-REG-380e"], giba),
         case("pcscf_mechanism::the_address_must_be_the_access_networks", &["S-AUT-090"], address),
@@ -136,6 +141,8 @@ fn tls_agreed() {
     let conn = tls(&mut hand);
     by(&mut hand, conn, &(proof.clone() + "Security-Verify: digest;d-qop=auth\n"));
     assert_eq!(label(&streamed(&mut hand).pop().expect("an answer")), "494 REGISTER");
+    by(&mut hand, conn, &proof);
+    assert_eq!(label(&streamed(&mut hand).pop().expect("an answer")), "494 REGISTER");
     assert!(hand.bench.heard("home").is_empty());
     by(&mut hand, conn, &(proof + &verify));
     let came = last(&mut hand, "REGISTER");
@@ -158,6 +165,61 @@ fn tls_agreed() {
     hand.bench.send("home", to, &response(&came, "401 Unauthorized", CHALLENGE));
     hand.bench.run_for(A_MOMENT);
     assert_eq!(header(&hand.answered().expect("a 401"), "Security-Server"), "");
+}
+
+/// Somebody sends datagrams with the address and port of a connection over TLS.
+fn tls_only() {
+    for (agreed, code) in [(false, "403 REGISTER"), (true, "494 REGISTER")] {
+        let mut hand = edge_in(|lab| lab.gm.tls = agreed);
+        let conn = tls(&mut hand);
+        let first = hand.unchallenged(None);
+        by(&mut hand, conn, &first);
+        let came = last(&mut hand, "REGISTER");
+        let challenged = answers(&mut hand, &came, "401 Unauthorized", CHALLENGE);
+        let proof = hand.proof(&challenged, None);
+        by(&mut hand, conn, &proof);
+        let came = last(&mut hand, "REGISTER");
+        let route = to_home(&hand);
+        let ok = ok_lines(&hand, &[&route]);
+        assert_eq!(label(&answers(&mut hand, &came, "200 OK", &ok)), "200 REGISTER");
+        let message = |hand: &mut Hand, transport: &str| {
+            let (at, to) = (hand.at, hand.to);
+            let user = hand.impu.clone();
+            hand.cseq += 1;
+            let number = hand.cseq;
+            format!(
+                "MESSAGE sip:bob@{DOMAIN} SIP/2.0\n\
+                 Via: SIP/2.0/{transport} {at};branch=z9hG4bK-m{number}\nMax-Forwards: 70\n\
+                 Route: <sip:{to};lr>, <{route};lr>\nFrom: <{user}>;tag=m\n\
+                 To: <sip:bob@{DOMAIN}>\nCall-ID: m{number}\nCSeq: 1 MESSAGE\n\
+                 Content-Length: 0\n"
+            )
+        };
+        hand.bench.heard("home");
+        let text = message(&mut hand, "UDP");
+        hand.send(&text);
+        hand.bench.run_for(A_MOMENT);
+        assert!(hand.bench.heard("home").is_empty(), "in clear it is a stranger");
+        assert_eq!(label(&hand.answered().expect("an answer")), "403 MESSAGE");
+        // Nor does a REGISTER pass, with credentials that were seen or without any.
+        let all = "Contact: *\nExpires: 0\n";
+        for lines in [proof.clone(), format!("{proof}{all}"), format!("{first}{all}")] {
+            let refused = hand.register(&lines);
+            assert_eq!(label(&refused), code, "{lines}");
+            assert!(hand.bench.heard("home").is_empty());
+        }
+        // A new beginning does where it offers TLS, but the address does not stand for the user.
+        if agreed {
+            let text = hand.next(&format!("{first}{OFFER}"));
+            hand.send(&text);
+            hand.bench.run_for(A_MOMENT);
+            assert_eq!(flag(&last(&mut hand, "REGISTER")), None);
+        }
+        let text = message(&mut hand, "TLS");
+        hand.bench.write("ue", conn, &bytes(&text));
+        hand.bench.run_for(A_MOMENT);
+        assert_eq!(label(&last(&mut hand, "MESSAGE")), "MESSAGE");
+    }
 }
 
 /// The mechanisms of the registrations at p1.

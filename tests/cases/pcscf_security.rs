@@ -19,6 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("pcscf_security::associations_are_of_one_user", &["P-REG-100", "RC-403a"], other_user),
         case("pcscf_security::via_names_the_source", &["P-REG-110"], via_source),
         case("pcscf_security::ports_are_used_once", &["P-REG-120"], ports_once),
+        case("pcscf_security::ports_come_back_to_their_phone", &["P-REG-120"], ports_given_back),
         case("pcscf_security::nothing_in_common_is_refused", &["P-REG-130"], nothing_common),
         case("pcscf_security::verify_is_compared", &["P-REG-140", "RC-494"], verify),
         case("pcscf_security::the_offer_is_repeated", &["P-REG-150"], repeated),
@@ -188,6 +189,39 @@ fn ports_once() {
         phone.home_says(&request, "401 Unauthorized", &line);
     }
     panic!("a fourth set was made");
+}
+
+/// What is left of the same phone's earlier associations with these ports is not in its way.
+fn ports_given_back() {
+    let mut phone = Phone::new();
+    // The 401 was lost: the phone begins anew with all as it was.
+    phone.challenged(0, None);
+    phone.hand.call_id = "anew".to_owned();
+    phone.registered(0, None);
+    let path = path_of(&mut phone);
+    assert_eq!(phone.calls(&path, "OPTIONS")[0].0.remote.port(), phone.set(0).remote.ports.client);
+    // It leaves, and is back at once.
+    let contact = phone.hand.contact.clone();
+    phone.hand.contact = contact.replace("3600", "0");
+    let lines = phone.offer(&ask(1).client());
+    phone.send(&lines, Some(0));
+    let request = phone.at_home("REGISTER").expect("it goes home");
+    phone.home_says(&request, "200 OK", "");
+    phone.hand.contact = contact;
+    phone.hand.call_id = "back".to_owned();
+    phone.registered(0, None);
+    // Of another user they are in the way; so are SPIs in use with other ports.
+    let mine = phone.hand.who.impi.clone();
+    phone.hand.call_id = "other".to_owned();
+    for (impi, client) in [(mine.replace("001", "002"), ask(0).ports.client), (mine, 6_600)] {
+        phone.hand.who.impi = impi;
+        let mut offer = ask(0);
+        offer.ports.client = client;
+        let lines = phone.offer(&offer.client());
+        phone.send(&lines, None);
+        assert_eq!(label(&phone.answered().1), "403 REGISTER", "{client}");
+        assert!(phone.at_home("REGISTER").is_none());
+    }
 }
 
 fn nothing_common() {

@@ -6,14 +6,15 @@
 
 use super::injected::Injected;
 use super::settings::{Counters, Settings};
-use super::state::{Core, Event};
+use super::state::{Arrival, Core, Event};
 use super::{Input, Node, Output};
 use crate::ids::Seed;
 use crate::operator::{Order, OrderAnswer, OrderResult, Samples, Show, Table};
 use crate::role::{Action, Actions, ContextId, Role};
-use crate::sip::Response;
+use crate::sip::{Message, Response};
 use crate::time::{Deadlines, Instant};
 use crate::trace::{Refused, TraceKind};
+use crate::transport::Flow;
 
 /// One node: a role, and everything RFC 3261 asks of any element around it.
 #[derive(Debug)]
@@ -82,14 +83,33 @@ impl<R: Role> Engine<R> {
     /// Hands messages and events to the role until none is left.
     fn run(&mut self, now: Instant) {
         self.hand_over(now);
-        while let Some((flow, message)) = self.core.next_message() {
-            let side = self.role.side(&flow);
-            match self.role.admits(&flow, &message) {
-                Ok(()) => self.core.on_message(now, flow, message, side),
-                Err(why) => self.core.outlet.dropped(now, flow.remote, why),
+        while let Some((flow, arrival)) = self.core.next_arrival() {
+            match arrival {
+                Arrival::Message(message) => self.take(now, flow, message),
+                Arrival::Broken(fault) => self.core.on_broken_stream(now, &flow, &fault),
             }
             self.hand_over(now);
         }
+    }
+
+    fn take(&mut self, now: Instant, flow: Flow, message: Message) {
+        let side = self.role.side(&flow);
+        match self.role.admits(&flow, &message) {
+            Ok(()) if self.strays(now, &flow, &message) => {}
+            Ok(()) => self.core.on_message(now, flow, message, side),
+            Err(why) => self.core.outlet.dropped(now, flow.remote, why),
+        }
+    }
+
+    /// Drops what belongs to a protected transaction and came by another way, or unprotected
+    /// (TS 33.203 §7.1); says whether it did.
+    fn strays(&mut self, now: Instant, flow: &Flow, message: &Message) -> bool {
+        let Some(of) = self.core.layer.flow_of(message) else { return false };
+        if flow.may_continue(&of, |one, other| self.role.is_one_peer(one, other)) {
+            return false;
+        }
+        self.core.drop_stray(now, flow, message, &of);
+        true
     }
 
     fn hand_over(&mut self, now: Instant) {

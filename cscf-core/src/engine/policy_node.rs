@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::edge::{listed, removed};
 use super::{Engine, Input, Node, Output};
-use crate::clause::{own, ts24229};
+use crate::clause::own;
 use crate::cx::AskId;
 use crate::fault::{Action, Hit, Table};
 use crate::ids::Seed;
@@ -99,7 +99,7 @@ impl<R: Role> PolicyNode<R> {
 
     fn note(&mut self, now: Instant, text: String) {
         if self.engine.tracing() {
-            let kind = TraceKind::Note(Note::new(ts24229("5.2.7.2"), text, false));
+            let kind = TraceKind::Note(Note::new(self.engine.role().policy_clause(), text, false));
             let event = TraceEvent { at: now, node: Arc::clone(&self.name), kind };
             self.outputs.push_back(Output::Trace(event));
         }

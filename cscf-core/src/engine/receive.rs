@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use super::route;
-use super::state::{Core, Due, Event};
+use super::state::{Arrival, Core, Due, Event};
 use super::wire::SendFault;
 use crate::clause::{rfc3261, rfc5626};
 use crate::sip::{self, HeaderName, Rejected, Request};
@@ -54,7 +54,7 @@ impl Core {
     fn on_whole(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
         self.outlet.received(now, &flow, bytes);
         match sip::read(bytes) {
-            Ok(message) => self.inbox.push_back((flow, message)),
+            Ok(message) => self.inbox.push_back((flow, Arrival::Message(message))),
             Err(Rejected::Answerable { request, status, reason, offset }) => {
                 self.refuse_malformed(now, &flow, *request, (status, &reason), offset);
             }
@@ -105,7 +105,9 @@ impl Core {
         while let Some(connection) = self.outlet.connection_mut(conn) {
             match connection.framer.next() {
                 Some(Ok(message)) => self.on_whole(now, flow, &message),
-                Some(Err(fault)) => return self.on_broken_stream(now, &flow, &fault),
+                Some(Err(fault)) => {
+                    return self.inbox.push_back((flow, Arrival::Broken(fault)));
+                }
                 None => break,
             }
         }
@@ -157,7 +159,7 @@ impl Core {
 
     /// Nobody knows where the next message of this stream begins: the request is answered if its
     /// head is there, and the connection closed (RFC 3261 §18.3).
-    fn on_broken_stream(&mut self, now: Instant, flow: &Flow, fault: &FrameError) {
+    pub(super) fn on_broken_stream(&mut self, now: Instant, flow: &Flow, fault: &FrameError) {
         self.outlet.dropped(now, flow.remote, fault.reason);
         if let Some(request) = fault.request() {
             self.refuse_malformed(now, flow, request, (fault.status, fault.reason), None);
@@ -202,8 +204,12 @@ impl Core {
     }
 
     fn on_gone(&mut self, now: Instant, flow: Flow, was_open: bool, cause: String) {
-        let what = if was_open { "connection ended" } else { "no connection" };
-        self.note(now, rfc3261("18.4"), || format!("{what}: {flow}: {cause}"));
+        if was_open && self.outlet.tracing {
+            let text = format!("connection ended: {flow}: {cause}");
+            self.outlet.note(now, Note::end_of(flow, rfc3261("18.4"), text));
+        } else {
+            self.note(now, rfc3261("18.4"), || format!("no connection: {flow}: {cause}"));
+        }
         self.layer.flow_failed(&flow, &mut self.outbox);
         if let Some(conn) = flow.conn {
             self.connection_ended(conn);

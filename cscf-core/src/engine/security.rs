@@ -6,6 +6,7 @@ use super::state::{Core, Event};
 use super::wire::SendFault;
 use crate::clause::ts33203;
 use crate::role::ContextId;
+use crate::sip::Message;
 use crate::time::Instant;
 use crate::transport::ipsec::SaCommand;
 use crate::transport::{Flow, FlowEvent, SaId, Transport};
@@ -82,6 +83,19 @@ impl Core {
             flow = connected;
         }
         self.layer.answer_by(server, flow);
+    }
+
+    /// Drops a message that came by another way than its transaction, and tells both.
+    pub(super) fn drop_stray(&mut self, now: Instant, flow: &Flow, message: &Message, of: &Flow) {
+        let what = match message {
+            Message::Request(request) => request.method.as_str().to_owned(),
+            Message::Response(response) => format!("response {}", response.status),
+        };
+        let (came, its) = (flow.protection(), of.protection());
+        let reason = format!("{what} {came}, its transaction {its}");
+        self.outlet.dropped(now, flow.remote, &reason);
+        let remote = flow.remote;
+        self.refuse(now, ts33203("7.1"), || format!("{reason}: from {remote}, dropped"));
     }
 
     /// Leaves a request without any answer.

@@ -23,7 +23,7 @@ use crate::proxy::{ContextAction, LoopGuard};
 use crate::role::{
     Answer, Answered, ContextId, Env, Incoming, OwnAnswered, OwnTag, Question, Side,
 };
-use crate::sip::{HeaderName, Message, Request, Response};
+use crate::sip::{FrameError, HeaderName, Message, Request, Response};
 use crate::time::{DeadlineId, Instant, Wheel};
 use crate::trace::Note;
 use crate::transaction::{
@@ -47,6 +47,14 @@ pub(super) enum Event {
     Policy(PolicyEvent),
     Request(Box<Incoming>),
     Response(Box<Answered>),
+}
+
+/// What came by a flow.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    Message(Message),
+    /// The stream cannot be read any further; what came before is served first.
+    Broken(FrameError),
 }
 
 /// What an engine itself waits for.
@@ -108,7 +116,8 @@ pub(super) struct Core {
     pub(super) open_asks: Map<AskId, OpenAsk>,
     /// Names of next hops that are being looked up.
     pub(super) lookups: Map<AskId, Waiting>,
-    pub(super) inbox: VecDeque<(Flow, Message)>,
+    /// What has come and is not yet taken in hand, in order.
+    pub(super) inbox: VecDeque<(Flow, Arrival)>,
     pub(super) events: VecDeque<Event>,
     pub(super) due: Wheel<Due>,
     pub(super) layer: TransactionLayer,
@@ -223,7 +232,7 @@ impl Core {
         self.outlet.note_about(now, from, Note::new(clause, text, true));
     }
 
-    pub(super) fn next_message(&mut self) -> Option<(Flow, Message)> {
+    pub(super) fn next_arrival(&mut self) -> Option<(Flow, Arrival)> {
         self.inbox.pop_front()
     }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::clause::Clause;
 use crate::time::Instant;
 use crate::trace::{Diagnosis, Note, Protocol, TraceEvent, TraceKind, Wire};
+use crate::transport::Flow;
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -115,6 +116,10 @@ pub fn to_json(event: &TraceEvent) -> String {
             line.refusal = note.refusal.then_some(true);
             line.what = Some(Cow::Borrowed(&note.text));
             line.diagnosis = note.diagnosis.as_deref().map(Cause::from);
+            if let Some(flow) = &note.ended {
+                line.transport = Some(Cow::Borrowed(flow.transport.param_name()));
+                (line.local, line.remote) = (Some(flow.local), Some(flow.remote));
+            }
             "note"
         }
         TraceKind::Received(wire) => {
@@ -163,6 +168,7 @@ pub fn from_json(text: &str) -> Option<TraceEvent> {
             text: what(),
             refusal: line.refusal.unwrap_or_default(),
             diagnosis: line.diagnosis.as_ref().map(|cause| Box::new(Diagnosis::from(cause))),
+            ended: ended(&line).map(Box::new),
         }),
         "received" => TraceKind::Received(wire(&line)?),
         "sent" => TraceKind::Sent(wire(&line)?),
@@ -170,6 +176,12 @@ pub fn from_json(text: &str) -> Option<TraceEvent> {
         _ => return None,
     };
     Some(TraceEvent { at: Instant::from_nanos(line.at_ns), node: Arc::from(&*line.node), kind })
+}
+
+/// The connection of a note that has one.
+fn ended(line: &Line<'_>) -> Option<Flow> {
+    let transport = line.transport.as_deref()?.parse().ok()?;
+    Some(Flow { transport, local: line.local?, remote: line.remote?, conn: None, sa: None })
 }
 
 fn wire(line: &Line<'_>) -> Option<Wire> {
@@ -230,7 +242,11 @@ mod tests {
         let note = Note::new(ts24229("5.2.2"), "no".into(), true);
         let diagnosis = Diagnosis::new("alice", "realm").ours("a").theirs("b").change("write a");
         let diagnosed = Note::diagnosed(ts24229("5.2.2"), "no".into(), diagnosis);
+        let flow =
+            Flow { transport: Transport::Tls, local: addr, remote: addr, conn: None, sa: None };
+        let ended = Note::end_of(flow, ts24229("5.2.2"), "it ended".into());
         let kinds = [
+            TraceKind::Note(ended),
             TraceKind::Received(wire(Protocol::Sip, b"OPTIONS sip:a SIP/2.0\r\n\r\n")),
             TraceKind::Sent(wire(Protocol::Diameter, &[1, 0, 0, 255])),
             TraceKind::Sent(wire(Protocol::Sip, &[0xff, 0xfe])),

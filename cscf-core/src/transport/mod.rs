@@ -39,6 +39,12 @@ impl Transport {
         !matches!(self, Self::Udp)
     }
 
+    /// Whether TLS protects it.
+    #[must_use]
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
     /// The name in a Via header: `UDP`.
     #[must_use]
     pub const fn via_name(self) -> &'static str {
@@ -151,6 +157,40 @@ pub struct Flow {
     pub sa: Option<SaId>,
 }
 
+impl Flow {
+    /// Whether it is protected: by security associations, or by TLS.
+    #[must_use]
+    pub const fn is_protected(&self) -> bool {
+        self.sa.is_some() || self.transport.is_secure()
+    }
+
+    /// Whether a message that came by this flow may belong to a transaction of another: what is
+    /// under associations stays under those of one UE, which `one_peer` tells (TS 33.203 §7.1), and
+    /// what is under TLS stays under TLS with one address, since a UE may have connected anew.
+    /// Between flows that nothing protects there is nothing to keep.
+    #[must_use]
+    pub fn may_continue(&self, of: &Self, one_peer: impl FnOnce(SaId, SaId) -> bool) -> bool {
+        match (of.sa, self.sa) {
+            (Some(theirs), Some(its)) => theirs == its || one_peer(theirs, its),
+            (None, None) if of.transport.is_secure() => {
+                self.transport.is_secure() && self.remote.ip() == of.remote.ip()
+            }
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// What protects it, in words.
+    #[must_use]
+    pub fn protection(&self) -> String {
+        match self.sa {
+            Some(sa) => format!("by set {}", sa.0),
+            None if self.transport.is_secure() => format!("over TLS with {}", self.remote.ip()),
+            None => "in clear text".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} -> {}", self.transport, self.local, self.remote)
@@ -219,4 +259,45 @@ pub enum FlowEvent {
         /// Why, for the trace.
         cause: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_goes_on_by_the_protection_it_began_with() {
+        let flow = |transport, remote: &str, sa: Option<u32>| Flow {
+            transport,
+            local: "10.0.0.10:5060".parse().expect("address"),
+            remote: remote.parse().expect("address"),
+            conn: None,
+            sa: sa.map(SaId),
+        };
+        let clear = flow(Transport::Udp, "10.0.0.1:5060", None);
+        let other = flow(Transport::Tcp, "10.0.0.2:7000", None);
+        let tls = flow(Transport::Tls, "10.0.0.1:7000", None);
+        let anew = flow(Transport::Wss, "10.0.0.1:7001", None);
+        let stranger = flow(Transport::Tls, "10.0.0.2:7000", None);
+        let set = |number| flow(Transport::Udp, "10.0.0.1:5060", Some(number));
+        // Sets 1 and 2 are of one UE.
+        let goes_on = |of: &Flow, by: &Flow| by.may_continue(of, |a, b| a.0 < 3 && b.0 < 3);
+        for (of, by, expected) in [
+            (clear, other, true),
+            (clear, tls, true),
+            (clear, set(1), false),
+            (tls, anew, true),
+            (tls, clear, false),
+            (tls, stranger, false),
+            (tls, set(1), false),
+            (set(1), set(1), true),
+            (set(1), set(2), true),
+            (set(1), set(3), false),
+            (set(3), set(3), true),
+            (set(1), clear, false),
+            (set(1), tls, false),
+        ] {
+            assert_eq!(goes_on(&of, &by), expected, "{} {}", of.protection(), by.protection());
+        }
+    }
 }

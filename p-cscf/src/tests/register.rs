@@ -280,7 +280,7 @@ fn the_last_user_registered_at_an_address_owns_it() {
     bench.register(ALICE, "alice", "+15550100");
     bench.register(ALICE, "bob", "+15550101");
     assert_eq!(bench.pcscf.registered_count(), 1);
-    let owner = bench.pcscf.bindings.registered_at(ALICE.parse().expect("address"), ALICE);
+    let owner = bench.pcscf.bindings.registered_at(&udp(ALICE), ALICE);
     assert_eq!(owner, Some(bench.ue("{U2}")));
 }
 
@@ -296,7 +296,7 @@ fn users_behind_one_source_are_told_apart_by_sent_by() {
         let _ = bench.response(context, CORE, &ok_to_register(ALICE, user, "+15550100", "9"));
     }
     assert_eq!(bench.pcscf.registered_count(), 2);
-    let source = ALICE.parse().expect("address");
+    let source = &udp(ALICE);
     let at = |sent_by| bench.pcscf.bindings.registered_at(source, sent_by);
     assert_eq!(at("192.168.0.1:5060"), Some(bench.ue("{U1}")));
     assert_eq!(at("192.168.0.2:5060"), Some(bench.ue("{U2}")));
@@ -388,4 +388,22 @@ fn strangers_cannot_grow_the_tables() {
     bench.register(ALICE, "alice", "+15550100");
     let (_, found) = bench.request(BOB, &register_text(BOB, "bob", "9"));
     check(&found, "reply 503\n+ Retry-After: 60");
+}
+
+/// P-REG-160: what a lab requires is no less required where nothing can protect packets.
+#[test]
+fn who_must_be_protected_is_not_served_where_nothing_can_protect() {
+    let required = |config: &mut Config| {
+        config.security.esp = false;
+        config.security.gm.sec_agree = cscf_core::config::SecAgree::Required;
+    };
+    let mut bench = Bench::new(required);
+    refused(&mut bench, ALICE, FIRST, 421);
+    assert!(bench.refusals[0].contains("no ESP here"), "{:?}", bench.refusals);
+    refused(&mut bench, ALICE, &FIRST.replace("path,gruu", "path,sec-agree"), 494);
+    let mut bench = Bench::new(|config| {
+        required(config);
+        config.security.gm.sec_agree = cscf_core::config::SecAgree::Optional;
+    });
+    assert!(bench.request(ALICE, FIRST).1.contains("forward"));
 }

@@ -10,7 +10,7 @@ use cscf_core::clause::{own, ts33203};
 use cscf_core::config::NodeRole;
 use cscf_core::sip::{self, HeaderName, Message, Method, Request, Response};
 use cscf_core::time::Instant;
-use cscf_core::trace::{Protocol, TraceEvent, TraceKind, Wire};
+use cscf_core::trace::{Note, Protocol, TraceEvent, TraceKind, Wire};
 use cscf_core::transport::Transport;
 
 /// What was violated, with the time and place.
@@ -103,12 +103,17 @@ impl<'a> Seen<'a> {
     /// from this side: a browser has no address, and only a phone with a certificate would be one.
     fn cannot_be_answered(&self, item: &Item<'_>) -> bool {
         let Wire { transport, local, remote, .. } = item.wire;
-        let ended = format!("connection ended: {transport} {local} -> {remote}: ");
+        let ended = |note: &Note| {
+            let flow = note.ended.as_deref();
+            flow.is_some_and(|it| {
+                (it.transport, it.local, it.remote) == (*transport, *local, *remote)
+            })
+        };
         !matches!(transport, Transport::Udp | Transport::Tcp)
             && self.2.iter().any(|event| {
                 event.at >= item.event.at
                     && event.node == item.event.node
-                    && matches!(&event.kind, TraceKind::Note(it) if it.text.starts_with(&ended))
+                    && matches!(&event.kind, TraceKind::Note(it) if ended(it))
             })
     }
 

@@ -72,7 +72,7 @@ use cscf_core::role::{
     Actions, Cause, ContextId, Env, Incoming, OwnAnswered, OwnTag, RequestKind, Role, Side,
 };
 use cscf_core::sip::{Message, Method, Request, Uri};
-use cscf_core::transport::{Flow, FlowEvent};
+use cscf_core::transport::{Flow, FlowEvent, SaId};
 use cscf_core::ua::RequestId;
 
 use authentication::Authenticator;
@@ -237,6 +237,11 @@ impl Role for Ue {
             return Err("the phone hears no calls");
         }
         if flow.sa.is_some() { Ok(()) } else { self.admits_clear(message) }
+    }
+
+    fn is_one_peer(&self, _: SaId, _: SaId) -> bool {
+        // All its sets are with its P-CSCF.
+        true
     }
 
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<UeTimer>) {

@@ -202,6 +202,22 @@ fn a_stream_without_content_length_is_answered_and_closed() {
 
 // T-TRN-110
 #[test]
+fn what_stands_before_a_broken_message_is_answered() {
+    let mut b = agent(3, Agent::answering(&[200]));
+    let mut net = Net::new(vec![(3, &mut b)]);
+    let conn = ConnId::accepted(1);
+    net.input(addr(3), Input::Opened(flow(Transport::Tcp, addr(3), far(9), Some(conn))));
+    let good = request("MESSAGE", "sip:bob@n3.example", "").replace("/UDP", "/TCP");
+    let broken = good.replace("Content-Length: 0\r\n", "");
+    let bytes = Bytes::from(good + &broken);
+    net.input(addr(3), Input::Bytes { conn, bytes, received_at: START });
+    assert_eq!(net.sent("n3"), ["TCP 200", "TCP 400"]);
+    drop(net);
+    assert_eq!(b.sizes().connections, 0);
+}
+
+// T-TRN-110
+#[test]
 fn a_ping_is_answered_with_a_pong() {
     let mut b = agent(3, Agent::default());
     let conn = ConnId::accepted(1);

@@ -52,7 +52,7 @@ pub struct Listed {
     pub kind: &'static str,
     /// The name of its state.
     pub state: &'static str,
-    /// Where it sends; none while it only lingers.
+    /// Where it sends; none while it only lingers, unless it is protected.
     pub flow: Option<Flow>,
 }
 
@@ -159,6 +159,25 @@ impl TransactionLayer {
             None if merged => ServerEvent::Merged(id),
             None => ServerEvent::New(id),
         })
+    }
+
+    /// The flow of the transaction that a message would come to: of the request a response answers,
+    /// of the request it repeats, of the INVITE it cancels or acknowledges. None where there is no
+    /// such transaction, or where nothing protects it and it only lingers.
+    #[must_use]
+    pub fn flow_of(&self, message: &Message) -> Option<Flow> {
+        if !self.table.has_protected {
+            return None;
+        }
+        let key = match message {
+            Message::Response(response) => self.keys.of_response(response),
+            Message::Request(request) if request.method == Method::Cancel => {
+                self.keys.invite_of(request)
+            }
+            Message::Request(request) => self.keys.server(request),
+        };
+        let record = self.table.get(self.table.find(key.ok()?)?)?;
+        record.path.as_ref().map(|path| path.flow)
     }
 
     /// Sends a response of the TU; Via and To tag are in it.

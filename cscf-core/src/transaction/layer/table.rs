@@ -28,6 +28,8 @@ pub(super) struct Table {
     /// Client transactions that wait for a response, by the flow their request took.
     waiting: BTreeSet<(Flow, u32)>,
     deadlines: Wheel<u32>,
+    /// Whether a transaction on a protected flow was ever here.
+    pub(super) has_protected: bool,
     pub(super) client_count: usize,
     pub(super) server_count: usize,
 }
@@ -148,6 +150,7 @@ impl Table {
             merged: map(seed),
             waiting: BTreeSet::new(),
             deadlines: Wheel::new(),
+            has_protected: false,
             client_count: 0,
             server_count: 0,
         }
@@ -207,7 +210,11 @@ impl Table {
         let Some(path) = &record.path else { return };
         let flow = path.flow;
         let waits = record.machine.is_waiting();
-        let keeps = record.machine.needs_path() || path.merged.is_some() || path.own_cancel;
+        // A protected one needs it to the end: to know what else comes by the same way.
+        let keeps = record.machine.needs_path()
+            || path.merged.is_some()
+            || path.own_cancel
+            || flow.is_protected();
         let client = record.machine.is_client();
         if !keeps {
             record.path = None;
@@ -235,6 +242,7 @@ impl Table {
     /// Takes a new transaction in; a client's waits on its flow.
     pub(super) fn insert(&mut self, key: Key, machine: Machine, flow: Flow, timers: &Timers) -> Id {
         let client = machine.is_client();
+        self.has_protected |= flow.is_protected();
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)

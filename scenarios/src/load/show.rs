@@ -22,7 +22,8 @@ fn millis(time: Duration) -> f64 {
 pub(super) fn tick(tick: &Tick<'_>) -> String {
     let Tick { phase, rate, elapsed, results, running, share } = tick;
     let mut line = format!(
-        "{:>4} s  {phase} {rate:.0}/s  begun {}  ok {}  failed {}  sent again {}  running {running}",
+        "{:>4} s  {phase} {rate:.0}/s  begun {}  ok {}  failed {}  sent again {}  \
+         running {running}",
         elapsed.as_secs(),
         results.begun_all(),
         results.ok_all(),

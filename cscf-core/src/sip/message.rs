@@ -87,9 +87,7 @@ fn write(start_line: &[&str], headers: &Headers, body: &Bytes) -> Bytes {
         }
     }
     out.put_slice(b"\r\n");
-    for field in headers {
-        out.put_slice(field.line());
-    }
+    headers.write(&mut out);
     out.put_slice(b"\r\n");
     out.put_slice(body);
     out.freeze()

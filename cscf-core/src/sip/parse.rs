@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::headers::{Field, Headers};
+use super::headers::Headers;
 use super::message::{Message, Request, Response};
 use super::method::Method;
 use super::name::HeaderName;
@@ -108,7 +108,7 @@ pub(super) fn parse_loose(bytes: &Bytes) -> Result<(Message, Option<Flaw>), Pars
 
 /// Lines up to the empty one; a line that is no header is left out and the first such reported.
 fn header_lines(lines: &mut Lines<'_>) -> (Headers, Option<Flaw>) {
-    let mut headers = Headers::with_capacity(24);
+    let mut headers = Headers::of(lines.bytes.clone());
     let mut first = None;
     loop {
         let start = lines.at;
@@ -119,10 +119,11 @@ fn header_lines(lines: &mut Lines<'_>) -> (Headers, Option<Flaw>) {
                 let flaw = Flaw { offset: line.start, status: 513, reason };
                 return (headers, first.or(Some(flaw)));
             }
-            Ok(line) => match lines.field(line) {
-                Ok(field) => headers.push_wire(field),
-                Err(flaw) => first = first.or(Some(flaw)),
-            },
+            Ok(line) => {
+                if let Err(flaw) = lines.field(line, &mut headers) {
+                    first = first.or(Some(flaw));
+                }
+            }
             Err(flaw) => return (headers, first.or(Some(flaw))),
         }
         // Every turn takes at least one line end.
@@ -186,7 +187,7 @@ impl Lines<'_> {
     }
 
     /// The header field whose first line is `line`, with its continuation lines (RFC 3261 §7.3.1).
-    fn field(&mut self, line: Range<usize>) -> Result<Field, Flaw> {
+    fn field(&mut self, line: Range<usize>, headers: &mut Headers) -> Result<(), Flaw> {
         let start = line.start;
         let mut bare_lf = self.at - line.end != 2;
         while let Some(b' ' | b'\t') = self.bytes.get(self.at) {
@@ -197,8 +198,8 @@ impl Lines<'_> {
                 return Err(flaw(more.start, "continuation line without content"));
             }
         }
-        let whole = self.bytes.slice(start..self.at);
-        let colon = memchr::memchr(b':', &whole)
+        let whole = self.bytes.get(start..self.at).unwrap_or_default();
+        let colon = memchr::memchr(b':', whole)
             .filter(|colon| *colon < line.len())
             .ok_or(flaw(start, "header line without a colon"))?;
         if !is_field_name(whole.get(..colon).unwrap_or_default()) {
@@ -206,24 +207,28 @@ impl Lines<'_> {
         }
         // A CR inside a line would be a line end to the next reader.
         if let Some(at) =
-            memchr::memchr_iter(b'\r', &whole).find(|at| whole.get(at + 1) != Some(&b'\n'))
+            memchr::memchr_iter(b'\r', whole).find(|at| whole.get(at + 1) != Some(&b'\n'))
         {
             return Err(flaw(start + at, "CR without LF in a header line"));
         }
-        let whole = if bare_lf { with_crlf(&whole) } else { whole };
-        Ok(Field::from_wire(whole, colon, start))
+        if bare_lf {
+            headers.push_mended(&with_crlf(whole), colon, start);
+        } else {
+            headers.push_wire(start..self.at, colon);
+        }
+        Ok(())
     }
 }
 
 /// The lines with CRLF ends: what leaves us has no other.
-fn with_crlf(lines: &[u8]) -> Bytes {
+fn with_crlf(lines: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(lines.len() + 8);
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         out.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
         out.extend_from_slice(b"\r\n");
     }
-    out.into()
+    out
 }
 
 fn body(bytes: &Bytes, start: usize, headers: &Headers) -> (Bytes, Option<Flaw>) {

@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::address;
 use super::cseq::CSeq;
-use super::headers::{Field, Headers};
+use super::field::Field;
+use super::headers::Headers;
 use super::message::{Message, Request, Response};
 use super::method::Method;
 use super::misc::{parse_expires, parse_max_forwards};
@@ -49,7 +50,7 @@ impl Invalid {
         }
     }
 
-    fn repeated(field: &Field) -> Self {
+    fn repeated(field: &Field<'_>) -> Self {
         let fault = SyntaxError::new(0, "header may stand only once");
         Self {
             reason: format!("Repeated {}", field.name()).into(),
@@ -57,7 +58,7 @@ impl Invalid {
         }
     }
 
-    fn malformed(field: &Field, fault: SyntaxError) -> Self {
+    fn malformed(field: &Field<'_>, fault: SyntaxError) -> Self {
         Self {
             status: 400,
             reason: format!("Malformed {}", field.name()).into(),
@@ -187,7 +188,7 @@ pub fn check_request(request: &Request) -> Result<(), Invalid> {
     }
     let mut seen = Seen::default();
     for field in &request.headers {
-        check_field(field, &mut seen)?;
+        check_field(&field, &mut seen)?;
     }
     seen.mandatory()?;
     check_cseq_method(request, &seen)?;
@@ -213,14 +214,14 @@ pub fn check_request(request: &Request) -> Result<(), Invalid> {
 pub fn check_response(response: &Response) -> Result<(), Invalid> {
     let mut seen = Seen::default();
     for field in &response.headers {
-        check_field(field, &mut seen)?;
+        check_field(&field, &mut seen)?;
     }
     seen.mandatory()?;
     if seen.star
         && let Some(field) = star(&response.headers)
     {
         let fault = SyntaxError::new(0, "* stands only in a REGISTER request");
-        return Err(Invalid::malformed(field, fault));
+        return Err(Invalid::malformed(&field, fault));
     }
     Ok(())
 }
@@ -261,7 +262,7 @@ impl Seen {
     }
 }
 
-fn check_field(field: &Field, seen: &mut Seen) -> Result<(), Invalid> {
+fn check_field(field: &Field<'_>, seen: &mut Seen) -> Result<(), Invalid> {
     let name = field.name();
     if let Some(at) = SINGLE.iter().position(|single| *single == name)
         && let Some(slot) = seen.single.get_mut(at)
@@ -404,11 +405,11 @@ fn check_cseq_method(request: &Request, seen: &Seen) -> Result<(), Invalid> {
     Err(Invalid {
         status: if known { 400 } else { 501 },
         reason: if known { "CSeq Method Mismatch" } else { "Not Implemented" }.into(),
-        ..Invalid::malformed(field, fault)
+        ..Invalid::malformed(&field, fault)
     })
 }
 
-fn star(headers: &Headers) -> Option<&Field> {
+fn star(headers: &Headers) -> Option<Field<'_>> {
     headers.fields(HeaderName::Contact).find(|field| field.values().any(|value| value == "*"))
 }
 
@@ -423,7 +424,7 @@ fn check_star(request: &Request, seen: &Seen) -> Result<(), Invalid> {
         return Ok(());
     }
     let fault = SyntaxError::new(0, "* stands alone, in REGISTER, with Expires 0");
-    Err(Invalid::malformed(field, fault))
+    Err(Invalid::malformed(&field, fault))
 }
 
 #[cfg(test)]

@@ -204,7 +204,7 @@ impl Pcscf {
             Mechanism::DigestTls => None,
             _ if registered => Some(Flag::IpAssocYes),
             _ if facts.answers => Some(Flag::IpAssocPending),
-            _ => None,
+            Mechanism::Digest => None,
         };
         env.note(ts24229("7.2A.2"), || {
             let said = flag.map_or("no integrity-protected".to_owned(), |flag| {

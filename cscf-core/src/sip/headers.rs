@@ -5,7 +5,6 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use smallvec::SmallVec;
 
 use super::field::Field;
 use super::name::HeaderName;
@@ -55,8 +54,8 @@ fn clip(offset: usize) -> u16 {
     u16::try_from(offset).unwrap_or(u16::MAX)
 }
 
-/// The lines that a message may have before the index needs memory of its own.
-const LINES_INLINE: usize = 32;
+/// The lines for which a received message gets room at once: seldom has one more.
+const LINES_USUAL: usize = 32;
 
 /// The header fields of a message, in order: an index into the bytes that were received, and into
 /// one buffer with the lines of our own. So neither a line read nor a line written has memory of
@@ -67,7 +66,7 @@ pub struct Headers {
     wire: Bytes,
     /// Lines of our own, those too that were replaced since.
     own: Vec<u8>,
-    lines: SmallVec<[Line; LINES_INLINE]>,
+    lines: Vec<Line>,
 }
 
 impl fmt::Debug for Headers {
@@ -81,12 +80,12 @@ impl Headers {
     /// No fields yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { wire: Bytes::new(), own: Vec::new(), lines: SmallVec::new_const() }
+        Self { wire: Bytes::new(), own: Vec::new(), lines: Vec::new() }
     }
 
     /// No fields yet, of a message with these bytes.
-    pub(super) const fn of(wire: Bytes) -> Self {
-        Self { wire, own: Vec::new(), lines: SmallVec::new_const() }
+    pub(super) fn of(wire: Bytes) -> Self {
+        Self { wire, own: Vec::new(), lines: Vec::with_capacity(LINES_USUAL) }
     }
 
     /// Appends the line that stands at `place` of the message, with its CRLF; `colon` is the offset

@@ -321,7 +321,7 @@ impl<N: Node> NodeTask<N> {
             EspEvent::Transmit { local, remote, bytes } => {
                 let max = self.with.limits.datagrams_waiting_max;
                 if let Err(why) = user.transmit((local, remote), bytes, max) {
-                    self.tell_unsent((local, remote), why);
+                    self.tell_unsent((local, remote), &why);
                 }
             }
             EspEvent::Datagram(mut packet) => {
@@ -381,7 +381,7 @@ impl<N: Node> NodeTask<N> {
     }
 
     /// A packet of ESP could not leave. Whatever is inside counts as undelivered.
-    fn tell_unsent(&mut self, (local, remote): (IpAddr, IpAddr), why: String) {
+    fn tell_unsent(&mut self, (local, remote): (IpAddr, IpAddr), why: &str) {
         let (local, remote) = (SocketAddr::new(local, 0), SocketAddr::new(remote, 0));
         self.unreachable(local, remote, format!("ESP: {why}"));
     }

@@ -163,7 +163,6 @@ async fn ask_tls(
 }
 
 /// Takes a WebSocket whose client speaks SIP (RFC 7118 §4).
-#[expect(clippy::result_large_err, reason = "the callback's type is the library's")]
 fn takes_sip(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     let values = request.headers().get_all(PROTOCOL).iter();
     let mut offered = values.filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(','));

@@ -164,7 +164,7 @@ impl Fleet {
             }
             _ => {
                 let head = std::mem::take(&mut job.callee.head);
-                let head = self.write_head(seen, (method != b"BYE").then_some(job.stamp), head);
+                let head = Self::write_head(seen, (method != b"BYE").then_some(job.stamp), head);
                 self.push(at, back, |out, _| write::answer("200 OK", &head, out));
                 job.callee.head = head;
                 match method {
@@ -179,7 +179,7 @@ impl Fleet {
         }
     }
 
-    fn write_head(&self, seen: &Seen<'_>, tag: Option<u32>, mut head: Vec<u8>) -> Vec<u8> {
+    fn write_head(seen: &Seen<'_>, tag: Option<u32>, mut head: Vec<u8>) -> Vec<u8> {
         head.clear();
         let has_tag = memchr::memmem::find(seen.to, b";tag=").is_some();
         write::answer_head(seen, tag.filter(|_| !has_tag), &mut head);
@@ -188,7 +188,7 @@ impl Fleet {
 
     fn rings(&mut self, job: &mut Job, seen: &Seen<'_>, back: SocketAddrV4, now: Instant) {
         let head = std::mem::take(&mut job.callee.head);
-        job.callee.head = self.write_head(seen, Some(job.stamp), head);
+        job.callee.head = Self::write_head(seen, Some(job.stamp), head);
         job.callee.stage = CalleeStage::Rings;
         job.callee.to = Some(back);
         let at = self.push(job.peer, back, |out, setup| {

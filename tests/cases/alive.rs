@@ -171,9 +171,7 @@ fn no_pong() {
     assert_eq!(closed, [old], "the old flow is left");
     let (conn, bytes) = streams.into_iter().next().expect("another flow");
     assert_ne!(conn, old);
-    let Ok(Message::Request(again)) = cscf_core::sip::parse(&bytes) else {
-        panic!("no REGISTER")
-    };
+    let Ok(Message::Request(again)) = cscf_core::sip::parse(&bytes) else { panic!("no REGISTER") };
     let of = |request: &Request, name| request.headers.get(name).expect("a header").to_owned();
     assert_eq!(label(&Message::Request(again.clone())), "REGISTER");
     assert!(of(&again, HeaderName::Contact).contains(";reg-id=1"), "the same flow number");

@@ -148,7 +148,6 @@ fn once(options: &Options) -> u8 {
 
 fn run_all(options: &Options, results: &mut Vec<Suite>) -> Result<u8, String> {
     let lab = lab(options.lab.as_deref())?;
-    try_to_write(options.out.as_deref(), options.junit.as_deref())?;
     let mut worst = EXIT_OK;
     let mut loaded: Vec<Loaded> = Vec::new();
     for name in &options.scenarios {
@@ -157,10 +156,15 @@ fn run_all(options: &Options, results: &mut Vec<Suite>) -> Result<u8, String> {
             Err(fault) => worst = could_not_run(name, &fault, results),
         }
     }
-    if options.scenarios.iter().any(|name| many::matching(name).is_some()) {
+    let pattern = options.scenarios.iter().any(|name| many::matching(name).is_some());
+    let many = pattern || options.scenarios.len() > 1 || loaded.len() > 1;
+    try_to_write(options.out.as_deref().filter(|_| !many), options.junit.as_deref())?;
+    if let Some(out) = options.out.as_deref().filter(|_| many) {
+        loaded.iter().try_for_each(|one| try_to_write(Some(&out.join(&one.name)), None))?;
+    }
+    if pattern {
         return many::run(&loaded, &lab, options, results).map(|code| code.max(worst));
     }
-    let many = options.scenarios.len() > 1 || loaded.len() > 1;
     if options.out.is_some() && many {
         progress("each scenario gets a folder of its own under --out");
     }

@@ -6,6 +6,7 @@ pub(crate) const BY_SCENARIO: &[(&str, &[&str])] = &[
     // MESSAGE, and the MTU of the lab is known.
     ("call-associations-lost", &["SIP-170", "SMS-030"]),
     ("call-reauthentication", &["SMS-030"]),
+    ("keep-alive-protected", &["SMS-030"]),
     // Requests by hand.
     ("offer-lowered", &["SDP-080", "SDP-140", "SDP-150"]),
     ("ct-16.2", &["SDP-070", "SDP-080"]),

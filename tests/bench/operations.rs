@@ -8,8 +8,12 @@ use cscf_core::auth::{
     AMF_SEPARATION, AuthVector, Ha1, Hash, IndBits, Milenage, Qop, ResponseInput, Sqn, response,
 };
 use cscf_core::diameter::{Avp, Flags, Header, Message as DiameterMessage, dictionary as avp};
+use cscf_core::ids::Seed;
 use cscf_core::ifc::{Expressions, Filters, SessionCase, Subject, UserProfile};
 use cscf_core::sip::{self, HeaderName, Message, Request};
+use cscf_core::time::{Duration, Instant};
+use cscf_core::transaction::{LayerSettings, Outbox, ServerEvent, Timers, TransactionLayer};
+use cscf_core::transport::{Flow, Transport};
 
 /// The messages that are read, as a competitor's chain has them on the wire: 1.47 and 1.42 kB.
 const INVITE: &[u8] = include_bytes!("invite.sip");
@@ -44,6 +48,7 @@ pub(crate) fn all() -> Vec<Operation> {
         operation("read-invite", move || drop(black_box(sip::read(black_box(&checked))))),
         operation("parse-register", move || drop(black_box(sip::parse(black_box(&register))))),
         operation("read-register", move || drop(black_box(sip::read(black_box(&more))))),
+        transaction(),
         milenage(),
         digest(),
         diameter(),
@@ -61,6 +66,28 @@ fn edit(request: &mut Request) {
     let vector = "icid-value=5B3C1D7E2F0A4B6C;icid-generated-at=127.0.0.11;orig-ioi=home1.net";
     request.headers.set(HeaderName::PChargingVector, vector);
     request.headers.remove(HeaderName::PAccessNetworkInfo);
+}
+
+/// A server transaction from its request over the 200 to its end, and one repetition absorbed.
+fn transaction() -> Operation {
+    let mut layer = TransactionLayer::new(&Seed([7; 32]), LayerSettings::default());
+    let (timers, mut now) = (Timers::CORE, Instant::EPOCH);
+    let (local, remote) = (([127, 0, 0, 13], 5060).into(), ([127, 0, 0, 12], 5060).into());
+    let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa: None };
+    let register = sip::parse(&Bytes::from_static(REGISTER));
+    let Ok(Message::Request(request)) = register else { return operation("transaction", || {}) };
+    let response = request.response(200, "OK");
+    operation("transaction", move || {
+        let mut out = Outbox::default();
+        let event = layer.receive_request(now, black_box(&request), flow, &timers, &mut out);
+        if let Ok(ServerEvent::New(id)) = event {
+            let _ = black_box(layer.send_response(now, id, &response, &mut out));
+        }
+        let _ = black_box(layer.receive_request(now, &request, flow, &timers, &mut out));
+        now += Duration::from_secs(40);
+        layer.handle_timeout(now, &mut out);
+        black_box(&out);
+    })
 }
 
 fn milenage() -> Operation {

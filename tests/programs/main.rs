@@ -26,6 +26,7 @@ mod devices;
 mod doctor;
 mod faults;
 mod garbage;
+mod instructions;
 mod load;
 mod protected;
 mod reports;

@@ -33,7 +33,7 @@ use scenarios::lab::NetworkOptions;
 use scenarios::lab::checks::{self, Cast};
 use scenarios::run::{Family, Instance, Network, SimulatedStage};
 use scenarios::script::{Stage as _, read_scenario};
-use scenarios::ue::{CallOptions, Credentials, Resources, Robot, Ue, UeCommand};
+use scenarios::ue::{CallOptions, Credentials, Protection, Resources, Robot, Ue, UeCommand};
 
 const SEEDS: u64 = 100;
 const NODES: [&str; 4] = ["p1", "i1", "s1", "hss"];
@@ -167,11 +167,20 @@ fn instance(chance: &mut Chance) -> Instance {
     };
     let network = Network::alone(family);
     let mut instance = Instance::on(&lab, &scenario, &network).expect("instance");
+    instance.lab.gm.tls = true;
     for ue in &mut instance.ues {
         ue.expires = Duration::from_secs(600 + chance.below(3_000));
         let in_the_clear = matches!(ue.transport, Transport::Tcp | Transport::Udp);
         let has_card = matches!(ue.credentials, Credentials::Aka { .. });
-        ue.security = has_card && in_the_clear && chance.percent(50);
+        // Every other one with a password agrees on TLS, where the P-CSCF listens for it.
+        let listens = instance.lab.nodes.iter().any(|node| node.secured.tls.is_some());
+        let number = ue.name.bytes().last().unwrap_or_default();
+        let by_tls = in_the_clear || ue.transport == Transport::Tls;
+        ue.security = match has_card {
+            true if in_the_clear && chance.percent(50) => Protection::Ipsec,
+            false if listens && by_tls && number % 2 == 0 => Protection::Tls,
+            _ => Protection::Off,
+        };
         ue.preconditions = chance.percent(60);
         ue.reliable_provisionals = ue.preconditions || chance.percent(50);
         ue.resources = Resources::After(chance.millis(1, 900));

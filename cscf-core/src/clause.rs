@@ -120,6 +120,8 @@ documents! {
     rfc5393 = "RFC 5393",
     /// Client-initiated connections (outbound).
     rfc5626 = "RFC 5626",
+    /// The use of the SIPS URI scheme.
+    rfc5630 = "RFC 5630",
     /// Offering and asking for keep-alives (the Via parameter `keep`).
     rfc6223 = "RFC 6223",
     /// Correct transaction handling for 2xx to INVITE.

@@ -32,6 +32,7 @@ mod renewal;
 mod resources;
 mod responses;
 mod security;
+mod sips;
 mod terminating;
 mod tokens;
 

@@ -123,11 +123,12 @@ impl Pcscf {
         }
         let impi = &*facts.association.impi;
         let server = tls_server();
-        if facts.answers && !incoming.flow.transport.is_secure() {
+        // What tells that the sequence number was not fresh proves nothing, and may go in clear.
+        if facts.answers && !facts.auts && !incoming.flow.transport.is_secure() {
             return Err(self.needs_tls(incoming, impi));
         }
         let (verify, _) = read(&incoming.request, HeaderName::SecurityVerify, impi)?;
-        if verify.is_empty() && !facts.answers {
+        if verify.is_empty() && (!facts.answers || facts.auts) {
             return Ok(());
         }
         let differs = match verify.is_empty() {
@@ -151,7 +152,8 @@ impl Pcscf {
         ue: Option<&Ue>,
     ) -> Result<(), Box<Stop>> {
         let Some(ue) = ue.filter(|ue| !ue.may_speak_by(&incoming.flow)) else { return Ok(()) };
-        let begins = !facts.answers && (self.agrees_on_tls(facts) || !ue.is_registered());
+        let begins =
+            (!facts.answers || facts.auts) && (self.agrees_on_tls(facts) || !ue.is_registered());
         if begins { Ok(()) } else { Err(self.needs_tls(incoming, ue.impi())) }
     }
 

@@ -132,6 +132,9 @@ impl Pcscf {
             let why = "only an emergency registration, and no emergency service asked".to_owned();
             return Self::refuse(env, out, &incoming, 403, (ts24229("5.2.10.3"), why));
         }
+        if self.refuses_sips(env, &incoming, out) {
+            return;
+        }
         let usage = Usage::of(&incoming.request.method);
         if let Some(refusal) = self.cannot_keep(&incoming.request, usage) {
             return match refusal {

@@ -95,6 +95,14 @@ pub(crate) fn path_not_known() -> Diagnosis {
         .change("Supported: path in the phone's REGISTER")
 }
 
+/// A secure contact behind a hop that is not.
+pub(crate) fn not_all_secure(impu: &str, open: &str) -> Diagnosis {
+    Diagnosis::new(impu, "all of the way to a sips Contact is by TLS")
+        .theirs("Contact: sips:…")
+        .ours(format!("{open}, which is no sips URI"))
+        .change("a sip Contact with `transport=tls` in the phone's REGISTER")
+}
+
 /// There is no roaming agreement with the network that the REGISTER came through.
 pub(crate) fn no_roaming(visited: &str, allowed: &[String]) -> Diagnosis {
     Diagnosis::new("", "there is a roaming agreement with the visited network")

@@ -2,10 +2,11 @@
 //! depend on the user, and deciding whether to challenge, to believe or to refuse it.
 
 use cscf_core::auth::{Credentials, IntegrityProtected, is_digest};
-use cscf_core::clause::{own, rfc3261, rfc3327, ts24229};
+use cscf_core::clause::{own, rfc3261, rfc3327, rfc5630, ts24229};
+use cscf_core::dialog::field::uri_of;
 use cscf_core::registrar::{Wish, WishError, identity_key};
 use cscf_core::role::{ContextId, Env, Incoming};
-use cscf_core::sip::{HeaderName, Request};
+use cscf_core::sip::{HeaderName, Request, is_sips};
 use cscf_core::time::{Duration, Instant};
 
 use crate::cause;
@@ -111,6 +112,7 @@ impl Facts {
         let mut wish = Wish::read(request, &config.expiry)
             .map_err(|fault| unwilling(request, &fault, &impu))?;
         crate::outbound::check(request, &mut wish)?;
+        all_secure(request)?;
         // A registration for emergency calls is taken wherever the user is (TS 24.229 §5.4.8).
         if let Some(allowed) = &config.visited_networks
             && !wish.is_emergency()
@@ -207,6 +209,22 @@ fn roams(visited: &str, allowed: &[String]) -> Result<(), Refusal> {
     }
     let why = format!("no roaming agreement with {visited}, only with {}", allowed.join(", "));
     Err(Refusal::new(403, "5.4.1.2.1", why).because(cause::no_roaming(visited, allowed)))
+}
+
+/// A `sips` contact is bound only where all of the way to it is by TLS: the Request-URI and each
+/// Path are `sips` URIs, too (RFC 5630 §5.2).
+fn all_secure(request: &Request) -> Result<(), Refusal> {
+    let has_sips = |name| request.headers.values(name).any(|it| is_sips(uri_of(it)));
+    if !has_sips(HeaderName::Contact) {
+        return Ok(());
+    }
+    let paths = request.headers.values(HeaderName::Path);
+    let open = paths.map(uri_of).chain([&*request.request_uri]).find(|uri| !is_sips(uri));
+    let Some(open) = open else { return Ok(()) };
+    let why = format!("a sips Contact, and on the way to it is {open}");
+    let impu = request.headers.get(HeaderName::To).unwrap_or_default();
+    let refusal = Refusal::by(400, rfc5630("5.2"), why);
+    Err(refusal.because(cause::not_all_secure(impu, open)))
 }
 
 /// Whether the UE, or somebody on the way, says that Path is understood (RFC 3327 §5.3).

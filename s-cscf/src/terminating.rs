@@ -5,13 +5,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use cscf_core::clause::{rfc5393, ts24229};
+use cscf_core::clause::{rfc5393, rfc5630, ts24229};
 use cscf_core::config::Breadth;
 use cscf_core::ifc;
 use cscf_core::proxy::max_breadth;
 use cscf_core::registrar::{Binding, Registration};
 use cscf_core::role::{Env, Incoming};
-use cscf_core::sip::{ContactPreference, HeaderName, Ioi, Request, Uri};
+use cscf_core::sip::{ContactPreference, HeaderName, Ioi, Request, Uri, is_sips};
 use cscf_core::time::Instant;
 
 use crate::early::EarlyDialogs;
@@ -108,6 +108,14 @@ impl Sessions {
         if groups.is_empty() {
             let why = format!("no contact of {} can take this request", request.request_uri);
             return Refusal::new(480, "5.4.3.3", why).send(env, context, request, out);
+        }
+        // None of them has registered a sips Contact, see `register`.
+        if is_sips(&request.request_uri) {
+            let why = format!("no contact of {} is reached by TLS alone", request.request_uri);
+            let host = self.config.realm();
+            let refusal = Refusal::by(480, rfc5630("5.3"), why)
+                .with(HeaderName::Warning, format!("380 {host} \"SIPS Not Allowed\""));
+            return refusal.send(env, context, request, out);
         }
         let groups = match self.narrowed(env, request, groups) {
             Ok(groups) => groups,

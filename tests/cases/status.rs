@@ -3,17 +3,45 @@
 use cscf_core::sip::Message;
 use cscf_tests::Bench;
 
+use super::hand::Hand;
 use super::wire::{Access, Serving, answer_to, count, labels, ms, newest, sent_to};
 use super::{Case, case};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("status::an_unknown_scheme_gets_416_and_goes_no_further", &["RC-416"], scheme),
+        case("status::a_sips_uri_goes_no_further_than_tls", &["G-SIPS-010b"], sips),
+        case("status::a_sips_contact_needs_tls_on_the_way", &["G-SIPS-010c"], sips_contact),
         case("status::an_unknown_method_gets_501_from_the_ue_alone", &["RC-501"], method),
         case("status::only_the_uas_judges_require", &["RC-420"], extension),
         case("status::a_body_nobody_reads_gets_415_and_what_is_read", &["RC-415"], body),
         case("status::a_cancelled_invite_ends_with_487", &["RC-487"], terminated),
     ]
+}
+
+fn sips() {
+    let mut lab = Serving::new();
+    let text = lab.request("INVITE", "s", "").replacen("INVITE sip:", "INVITE sips:", 1);
+    lab.ask(&text);
+    let up = lab.up();
+    assert_eq!(labels(&up).last().map(String::as_str), Some("480 INVITE"));
+    let warning = up.last().expect("an answer").header("Warning");
+    assert!(warning.starts_with("380 ") && warning.ends_with("\"SIPS Not Allowed\""), "{warning}");
+    assert!(lab.down().is_empty());
+}
+
+fn sips_contact() {
+    for (contact, path, status) in
+        [("sips:", "sip:", 400), ("sip:", "sip:", 401), ("sips:", "sips:", 400)]
+    {
+        let mut hand = Hand::at_scscf(Bench::new(&[]), "alice");
+        let lines = hand.unchallenged(None);
+        let text = hand.next(&lines);
+        let text = text.replace("Contact: <sip:", &format!("Contact: <{contact}"));
+        let text = text.replace("Path: <sip:", &format!("Path: <{path}"));
+        let answer = hand.ask(&text);
+        assert_eq!(super::hand::status(&answer), status, "{contact} {path}");
+    }
 }
 
 fn scheme() {

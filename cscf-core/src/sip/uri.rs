@@ -260,6 +260,12 @@ impl OtherUri {
     }
 }
 
+/// Whether a URI is a `sips` URI.
+#[must_use]
+pub fn is_sips(uri: &str) -> bool {
+    uri.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("sips"))
+}
+
 /// Checks a URI without keeping anything of it.
 pub(super) fn check_uri(text: &str) -> Result<(), UriError> {
     let colon = text.find(':').unwrap_or(0);

@@ -224,6 +224,9 @@ pub struct RunArgs {
         action = clap::ArgAction::Set
     )]
     pub ipsec: bool,
+    /// All UEs agree on TLS; with --ipsec those without a card
+    #[arg(long)]
+    pub tls: bool,
     /// On IPv6: live on `::1` with a port each, with --ipsec in a network of the run's own
     #[arg(long)]
     pub ipv6: bool,
@@ -246,6 +249,7 @@ impl RunArgs {
             jobs: self.jobs.map(usize::from),
             watch: self.watch,
             ipsec: self.ipsec,
+            tls: self.tls,
             family: match (self.ipv6, self.dual_stack) {
                 (true, _) => Family::V6,
                 (false, true) => Family::Dual,

@@ -133,10 +133,15 @@ fn values(traffic: &Traffic, device: usize) -> Vec<String> {
     let own: Vec<&Item> =
         traffic.fresh().filter(|it| it.own && it.from == device && it.status() == 0).collect();
     let mut out = Vec::new();
-    if own.iter().any(|it| it.has(HeaderName::SecurityClient)) {
+    let offers: Vec<&str> =
+        own.iter().filter_map(|it| it.headers().get(HeaderName::SecurityClient)).collect();
+    let by_tls = !offers.is_empty() && offers.iter().all(|it| it.trim() == "tls");
+    if by_tls {
+        out.push("security: tls".to_owned());
+    } else if !offers.is_empty() {
         out.push("security: on".to_owned());
     }
-    if own.iter().any(|it| it.transport.is_reliable()) {
+    if !by_tls && own.iter().any(|it| it.transport.is_reliable()) {
         out.push("transport: tcp".to_owned());
     }
     let calls: Vec<&&Item> =

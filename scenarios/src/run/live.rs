@@ -22,7 +22,7 @@ use super::simulated::ue_node;
 use super::{Options, Outcome, play};
 use crate::report::pcapng::{Names, name_at};
 use crate::script::{Order, Scenario, Stage};
-use crate::ue::{Ue, UeConfig};
+use crate::ue::{Protection, Ue, UeConfig};
 use crate::up::{NodeEvent, NodeProcesses, Starting, Telling};
 use crate::{certificates, operate};
 
@@ -74,10 +74,7 @@ pub(super) fn run(
     // A network of its own has all addresses, for one run at a time.
     let alone = options.apart && options.family != Family::V4;
     let network = if alone { Network::alone(options.family) } else { claim.network };
-    let mut instance = Instance::on(lab, scenario, &network).map_err(|fault| fault.to_string())?;
-    if options.ipsec {
-        instance.secure(scenario);
-    }
+    let instance = Instance::of_run(lab, scenario, &network, options)?;
     let mut stage = LiveStage::start(instance.clone(), progress)?;
     let mut outcome = play(scenario, &mut stage);
     outcome.esp_sa = stage.keys();
@@ -231,7 +228,7 @@ fn choose_esp(
     peers: Peers,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Option<Form>, String> {
-    let secured = instance.ues.iter().any(|ue| ue.security);
+    let secured = instance.ues.iter().any(|ue| ue.security == Protection::Ipsec);
     let lab = &mut instance.lab;
     let wanted = lab.esp || secured || lab.gm.sec_agree == SecAgree::Required;
     let Some(pcscf) = lab.node(NodeRole::Pcscf).filter(|_| wanted) else { return Ok(None) };
@@ -247,7 +244,7 @@ fn choose_esp(
 /// Where a UE listens, and what its associations need.
 fn addresses(config: &UeConfig, lab: &Lab, esp: Option<Form>) -> Result<Addresses, String> {
     let at = config.address.ip();
-    let protect = match esp.filter(|_| config.security) {
+    let protect = match esp.filter(|_| config.security == Protection::Ipsec) {
         Some(_) if lab.nodes.iter().any(|node| node.listen.ip() == at) => {
             let name = &config.name;
             return Err(format!(

@@ -67,7 +67,7 @@ pub(super) fn run(
     let mut work = Vec::new();
     for loaded in all {
         unknown_names(loaded, lab)?;
-        match loaded.scenario.left_out(options.simulated, options.ipsec) {
+        match loaded.scenario.left_out(options.simulated, options.protects()) {
             Some(reason) => {
                 count.skipped += 1;
                 results.push(results::skipped(&loaded.name, &reason));

@@ -57,12 +57,21 @@ pub struct Options {
     pub jobs: Option<usize>,
     /// Runs again whenever a file is saved.
     pub watch: bool,
-    /// All UEs make a security agreement, and their packets are protected.
+    /// All UEs with a card make a security agreement, and their packets are protected.
     pub ipsec: bool,
+    /// All UEs without security associations agree on TLS.
+    pub tls: bool,
     /// IPv4, IPv6 or both.
     pub family: Family,
     /// The run has a network of its own, in which all addresses are.
     pub apart: bool,
+}
+
+impl Options {
+    /// Whether UEs protect what they say where the scenario does not ask for it.
+    const fn protects(&self) -> bool {
+        self.ipsec || self.tls
+    }
 }
 
 /// A scenario with where it comes from.
@@ -282,8 +291,8 @@ fn run_one(
         let name = &loaded.name;
         return Err(format!("{name} runs in virtual time only: {reason}; add --virtual"));
     }
-    if let Some(reason) = loaded.scenario.left_out(options.simulated, options.ipsec) {
-        return Err(format!("{} {reason}; leave out --ipsec", loaded.name));
+    if let Some(reason) = loaded.scenario.left_out(options.simulated, options.protects()) {
+        return Err(format!("{} {reason}; leave out --ipsec and --tls", loaded.name));
     }
     progress(&format!("{}: {}", loaded.name, loaded.scenario.title));
     let (instance, outcome) = if options.simulated {

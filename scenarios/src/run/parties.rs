@@ -6,12 +6,13 @@ use cscf_core::config::{Lab, NodeConfig, NodeRole, Position, SecAgree};
 use cscf_core::operator::{self, FaultOrder};
 use cscf_core::transport::Transport;
 
+use super::Options;
 use super::network::{Network, UE};
 use crate::operate::Person;
 use crate::report::Parties;
 use crate::report::pcapng::Names;
 use crate::script::{LabChanges, Order, Party, Scenario};
-use crate::ue::{CodecSet, Transfer, UeCommand, UeConfig};
+use crate::ue::{CodecSet, Credentials, Protection, Transfer, UeCommand, UeConfig};
 
 /// A scenario's lab with its UEs.
 #[derive(Clone, Debug)]
@@ -67,11 +68,44 @@ impl Instance {
     ///
     /// [`InstanceError`] when a party is unknown or there are too many.
     pub fn on(base: &Lab, scenario: &Scenario, network: &Network) -> Result<Self, InstanceError> {
+        Self::listening(base, scenario, network, None)
+    }
+
+    /// The instance of a scenario in a network, and listening for one more transport.
+    fn listening(
+        base: &Lab,
+        scenario: &Scenario,
+        network: &Network,
+        further: Option<Transport>,
+    ) -> Result<Self, InstanceError> {
         let mut lab = base.clone();
         apply(&scenario.lab, &mut lab);
-        listen_for_parties(&mut lab, &scenario.parties);
+        listen_for_parties(&mut lab, &scenario.parties, further);
         network.settle(&mut lab);
         Self::at(lab, scenario, |host| network.ue(host))
+    }
+
+    /// The instance of a scenario with what a run lets its UEs agree on.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit.
+    pub(super) fn of_run(
+        base: &Lab,
+        scenario: &Scenario,
+        network: &Network,
+        options: &Options,
+    ) -> Result<Self, String> {
+        let further = options.tls.then_some(Transport::Tls);
+        let instance = Self::listening(base, scenario, network, further);
+        let mut instance = instance.map_err(|fault| fault.to_string())?;
+        if options.ipsec {
+            instance.secure(scenario);
+        }
+        if options.tls {
+            instance.secure_by_tls(scenario);
+        }
+        Ok(instance)
     }
 
     /// The instance of a scenario at the addresses of its lab, which others than this machine
@@ -106,7 +140,7 @@ impl Instance {
         if names.len() > UES_MAX {
             return Err(InstanceError::TooMany);
         }
-        listen_for_parties(&mut lab, &scenario.parties);
+        listen_for_parties(&mut lab, &scenario.parties, None);
         let mut ues = Vec::new();
         for (name, host) in names.iter().zip(UE..) {
             let address = address(host);
@@ -122,6 +156,8 @@ impl Instance {
             let uri = pcscf.map(|node| node.sip_uri()).unwrap_or_default();
             let mut config = UeConfig::of_subscriber(&lab, subscriber, &uri, address);
             config.name.clone_from(name);
+            config.tls_pcscfs =
+                pcscf.map(|node| uri_of(node, Transport::Tls)).into_iter().collect();
             if let Some(party) = party {
                 change(&mut config, party);
                 if let Some(node) = pcscf {
@@ -134,17 +170,29 @@ impl Instance {
         Ok(Self { lab, ues })
     }
 
-    /// Lets every UE with a card make a security agreement, but those of which the scenario says
-    /// something else.
+    /// Lets every UE with a card agree on security associations, but those of which the scenario
+    /// says something else.
     pub fn secure(&mut self, scenario: &Scenario) {
         if self.lab.gm.sec_agree == SecAgree::Off {
             self.lab.gm.sec_agree = SecAgree::Optional;
         }
-        for ue in &mut self.ues {
+        let has_card = |ue: &UeConfig| !matches!(ue.credentials, Credentials::Digest { .. });
+        self.protect(scenario, Protection::Ipsec, has_card);
+    }
+
+    /// Lets every UE agree on TLS that has no security associations, but those of which the
+    /// scenario says something else.
+    pub fn secure_by_tls(&mut self, scenario: &Scenario) {
+        self.lab.gm.tls = true;
+        self.protect(scenario, Protection::Tls, |ue| ue.security == Protection::Off);
+    }
+
+    fn protect(&mut self, scenario: &Scenario, by: Protection, may: fn(&UeConfig) -> bool) {
+        for ue in self.ues.iter_mut().filter(|ue| may(ue)) {
             let party = scenario.parties.iter().find(|party| party.name == ue.name);
             let by_ip = matches!(ue.transport, Transport::Udp | Transport::Tcp);
             if by_ip && party.is_none_or(|party| party.security.is_none()) {
-                ue.security = true;
+                ue.security = by;
             }
         }
     }
@@ -359,25 +407,33 @@ fn uri_of(node: &NodeConfig, transport: Transport) -> String {
     format!("sip:{}", node.advertised_for(transport))
 }
 
-/// Has the P-CSCFs listen for the transports that UEs have.
-fn listen_for_parties(lab: &mut Lab, parties: &[Party]) {
+/// Has the P-CSCFs listen for the transports that UEs have, and for another one.
+fn listen_for_parties(lab: &mut Lab, parties: &[Party], further: Option<Transport>) {
+    let by_tls = |party: &Party| party.security == Some(Protection::Tls);
+    let agreed = parties.iter().any(by_tls);
+    lab.gm.tls |= agreed;
+    let agreed = agreed.then_some(Transport::Tls);
     for node in lab.nodes.iter_mut().filter(|node| node.role == NodeRole::Pcscf) {
-        parties.iter().filter_map(|party| party.transport).for_each(|it| node.listen_for(it));
+        let all = parties.iter().filter_map(|party| party.transport).chain(agreed).chain(further);
+        all.for_each(|it| node.listen_for(it));
     }
 }
 
 /// The P-CSCFs that a party knows, where the scenario says so.
 fn know_pcscfs(config: &mut UeConfig, party: &Party, lab: &Lab) -> Result<(), InstanceError> {
     let all: Vec<_> = lab.nodes.iter().filter(|node| node.role == NodeRole::Pcscf).collect();
-    let uri = |(_, name): &(Position, String)| {
+    let uris = |(_, name): &(Position, String)| {
         let node = all.iter().find(|node| node.name == *name);
-        node.map(|node| uri_of(node, config.transport)).ok_or_else(|| {
+        let both = |node| (uri_of(node, config.transport), uri_of(node, Transport::Tls));
+        node.map(|node| both(node)).ok_or_else(|| {
             let known: Vec<&str> = all.iter().map(|node| node.name.as_str()).collect();
             InstanceError::UnknownPcscf { name: name.clone(), known: known.join(", ") }
         })
     };
-    let uris = party.pcscfs.iter().map(uri).collect::<Result<Vec<_>, _>>()?;
+    let uris = party.pcscfs.iter().map(uris).collect::<Result<Vec<_>, _>>()?;
+    let (uris, by_tls): (Vec<String>, Vec<String>) = uris.into_iter().unzip();
     if let Some((first, others)) = uris.split_first() {
+        config.tls_pcscfs = by_tls;
         config.pcscf.clone_from(first);
         config.other_pcscfs = others.to_vec();
     }

@@ -26,7 +26,7 @@ use crate::lab::{Lab, LabNode};
 use crate::operate;
 use crate::report::pcapng::{Names, name_at};
 use crate::script::{Order, Scenario, Stage};
-use crate::ue::{Ue, UeConfig};
+use crate::ue::{Protection, Ue, UeConfig};
 
 /// Unix time at the start of every simulated run: 2026-01-01.
 pub const UNIX_AT_EPOCH: UnixTime = UnixTime(1_767_225_600);
@@ -138,6 +138,10 @@ pub fn ue_node(config: &UeConfig, lab: &LabConfig, start: &Start) -> Result<Engi
         let (host, port) = config.sent_by();
         let advertise = (in_brackets(&host), port);
         settings.listen.push(Listen { transport: config.transport, addr: address, advertise });
+    } else if config.security == Protection::Tls {
+        // It only connects from there.
+        let advertise = (in_brackets(&config.via_host()), address.port());
+        settings.listen.push(Listen { transport: Transport::Tls, addr: address, advertise });
     }
     Ok(Engine::new(&config.name, Ue::new(config.clone()), settings, start.seed))
 }
@@ -232,10 +236,7 @@ pub(super) fn run(
     options: &Options,
 ) -> Result<(Instance, Outcome), String> {
     let network = Network::alone(options.family);
-    let mut instance = Instance::on(lab, scenario, &network).map_err(|fault| fault.to_string())?;
-    if options.ipsec {
-        instance.secure(scenario);
-    }
+    let mut instance = Instance::of_run(lab, scenario, &network, options)?;
     // Nothing outside the simulation answers.
     instance.lab.dns.servers.clear();
     let mut stage = SimulatedStage::new(instance.clone(), scenario.network.clone(), options.seed)?;

@@ -136,7 +136,11 @@ fn party() -> Value {
                 json!({"enum": ["on", "off", "public", "temporary", true, false]}),
                 "Which Contact it gives others",
             ),
-            ("security", switch(), "Whether it makes a security agreement (virtual runs)"),
+            (
+                "security",
+                json!({"enum": ["on", "off", "tls", true, false]}),
+                "What it agrees on with the P-CSCF: security associations, nothing, TLS",
+            ),
             ("retries", switch(), "Whether it tries again by itself after a failure"),
             ("early_security", switch(), "Whether it registers without sec-agree after a 420"),
             ("sms", switch(), "Whether it knows SMS over IP"),

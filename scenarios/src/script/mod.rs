@@ -40,8 +40,8 @@ use cscf_core::transport::Transport;
 
 use crate::lab::NetworkOptions;
 use crate::ue::{
-    CallOptions, Change, CodecSet, Dtmf, EmergencyTimers, Gruu, KeepAlive, Mistakes, Refers,
-    Resources, Robot,
+    CallOptions, Change, CodecSet, Dtmf, EmergencyTimers, Gruu, KeepAlive, Mistakes, Protection,
+    Refers, Resources, Robot,
 };
 
 /// A scenario file.
@@ -122,8 +122,8 @@ pub struct Party {
     pub pcscfs: Vec<(Position, String)>,
     /// Which Contact it gives others.
     pub gruu: Option<Gruu>,
-    /// Whether it makes a security agreement.
-    pub security: Option<bool>,
+    /// What it agrees on with the P-CSCF.
+    pub security: Option<Protection>,
     /// Whether it tries again by itself after a failed registration.
     pub retries: Option<bool>,
     /// Whether it knows early IMS security.

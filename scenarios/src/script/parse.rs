@@ -94,10 +94,10 @@ impl Scenario {
 
     /// Why it does not run so: in real time, or with packets protected.
     #[must_use]
-    pub fn left_out(&self, simulated: bool, ipsec: bool) -> Option<String> {
+    pub fn left_out(&self, simulated: bool, protected: bool) -> Option<String> {
         let by_time = self.only_virtual().filter(|_| !simulated);
         let by_time = by_time.map(|reason| format!("virtual time only: {reason}"));
-        let clear = self.clear_text.as_ref().filter(|_| ipsec);
+        let clear = self.clear_text.as_ref().filter(|_| protected);
         by_time.or_else(|| clear.map(|reason| format!("expects clear text: {reason}")))
     }
 

@@ -9,7 +9,9 @@ use cscf_core::transport::Transport;
 
 use super::Party;
 use super::parse::on_off;
-use crate::ue::{CodecSet, EmergencyTimers, Gruu, KeepAlive, Mistakes, Refers, Resources, Robot};
+use crate::ue::{
+    CodecSet, EmergencyTimers, Gruu, KeepAlive, Mistakes, Protection, Refers, Resources, Robot,
+};
 
 /// Reads all parties of a scenario.
 pub(super) fn read_all(node: &Node, domain: &str, problems: &mut Problems) -> Vec<Party> {
@@ -100,20 +102,20 @@ fn keep_alive(text: &str) -> Result<KeepAlive, String> {
     }
 }
 
-/// Whether it makes a security agreement, and by which transport it connects: IPsec protects UDP
-/// and TCP.
+/// What it agrees on with the P-CSCF, and by which transport it connects: IPsec protects UDP and
+/// TCP, and a UE that agrees on TLS begins with these or with TLS itself.
 fn protection(
     reader: &mut Reader<'_>,
     problems: &mut Problems,
-) -> (Option<bool>, Option<Transport>) {
+) -> (Option<Protection>, Option<Transport>) {
     let node = reader.optional("security");
-    let read = node.map(|node| (node.at, on_off(node.text().unwrap_or_default())));
+    let read = node.map(|node| (node.at, agreement(node.text().unwrap_or_default())));
     let security = match read {
         Some((at, Err(fault))) => {
             problems.push(at, fault, None);
             None
         }
-        Some((_, Ok(on))) => Some(on),
+        Some((_, Ok(what))) => Some(what),
         None => None,
     };
     let transport = reader.or("transport", None, problems, |text| {
@@ -121,15 +123,34 @@ fn protection(
         let fault = || format!("`{text}` is none of udp, tcp, tls, ws and wss");
         known.map(Some).ok_or_else(fault)
     });
-    if let (Some(at), Some(true), Some(by @ (Transport::Tls | Transport::Ws | Transport::Wss))) =
-        (node.map(|node| node.at), security, transport)
-    {
+    let at = node.map(|node| node.at);
+    let does_not_go = match (security, transport) {
+        (Some(Protection::Ipsec), Some(by)) if !matches!(by, Transport::Udp | Transport::Tcp) => {
+            Some((by, "`security: on` is IPsec, and this UE"))
+        }
+        (Some(Protection::Tls), Some(by @ (Transport::Ws | Transport::Wss))) => {
+            Some((by, "`security: tls` is SIP over TLS, and this UE"))
+        }
+        _ => None,
+    };
+    if let (Some(at), Some((by, words))) = (at, does_not_go) {
         let by = by.param_name();
-        let text = format!("`security: on` is IPsec, and this UE connects by {by}");
         let help = format!("leave out `security`, or `transport: {by}`");
-        problems.push(at, text, Some(help));
+        problems.push(at, format!("{words} connects by {by}"), Some(help));
     }
     (security, transport)
+}
+
+/// `on`, `off`, `tls`.
+fn agreement(text: &str) -> Result<Protection, String> {
+    match text {
+        "tls" => Ok(Protection::Tls),
+        _ => match on_off(text) {
+            Ok(true) => Ok(Protection::Ipsec),
+            Ok(false) => Ok(Protection::Off),
+            Err(_) => Err(format!("`{text}` is neither on, off nor tls")),
+        },
+    }
 }
 
 fn gruu(text: &str) -> Result<Gruu, String> {

@@ -355,7 +355,7 @@ impl Ue {
     pub(super) fn next_hop(&self, request: &Request) -> NextHop {
         let outside = request.to_tag().is_none();
         let routed = request.headers.contains(HeaderName::Route);
-        if outside || (routed && self.config.transport != Transport::Udp) {
+        if outside || (routed && self.transport() != Transport::Udp) {
             self.to_pcscf()
         } else {
             NextHop::AsRouted

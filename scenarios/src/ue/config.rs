@@ -39,6 +39,8 @@ pub struct UeConfig {
     pub pcscf: String,
     /// Further P-CSCFs, for when that one fails or sends us away.
     pub other_pcscfs: Vec<String>,
+    /// The same P-CSCFs in the same order, as they are found over TLS.
+    pub tls_pcscfs: Vec<String>,
     /// Our own address: where we listen, and our Contact.
     pub address: SocketAddr,
     /// UDP, TCP, TLS or WebSocket.
@@ -79,8 +81,8 @@ pub struct UeConfig {
     pub reg_id: Option<u32>,
     /// How it keeps its flow alive.
     pub keep_alive: KeepAlive,
-    /// Whether it makes a security agreement with the P-CSCF (TS 33.203 §7).
-    pub security: bool,
+    /// What it agrees on with the P-CSCF to protect what they say to each other.
+    pub security: Protection,
     /// The algorithms it offers there, most preferred first.
     pub algorithms: Vec<Algorithms>,
     /// Whether it tries again by itself when nobody registered it (RFC 5626 §4.5).
@@ -103,6 +105,18 @@ pub struct UeConfig {
     pub mistakes: Mistakes,
     /// Private and public identity of somebody else, for mistakes.
     pub somebody_else: (String, String),
+}
+
+/// What a UE agrees on with its P-CSCF (RFC 3329).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protection {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Security associations, with the keys of its card (TS 33.203 §7).
+    Ipsec,
+    /// TLS (TS 33.203 annex O).
+    Tls,
 }
 
 /// Which Contact a UE gives others (TS 24.229 §5.1.2A.1.1, RFC 5627 §4.4).
@@ -251,6 +265,7 @@ impl UeConfig {
             domain: lab.home_of(subscriber).to_owned(),
             pcscf: pcscf.to_owned(),
             other_pcscfs: Vec::new(),
+            tls_pcscfs: Vec::new(),
             address,
             transport: match subscriber.transport {
                 SubscriberTransport::Tcp => Transport::Tcp,
@@ -285,7 +300,10 @@ impl UeConfig {
             gruu: Gruu::Off,
             reg_id: None,
             keep_alive: KeepAlive::default(),
-            security: subscriber.ipsec == Some(SecAgree::Required),
+            security: match subscriber.ipsec {
+                Some(SecAgree::Required) => Protection::Ipsec,
+                _ => Protection::Off,
+            },
             algorithms: [("hmac-sha-1-96", "null"), ("hmac-sha-1-96", "aes-cbc")]
                 .into_iter()
                 .filter_map(|(alg, ealg)| Algorithms::named(alg, ealg))

@@ -47,7 +47,7 @@ pub fn dialled(text: &str, domain: &str) -> String {
 impl Ue {
     /// The P-CSCF's URI with our transport.
     pub(super) fn pcscf_uri(&self) -> String {
-        match self.config.transport {
+        match self.transport() {
             Transport::Udp => self.pcscf().to_owned(),
             transport => format!("{};transport={}", self.pcscf(), transport.param_name()),
         }
@@ -62,7 +62,7 @@ impl Ue {
     pub(super) fn contact_uri(&self) -> String {
         let address = SocketAddr::new(self.config.address.ip(), self.contact_port());
         let user = if self.config.mistakes.lost_user { LOST_USER } else { "" };
-        match self.config.transport {
+        match self.transport() {
             Transport::Udp => format!("sip:{user}{address}"),
             transport => {
                 let web = self.config.is_web();
@@ -168,7 +168,7 @@ impl Ue {
     }
 
     fn push_initial_route(&self, headers: &mut Headers) {
-        let transport = match self.config.transport {
+        let transport = match self.transport() {
             Transport::Udp => String::new(),
             transport => format!(";transport={}", transport.uri_name()),
         };

@@ -6,6 +6,8 @@
 pub struct Mistakes {
     /// Refreshes at half time, however long the registration lasts.
     pub always_half: bool,
+    /// Answers the challenge in clear although it was agreed on TLS.
+    pub answers_in_clear: bool,
     /// Answers the challenge under a private identity that was not challenged.
     pub another_impi: bool,
     /// Registers a public identity of somebody else.
@@ -188,10 +190,11 @@ type Named = (&'static str, fn(&mut Mistakes) -> &mut bool);
 
 impl Mistakes {
     /// All mistakes by their words.
-    pub const NAMED: [Named; 88] = [
+    pub const NAMED: [Named; 89] = [
         ("accepts any network", |it| &mut it.follows_anybody),
         ("another impi", |it| &mut it.another_impi),
         ("another impu", |it| &mut it.another_impu),
+        ("answers in clear", |it| &mut it.answers_in_clear),
         ("busy everywhere", |it| &mut it.busy_everywhere),
         ("calls again", |it| &mut it.calls_again),
         ("comes back", |it| &mut it.comes_back),

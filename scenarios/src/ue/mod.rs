@@ -42,6 +42,7 @@ mod emergency;
 mod headers;
 mod mistakes;
 mod orders;
+mod over_tls;
 mod publication;
 mod recovery;
 mod refer;
@@ -60,7 +61,7 @@ pub use alive::KeepAlive;
 pub use arbitrary::{Change, PARTS, SIZE_MAX};
 pub use codecs::{CodecSet, Evs};
 pub use command::{CallOptions, Dtmf, Transfer, UeCommand};
-pub use config::{Credentials, Gruu, Refers, Resources, Robot, UeConfig};
+pub use config::{Credentials, Gruu, Protection, Refers, Resources, Robot, UeConfig};
 pub use emergency::EmergencyTimers;
 pub use headers::dialled;
 pub use mistakes::Mistakes;
@@ -236,7 +237,10 @@ impl Role for Ue {
         {
             return Err("the phone hears no calls");
         }
-        if flow.sa.is_some() { Ok(()) } else { self.admits_clear(message) }
+        match flow.sa.is_some() || flow.transport.is_secure() {
+            true => Ok(()),
+            false => self.admits_clear(message),
+        }
     }
 
     fn is_one_peer(&self, _: SaId, _: SaId) -> bool {

@@ -89,6 +89,9 @@ impl Ue {
     /// The P-CSCF in use.
     pub(super) fn pcscf(&self) -> &str {
         let index = self.recovery.pcscf;
+        if let Some(uri) = self.config.tls_pcscfs.get(index).filter(|_| self.goes_by_tls()) {
+            return uri;
+        }
         let others = || self.config.other_pcscfs.get(index.checked_sub(1)?);
         others().unwrap_or(&self.config.pcscf)
     }

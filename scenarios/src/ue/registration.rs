@@ -124,6 +124,7 @@ impl Ue {
             ..Registration::default()
         };
         self.auth.forget();
+        self.forget_tls();
         self.begin_agreement(env, out);
         out.push(Action::ClearTimer { timer: UeTimer::Register });
     }

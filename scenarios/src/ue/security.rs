@@ -14,7 +14,7 @@ use cscf_core::transport::ipsec::{
 };
 use cscf_core::transport::{Flow, SaId, Transport};
 
-use super::{Credentials, Ue, UeTimer};
+use super::{Credentials, Protection, Ue, UeTimer};
 
 /// The protected server port; it stays the same as long as the UE is on (TS 33.203 §7.1).
 const SERVER_PORT: u16 = 40_002;
@@ -27,7 +27,7 @@ const UNANSWERED_MAX: u8 = 2;
 /// An integrity algorithm that nobody has, for mistakes.
 const UNKNOWN_ALGORITHM: &str = "hmac-sha-512-256";
 /// Mechanisms of a Security-Server looked at, at most.
-const MECHANISMS_MAX: usize = 32;
+pub(super) const MECHANISMS_MAX: usize = 32;
 
 /// A set of associations with what belongs to it in SIP.
 #[derive(Debug)]
@@ -56,6 +56,9 @@ pub(super) struct Security {
     unanswered: u8,
     /// A challenge without a mechanism of use was met with a new attempt once.
     abandoned: bool,
+    /// The mechanisms of Security-Server that TLS was agreed on by, to be repeated in
+    /// Security-Verify.
+    pub(super) over_tls: Option<Vec<String>>,
 }
 
 impl Association {
@@ -68,16 +71,21 @@ impl Association {
 }
 
 impl Ue {
-    /// Whether this UE makes security agreements: with a card, and where it is not told otherwise.
-    pub(super) fn secures(&self) -> bool {
+    /// Whether this UE agrees on security associations: with a card, and where it is told to.
+    fn secures_by_ipsec(&self) -> bool {
         let has_card = matches!(self.config.credentials, Credentials::Aka { .. });
-        self.config.security && has_card && !self.recovery.early
+        self.config.security == Protection::Ipsec && has_card && !self.recovery.early
+    }
+
+    /// Whether this UE makes security agreements.
+    pub(super) fn secures(&self) -> bool {
+        self.secures_by_ipsec() || self.secures_by_tls()
     }
 
     /// New ports and SPIs for the next Security-Client; the server port stays
     /// (TS 33.203 §7.4.1, TS 24.229 §5.1.1.4.2).
     pub(super) fn offer_anew(&mut self, env: &mut Env<'_>) {
-        if !self.secures() {
+        if !self.secures_by_ipsec() {
             self.security.offered = None;
             return;
         }
@@ -107,15 +115,13 @@ impl Ue {
         if mistakes.no_sec_agree {
             return headers.push(HeaderName::Supported, "sec-agree");
         }
-        let Some(ports) = self.security.offered else { return };
+        let Some(ports) = self.security.offered else { return self.push_tls(headers) };
         let answers = self.security.temporary.is_some();
         let mut client = self.security_client(ports);
         if mistakes.security_client_differs && answers {
             client = with_next_number(&client, "spi-c=");
         }
-        headers.push(HeaderName::Require, "sec-agree");
-        headers.push(HeaderName::ProxyRequire, "sec-agree");
-        headers.push(HeaderName::SecurityClient, &client);
+        push_client(headers, &client);
         if let Some(over) = self.association_of_register() {
             let mut verify = over.server.join(", ");
             if mistakes.security_verify_differs && answers {
@@ -151,7 +157,7 @@ impl Ue {
 
     /// Whether the REGISTER leaves protected.
     pub(super) fn register_is_protected(&self) -> bool {
-        self.association_of_register().is_some()
+        self.association_of_register().is_some() || self.transport().is_secure()
     }
 
     /// Where the REGISTER goes.
@@ -196,14 +202,12 @@ impl Ue {
         via: Option<&Flow>,
         out: &mut Actions<UeTimer>,
     ) -> Result<(), String> {
+        if self.secures_by_tls() {
+            return self.agree_on_tls(env, response);
+        }
         let Some(ours) = self.security.offered else { return Ok(()) };
         let Some((ck, ik)) = self.auth.keys() else { return Err("no keys".to_owned()) };
-        let server = response.headers.security(HeaderName::SecurityServer);
-        let mut server = server.map_err(|fault| format!("Security-Server: {fault}"))?;
-        server.truncate(MECHANISMS_MAX);
-        if server.is_empty() {
-            return Err("the 401 has no Security-Server".to_owned());
-        }
+        let server = mechanisms_of(response)?;
         let fits = |algorithms: &Algorithms| self.config.algorithms.contains(algorithms);
         let chosen = offers(&server)
             .into_iter()
@@ -240,14 +244,7 @@ impl Ue {
         let again = !std::mem::replace(&mut self.security.abandoned, true);
         let diagnosis = Diagnosis::new(&*self.config.impi, "Security-Server against the UE's list")
             .theirs(why)
-            .ours(
-                self.config
-                    .algorithms
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            )
+            .ours(self.offered_text())
             .change("let the P-CSCF offer one of these, or register without security agreement");
         let next = if again { "registers anew" } else { "gives up" };
         let text = format!("the security agreement has failed: {next}");
@@ -359,6 +356,7 @@ impl Ue {
             out.push(Action::ClearTimer { timer: UeTimer::Associations });
         }
         self.security.unanswered = 0;
+        self.forget_tls();
     }
 
     /// [`Ue::protect`] for the actions from `start` on.
@@ -371,8 +369,10 @@ impl Ue {
     /// for the P-CSCF's protected server port and repeat Security-Server
     /// (TS 24.229 §5.1.2A.1.1, RFC 3329 §2.3.1).
     pub(super) fn protect(&self, actions: &mut [Action<UeTimer>]) {
-        let Some(active) = &self.security.active else { return };
-        let verify = active.server.join(", ");
+        let active = self.security.active.as_ref();
+        let server = active.map(|active| &active.server).or(self.security.over_tls.as_ref());
+        let Some(server) = server else { return };
+        let verify = server.join(", ");
         for action in actions {
             let (request, to) = match action {
                 Action::Originate { request, to, .. } => (request, to),
@@ -382,7 +382,9 @@ impl Ue {
             if request.method == Method::Register {
                 continue;
             }
-            *to = NextHop::Flow(active.flow(self.config.transport));
+            if let Some(active) = active {
+                *to = NextHop::Flow(active.flow(self.config.transport));
+            }
             if request.method != Method::Ack {
                 let headers = &mut request.headers;
                 headers.set(HeaderName::SecurityVerify, &verify);
@@ -408,7 +410,7 @@ impl Ue {
             return Ok(());
         }
         let Message::Response(response) = message else {
-            return Err("clear text: requests come to this UE over its associations only");
+            return Err("clear text: requests come to this UE protected only");
         };
         let of_register = method_of(response) == "REGISTER";
         match of_register && !self.register_is_protected() {
@@ -449,13 +451,20 @@ impl Ue {
 
     /// Says that the P-CSCF is not there.
     fn tell_no_pcscf(&self, env: &mut Env<'_>, cause: Cause) {
+        let look = match self.transport().is_secure() {
+            true => {
+                "whether the P-CSCF listens for TLS there, and whether its certificate is one of \
+                 the CA that this UE trusts"
+            }
+            false => "whether the P-CSCF runs at this address, and what is on the way to it",
+        };
         let waited = (self.config.timers.t1 * 64).as_secs();
         let silent = cause == Cause::Timeout;
         let came = if silent { format!("nothing within {waited} s") } else { "refused".to_owned() };
         let diagnosis = Diagnosis::new(&*self.config.impi, "the P-CSCF answers the REGISTER")
             .theirs(came)
             .ours(format!("a REGISTER to {}", self.pcscf()))
-            .change("whether the P-CSCF runs at this address, and what is on the way to it");
+            .change(look);
         let text = format!("REGISTER: no answer from {}", self.pcscf());
         env.diagnose(ts24229("5.1.1.2.1"), text, diagnosis);
     }
@@ -508,7 +517,25 @@ fn method_of(response: &Response) -> &str {
     cseq.split_whitespace().nth(1).unwrap_or_default()
 }
 
-fn list(mechanisms: &[SecurityMechanism]) -> String {
+/// Security-Client, and that it counts.
+pub(super) fn push_client(headers: &mut Headers, client: &str) {
+    headers.push(HeaderName::Require, "sec-agree");
+    headers.push(HeaderName::ProxyRequire, "sec-agree");
+    headers.push(HeaderName::SecurityClient, client);
+}
+
+/// Security-Server of a 401.
+pub(super) fn mechanisms_of(response: &Response) -> Result<Vec<SecurityMechanism>, String> {
+    let server = response.headers.security(HeaderName::SecurityServer);
+    let mut server = server.map_err(|fault| format!("Security-Server: {fault}"))?;
+    server.truncate(MECHANISMS_MAX);
+    if server.is_empty() {
+        return Err("the 401 has no Security-Server".to_owned());
+    }
+    Ok(server)
+}
+
+pub(super) fn list(mechanisms: &[SecurityMechanism]) -> String {
     mechanisms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 

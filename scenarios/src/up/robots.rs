@@ -9,9 +9,10 @@ use cscf_core::engine::Engine;
 use cscf_core::host::protected::{Form, Protect};
 use cscf_core::host::{Addresses, Handle, Host, program};
 use cscf_core::time::Duration;
+use cscf_core::transport::Transport;
 
 use crate::run::ue_node;
-use crate::ue::{Robot, Ue, UeCommand, UeConfig};
+use crate::ue::{Protection, Robot, Ue, UeCommand, UeConfig};
 
 /// How long a robot that answers rings.
 const RING_FOR: Duration = Duration::from_secs(1);
@@ -137,7 +138,13 @@ pub(super) fn switch_on(
         let mut addresses = Addresses::both(any);
         let wish = wish(lab, subscriber);
         let own = own_address(any.ip(), index);
-        config.security = wish != SecAgree::Off && has_card(subscriber);
+        let by_ipsec = wish != SecAgree::Off && has_card(subscriber) && own.is_some();
+        config.security = match by_ipsec {
+            true => Protection::Ipsec,
+            false if lab.gm.tls && !has_card(subscriber) => Protection::Tls,
+            false => Protection::Off,
+        };
+        config.tls_pcscfs = vec![format!("sip:{}", pcscf.advertised_for(Transport::Tls))];
         if own.is_none() && wish == SecAgree::Required {
             let at = any.ip();
             return Err(format!(
@@ -146,8 +153,7 @@ pub(super) fn switch_on(
                  is at {at}"
             ));
         }
-        config.security &= own.is_some();
-        if let (Some(form), Some(own)) = (esp.filter(|_| config.security), own) {
+        if let (Some(form), Some(own)) = (esp.filter(|_| by_ipsec), own) {
             any.set_ip(own);
             let protect = Protect { form, at: vec![any.ip()], ports: Vec::new() };
             addresses = Addresses::both(any).protected(Some(protect));

@@ -12,6 +12,7 @@ mod requests;
 mod security;
 mod sessions;
 mod subscriber;
+mod tls;
 mod whole;
 mod world;
 
@@ -23,6 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(devices::cases());
     cases.extend(emergency::cases());
     cases.extend(security::cases());
+    cases.extend(tls::cases());
     cases.extend(subscriber::cases());
     cases.extend(whole::cases());
     cases.extend(mistakes::cases());

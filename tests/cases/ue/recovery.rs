@@ -3,7 +3,7 @@
 use cscf_core::role::{Cause, OwnAnswered};
 use cscf_core::sip::HeaderName;
 use cscf_core::time::{Duration, Instant};
-use scenarios::ue::{Phase, UeCommand, UeTimer};
+use scenarios::ue::{Phase, Protection, UeCommand, UeTimer};
 
 use super::phone::{Did, Phone, aka_challenge, answer_to};
 use super::registration::{credentials, header};
@@ -209,7 +209,7 @@ fn refresh_fails() {
 fn early() {
     let secure = |knows: bool| {
         Phone::with("alice", |config| {
-            config.security = true;
+            config.security = Protection::Ipsec;
             config.early_security = knows;
         })
     };

@@ -6,7 +6,7 @@ use cscf_core::time::{Duration, Instant};
 use cscf_core::transport::ipsec::{EspKeys, Mode, Offer, SaCommand, SaSet};
 use cscf_core::transport::{Flow, SaId, Transport};
 use cscf_tests::Bench;
-use scenarios::ue::{Phase, UeCommand, UeTimer};
+use scenarios::ue::{Phase, Protection, UeCommand, UeTimer};
 
 use super::phone::{Did, Phone, aka_challenge, answer_to, vector};
 use super::registration::{credentials, header, notify};
@@ -44,7 +44,7 @@ const SERVER: &str = "ipsec-3gpp;q=0.1;alg=hmac-sha-1-96;ealg=aes-cbc;prot=esp;m
     spi-c=2001;spi-s=2002;port-c=5100;port-s=5062";
 
 fn secure() -> Phone {
-    Phone::with("alice", |config| config.security = true)
+    Phone::with("alice", |config| config.security = Protection::Ipsec)
 }
 
 fn client(request: &Request) -> Vec<SecurityMechanism> {
@@ -192,7 +192,7 @@ fn unusable() {
 fn invalid() {
     for (mistake, auts) in [("wrong key", false), ("old sqn", true)] {
         let mut phone = Phone::with("alice", |config| {
-            config.security = true;
+            config.security = Protection::Ipsec;
             assert!(config.mistakes.make(mistake));
         });
         let first = phone.register();
@@ -467,7 +467,7 @@ fn silence() {
 fn mistakes() {
     let phone = |mistake: &str| {
         Phone::with("alice", |config| {
-            config.security = true;
+            config.security = Protection::Ipsec;
             assert!(config.mistakes.make(mistake));
         })
     };

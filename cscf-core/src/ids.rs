@@ -1,7 +1,5 @@
 //! Chance as an argument: every token a node makes comes from one seed and a counter.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 
 /// The seed of one node. In simulated runs it is derived from the scenario's seed and the node's
@@ -83,8 +81,9 @@ impl Ids {
     /// A Via branch with the magic cookie and our shard number: `z9hG4bK<shard>-<token>`
     /// (RFC 3261 §8.1.1.7).
     pub fn branch(&mut self) -> String {
-        let shard = self.shard.0;
-        format!("z9hG4bK{shard}-{}", self.token(12))
+        let mut out = format!("z9hG4bK{}-", self.shard.0);
+        push_hex(&mut out, self.block().get(..12).unwrap_or_default());
+        out
     }
 
     /// A From or To tag (RFC 3261 §19.3).
@@ -101,11 +100,18 @@ impl Ids {
     pub fn token(&mut self, bytes: usize) -> String {
         let block = self.block();
         let mut out = String::with_capacity(2 * bytes);
-        for byte in block.iter().take(bytes) {
-            let _ = write!(out, "{byte:02x}");
-        }
+        push_hex(&mut out, block.get(..bytes).unwrap_or(&block));
         out
     }
+}
+
+/// Writes bytes in lower-case hexadecimal.
+pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) {
+    out.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit));
+}
+
+const fn hex_digit(nibble: u8) -> char {
+    (if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }) as char
 }
 
 fn words(block: [u8; 32]) -> [u64; 4] {

@@ -1,7 +1,7 @@
 //! Hash maps whose order no peer can choose and no run can leak: keyed from the node's seed, looked
-//! up by key, never iterated for output.
+//! up by key, never iterated for output. What the node has numbered itself needs no such care.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 use siphasher::sip::SipHasher13;
 
@@ -40,6 +40,34 @@ impl Hasher for SeededHasher {
         self.0.write(bytes);
     }
 }
+
+/// Spreads numbers that no peer can choose: counted up by the node, or keyed hashes already.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NumberHasher(u64);
+
+impl NumberHasher {
+    /// An odd number without pattern (the golden ratio).
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+}
+
+impl Hasher for NumberHasher {
+    /// The high bits are the good ones, and tables look at the low ones as well.
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(26)
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(Self::FACTOR);
+    }
+}
+
+/// A hash map whose keys the node has numbered itself; never iterated for output.
+pub type Numbers<K, V> = hashbrown::HashMap<K, V, BuildHasherDefault<NumberHasher>>;
 
 /// A hash map keyed from the node's seed.
 pub type Map<K, V> = hashbrown::HashMap<K, V, SeededState>;

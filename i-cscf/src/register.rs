@@ -108,16 +108,17 @@ impl Icscf {
         };
         let visited = request.headers.visited_networks().unwrap_or_default();
         let visited_network = visited.into_iter().next().map(|its| its.network).unwrap_or_default();
+        let contacts = request.headers.contacts().ok();
         let uar = Uar {
             impi,
             impu,
             visited_network,
-            authorization_type: if deregisters(&request.headers) {
+            authorization_type: if deregisters(&request.headers, contacts.as_ref()) {
                 AuthorizationType::Deregistration
             } else {
                 AuthorizationType::Registration
             },
-            emergency: is_emergency(&request.headers),
+            emergency: contacts.as_ref().is_some_and(is_emergency),
         };
         let integrity = credentials.as_ref().and_then(Credentials::integrity_protected);
         // Of all values only "yes" keeps a REGISTER at its S-CSCF (TS 24.229 §5.3.1.3): without an
@@ -320,21 +321,19 @@ fn same_host(host: &str, own_uri: &str) -> bool {
 
 /// Whether the REGISTER only takes contacts away: every contact's own expiry, else the Expires
 /// header, is zero (TS 29.228 §6.1.1.1).
-fn deregisters(headers: &Headers) -> bool {
+fn deregisters(headers: &Headers, contacts: Option<&Contacts>) -> bool {
     let zero = headers.expires() == Some(0);
-    match headers.contacts() {
-        Ok(Contacts::Star) => zero,
-        Ok(Contacts::List(list)) => {
+    match contacts {
+        Some(Contacts::Star) => zero,
+        Some(Contacts::List(list)) => {
             let gone = |contact: &NameAddr| contact.expires().map_or(zero, |expires| expires == 0);
             !list.is_empty() && list.iter().all(gone)
         }
-        Err(_) => false,
+        None => false,
     }
 }
 
 /// Whether a contact asks for emergency registration (TS 24.229 §7.2A.13).
-fn is_emergency(headers: &Headers) -> bool {
-    headers
-        .contacts()
-        .is_ok_and(|contacts| contacts.list().iter().any(|its| its.uri.params().has("sos")))
+fn is_emergency(contacts: &Contacts) -> bool {
+    contacts.list().iter().any(|its| its.uri.params().has("sos"))
 }

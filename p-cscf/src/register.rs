@@ -2,6 +2,8 @@
 //! network; keys and charging off the way back; what a 200 makes of the UE. The security agreement
 //! is in `security`, what becomes of its associations in `renewal`.
 
+use std::cell::RefCell;
+
 use cscf_core::auth::{Challenge, Credentials, IntegrityProtected, is_digest};
 use cscf_core::clause::{own, rfc3261, ts24229, ts33203};
 use cscf_core::dialog::field;
@@ -54,6 +56,8 @@ pub(crate) struct Facts {
     pub(crate) auts: bool,
     /// The nonce in Authorization.
     pub(crate) nonce: Option<Box<str>>,
+    /// The credentials of Authorization in their order, until the request goes on.
+    credentials: Vec<Credentials>,
     side: Side,
     /// Whether P-Access-Network-Info was there.
     access_told: bool,
@@ -109,7 +113,7 @@ impl Pcscf {
         let flag = self.integrity(env, &incoming.flow, &facts, (registered.is_some(), &passage));
         let context = incoming.context;
         let tls = facts.mechanism == Mechanism::DigestTls && self.agrees_on_tls(&facts);
-        let request = self.towards_home(env, incoming.request, ue, &facts, flag);
+        let request = self.towards_home(env, incoming.request, ue, &mut facts, flag);
         let exchange = Register {
             ue,
             aor: facts.aor,
@@ -156,7 +160,8 @@ impl Pcscf {
         let to = request.headers.get(HeaderName::To).unwrap_or_default();
         let aor = Identity::read(to).ok_or_else(|| bad(HeaderName::To, "a SIP or tel URI"))?.key;
         let mut impi = None;
-        let (mut answers, mut auts, mut nonce, mut authorized) = (false, false, None, false);
+        let (mut answers, mut auts, mut nonce) = (false, false, None);
+        let mut all = Vec::new();
         let lines = request.headers.fields(HeaderName::Authorization);
         // Credentials of a scheme that nobody here knows are none (RFC 4475 §3.3.7).
         for field in lines.filter(|field| is_digest(field.value())) {
@@ -164,11 +169,11 @@ impl Pcscf {
                 .unfolded()
                 .parse()
                 .map_err(|fault| bad(HeaderName::Authorization, &format!("{fault}")))?;
-            authorized = true;
             answers |= credentials.response().is_some();
             auts |= credentials.auts().is_some();
             nonce = nonce.or_else(|| credentials.nonce().map(Into::into));
             impi = impi.or_else(|| credentials.username().map(|name| name.into_owned()));
+            all.push(credentials);
         }
         // Without credentials the private identity is the public one without scheme
         // (TS 24.229 §5.4.1.2.1).
@@ -205,11 +210,12 @@ impl Pcscf {
             emergency: first.is_some_and(|contact| contact.uri.param("sos").is_some()),
             ipsec: !client.is_empty() && client.iter().any(|it| !is_tls_mechanism(it)),
             tls: client.iter().any(is_tls_mechanism),
-            authorized,
+            authorized: !all.is_empty(),
             mechanism: Mechanism::default(),
             answers,
             auts,
             nonce,
+            credentials: all,
             side: if on_air { Side::Air } else { Side::Core },
             access_told: access.is_some(),
             wish,
@@ -303,14 +309,15 @@ impl Pcscf {
         env: &mut Env<'_>,
         mut request: Request,
         ue: UeId,
-        facts: &Facts,
+        facts: &mut Facts,
         flag: Option<IntegrityProtected>,
     ) -> Request {
         let headers = &mut request.headers;
         edit::strip_from_ue(headers);
         headers.remove(HeaderName::Route);
+        let read = RefCell::new(std::mem::take(&mut facts.credentials).into_iter());
         headers.map_values(HeaderName::Authorization, |value| {
-            let mut credentials: Credentials = value.parse().ok()?;
+            let mut credentials = is_digest(value).then(|| read.borrow_mut().next()).flatten()?;
             if credentials.integrity_protected().is_none()
                 && credentials.params.raw("integrity-protected").is_none()
                 && flag.is_none()

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use cscf_core::config::NodeRole;
-use cscf_core::host::program;
+use cscf_core::host::{Allocator, program};
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     program::run(NodeRole::Scscf, |lab, node, start| {

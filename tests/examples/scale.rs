@@ -1,61 +1,148 @@
-//! Registers users of a large HSS in the simulated lab, for instruction counts:
-//! `scale SUBSCRIBERS USERS register|idle`. `idle` does everything but the registrations, so that
-//! the difference is theirs alone; `docs/decisions.md` has the command and the figures.
+//! Registers users of a large HSS in the simulated lab, and lets them call each other, for
+//! instruction counts: `scale SUBSCRIBERS USERS idle|register|call|message|reregister`. Nobody reads the trace.
+//! `idle` does everything but the registrations, `call` registers all and lets each of the first
+//! half call one of the second, so that differences are of one kind of work alone, the light UEs of
+//! `cscf load` included; `docs/decisions.md` has the command and figures.
 
 #![allow(clippy::print_stdout, reason = "it is a program")]
 #![allow(unused_crate_dependencies, reason = "those of the tests")]
 
 use std::net::SocketAddr;
 
-use cscf_core::config::{Lab, NodeRole, read_lab};
-use cscf_core::engine::Engine;
-use cscf_core::time::Duration;
-use scenarios::lab::NetworkOptions;
-use scenarios::run::{Instance, SimulatedStage};
-use scenarios::script::Stage as _;
-use scenarios::ue::{Ue, UeCommand, UeConfig};
+use bytes::Bytes;
+use cscf_core::config::{Lab as LabFile, NodeRole, Start, read_lab};
+use cscf_core::host::Allocator;
+use cscf_core::ids::Seed;
+use cscf_core::time::{Duration, Instant};
+use scenarios::lab::{Lab, NetworkOptions};
+use scenarios::load::fleet::{Fleet, Setup};
+use scenarios::load::people::{People, Sources};
+use scenarios::load::plan::Work;
+use scenarios::run::{UNIX_AT_EPOCH, lab_node};
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
+/// Between the beginnings of two pieces of work: each is through before the next.
+const PAUSE: Duration = Duration::from_millis(300);
+/// Long enough for the last deadline of a transaction to come.
+const LINGER: Duration = Duration::from_secs(300);
 
 fn main() -> Result<(), String> {
-    let usage = "scale SUBSCRIBERS USERS register|idle";
+    let usage = "scale SUBSCRIBERS USERS idle|register|call|message|reregister";
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [count, users, what] = args.as_slice() else { return Err(usage.to_owned()) };
     let users: usize = users.parse().map_err(|_| usage)?;
-    let mut lab = lab_of(count)?;
-    lab.reg_event_subscription = false;
-    let pcscf = lab.node(NodeRole::Pcscf).map(|node| node.sip_uri()).unwrap_or_default();
-    // Spread over all of them.
-    let step = (lab.subscribers.len() / users.max(1)).max(1);
-    let chosen = lab.subscribers.iter().step_by(step).take(users);
-    let mut ues: Vec<UeConfig> = Vec::new();
-    for (subscriber, number) in chosen.zip(0_u16..) {
-        let [high, low] = number.to_be_bytes();
-        let address = SocketAddr::from(([127, 9, high, low], 5060));
-        let mut ue = UeConfig::of_subscriber(&lab, subscriber, &pcscf, address);
-        ue.reg_event = false;
-        ues.push(ue);
-    }
-    let names: Vec<String> = ues.iter().map(|ue| ue.name.clone()).collect();
-    let mut stage = SimulatedStage::new(Instance { lab, ues }, NetworkOptions::default(), 1)?;
-    let end = stage.now() + Duration::from_millis(50);
-    stage.lab.run_until(end);
-    for name in &names {
-        if what == "register" {
-            stage.lab.with(name, |ue: &mut Engine<Ue>, now| {
-                ue.command(now, UeCommand::Register { expires: None });
-            });
+    let mut bench = Bench::new(lab_of(count)?, users)?;
+    bench.run_until(Instant::EPOCH + Duration::from_millis(50));
+    let works: &[Work] = match what.as_str() {
+        "idle" => &[],
+        "register" => &[Work::Register],
+        "reregister" => &[Work::Register, Work::Reregister],
+        "call" => &[Work::Register, Work::Call],
+        "message" => &[Work::Register, Work::Message],
+        _ => return Err(usage.to_owned()),
+    };
+    for work in works {
+        let times = if matches!(work, Work::Call | Work::Message) { users / 2 } else { users };
+        for ue in 0..times {
+            bench.active = [ue, ue + users / 2];
+            if !bench.fleet.begin(*work, bench.lab.now()) {
+                return Err("nobody can do that".to_owned());
+            }
+            bench.run_until(bench.lab.now() + PAUSE);
         }
-        let end = stage.now() + Duration::from_millis(100);
-        stage.lab.run_until(end);
+        bench.run_until(bench.lab.now() + Duration::from_secs(1));
     }
-    let done = stage.events().iter().filter(|event| {
-        let text = format!("{:?}", event.kind);
-        *event.node == *"hss" && text.contains("is registered at")
+    bench.run_until(bench.lab.now() + LINGER);
+    let results = bench.fleet.take_results();
+    println!("{} registered; {:?} done, {:?} failed", bench.fleet.registered(), results.ok, {
+        results.failed
     });
-    println!("{} of {} registered", done.count(), names.len());
+    println!("{} packets from UEs, {} to UEs", results.sent, results.received);
     Ok(())
 }
 
-fn lab_of(count: &str) -> Result<Lab, String> {
+/// A core in a simulated network, and its UEs.
+struct Bench {
+    lab: Lab,
+    fleet: Fleet,
+    pcscf: SocketAddr,
+    inboxes: Vec<SocketAddr>,
+    /// Who may hear something.
+    active: [usize; 2],
+}
+
+impl Bench {
+    fn new(mut file: LabFile, users: usize) -> Result<Self, String> {
+        file.reg_event_subscription = false;
+        let mut lab = Lab::new(1, NetworkOptions::default());
+        // The HSS first: then the others find it at their first attempt.
+        for of_hss in [true, false] {
+            for node in file.nodes.iter().filter(|it| (it.role == NodeRole::Hss) == of_hss) {
+                let seed = lab.seed_of(&node.name);
+                let start = Start { seed, tracing: false, unix_at_epoch: UNIX_AT_EPOCH };
+                let addresses: Vec<SocketAddr> = node.addresses().collect();
+                lab.add(lab_node(&file, node, &start)?, &addresses);
+            }
+        }
+        // Spread over all of them.
+        let step = (file.subscribers.len() / users.max(1)).max(1);
+        let chosen: Vec<_> = file.subscribers.iter().step_by(step).take(users).cloned().collect();
+        let Some(SocketAddr::V4(dut)) = file.node(NodeRole::Pcscf).map(|node| node.listen) else {
+            return Err("no P-CSCF".to_owned());
+        };
+        let setup = Setup {
+            people: People::listed(&chosen, &file.domain, None),
+            sources: Sources::parse("127.9.1.1:5060")?,
+            dut,
+            routes: Vec::new(),
+            ring: Duration::from_millis(20),
+            hold: Duration::from_millis(100),
+            t1: Duration::from_millis(500),
+            timeout: Duration::from_secs(8),
+            expires: 600_000,
+            run: 0xabc,
+        };
+        let numbers = 0..u32::try_from(users).map_err(|fault| fault.to_string())?;
+        let inboxes: Vec<SocketAddr> = numbers.map(|ue| setup.sources.of(ue).into()).collect();
+        inboxes.iter().for_each(|addr| lab.add_inbox(*addr));
+        let fleet = Fleet::new(setup, Seed::derive(1, "fleet"));
+        Ok(Self { lab, fleet, pcscf: dut.into(), inboxes, active: [0; 2] })
+    }
+
+    /// Runs core and UEs until then.
+    fn run_until(&mut self, end: Instant) {
+        let SocketAddr::V4(pcscf) = self.pcscf else { return };
+        loop {
+            self.send();
+            let next = [self.lab.next_at(), self.fleet.next()].into_iter().flatten().min();
+            let Some(next) = next.filter(|at| *at <= end) else { break };
+            self.lab.run_until(next);
+            if self.fleet.running() > 0 {
+                for inbox in self.active.iter().filter_map(|ue| self.inboxes.get(*ue)) {
+                    for packet in self.lab.take_inbox(*inbox) {
+                        self.fleet.receive(&packet.bytes, pcscf, next);
+                    }
+                }
+            }
+            self.fleet.expire(next);
+        }
+        self.lab.run_until(end);
+    }
+
+    fn send(&mut self) {
+        let (packets, bytes) = self.fleet.packets();
+        for packet in packets {
+            let from = self.fleet.setup().sources.of(packet.ue).into();
+            let bytes = Bytes::copy_from_slice(bytes.get(packet.at.clone()).unwrap_or_default());
+            self.lab.send_datagram(from, packet.to.into(), bytes);
+        }
+        self.fleet.sent();
+    }
+}
+
+fn lab_of(count: &str) -> Result<LabFile, String> {
     let source = format!(
         "domain: ims.mnc001.mcc001.3gppnetwork.org\n\
          nodes:\n  \

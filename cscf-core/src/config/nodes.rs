@@ -138,6 +138,7 @@ impl Lab {
             server: hss.listen,
             local: node.listen,
             timing: self.diameter_timing(),
+            tracing: start.tracing,
         };
         Ok(DiameterClient::new(config, start.seed))
     }
@@ -157,6 +158,7 @@ impl Lab {
             sqn_scheme: Scheme::Time,
             timing: self.diameter_timing(),
             unix_at_epoch: start.unix_at_epoch,
+            tracing: start.tracing,
         };
         let home = self.domain_of(node);
         let mine = self.subscribers.iter().filter(|its| self.home_of(its) == home);

@@ -46,6 +46,8 @@ pub struct ClientConfig {
     pub local: SocketAddr,
     /// Spans.
     pub timing: Timing,
+    /// Whether somebody reads the trace; without, only refusals are told.
+    pub tracing: bool,
 }
 
 /// What happens to a [`DiameterClient`].
@@ -130,6 +132,8 @@ struct Flight {
 pub struct DiameterClient {
     config: ClientConfig,
     us: Arc<LocalPeer>,
+    /// Destination-Host, where it is known, and Destination-Realm.
+    destination: Vec<Avp>,
     ids: Ids,
     phase: Phase,
     conns: u64,
@@ -158,8 +162,13 @@ impl DiameterClient {
     pub fn new(config: ClientConfig, seed: Seed) -> Self {
         let mut ids = Ids::new(seed, ShardId::default());
         let session_high = u32::try_from(ids.below(1 << 32)).unwrap_or(0);
+        let host = config.destination_host.iter();
+        let mut destination: Vec<Avp> =
+            host.map(|host| Avp::text(&avp::DESTINATION_HOST, host)).collect();
+        destination.push(Avp::text(&avp::DESTINATION_REALM, &config.destination_realm));
         Self {
             us: Arc::new(config.us.clone()),
+            destination,
             config,
             ids,
             phase: Phase::Idle { retry_at: Instant::EPOCH },
@@ -267,10 +276,7 @@ impl DiameterClient {
         self.session_low = self.session_low.wrapping_add(1);
         let (host, high, low) = (&self.us.origin_host, self.session_high, self.session_low);
         let mut avps = link.cx_avps(&format!("{host};{high};{low}"));
-        if let Some(host) = &self.config.destination_host {
-            avps.push(Avp::text(&avp::DESTINATION_HOST, host));
-        }
-        avps.push(Avp::text(&avp::DESTINATION_REALM, &self.config.destination_realm));
+        avps.extend_from_slice(&self.destination);
         request::encode(question, &mut avps);
         let command = request::command_of(question);
         let hop_by_hop = link.send_request(command, avps);
@@ -367,6 +373,7 @@ impl DiameterClient {
 
     /// Takes what the connection tells, until it has no more to say.
     fn drain_link(&mut self, now: Instant) {
+        let tracing = self.config.tracing;
         loop {
             let Phase::Linked { conn, link } = &mut self.phase else { return };
             let Some(event) = link.poll_event() else { return };
@@ -380,17 +387,20 @@ impl DiameterClient {
             };
             match event {
                 Event::Write(bytes) => {
-                    let sent = TraceKind::Sent(wire(bytes.clone()));
-                    self.outputs.push_back(ClientOutput::Trace(sent));
+                    if tracing {
+                        let sent = TraceKind::Sent(wire(bytes.clone()));
+                        self.outputs.push_back(ClientOutput::Trace(sent));
+                    }
                     self.outputs.push_back(ClientOutput::Write { conn, bytes });
                 }
-                Event::Received(bytes) => {
+                Event::Received(bytes) if tracing => {
                     let received = TraceKind::Received(wire(bytes));
                     self.outputs.push_back(ClientOutput::Trace(received));
                 }
                 Event::Note(note) => {
                     self.outputs.push_back(ClientOutput::Trace(TraceKind::Note(note)));
                 }
+                Event::Received(_) => {}
                 Event::Usable => self.on_usable(now),
                 Event::Answer(message) => self.on_answer(&message),
                 Event::Spoiled { hop_by_hop, fault } => self.on_spoiled(hop_by_hop, &fault),

@@ -38,12 +38,13 @@ pub(crate) fn client(host: &str, run: u64) -> DiameterClient {
         server: server_address(),
         local: client_address(),
         timing: Timing::default(),
+        tracing: true,
     };
     DiameterClient::new(config, Seed::derive(run, host))
 }
 
 pub(crate) fn server() -> DiameterServer {
-    let config = ServerConfig { us: peer("hss"), timing: Timing::default() };
+    let config = ServerConfig { us: peer("hss"), timing: Timing::default(), tracing: true };
     DiameterServer::new(config, Seed::derive(1, "hss"))
 }
 

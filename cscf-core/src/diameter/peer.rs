@@ -28,6 +28,9 @@ use crate::trace::Note;
 /// Auth-Session-State: the server keeps no session (TS 29.229 §5.3).
 const NO_STATE_MAINTAINED: u32 = 1;
 
+/// Room for the AVPs of a Cx message; most have fewer.
+const USUAL_AVPS: usize = 16;
+
 /// Which commands a side serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -92,6 +95,8 @@ pub(super) struct Link {
     /// Origin-Host and Origin-Realm of the peer, once exchanged.
     pub(super) peer: Option<(String, String)>,
     us: Arc<LocalPeer>,
+    /// What every Cx message carries behind its Session-Id (TS 29.229 §6.1).
+    common: Vec<Avp>,
     side: Side,
     timing: Timing,
     state: State,
@@ -138,11 +143,15 @@ impl Link {
         // The high 12 bits are time, the rest chance (RFC 6733 §3, End-to-End Identifier).
         let seconds = u32::try_from((now.as_nanos() / 1_000_000_000) & 0xfff).unwrap_or(0);
         let chance = u32::try_from(ids.below(1 << 20)).unwrap_or(0);
+        let mut common = vec![cx_application()];
+        common.push(Avp::number(&avp::AUTH_SESSION_STATE, NO_STATE_MAINTAINED));
+        common.extend(us.origin());
         Self {
             local,
             remote,
             peer: None,
             us,
+            common,
             side,
             timing,
             state,
@@ -183,23 +192,19 @@ impl Link {
 
     /// Session-Id is first, then what every Cx message carries (TS 29.229 §6.1).
     pub(super) fn cx_avps(&self, session: &str) -> Vec<Avp> {
-        let mut avps = vec![Avp::text(&avp::SESSION_ID, session)];
-        self.append_cx(&mut avps);
+        let mut avps = Vec::with_capacity(USUAL_AVPS);
+        avps.push(Avp::text(&avp::SESSION_ID, session));
+        avps.extend_from_slice(&self.common);
         avps
-    }
-
-    fn append_cx(&self, avps: &mut Vec<Avp>) {
-        avps.push(cx_application());
-        avps.push(Avp::number(&avp::AUTH_SESSION_STATE, NO_STATE_MAINTAINED));
-        avps.extend(self.us.origin());
     }
 
     /// Answers a Cx request; `avps` begin with the result.
     pub(super) fn send_answer(&mut self, to: &RequestHead, avps: Vec<Avp>) {
-        let mut all: Vec<Avp> = to.session.iter().cloned().collect();
-        self.append_cx(&mut all);
+        let mut all = Vec::with_capacity(USUAL_AVPS);
+        all.extend(to.session.clone());
+        all.extend_from_slice(&self.common);
         all.extend(avps);
-        all.extend(to.proxies.iter().cloned());
+        all.extend_from_slice(&to.proxies);
         self.write(Message { header: to.header.answer(), avps: all });
     }
 
@@ -224,7 +229,7 @@ impl Link {
         header.flags.error = (3000..4000).contains(&code);
         let mut avps: Vec<Avp> = to.session.iter().cloned().collect();
         if header.application == APPLICATION_CX && !header.flags.error {
-            self.append_cx(&mut avps);
+            avps.extend_from_slice(&self.common);
         } else {
             avps.extend(self.us.origin());
         }

@@ -36,6 +36,8 @@ pub struct ServerConfig {
     pub us: LocalPeer,
     /// Spans.
     pub timing: Timing,
+    /// Whether somebody reads the trace; without, only refusals are told.
+    pub tracing: bool,
 }
 
 /// The number of a question of a client.
@@ -328,6 +330,7 @@ impl DiameterServer {
     }
 
     fn drain_link(&mut self, conn: ConnId) {
+        let tracing = self.config.tracing;
         while let Some(link) = self.links.get_mut(&conn) {
             let Some(event) = link.poll_event() else { return };
             let (local, remote) = (link.local, link.remote);
@@ -340,17 +343,20 @@ impl DiameterServer {
             };
             match event {
                 Event::Write(bytes) => {
-                    let sent = TraceKind::Sent(wire(bytes.clone()));
-                    self.outputs.push_back(ServerOutput::Trace(sent));
+                    if tracing {
+                        let sent = TraceKind::Sent(wire(bytes.clone()));
+                        self.outputs.push_back(ServerOutput::Trace(sent));
+                    }
                     self.outputs.push_back(ServerOutput::Write { conn, bytes });
                 }
-                Event::Received(bytes) => {
+                Event::Received(bytes) if tracing => {
                     let received = TraceKind::Received(wire(bytes));
                     self.outputs.push_back(ServerOutput::Trace(received));
                 }
                 Event::Note(note) => {
                     self.outputs.push_back(ServerOutput::Trace(TraceKind::Note(note)));
                 }
+                Event::Received(_) => {}
                 Event::Usable => {}
                 Event::Request(message) => self.on_request(conn, &message),
                 Event::Answer(message) => self.on_demand_answer(conn, &message),

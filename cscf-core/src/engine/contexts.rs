@@ -11,6 +11,7 @@ use crate::time::{DeadlineId, Duration, Instant};
 use crate::transaction::{CancelTarget, ServerEvent, ServerId};
 use crate::transport::Flow;
 use crate::transport::target::Place;
+use crate::transport::via::ViaView;
 
 use super::outgoing::AttemptId;
 
@@ -157,8 +158,7 @@ impl Core {
             Err(refusal) if refusal.status == 483 && request.method == Method::Options => {}
             other => other?,
         }
-        let is_own =
-            |via: &crate::sip::Via| self.addresses.is_own_sent_by(&via.host, via.port_or_default());
+        let is_own = |via: &ViaView<'_>| self.addresses.is_own_via(via);
         if let Some(mark) = loop_mark
             && self.loop_guard.passage(request, mark, is_own) == Passage::Loop
         {

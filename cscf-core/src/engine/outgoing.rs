@@ -205,9 +205,14 @@ impl Core {
 
     fn try_hop(&mut self, now: Instant, id: AttemptId, hop: Hop) -> Result<(), SendFault> {
         let attempt = self.attempts.get(&id).ok_or(SendFault::NoConnection)?;
-        let mut request = attempt.request.clone().ok_or(SendFault::NoConnection)?;
+        let size = attempt.request.as_deref().map(request_size);
         let (side, loop_mark) = (attempt.side, attempt.loop_mark);
-        let way = self.way(now, hop, request_size(&request))?;
+        let way = self.way(now, hop, size.ok_or(SendFault::NoConnection)?)?;
+        let attempt = self.attempts.get_mut(&id).ok_or(SendFault::NoConnection)?;
+        // A datagram on the only way left is never sent by another.
+        let last = attempt.hops.is_empty() && !way.flow.transport.is_reliable();
+        let request = if last { attempt.request.take() } else { attempt.request.clone() };
+        let mut request = request.ok_or(SendFault::NoConnection)?;
         self.push_via(&mut request, &way.flow, loop_mark);
         let timers = self.timers(side);
         let client = self
@@ -222,9 +227,6 @@ impl Core {
             attempt.by_size = way.by_size;
             attempt.reused = way.reused;
             attempt.heard = false;
-            if attempt.hops.is_empty() && !way.flow.transport.is_reliable() {
-                attempt.request = None;
-            }
         }
         Ok(())
     }
@@ -241,7 +243,9 @@ impl Core {
         let rport = if asks { ";rport" } else { "" };
         let offers = self.settings.offers_keep && request.method == Method::Register;
         let keep = if offers { ";keep" } else { "" };
-        let via = format!("SIP/2.0/{} {sent_by};branch={branch}{rport}{keep}", flow.transport);
+        let transport = flow.transport.via_name();
+        let pieces = ["SIP/2.0/", transport, " ", &sent_by, ";branch=", &branch, rport, keep];
+        let via = pieces.concat();
         request.headers.push_front(HeaderName::Via, &via);
     }
 

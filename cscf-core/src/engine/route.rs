@@ -1,6 +1,7 @@
 //! Which URIs and Vias mean this node, where packets leave, and all ways to a next hop (RFC 3261
 //! §16.6 step 7, RFC 3263).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +38,8 @@ pub(super) enum Hop {
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
     listen: Vec<Listen>,
+    /// Their sent-by, in the same order.
+    sent_by: Vec<String>,
     own_hosts: Vec<String>,
     ports: Vec<u16>,
     /// Protected server ports of security associations, with the number of these.
@@ -54,7 +57,9 @@ impl Addresses {
             settings.listen.iter().flat_map(|it| [it.addr.port(), it.advertise.1]).collect();
         ports.sort_unstable();
         ports.dedup();
-        Self { listen: settings.listen.clone(), own_hosts, ports, protected: BTreeMap::new() }
+        let sent_by = settings.listen.iter().map(Listen::sent_by).collect();
+        let protected = BTreeMap::new();
+        Self { listen: settings.listen.clone(), sent_by, own_hosts, ports, protected }
     }
 
     /// From now on, or no longer, one more set of security associations has this server port.
@@ -112,18 +117,20 @@ impl Addresses {
 
     /// The sent-by of a Via for packets that leave from this address. Packets from a port that is
     /// not listened on (a protected client port, TS 33.203 §7.1) name the port that is.
-    pub(super) fn sent_by(&self, transport: Transport, local: &SocketAddr) -> String {
-        let exact = self.listen.iter().find(|it| it.transport == transport && it.addr == *local);
+    pub(super) fn sent_by(&self, transport: Transport, local: &SocketAddr) -> Cow<'_, str> {
+        let mut all = self.listen.iter().zip(&self.sent_by);
+        let exact = all.find(|(it, _)| it.transport == transport && it.addr == *local);
         let same_ip = || {
             self.listen.iter().find(|it| it.transport == transport && it.addr.ip() == local.ip())
         };
         match exact {
-            Some(listen) => listen.sent_by(),
+            Some((_, sent_by)) => Cow::Borrowed(sent_by),
             None if self.protected.contains_key(local) => {
                 let host = same_ip().map(|listen| listen.advertise.0.as_str());
-                host.map_or_else(|| local.to_string(), |host| format!("{host}:{}", local.port()))
+                let named = |host| format!("{host}:{}", local.port());
+                Cow::Owned(host.map_or_else(|| local.to_string(), named))
             }
-            None => same_ip().map_or_else(|| local.to_string(), Listen::sent_by),
+            None => Cow::Owned(same_ip().map_or_else(|| local.to_string(), Listen::sent_by)),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::clause::{Clause, rfc3261};
 use crate::cx::{AskId, CxDemand, DemandId};
 use crate::dialog::field::uri_of;
 use crate::ids::{Ids, Seed};
-use crate::map::{Map, map};
+use crate::map::Numbers;
 use crate::policy::PolicyEvent;
 use crate::proxy::{ContextAction, LoopGuard};
 use crate::role::{
@@ -113,22 +113,22 @@ pub(super) struct Core {
     pub(super) tcp_refusals: TcpRefusals,
     notes: Vec<Note>,
     asks: u64,
-    pub(super) open_asks: Map<AskId, OpenAsk>,
+    pub(super) open_asks: Numbers<AskId, OpenAsk>,
     /// Names of next hops that are being looked up.
-    pub(super) lookups: Map<AskId, Waiting>,
+    pub(super) lookups: Numbers<AskId, Waiting>,
     /// What has come and is not yet taken in hand, in order.
     pub(super) inbox: VecDeque<(Flow, Arrival)>,
     pub(super) events: VecDeque<Event>,
     pub(super) due: Wheel<Due>,
     pub(super) layer: TransactionLayer,
     pub(super) outbox: Outbox,
-    pub(super) contexts: Map<ContextId, Context>,
+    pub(super) contexts: Numbers<ContextId, Context>,
     pub(super) context_count: u64,
-    pub(super) servers: Map<ServerId, ContextId>,
-    pub(super) attempts: Map<AttemptId, Attempt>,
+    pub(super) servers: Numbers<ServerId, ContextId>,
+    pub(super) attempts: Numbers<AttemptId, Attempt>,
     pub(super) attempt_count: u64,
-    pub(super) clients: Map<ClientId, AttemptId>,
-    pub(super) own: Map<OwnTag, AttemptId>,
+    pub(super) clients: Numbers<ClientId, AttemptId>,
+    pub(super) own: Numbers<OwnTag, AttemptId>,
     /// Contexts to look at again when the role has spoken.
     pub(super) touched: Vec<ContextId>,
     /// Reused from call to call.
@@ -165,20 +165,20 @@ impl Core {
             tcp_refusals: TcpRefusals::default(),
             notes: Vec::new(),
             asks: 0,
-            open_asks: map(&seed),
-            lookups: map(&seed),
+            open_asks: Numbers::default(),
+            lookups: Numbers::default(),
             inbox: VecDeque::new(),
             events: VecDeque::new(),
             due: Wheel::new(),
             layer: TransactionLayer::new(&seed, layer),
             outbox: Outbox::default(),
-            contexts: map(&seed),
+            contexts: Numbers::default(),
             context_count: 0,
-            servers: map(&seed),
-            attempts: map(&seed),
+            servers: Numbers::default(),
+            attempts: Numbers::default(),
             attempt_count: 0,
-            clients: map(&seed),
-            own: map(&seed),
+            clients: Numbers::default(),
+            own: Numbers::default(),
             touched: Vec::new(),
             wishes: Vec::new(),
             settings,

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use bytes::{Buf as _, Bytes};
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
@@ -175,6 +176,11 @@ async fn read(conn: ConnId, stream: &TcpStream, events: &mpsc::Sender<Event>) ->
 fn read_portion(stream: &TcpStream) -> io::Result<Bytes> {
     let mut buffer = [0; PORTION_BYTES];
     let count = stream.try_read(&mut buffer)?;
+    if (1..PORTION_BYTES).contains(&count) {
+        // That was all: what comes later is told anew, and no call is needed to learn it.
+        let _ =
+            stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    }
     Ok(Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default()))
 }
 

@@ -37,6 +37,8 @@ use tokio::task::LocalSet;
 
 pub use bind::{Addresses, BindError, Sockets, file_limits, raise_file_limit};
 pub use clock::Clock;
+/// The allocator of the programs (`docs/decisions.md` has why); a library never chooses one.
+pub use mimalloc::MiMalloc as Allocator;
 pub use secure::{Tls, TlsFault};
 pub use signal::{stdin_lines, stop_signal};
 pub use state::StateFile;

@@ -35,6 +35,9 @@ use crate::transport::{ConnId, Flow, Packet, Transport};
 
 /// Inputs taken from one source before the next has its turn.
 pub(super) const TURN_MAX: usize = 64;
+/// Turns before the tasks of connections have theirs: asking the system for news of sockets costs a
+/// call, and most turns empty theirs.
+const TURNS_MAX: usize = 4;
 /// Events of connections that may wait for the node; then their readers wait.
 const EVENTS_MAX: usize = 256;
 /// How long a stopping node may hear its peers answer.
@@ -211,7 +214,7 @@ impl<N: Node> NodeTask<N> {
         self.start();
         self.drain();
         loop {
-            let busy = self.turn();
+            let busy = (0..TURNS_MAX).all(|_| self.turn());
             if self.has_ended() {
                 break;
             }
@@ -492,13 +495,14 @@ impl<N: Node> NodeTask<N> {
     async fn wait(&mut self) {
         let deadline = [self.deadline, self.stop_at, self.keep_at(), self.protected_at()];
         let deadline = deadline.into_iter().flatten().min();
-        match (deadline, &mut self.sleep) {
-            (Some(at), Some((set, _))) if at == *set => {}
-            (Some(at), _) => {
-                let span = at.since(self.with.clock.now());
-                self.sleep = Some((at, Box::pin(sleep(span))));
-            }
-            (None, _) => self.sleep = None,
+        // Most deadlines only move away: a sleep that ends too early is one idle turn, and to set it
+        // anew costs more.
+        let armed = self.sleep.as_ref().map(|(set, _)| *set);
+        if let Some(at) = deadline
+            && armed.is_none_or(|set| at < set)
+        {
+            let span = at.since(self.with.clock.now());
+            self.sleep = Some((at, Box::pin(sleep(span))));
         }
         std::future::poll_fn(|context| {
             let mut ready = false;

@@ -20,12 +20,16 @@ pub struct HssEnv<'a> {
     pub notes: &'a mut Vec<Note>,
     /// Vectors have the sequence number zero, which every USIM has used: a fault on purpose.
     pub old_sqn: bool,
+    /// Whether somebody reads the trace; decisions are noted only then, refusals always.
+    pub tracing: bool,
 }
 
 impl HssEnv<'_> {
     /// Notes a decision.
-    pub(super) fn note(&mut self, clause: Clause, text: String) {
-        self.notes.push(Note::new(clause, text, false));
+    pub(super) fn note(&mut self, clause: Clause, text: impl FnOnce() -> String) {
+        if self.tracing {
+            self.notes.push(Note::new(clause, text(), false));
+        }
     }
 
     /// Notes a refusal.
@@ -114,17 +118,16 @@ impl Store {
         }
         let Some(server) = subscription.any_server(found.set) else {
             let result = CxResult::FirstRegistration;
-            env.note(clause, format!("no S-CSCF serves the subscription: {result}"));
+            env.note(clause, || format!("no S-CSCF serves the subscription: {result}"));
             let capabilities = capabilities(subscription);
             return ServerAnswer { result, server_name: None, capabilities, wildcard: None };
         };
         // Only for type REGISTRATION this is a SUBSEQUENT_REGISTRATION (step 7).
         let result =
             if deregistration { CxResult::Success } else { CxResult::SubsequentRegistration };
-        env.note(
-            clause,
-            format!("{} is {registration}, S-CSCF {}: {result}", uar.impu, server.name),
-        );
+        env.note(clause, || {
+            format!("{} is {registration}, S-CSCF {}: {result}", uar.impu, server.name)
+        });
         ServerAnswer {
             result,
             server_name: Some(server.name.clone()),
@@ -178,7 +181,7 @@ impl Store {
         }
         if let Some(server) = &subscription.provisioned.hosted_by {
             let result = CxResult::Success;
-            env.note(clause, format!("{} is hosted by {server}: {result}", lir.impu));
+            env.note(clause, || format!("{} is hosted by {server}: {result}", lir.impu));
             let server_name = Some(server.clone());
             return ServerAnswer { result, server_name, capabilities: None, wildcard: None };
         }
@@ -204,14 +207,15 @@ impl Store {
         match subscription.any_server(found.set) {
             Some(server) => {
                 let result = CxResult::Success;
-                let text = format!("{} is {registration}, S-CSCF {}", lir.impu, server.name);
-                env.note(clause, format!("{text}: {result}"));
+                env.note(clause, || {
+                    format!("{} is {registration}, S-CSCF {}: {result}", lir.impu, server.name)
+                });
                 let server_name = Some(server.name.clone());
                 ServerAnswer { result, server_name, capabilities: None, wildcard: None }
             }
             None => {
                 let result = CxResult::UnregisteredService;
-                env.note(clause, format!("{} has services, no S-CSCF: {result}", lir.impu));
+                env.note(clause, || format!("{} has services, no S-CSCF: {result}", lir.impu));
                 let capabilities = capabilities(subscription);
                 ServerAnswer { result, server_name: None, capabilities, wildcard: None }
             }
@@ -233,7 +237,7 @@ fn reassign(
         state.reassignment_pending = true;
     }
     let result = CxResult::Success;
-    env.note(clause, format!("capabilities are asked for: S-CSCF may be reassigned: {result}"));
+    env.note(clause, || format!("capabilities are asked for: S-CSCF may be reassigned: {result}"));
     // Without capabilities any S-CSCF will do; an empty group says so.
     let capabilities = Some(subscription.provisioned.capabilities.clone().unwrap_or_default());
     ServerAnswer { result, server_name: None, capabilities, wildcard: None }

@@ -30,7 +30,7 @@ impl Store {
         let clause = ts29228("6.1.2.1");
         match self.try_sar(origin_host, keep_server_name, sar) {
             Ok((saa, text)) => {
-                env.note(clause, format!("{text}: {}", saa.result));
+                env.note(clause, || format!("{text}: {}", saa.result));
                 saa
             }
             Err((result, text)) => {

@@ -24,13 +24,15 @@ impl Store {
         };
         match self.authenticate(env, found, origin_host, mar) {
             Ok(items) => {
-                let what = match items.as_slice() {
-                    [AuthItem::Address(addr)] => format!("address {addr}"),
-                    [AuthItem::Digest { .. }] => "digest credentials".to_owned(),
-                    vectors => format!("{} AKA vectors", vectors.len()),
-                };
                 let result = CxResult::Success;
-                env.note(clause, format!("{what} for {}: {result}", mar.impi));
+                env.note(clause, || {
+                    let what = match items.as_slice() {
+                        [AuthItem::Address(addr)] => format!("address {addr}"),
+                        [AuthItem::Digest { .. }] => "digest credentials".to_owned(),
+                        vectors => format!("{} AKA vectors", vectors.len()),
+                    };
+                    format!("{what} for {}: {result}", mar.impi)
+                });
                 Maa { result, items }
             }
             Err((result, text)) => {
@@ -141,8 +143,9 @@ fn check_scheme(
         (AuthScheme::Aka, Secret::Aka { .. })
         | (AuthScheme::SipDigest | AuthScheme::Unknown, Secret::Digest { .. }) => Ok(()),
         (AuthScheme::Unknown, Secret::Aka { .. }) => {
-            let text = format!("scheme Unknown, {} has {has}: vectors are given", mar.impi);
-            env.note(UNKNOWN_SCHEME, text);
+            env.note(UNKNOWN_SCHEME, || {
+                format!("scheme Unknown, {} has {has}: vectors are given", mar.impi)
+            });
             Ok(())
         }
         (asked, _) => {
@@ -165,9 +168,11 @@ fn assign(env: &mut HssEnv<'_>, state: &mut SetState, number: usize, origin_host
         origin_host.clone_into(&mut server.origin_host);
     }
     if !same {
-        let before = state.server.take().map_or_else(|| "none".to_owned(), |server| server.name);
-        let text = format!("S-CSCF of {}: {} instead of {before}", mar.impu, mar.server_name);
-        env.note(ts29228("6.3.1"), text);
+        let before = state.server.take();
+        env.note(ts29228("6.3.1"), || {
+            let before = before.map_or_else(|| "none".to_owned(), |server| server.name);
+            format!("S-CSCF of {}: {} instead of {before}", mar.impu, mar.server_name)
+        });
         let (name, origin_host) = (mar.server_name.clone(), origin_host.to_owned());
         state.server = Some(AssignedServer { name, origin_host });
         state.reassignment_pending = false;

@@ -44,6 +44,8 @@ pub struct HssConfig {
     pub timing: Timing,
     /// Unix time at [`Instant::EPOCH`].
     pub unix_at_epoch: UnixTime,
+    /// Whether somebody reads its trace.
+    pub tracing: bool,
 }
 
 /// What happens to an [`HssNode`].
@@ -166,7 +168,8 @@ impl HssNode {
         seed: Seed,
     ) -> Result<Self, StoreError> {
         let store = Store::new(&config.home_domain, config.sqn_scheme, subscribers, &seed)?;
-        let server = ServerConfig { us: config.us.clone(), timing: config.timing };
+        let (us, timing, tracing) = (config.us.clone(), config.timing, config.tracing);
+        let server = ServerConfig { us, timing, tracing };
         Ok(Self {
             name: Arc::from(config.name.as_str()),
             server: DiameterServer::new(server, seed),
@@ -336,7 +339,8 @@ impl HssNode {
         let mut notes = Vec::new();
         let seconds = now.as_nanos() / 1_000_000_000;
         let unix_now = UnixTime(self.config.unix_at_epoch.0 + seconds);
-        let mut env = HssEnv { unix_now, ids: &mut self.ids, notes: &mut notes, old_sqn };
+        let tracing = self.config.tracing;
+        let mut env = HssEnv { unix_now, ids: &mut self.ids, notes: &mut notes, old_sqn, tracing };
         let keep = self.config.keep_server_name;
         // Of all questions only this one changes nothing.
         self.unkept |= !matches!(asked, CxRequest::Lir(lir) if !lir.capabilities);
@@ -396,6 +400,9 @@ impl HssNode {
     fn trace(&mut self, now: Instant, kind: TraceKind) {
         if let TraceKind::Note(note) = &kind {
             self.refusals.keep(now, "", note);
+        }
+        if !self.config.tracing {
+            return;
         }
         let event = TraceEvent { at: now, node: Arc::clone(&self.name), kind };
         self.outputs.push_back(HssOutput::Trace(event));

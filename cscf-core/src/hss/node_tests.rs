@@ -46,6 +46,7 @@ impl Network {
             keep_server_name: true,
             sqn_scheme: Scheme::Counter,
             timing: Timing::default(),
+            tracing: true,
             unix_at_epoch: UnixTime(0),
         };
         let alice = subscriber(
@@ -60,6 +61,7 @@ impl Network {
                 server: "192.0.2.20:3868".parse().unwrap(),
                 local: format!("192.0.2.{last}:0").parse().unwrap(),
                 timing: Timing::default(),
+                tracing: true,
             };
             (host.to_owned(), DiameterClient::new(config, Seed::derive(1, host)), None)
         };

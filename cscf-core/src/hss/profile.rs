@@ -11,10 +11,16 @@ use crate::ifc::{
 /// trimmed and of characters that XML allows.
 #[must_use]
 pub fn write_profile(profile: &UserProfile) -> String {
-    let mut xml = Xml(String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>"));
+    write_profiles(&profile.private_id, &profile.service_profiles)
+}
+
+/// As [`write_profile`], of a private identity and its service profiles.
+pub(super) fn write_profiles(private_id: &str, service_profiles: &[ServiceProfile]) -> String {
+    let mut xml = Xml(String::with_capacity(1024));
+    xml.0.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
     xml.open("IMSSubscription");
-    xml.text("PrivateID", &profile.private_id);
-    for service in &profile.service_profiles {
+    xml.text("PrivateID", private_id);
+    for service in service_profiles {
         service_profile(&mut xml, service);
     }
     xml.close("IMSSubscription");
@@ -154,11 +160,11 @@ struct Xml(String);
 
 impl Xml {
     fn open(&mut self, name: &str) {
-        let _ = write!(self.0, "<{name}>");
+        ["<", name, ">"].into_iter().for_each(|piece| self.0.push_str(piece));
     }
 
     fn close(&mut self, name: &str) {
-        let _ = write!(self.0, "</{name}>");
+        ["</", name, ">"].into_iter().for_each(|piece| self.0.push_str(piece));
     }
 
     fn empty(&mut self, name: &str) {

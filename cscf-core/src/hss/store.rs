@@ -290,10 +290,7 @@ impl Subscription {
         if let Some(xml) = &set.profile_xml {
             return Some(xml.clone());
         }
-        Some(super::profile::write_profile(&UserProfile {
-            private_id: impi.to_owned(),
-            service_profiles: set.service_profiles.clone(),
-        }))
+        Some(super::profile::write_profiles(impi, &set.service_profiles))
     }
 }
 

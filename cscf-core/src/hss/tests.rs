@@ -124,6 +124,7 @@ impl Bench {
             ids: &mut self.ids,
             notes: &mut self.notes,
             old_sqn: false,
+            tracing: true,
         };
         let answer = self.store.answer(&mut env, "s1.ims.example", self.keep, request);
         assert!(self.notes.len() > before, "no decision without a note");

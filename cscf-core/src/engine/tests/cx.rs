@@ -65,6 +65,7 @@ fn node() -> CxNode<Asker> {
         server: addr(8),
         local: addr(2),
         timing: Timing::default(),
+        tracing: true,
     };
     CxNode::new(engine, DiameterClient::new(config, Seed::derive(1, "n2 cx")))
 }
@@ -77,6 +78,7 @@ fn hss() -> HssNode {
         keep_server_name: false,
         sqn_scheme: crate::auth::Scheme::default(),
         timing: Timing::default(),
+        tracing: true,
         unix_at_epoch: UnixTime(1_000_000_000),
     };
     HssNode::new(config, Vec::new(), Seed::derive(1, "hss")).expect("an HSS")

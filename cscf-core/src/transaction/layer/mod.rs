@@ -60,7 +60,7 @@ impl TransactionLayer {
     /// No transactions yet.
     #[must_use]
     pub fn new(seed: &Seed, settings: LayerSettings) -> Self {
-        Self { keys: Keys::new(seed), settings, table: Table::new(seed), effects: Vec::new() }
+        Self { keys: Keys::new(seed), settings, table: Table::new(), effects: Vec::new() }
     }
 
     /// How many transactions there are, lingering ones included.

@@ -6,8 +6,7 @@ use super::super::{
     Client, ClientState, Effect, InviteClient, InviteClientState, InviteServer, InviteServerState,
     Key, Server, ServerState, Timers,
 };
-use crate::ids::Seed;
-use crate::map::{Map, map};
+use crate::map::Numbers;
 use crate::time::{DeadlineId, Instant, Wheel};
 use crate::transport::Flow;
 
@@ -23,8 +22,8 @@ pub(super) struct Id {
 pub(super) struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_key: Map<Key, u32>,
-    merged: Map<Key, u32>,
+    by_key: Numbers<Key, u32>,
+    merged: Numbers<Key, u32>,
     /// Client transactions that wait for a response, by the flow their request took.
     waiting: BTreeSet<(Flow, u32)>,
     deadlines: Wheel<u32>,
@@ -142,12 +141,12 @@ impl Machine {
 }
 
 impl Table {
-    pub(super) fn new(seed: &Seed) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            by_key: map(seed),
-            merged: map(seed),
+            by_key: Numbers::default(),
+            merged: Numbers::default(),
             waiting: BTreeSet::new(),
             deadlines: Wheel::new(),
             has_protected: false,

@@ -44,7 +44,7 @@ impl<'a> Parts<'a> {
             quoted
         } else {
             // Tokens, and what clients write outside ASCII although the grammar wants quotes then.
-            let end = scan.rest().find('<');
+            let end = memchr::memchr(b'<', scan.rest().as_bytes());
             match end {
                 None => return Self::bare(text, scan),
                 Some(end) => {
@@ -114,7 +114,10 @@ impl NameAddr {
     ///
     /// [`SyntaxError`] with the offset in `text`.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        let parts = Parts::split(text)?;
+        Self::of(&Parts::split(text)?)
+    }
+
+    fn of(parts: &Parts<'_>) -> Result<Self, SyntaxError> {
         let uri = Uri::parse(parts.uri).map_err(|fault| fault.at(parts.uri_at))?;
         let params = Params::parse(parts.params).map_err(|fault| fault.at(parts.params_at))?;
         let display_name = (!parts.display.is_empty()).then(|| {
@@ -139,7 +142,7 @@ impl NameAddr {
         if !parts.bracketed {
             return Err(SyntaxError::new(parts.uri_at, "URI must stand in < and >"));
         }
-        Self::parse(text)
+        Self::of(&parts)
     }
 
     /// The `tag` parameter.

@@ -2,17 +2,17 @@
 //! Fields nobody changed are written as they were received.
 
 use std::fmt;
-use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::field::Field;
 use super::name::HeaderName;
+use super::spare;
 
 /// A line: where it stands, and what is where in it. Offsets inside a line are clipped, which only
 /// a name or white space of more than 64 KiB could notice; the head of a message is shorter.
 #[derive(Clone, Copy, Debug)]
-struct Line {
+pub(super) struct Line {
     start: u32,
     len: u32,
     /// Where it began in the message it was read from; [`NOT_RECEIVED`] for our own lines.
@@ -31,8 +31,8 @@ const NOT_RECEIVED: u32 = u32::MAX;
 
 impl Line {
     /// The line `text` (with its CRLF), which stands at `start`.
-    fn new(text: &[u8], colon: usize, start: usize) -> Self {
-        let name = text.get(..colon).unwrap_or_default().trim_ascii_end();
+    #[inline]
+    fn new(text: &[u8], name: HeaderName, colon: usize, start: usize) -> Self {
         let rest = text.get(colon + 1..).unwrap_or_default();
         let from_value = rest.trim_ascii_start();
         let tail = from_value.len() - from_value.trim_ascii_end().len();
@@ -44,7 +44,7 @@ impl Line {
             colon: clip(colon),
             value: clip(text.len() - from_value.len()),
             tail: clip(tail),
-            name: HeaderName::from_bytes(name),
+            name,
             own: false,
         }
     }
@@ -53,9 +53,6 @@ impl Line {
 fn clip(offset: usize) -> u16 {
     u16::try_from(offset).unwrap_or(u16::MAX)
 }
-
-/// The lines for which a received message gets room at once: seldom has one more.
-const LINES_USUAL: usize = 32;
 
 /// The header fields of a message, in order: an index into the bytes that were received, and into
 /// one buffer with the lines of our own. So neither a line read nor a line written has memory of
@@ -67,6 +64,14 @@ pub struct Headers {
     /// Lines of our own, those too that were replaced since.
     own: Vec<u8>,
     lines: Vec<Line>,
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        if self.lines.capacity() > 0 {
+            spare::give(std::mem::take(&mut self.own), std::mem::take(&mut self.lines));
+        }
+    }
 }
 
 impl fmt::Debug for Headers {
@@ -85,32 +90,46 @@ impl Headers {
 
     /// No fields yet, of a message with these bytes.
     pub(super) fn of(wire: Bytes) -> Self {
-        Self { wire, own: Vec::new(), lines: Vec::with_capacity(LINES_USUAL) }
+        let (own, lines) = spare::take();
+        Self { wire, own, lines }
     }
 
-    /// Appends the line that stands at `place` of the message, with its CRLF; `colon` is the offset
-    /// of the colon in it.
-    pub(super) fn push_wire(&mut self, place: Range<usize>, colon: usize) {
-        let text = self.wire.get(place.clone()).unwrap_or_default();
-        self.lines.push(Line::new(text, colon, place.start));
+    /// Sees to it that there is room for lines.
+    fn prepare(&mut self) {
+        if self.lines.capacity() == 0 {
+            (self.own, self.lines) = spare::take();
+        }
+    }
+
+    /// Appends the line `text`, which stands at `start` of the message, with its CRLF; `colon` is
+    /// the offset of the colon in it.
+    #[inline]
+    pub(super) fn push_wire(&mut self, text: &[u8], name: HeaderName, colon: usize, start: usize) {
+        self.lines.push(Line::new(text, name, colon, start));
     }
 
     /// Appends a line that is not as it was received at `offset`.
-    pub(super) fn push_mended(&mut self, line: &[u8], colon: usize, offset: usize) {
+    pub(super) fn push_mended(
+        &mut self,
+        line: &[u8],
+        name: HeaderName,
+        colon: usize,
+        offset: usize,
+    ) {
         let start = self.own.len();
         self.own.extend_from_slice(line);
         let offset = u32::try_from(offset).unwrap_or(NOT_RECEIVED);
-        self.lines.push(Line { own: true, offset, ..Line::new(line, colon, start) });
+        self.lines.push(Line { own: true, offset, ..Line::new(line, name, colon, start) });
     }
 
     /// A line of our own; CR and LF in the value become spaces, so that no value can add a header.
-    fn built(&mut self, name: &str, value: &str) -> Line {
+    /// The value comes in pieces.
+    fn built(&mut self, name: &str, value: &[&str]) -> Line {
         let start = self.own.len();
-        self.own.reserve(name.len() + value.len() + 4);
         self.own.extend_from_slice(name.as_bytes());
         self.own.extend_from_slice(b": ");
         let value_at = self.own.len();
-        self.own.extend_from_slice(value.as_bytes());
+        value.iter().for_each(|piece| self.own.extend_from_slice(piece.as_bytes()));
         let added = self.own.get_mut(value_at..).unwrap_or_default();
         if memchr::memchr2(b'\r', b'\n', added).is_some() {
             let breaks = added.iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n'));
@@ -118,15 +137,17 @@ impl Headers {
         }
         self.own.extend_from_slice(b"\r\n");
         let text = self.own.get(start..).unwrap_or_default();
-        Line { own: true, offset: NOT_RECEIVED, ..Line::new(text, name.len(), start) }
+        let known = HeaderName::from_bytes(name.as_bytes().trim_ascii_end());
+        Line { own: true, offset: NOT_RECEIVED, ..Line::new(text, known, name.len(), start) }
     }
 
     fn insert(&mut self, at: usize, name: &str, value: &str) {
-        let line = self.built(name, value);
+        self.prepare();
+        let line = self.built(name, &[value]);
         self.lines.insert(at, line);
     }
 
-    fn replace(&mut self, at: usize, value: &str) {
+    fn replace(&mut self, at: usize, value: &[&str]) {
         let Some(name) = self.lines.get(at).map(|line| line.name) else { return };
         let line = self.built(name.as_str(), value);
         if let Some(place) = self.lines.get_mut(at) {
@@ -241,7 +262,7 @@ impl Headers {
         let mut seen = false;
         self.lines.retain(|line| line.name != name || !std::mem::replace(&mut seen, true));
         if self.field_at(at).is_some_and(|field| field.value() != value) {
-            self.replace(at, value);
+            self.replace(at, &[value]);
         }
     }
 
@@ -278,7 +299,7 @@ impl Headers {
         let first = values.next().map(str::to_owned);
         let rest = joined(values);
         match rest {
-            Some(rest) => self.replace(at, &rest),
+            Some(rest) => self.replace(at, &[&rest]),
             None => drop(self.lines.remove(at)),
         }
         // A line without any value is malformed but must not hide the next one.
@@ -290,8 +311,8 @@ impl Headers {
         let Some(at) = self.position(name) else { return self.push(name, value) };
         let rest = self.field_at(at).and_then(|field| joined(field.values().skip(1)));
         match rest {
-            Some(rest) => self.replace(at, &format!("{value}, {rest}")),
-            None => self.replace(at, value),
+            Some(rest) => self.replace(at, &[value, ", ", &rest]),
+            None => self.replace(at, &[value]),
         }
     }
 
@@ -311,7 +332,7 @@ impl Headers {
             };
             match kept {
                 None => {}
-                Some(Some(text)) => self.replace(at, &text),
+                Some(Some(text)) => self.replace(at, &[&text]),
                 Some(None) => {
                     self.lines.remove(at);
                     continue;
@@ -328,7 +349,7 @@ impl Headers {
         while let Some(field) = self.field_at(at) {
             let text = if field.name == name { edited(&field, &edit) } else { None };
             if let Some(text) = text {
-                self.replace(at, &text);
+                self.replace(at, &[&text]);
             }
             at += 1;
         }
@@ -337,6 +358,7 @@ impl Headers {
     /// Copies all lines with this name from another message, as they are (Via, From, To, Call-ID,
     /// CSeq, Record-Route of a response: RFC 3261 §8.2.6.2).
     pub fn copy_from(&mut self, other: &Self, name: HeaderName) {
+        self.prepare();
         if self.wire.is_empty() {
             self.wire = other.wire.clone();
         }
@@ -359,7 +381,7 @@ impl Headers {
     }
 
     /// Writes all lines; neighbours of the received message in one piece.
-    pub(super) fn write(&self, out: &mut BytesMut) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         let mut run = 0..0;
         for line in &self.lines {
             let (start, len) = (line.start as usize, line.len as usize);
@@ -367,15 +389,15 @@ impl Headers {
                 run.end += len;
                 continue;
             }
-            out.put_slice(self.wire.get(run).unwrap_or_default());
+            out.extend_from_slice(self.wire.get(run).unwrap_or_default());
             run = 0..0;
             if line.own {
-                out.put_slice(self.bytes_of(line));
+                out.extend_from_slice(self.bytes_of(line));
             } else {
                 run = start..start + len;
             }
         }
-        out.put_slice(self.wire.get(run).unwrap_or_default());
+        out.extend_from_slice(self.wire.get(run).unwrap_or_default());
     }
 
     /// Copies everything out of the buffer it was received in, so that keeping a few headers does
@@ -390,7 +412,7 @@ impl Headers {
             line.own = true;
         }
         lines.shrink_to_fit();
-        *self = Self { wire: Bytes::new(), own, lines };
+        (self.wire, self.own, self.lines) = (Bytes::new(), own, lines);
     }
 
     fn position(&self, name: HeaderName) -> Option<usize> {
@@ -480,7 +502,7 @@ mod tests {
     #[test]
     fn set_leaves_one_line_and_does_not_touch_an_equal_one() {
         let mut headers = Headers::new();
-        headers.push_mended(b"l:  0\r\n", 1, 0);
+        headers.push_mended(b"l:  0\r\n", HeaderName::ContentLength, 1, 0);
         headers.push(HeaderName::ContentLength, "5");
         headers.set(HeaderName::ContentLength, "0");
         let lines: Vec<&[u8]> = headers.iter().map(|field| field.line()).collect();

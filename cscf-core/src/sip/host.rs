@@ -8,13 +8,14 @@ use super::uri_syntax::is_host_byte;
 
 /// Reads `host[:port]` at the start of `text`; says how many bytes it took.
 pub(super) fn host_port(text: &str) -> Result<(&str, Option<u16>, usize), UriError> {
-    let host_len = if text.starts_with('[') {
-        text.find(']').map(|at| at + 1).ok_or(SyntaxError::new(0, "IPv6 address is not closed"))?
-    } else {
-        text.find([':', ';', '?']).unwrap_or(text.len())
+    let named = text.bytes().position(|byte| !is_host_byte(byte)).unwrap_or(text.len());
+    let (host, host_len) = match text.as_bytes().get(named) {
+        None | Some(b':' | b';' | b'?') if named > 0 => {
+            (text.get(..named).unwrap_or_default(), named)
+        }
+        _ => other_host(text)?,
     };
-    let (host, tail) = text.split_at_checked(host_len).unwrap_or((text, ""));
-    check_host(host)?;
+    let tail = text.get(host_len..).unwrap_or_default();
     let Some(tail) = tail.strip_prefix(':') else {
         return Ok((host, None, host_len));
     };
@@ -24,6 +25,18 @@ pub(super) fn host_port(text: &str) -> Result<(&str, Option<u16>, usize), UriErr
         .and_then(|digits| digits.parse().ok())
         .ok_or(SyntaxError::new(host_len + 1, "port is not a number from 0 to 65535"))?;
     Ok((host, Some(port), host_len + 1 + digits))
+}
+
+/// A host that is no name: an IPv6 address, or what is wrong.
+fn other_host(text: &str) -> Result<(&str, usize), UriError> {
+    let host_len = if text.starts_with('[') {
+        text.find(']').map(|at| at + 1).ok_or(SyntaxError::new(0, "IPv6 address is not closed"))?
+    } else {
+        text.find([':', ';', '?']).unwrap_or(text.len())
+    };
+    let host = text.get(..host_len).unwrap_or(text);
+    check_host(host)?;
+    Ok((host, host_len))
 }
 
 /// Whether the text is a host name or an address, IPv6 in brackets.

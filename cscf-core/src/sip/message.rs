@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::headers::Headers;
 use super::method::Method;
@@ -77,20 +77,20 @@ impl Message {
 
 fn write(start_line: &[&str], headers: &Headers, body: &Bytes) -> Bytes {
     let start_len: usize = start_line.iter().map(|part| part.len()).sum();
-    let mut out = BytesMut::with_capacity(start_len + 4 + headers.wire_len() + body.len());
+    let mut out = Vec::with_capacity(start_len + 4 + headers.wire_len() + body.len());
     for part in start_line {
         // A line end in a Request-URI or reason phrase of ours would begin a header.
-        if part.contains(['\r', '\n']) {
-            out.put_slice(part.replace(['\r', '\n'], " ").as_bytes());
+        if memchr::memchr2(b'\r', b'\n', part.as_bytes()).is_some() {
+            out.extend_from_slice(part.replace(['\r', '\n'], " ").as_bytes());
         } else {
-            out.put_slice(part.as_bytes());
+            out.extend_from_slice(part.as_bytes());
         }
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
     headers.write(&mut out);
-    out.put_slice(b"\r\n");
-    out.put_slice(body);
-    out.freeze()
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+    out.into()
 }
 
 impl Request {

@@ -77,11 +77,23 @@ impl Method {
     /// Reads a method token; unknown ones are kept as they are.
     #[must_use]
     pub fn from_token(token: &str) -> Self {
-        Self::KNOWN
-            .iter()
-            .find(|method| method.as_str() == token)
-            .cloned()
-            .unwrap_or_else(|| Self::Other(token.into()))
+        match token {
+            "ACK" => Self::Ack,
+            "BYE" => Self::Bye,
+            "CANCEL" => Self::Cancel,
+            "INFO" => Self::Info,
+            "INVITE" => Self::Invite,
+            "MESSAGE" => Self::Message,
+            "NOTIFY" => Self::Notify,
+            "OPTIONS" => Self::Options,
+            "PRACK" => Self::Prack,
+            "PUBLISH" => Self::Publish,
+            "REFER" => Self::Refer,
+            "REGISTER" => Self::Register,
+            "SUBSCRIBE" => Self::Subscribe,
+            "UPDATE" => Self::Update,
+            other => Self::Other(other.into()),
+        }
     }
 
     /// Its place among [`Method::KNOWN`]; behind them all for any other.

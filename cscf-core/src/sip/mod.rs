@@ -30,6 +30,7 @@ mod scan;
 mod sdp;
 mod security;
 mod sip_uri;
+mod spare;
 mod status;
 mod tel;
 mod uri;
@@ -58,7 +59,7 @@ pub use misc::{
 };
 pub use name::HeaderName;
 pub use network::{AccessNetworkInfo, EarlyMedia, SessionId, VisitedNetworkId};
-pub use params::{Param, Params, comma_pairs, is_valid_token};
+pub use params::{Param, Params, is_valid_token};
 pub use parse::{LIMITS, Limits, ParseError, parse};
 pub use qos::{Preconditions, QosDirection, QosSegment, QosStrength};
 pub use scan::{SyntaxError, quote, unquote};

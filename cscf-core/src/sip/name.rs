@@ -22,14 +22,9 @@ macro_rules! header_names {
                 match self { $(Self::$variant => $text,)* Self::Unknown => "" }
             }
 
-            /// The compact form (RFC 3261 §7.3.3), if the name has one.
-            #[must_use]
-            pub const fn compact(self) -> Option<u8> {
-                match self {
-                    $(Self::$variant => { let c: &[u8] = $compact.as_bytes();
-                        match c { [] => None, [letter, ..] => Some(*letter) } })*
-                    Self::Unknown => None,
-                }
+            /// The compact form (RFC 3261 §7.3.3); empty if the name has none.
+            const fn compact_text(self) -> &'static [u8] {
+                match self { $(Self::$variant => $compact.as_bytes(),)* Self::Unknown => b"" }
             }
 
             /// Whether several values may stand in one line, separated by commas
@@ -153,6 +148,15 @@ header_names! {
 }
 
 impl HeaderName {
+    /// The compact form (RFC 3261 §7.3.3), if the name has one.
+    #[must_use]
+    pub const fn compact(self) -> Option<u8> {
+        match self.compact_text() {
+            [] => None,
+            [letter, ..] => Some(*letter),
+        }
+    }
+
     /// Recognises a field name, long or compact, in any case.
     #[must_use]
     pub fn from_bytes(text: &[u8]) -> Self {
@@ -160,20 +164,11 @@ impl HeaderName {
         let slot = slot(text.len(), *first);
         let Some([start, end]) = BUCKETS.starts.get(slot..slot + 2) else { return Self::Unknown };
         let bucket = BUCKETS.names.get(usize::from(*start)..usize::from(*end)).unwrap_or_default();
-        for name in bucket {
-            let known = name.as_str().as_bytes();
-            if known.eq_ignore_ascii_case(text) || is_compact(*name, text) {
-                return *name;
-            }
-        }
-        Self::Unknown
-    }
-}
-
-fn is_compact(name: HeaderName, text: &[u8]) -> bool {
-    match (text, name.compact()) {
-        ([letter], Some(compact)) => letter.to_ascii_lowercase() == compact,
-        _ => false,
+        // Nearly everybody writes a name as the standard does.
+        let as_written = bucket.iter().find(|(known, _)| *known == text);
+        as_written
+            .or_else(|| bucket.iter().find(|(known, _)| known.eq_ignore_ascii_case(text)))
+            .map_or(Self::Unknown, |(_, name)| *name)
     }
 }
 
@@ -202,7 +197,7 @@ const COMPACT: usize = {
 
 /// The names sorted by slot; a name with a compact form stands in two slots.
 struct Buckets {
-    names: [HeaderName; NAMES + COMPACT],
+    names: [(&'static [u8], HeaderName); NAMES + COMPACT],
     starts: [u16; SLOTS + 1],
 }
 
@@ -210,7 +205,8 @@ static BUCKETS: Buckets = buckets();
 
 #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
 const fn buckets() -> Buckets {
-    let mut names = [HeaderName::Unknown; NAMES + COMPACT];
+    let nothing: &[u8] = b"";
+    let mut names = [(nothing, HeaderName::Unknown); NAMES + COMPACT];
     let mut starts = [0; SLOTS + 1];
     let (mut filled, mut slot_at) = (0, 0);
     while slot_at < SLOTS {
@@ -218,15 +214,13 @@ const fn buckets() -> Buckets {
         let mut at = 0;
         while at < NAMES {
             let name = HeaderName::ALL[at];
-            let text = name.as_str().as_bytes();
-            if slot(text.len(), text[0]) == slot_at {
-                names[filled] = name;
+            let (long, compact) = (name.as_str().as_bytes(), name.compact_text());
+            if slot(long.len(), long[0]) == slot_at {
+                names[filled] = (long, name);
                 filled += 1;
             }
-            if let Some(letter) = name.compact()
-                && slot(1, letter) == slot_at
-            {
-                names[filled] = name;
+            if compact.len() == 1 && slot(1, compact[0]) == slot_at {
+                names[filled] = (compact, name);
                 filled += 1;
             }
             at += 1;

@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::parse::is_token_byte;
 use super::scan::{Scan, SyntaxError, is_lws, is_token, quote, strip_quotes, unquote};
+use super::uri_syntax::is_value_byte;
 
 /// The parameters one header value or URI may have; lookups are linear.
 pub(super) const PARAMS_MAX: usize = 64;
@@ -201,11 +202,6 @@ fn quoted_if_needed(value: &str) -> String {
     if bare { value.to_owned() } else { quote(value) }
 }
 
-/// A bare value is more than a token in practice: hosts, IPv6 addresses, URIs.
-const fn is_value_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'<' | b'>' | b'\\')
-}
-
 /// The parameters of a header one by one, borrowed; `;` must come first. Stops behind an error.
 pub(super) struct HeaderParams<'a> {
     scan: Scan<'a>,
@@ -257,14 +253,10 @@ impl<'a> Iterator for HeaderParams<'a> {
     }
 }
 
-/// Reads `name=value` pairs separated by commas, as in the credentials of RFC 3261 §25.1.
-///
-/// # Errors
-///
-/// [`SyntaxError`] when a pair has no name, no `=` or no value, or an element is empty.
-pub fn comma_pairs(text: &str) -> Result<Vec<(&str, &str)>, SyntaxError> {
+/// Checks `name=value` pairs separated by commas, as in the credentials of RFC 3261 §25.1: each has
+/// a name, `=` and a value, and none is empty.
+pub(super) fn check_pairs(text: &str) -> Result<(), SyntaxError> {
     let mut scan = Scan::new(text);
-    let mut pairs = Vec::new();
     loop {
         scan.skip_lws();
         let name = scan.take_while(is_token_byte);
@@ -282,10 +274,9 @@ pub fn comma_pairs(text: &str) -> Result<Vec<(&str, &str)>, SyntaxError> {
         if value.is_empty() {
             return Err(scan.error("value of a pair is missing"));
         }
-        pairs.push((name, value));
         scan.skip_lws();
         if scan.is_end() {
-            return Ok(pairs);
+            return Ok(());
         }
         if !scan.eat(b',') {
             return Err(scan.error("unexpected text between two pairs"));
@@ -331,9 +322,9 @@ mod tests {
 
     #[test]
     fn credentials_are_pairs() {
-        let pairs = comma_pairs(r#"username="a, b", nc = 1 ,uri="sip:x""#).expect("parses");
-        assert_eq!(pairs, [("username", r#""a, b""#), ("nc", "1"), ("uri", r#""sip:x""#)]);
-        assert!(comma_pairs("a=1,,b=2").is_err());
-        assert!(comma_pairs("a").is_err());
+        assert_eq!(check_pairs(r#"username="a, b", nc = 1 ,uri="sip:x""#), Ok(()));
+        assert_eq!(check_pairs(r#"a="1" b"#).expect_err("rest").offset, 6);
+        assert!(check_pairs("a=1,,b=2").is_err());
+        assert!(check_pairs("a").is_err());
     }
 }

@@ -2,7 +2,6 @@
 //! allocation, errors with the byte offset.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -84,10 +83,13 @@ pub(super) fn parse_loose(bytes: &Bytes) -> Result<(Message, Option<Flaw>), Pars
     let start = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     let mut lines = Lines { bytes, at: start };
     let line = lines.next_line().map_err(|flaw| error(flaw.offset, flaw.reason))?;
-    let text = bytes.get(line.clone()).unwrap_or_default();
+    let text = bytes.get(start..line.end).unwrap_or_default();
     let text = std::str::from_utf8(text)
-        .map_err(|fault| error(line.start + fault.valid_up_to(), "start line is not UTF-8"))?;
-    let (start_line, start_flaw) = StartLine::read(text, line.start)?;
+        .map_err(|fault| error(start + fault.valid_up_to(), "start line is not UTF-8"))?;
+    if let Some(at) = line.stray_cr {
+        return Err(error(at, "CR without LF in the start line"));
+    }
+    let (start_line, start_flaw) = StartLine::read(text, start)?;
     let (headers, head_flaw) = header_lines(&mut lines);
     let (body, body_flaw) = match head_flaw {
         Some(_) => (bytes.slice(lines.at.min(bytes.len())..), None),
@@ -113,14 +115,14 @@ fn header_lines(lines: &mut Lines<'_>) -> (Headers, Option<Flaw>) {
     loop {
         let start = lines.at;
         match lines.next_line() {
-            Ok(line) if line.is_empty() => return (headers, first),
-            Ok(line) if headers.len() == LIMITS.header_lines_max => {
+            Ok(line) if line.end == start => return (headers, first),
+            Ok(_) if headers.len() == LIMITS.header_lines_max => {
                 let reason = "more than 256 header lines";
-                let flaw = Flaw { offset: line.start, status: 513, reason };
+                let flaw = Flaw { offset: start, status: 513, reason };
                 return (headers, first.or(Some(flaw)));
             }
             Ok(line) => {
-                if let Err(flaw) = lines.field(line, &mut headers) {
+                if let Err(flaw) = lines.field(start, line, &mut headers) {
                     first = first.or(Some(flaw));
                 }
             }
@@ -129,11 +131,6 @@ fn header_lines(lines: &mut Lines<'_>) -> (Headers, Option<Flaw>) {
         // Every turn takes at least one line end.
         debug_assert!(lines.at > start);
     }
-}
-
-fn is_field_name(name: &[u8]) -> bool {
-    let name = name.trim_ascii_end();
-    !name.is_empty() && name.iter().all(|byte| is_token_byte(*byte))
 }
 
 /// Whether a byte may stand in a token (RFC 3261 §25.1).
@@ -160,64 +157,110 @@ const fn is_token(byte: u8) -> bool {
         || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
 }
 
+/// A line that was found.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Where its line end begins.
+    end: usize,
+    /// Whether it ends with a bare LF.
+    bare_lf: bool,
+    /// The first CR in it that is no line end.
+    stray_cr: Option<usize>,
+}
+
 struct Lines<'a> {
     bytes: &'a Bytes,
     at: usize,
 }
 
 impl Lines<'_> {
-    /// The next line without its line end. A bare LF ends a line too: some clients send it, and no
-    /// header value may hold one.
-    fn next_line(&mut self) -> Result<Range<usize>, Flaw> {
-        let start = self.at;
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        let len = memchr::memchr(b'\n', rest)
-            .ok_or(flaw(self.bytes.len(), "message ends before the empty line"))?;
-        let next = start + len + 1;
+    /// The next line. A bare LF ends a line too: some clients send it, and no header value may
+    /// hold one.
+    #[inline]
+    fn next_line(&mut self) -> Result<Line, Flaw> {
+        let mut line = Line { end: self.at, bare_lf: false, stray_cr: None };
+        let next = loop {
+            let rest = self.bytes.get(line.end..).unwrap_or_default();
+            let found = memchr::memchr2(b'\r', b'\n', rest)
+                .ok_or(flaw(self.bytes.len(), "message ends before the empty line"))?;
+            line.end += found;
+            match rest.get(found..) {
+                Some([b'\r', b'\n', ..]) => break line.end + 2,
+                Some([b'\n', ..]) => {
+                    line.bare_lf = true;
+                    break line.end + 1;
+                }
+                _ => {
+                    line.stray_cr = line.stray_cr.or(Some(line.end));
+                    line.end += 1;
+                }
+            }
+        };
         if next > LIMITS.head_bytes_max {
             let reason = "head longer than 32768 bytes";
             return Err(Flaw { offset: LIMITS.head_bytes_max, status: 513, reason });
         }
-        let end = match rest.get(..len) {
-            Some([.., b'\r']) => start + len - 1,
-            _ => start + len,
-        };
         self.at = next;
-        Ok(start..end)
+        Ok(line)
     }
 
     /// The header field whose first line is `line`, with its continuation lines (RFC 3261 §7.3.1).
-    fn field(&mut self, line: Range<usize>, headers: &mut Headers) -> Result<(), Flaw> {
-        let start = line.start;
-        let mut bare_lf = self.at - line.end != 2;
+    fn field(&mut self, start: usize, line: Line, headers: &mut Headers) -> Result<(), Flaw> {
+        let Line { mut bare_lf, mut stray_cr, .. } = line;
         while let Some(b' ' | b'\t') = self.bytes.get(self.at) {
+            let from = self.at;
             let more = self.next_line()?;
-            bare_lf |= self.at - more.end != 2;
+            bare_lf |= more.bare_lf;
+            stray_cr = stray_cr.or(more.stray_cr);
             // A line of blanks only is the empty line of a careless client, not a continuation.
-            if self.bytes.get(more.clone()).is_none_or(|text| text.trim_ascii().is_empty()) {
-                return Err(flaw(more.start, "continuation line without content"));
+            if self.bytes.get(from..more.end).is_none_or(|text| text.trim_ascii().is_empty()) {
+                return Err(flaw(from, "continuation line without content"));
             }
         }
         let whole = self.bytes.get(start..self.at).unwrap_or_default();
-        let colon = memchr::memchr(b':', whole)
-            .filter(|colon| *colon < line.len())
+        let colon = first_colon(whole)
+            .filter(|colon| *colon < line.end - start)
             .ok_or(flaw(start, "header line without a colon"))?;
-        if !is_field_name(whole.get(..colon).unwrap_or_default()) {
+        let text = whole.get(..colon).unwrap_or_default().trim_ascii_end();
+        let name = HeaderName::from_bytes(text);
+        // The names of the list are tokens.
+        if name == HeaderName::Unknown && !is_field_name(text) {
             return Err(flaw(start, "header name is not a token"));
         }
         // A CR inside a line would be a line end to the next reader.
-        if let Some(at) =
-            memchr::memchr_iter(b'\r', whole).find(|at| whole.get(at + 1) != Some(&b'\n'))
-        {
-            return Err(flaw(start + at, "CR without LF in a header line"));
+        if let Some(at) = stray_cr {
+            return Err(flaw(at, "CR without LF in a header line"));
         }
         if bare_lf {
-            headers.push_mended(&with_crlf(whole), colon, start);
+            headers.push_mended(&with_crlf(whole), name, colon, start);
         } else {
-            headers.push_wire(start..self.at, colon);
+            headers.push_wire(whole, name, colon, start);
         }
         Ok(())
     }
+}
+
+fn is_field_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| is_token_byte(*byte))
+}
+
+/// The first colon. It stands in the first bytes of a line, so eight bytes at a time in a register
+/// beat the call of a search with wider steps.
+fn first_colon(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const COLONS: u64 = ONES * b':' as u64;
+    let mut at = 0;
+    while let Some(eight) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        // The lowest byte that is zero here is the first colon.
+        let differs = u64::from_le_bytes(*eight) ^ COLONS;
+        let zeros = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
+        if zeros != 0 {
+            return Some(at + zeros.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = text.get(at..).unwrap_or_default();
+    rest.iter().position(|byte| *byte == b':').map(|found| at + found)
 }
 
 /// The lines with CRLF ends: what leaves us has no other.
@@ -252,9 +295,6 @@ enum StartLine<'a> {
 
 impl<'a> StartLine<'a> {
     fn read(text: &'a str, offset: usize) -> Result<(Self, Option<Flaw>), ParseError> {
-        if let Some(at) = text.find('\r') {
-            return Err(error(offset + at, "CR without LF in the start line"));
-        }
         if let Some(rest) = strip_version(text) {
             let (status, reason) = rest.split_once(' ').unwrap_or((rest, ""));
             let code = status
@@ -273,17 +313,18 @@ impl<'a> StartLine<'a> {
         let (uri, version) =
             line.rsplit_once(' ').ok_or(error(uri_at, "start line without SIP version"))?;
         let version_at = uri_at + uri.len() + 1;
-        if !is_version(version) {
+        let usual = version.eq_ignore_ascii_case(VERSION);
+        if !usual && !is_version(version) {
             return Err(error(version_at, "start line without SIP version"));
         }
-        let flaw = if !version.eq_ignore_ascii_case("SIP/2.0") {
+        let flaw = if !usual {
             Some(Flaw { offset: version_at, status: 505, reason: "SIP version is not SIP/2.0" })
         } else if uri.len() > LIMITS.request_uri_bytes_max {
             let reason = "Request-URI longer than 4096 bytes";
             Some(Flaw { offset: uri_at, status: 414, reason })
         } else if line.len() != rest.len() {
             Some(flaw(uri_at + line.len(), "space behind the SIP version"))
-        } else if uri.is_empty() || uri.contains([' ', '\t', '<', '>']) {
+        } else if uri.is_empty() || uri.bytes().fold(false, cannot_stand_in_uri) {
             Some(flaw(uri_at, "Request-URI is empty, has spaces or stands in brackets"))
         } else {
             None
@@ -302,9 +343,17 @@ fn is_version(text: &str) -> bool {
             .is_some_and(|(major, minor)| digits(major) && digits(minor))
 }
 
+const VERSION: &str = "SIP/2.0";
+
 fn strip_version(text: &str) -> Option<&str> {
-    let (version, rest) = text.split_once(' ')?;
-    version.eq_ignore_ascii_case("SIP/2.0").then_some(rest)
+    let (version, rest) = text.split_at_checked(VERSION.len())?;
+    rest.strip_prefix(' ').filter(|_| version.eq_ignore_ascii_case(VERSION))
+}
+
+/// Whether one of the bytes so far cannot stand in a Request-URI; looks at all, which is quicker
+/// than to stop at the first.
+fn cannot_stand_in_uri(before: bool, byte: u8) -> bool {
+    before | (byte == b' ') | (byte == b'\t') | (byte == b'<') | (byte == b'>')
 }
 
 #[cfg(test)]

@@ -96,16 +96,17 @@ impl<'a> Scan<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn take_while(&mut self, keep: impl Fn(u8) -> bool) -> &'a str {
         let rest = self.rest();
-        let len = rest.bytes().take_while(|byte| keep(*byte)).count();
+        let len = rest.bytes().position(|byte| !keep(byte)).unwrap_or(rest.len());
         // A predicate that stops inside a character takes none of it.
-        let len = match rest.is_char_boundary(len) {
-            true => len,
-            false => (0..len).rev().find(|len| rest.is_char_boundary(*len)).unwrap_or(0),
-        };
-        self.at += len;
-        rest.get(..len).unwrap_or_default()
+        let taken = rest.get(..len).unwrap_or_else(|| {
+            let len = (0..len).rev().find(|len| rest.is_char_boundary(*len)).unwrap_or(0);
+            rest.get(..len).unwrap_or_default()
+        });
+        self.at += taken.len();
+        taken
     }
 
     /// Takes everything before the next such (ASCII) byte, or all the rest.
@@ -129,17 +130,17 @@ impl<'a> Scan<'a> {
     /// A quoted string that starts here, with its quotes (RFC 3261 §25.1).
     pub(super) fn quoted(&mut self) -> Result<&'a str, SyntaxError> {
         let rest = self.rest();
-        let mut escaped = false;
-        for (at, byte) in rest.bytes().enumerate().skip(1) {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => {
-                    self.at += at + 1;
-                    return Ok(rest.get(..=at).unwrap_or_default());
-                }
-                _ => {}
+        let mut at = 1;
+        while let Some(found) =
+            rest.as_bytes().get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest))
+        {
+            at += found;
+            if rest.as_bytes().get(at) == Some(&b'"') {
+                self.at += at + 1;
+                return Ok(rest.get(..=at).unwrap_or_default());
             }
+            // The byte behind a backslash is no end.
+            at += 2;
         }
         Err(self.error("quoted string is not closed"))
     }

@@ -7,7 +7,7 @@ use super::address::q_value;
 use super::headers::Headers;
 use super::message_ext::HeaderError;
 use super::name::HeaderName;
-use super::params::Params;
+use super::params::{HeaderParams, Params};
 use super::scan::{Scan, SyntaxError};
 
 /// The mechanism of TS 33.203.
@@ -42,6 +42,18 @@ impl SecurityMechanism {
         let at = scan.at();
         let params = Params::parse(scan.rest()).map_err(|fault| fault.at(at))?;
         Ok(Self { name, params })
+    }
+
+    /// Checks one mechanism without keeping anything of it.
+    pub(super) fn check(text: &str) -> Result<(), SyntaxError> {
+        let mut scan = Scan::new(text);
+        scan.skip_lws();
+        scan.token("security mechanism is missing")?;
+        scan.skip_lws();
+        let at = scan.at();
+        HeaderParams::new(scan.rest())
+            .try_for_each(|param| param.map(drop))
+            .map_err(|fault| fault.at(at))
     }
 
     /// Whether it is `ipsec-3gpp`.

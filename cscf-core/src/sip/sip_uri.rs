@@ -137,7 +137,7 @@ pub(super) struct SipPieces<'a> {
 
 impl<'a> SipPieces<'a> {
     pub(super) fn read(text: &'a str) -> Result<Self, UriError> {
-        let (user, password, host_at) = match text.find('@') {
+        let (user, password, host_at) = match memchr::memchr(b'@', text.as_bytes()) {
             Some(at) => {
                 let (user, password) = user_info(text.get(..at).unwrap_or_default())?;
                 (Some(user), password, at + 1)
@@ -148,6 +148,9 @@ impl<'a> SipPieces<'a> {
         let (host, port, used) = host_port(rest).map_err(|fault| fault.at(host_at))?;
         let tail_at = host_at + used;
         let tail = text.get(tail_at..).unwrap_or_default();
+        if tail.is_empty() {
+            return Ok(Self { user, password, host, port, params: "", headers: None });
+        }
         let (params, headers) = match tail.split_once('?') {
             Some((params, headers)) => (params, Some(headers)),
             None => (tail, None),
@@ -165,6 +168,9 @@ impl<'a> SipPieces<'a> {
 }
 
 fn user_info(info: &str) -> Result<(&str, Option<&str>), UriError> {
+    if !info.is_empty() && info.bytes().all(is_user_byte) {
+        return Ok((info, None));
+    }
     let (user, password) = match info.split_once(':') {
         Some((user, password)) => (user, Some(password)),
         None => (info, None),

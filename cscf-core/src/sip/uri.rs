@@ -45,7 +45,7 @@ impl Uri {
     ///
     /// [`UriError`] with the offset of the first byte that cannot stand there.
     pub fn parse(text: &str) -> Result<Self, UriError> {
-        let colon = text.find(':').ok_or(SyntaxError::new(0, "URI without a scheme"))?;
+        let colon = colon_of(text).ok_or(SyntaxError::new(0, "URI without a scheme"))?;
         let (scheme, rest) = text.split_at_checked(colon).unwrap_or((text, ""));
         let rest = rest.get(1..).unwrap_or_default();
         let start = colon + 1;
@@ -266,9 +266,14 @@ pub fn is_sips(uri: &str) -> bool {
     uri.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("sips"))
 }
 
+/// The colon behind the scheme.
+fn colon_of(text: &str) -> Option<usize> {
+    text.bytes().position(|byte| byte == b':')
+}
+
 /// Checks a URI without keeping anything of it.
 pub(super) fn check_uri(text: &str) -> Result<(), UriError> {
-    let colon = text.find(':').unwrap_or(0);
+    let colon = colon_of(text).unwrap_or(0);
     let scheme = text.get(..colon).unwrap_or_default();
     if scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips") {
         let rest = text.get(colon + 1..).unwrap_or_default();

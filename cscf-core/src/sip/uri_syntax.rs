@@ -25,6 +25,13 @@ pub(super) fn check_params(text: &str) -> Result<(), UriError> {
         }
         return Err(SyntaxError::new(0, "unexpected text behind the host"));
     };
+    // One flag such as `lr`, or one pair, is nearly all there ever is.
+    if let Some(first) = list.bytes().next()
+        && first != b'='
+        && list.bytes().all(is_param_text_byte)
+    {
+        return Ok(());
+    }
     let mut at = 1;
     for (count, part) in list.split(';').enumerate() {
         if count == PARAMS_MAX {
@@ -51,7 +58,7 @@ pub(super) fn collect_params(text: &str) -> Params {
     params
 }
 
-/// What a byte may be in a URI, one bit a role.
+/// What a byte may be in a URI or in a bare value of a parameter, one bit a role.
 static ROLES: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -71,6 +78,7 @@ const PARAM_TEXT: u8 = 4;
 const HEADER: u8 = 8;
 const OPAQUE: u8 = 16;
 const HOST: u8 = 32;
+const VALUE: u8 = 64;
 
 const fn roles(byte: u8) -> u8 {
     let unreserved = byte.is_ascii_alphanumeric()
@@ -97,6 +105,10 @@ const fn roles(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
         roles |= HOST;
     }
+    // More than a token in practice: hosts, IPv6 addresses, URIs.
+    if byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'<' | b'>' | b'\\') {
+        roles |= VALUE;
+    }
     roles
 }
 
@@ -121,4 +133,5 @@ role_checks! {
     is_header_byte HEADER;
     is_opaque_byte OPAQUE;
     is_host_byte HOST;
+    is_value_byte VALUE;
 }

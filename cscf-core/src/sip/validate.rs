@@ -15,7 +15,7 @@ use super::message::{Message, Request, Response};
 use super::method::Method;
 use super::misc::{parse_expires, parse_max_forwards};
 use super::name::HeaderName;
-use super::params::comma_pairs;
+use super::params::check_pairs;
 use super::parse::{ParseError, parse_loose};
 use super::scan::{Scan, SyntaxError, is_token};
 use super::security::SecurityMechanism;
@@ -179,7 +179,7 @@ pub fn check_request(request: &Request) -> Result<(), Invalid> {
         offset: Some(request.method.as_str().len() + 1 + fault.offset),
     };
     check_uri(&request.request_uri).map_err(uri_fault)?;
-    if request.request_uri.contains('?')
+    if memchr::memchr(b'?', request.request_uri.as_bytes()).is_some()
         && Uri::parse(&request.request_uri)
             .is_ok_and(|uri| uri.as_sip().is_some_and(|uri| uri.headers().is_some()))
     {
@@ -250,6 +250,21 @@ const SINGLE: [HeaderName; 8] = [
     HeaderName::ReferTo,
 ];
 
+/// The place of a header among [`SINGLE`].
+const fn single_place(name: HeaderName) -> Option<usize> {
+    Some(match name {
+        HeaderName::From => 0,
+        HeaderName::To => 1,
+        HeaderName::CallId => 2,
+        HeaderName::CSeq => 3,
+        HeaderName::MaxForwards => 4,
+        HeaderName::ContentLength => 5,
+        HeaderName::Expires => 6,
+        HeaderName::ReferTo => 7,
+        _ => return None,
+    })
+}
+
 impl Seen {
     fn mandatory(&self) -> Result<(), Invalid> {
         if !self.via {
@@ -264,7 +279,7 @@ impl Seen {
 
 fn check_field(field: &Field<'_>, seen: &mut Seen) -> Result<(), Invalid> {
     let name = field.name();
-    if let Some(at) = SINGLE.iter().position(|single| *single == name)
+    if let Some(at) = single_place(name)
         && let Some(slot) = seen.single.get_mut(at)
         && std::mem::replace(slot, true)
     {
@@ -327,7 +342,7 @@ fn check_element(name: HeaderName, text: &str, seen: &mut Seen) -> Result<(), Sy
         HeaderName::Route | HeaderName::RecordRoute => address::check(text, true, |_, _| Ok(())),
         HeaderName::Expires => parse_expires(text).map(drop),
         HeaderName::Authorization | HeaderName::ProxyAuthorization => check_credentials(text),
-        _ => SecurityMechanism::parse(text).map(drop),
+        _ => SecurityMechanism::check(text),
     }
 }
 
@@ -388,7 +403,7 @@ fn check_credentials(text: &str) -> Result<(), SyntaxError> {
         return Err(scan.error("credentials are missing behind the scheme"));
     }
     if scheme.eq_ignore_ascii_case("Digest") {
-        comma_pairs(scan.rest()).map_err(|fault| fault.at(scan.at()))?;
+        check_pairs(scan.rest()).map_err(|fault| fault.at(scan.at()))?;
     }
     Ok(())
 }
@@ -458,6 +473,13 @@ mod tests {
     fn refused(from: &str, to: &str, status: u16, reason: &str) {
         let (got, text, _) = answer(from, to).expect_err(to);
         assert_eq!((got, text.as_str()), (status, reason), "{from} -> {to}");
+    }
+
+    #[test]
+    fn each_header_that_stands_once_has_its_place() {
+        for (at, name) in SINGLE.iter().enumerate() {
+            assert_eq!(single_place(*name), Some(at));
+        }
     }
 
     #[test]

@@ -119,8 +119,17 @@ impl Impu {
                 let user = sip.user().ok_or_else(|| IdentityError::NoUser(uri.to_string()))?;
                 let phone =
                     sip.params().get("user").is_some_and(|it| it.eq_ignore_ascii_case("phone"));
-                let user = canonical_user(&decode(user), phone);
-                format!("sip:{}@{}", encode(&user, is_key_byte), canonical_host(sip.host()))
+                let mut key = String::with_capacity(5 + user.len() + sip.host().len());
+                key.push_str("sip:");
+                if !phone && user.bytes().all(is_key_byte) {
+                    key.push_str(user);
+                } else {
+                    let user = canonical_user(&decode(user), phone);
+                    key.push_str(&encode(&user, is_key_byte));
+                }
+                key.push('@');
+                push_host(&mut key, sip.host());
+                key
             }
             Uri::Tel(tel) => {
                 let digits = tel.digits();
@@ -233,9 +242,24 @@ fn canonical_user(user: &str, phone: bool) -> String {
 }
 
 fn canonical_host(host: &str) -> String {
-    match host_ip(host) {
-        Some(std::net::IpAddr::V6(address)) => format!("[{address}]"),
-        _ => host.trim_end_matches('.').to_ascii_lowercase(),
+    let mut text = String::with_capacity(host.len());
+    push_host(&mut text, host);
+    text
+}
+
+/// Appends a host: names in lower case without the last dot, IPv6 addresses in their usual form.
+fn push_host(text: &mut String, host: &str) {
+    // No name has a colon.
+    let address = if host.contains(':') { host_ip(host) } else { None };
+    match address {
+        Some(std::net::IpAddr::V6(address)) => text.push_str(&format!("[{address}]")),
+        _ => {
+            let start = text.len();
+            text.push_str(host.trim_end_matches('.'));
+            if let Some(host) = text.get_mut(start..) {
+                host.make_ascii_lowercase();
+            }
+        }
     }
 }
 

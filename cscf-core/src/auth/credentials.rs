@@ -272,7 +272,8 @@ impl FromStr for Credentials {
 
 impl fmt::Display for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Digest {}", self.params)
+        f.write_str("Digest ")?;
+        self.params.fmt(f)
     }
 }
 

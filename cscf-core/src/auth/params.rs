@@ -19,39 +19,83 @@ pub const PARAMS_MAX: usize = 64;
 const TOKENS: [&str; 5] = ["algorithm", "charset", "nc", "stale", "userhash"];
 
 /// One parameter as received or to be printed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthParam {
-    name: String,
-    raw: String,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthParam<'a> {
+    name: &'a str,
+    raw: &'a str,
     quoted: bool,
 }
 
-impl AuthParam {
+impl<'a> AuthParam<'a> {
     /// The name in its own case.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
+    pub const fn name(&self) -> &'a str {
+        self.name
     }
 
     /// The value without its quotes, escapes kept.
     #[must_use]
-    pub fn raw(&self) -> &str {
-        &self.raw
+    pub const fn raw(&self) -> &'a str {
+        self.raw
     }
 }
 
-impl fmt::Display for AuthParam {
+impl fmt::Display for AuthParam<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quote = if self.quoted { "\"" } else { "" };
-        write!(f, "{}={quote}{}{quote}", self.name, self.raw)
+        f.write_str(self.name)?;
+        f.write_str(if self.quoted { "=\"" } else { "=" })?;
+        f.write_str(self.raw)?;
+        if self.quoted { f.write_str("\"") } else { Ok(()) }
+    }
+}
+
+/// Where a parameter stands in [`AuthParams::text`].
+#[derive(Clone, Copy)]
+struct Place {
+    name: Span,
+    raw: Span,
+    quoted: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    fn new(start: usize, len: usize) -> Self {
+        let start = u32::try_from(start).unwrap_or(u32::MAX);
+        Self { start, len: u32::try_from(len).unwrap_or(0) }
+    }
+
+    fn of(self, text: &str) -> &str {
+        let start = self.start as usize;
+        text.get(start..start + self.len as usize).unwrap_or_default()
     }
 }
 
 /// An ordered list of parameters, each name once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct AuthParams {
-    list: Vec<AuthParam>,
+    /// What was read, and behind it what was set since: one piece of memory for all parameters.
+    text: String,
+    list: Vec<Place>,
 }
+
+impl fmt::Debug for AuthParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl PartialEq for AuthParams {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for AuthParams {}
 
 impl AuthParams {
     /// Reads `Digest` and the parameters behind it.
@@ -85,14 +129,26 @@ impl AuthParams {
 
     /// The parameter `name`, in any case.
     #[must_use]
-    pub fn param(&self, name: &str) -> Option<&AuthParam> {
-        self.list.iter().find(|param| param.name.eq_ignore_ascii_case(name))
+    pub fn param(&self, name: &str) -> Option<AuthParam<'_>> {
+        self.list.get(self.position(name)?).map(|place| self.view(place))
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.list.iter().position(|place| {
+            place.name.len as usize == name.len()
+                && place.name.of(&self.text).eq_ignore_ascii_case(name)
+        })
+    }
+
+    fn view(&self, place: &Place) -> AuthParam<'_> {
+        let (name, raw) = (place.name.of(&self.text), place.raw.of(&self.text));
+        AuthParam { name, raw, quoted: place.quoted }
     }
 
     /// The value of `name` without its quotes, escapes kept: what the digest takes.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<&str> {
-        self.param(name).map(AuthParam::raw)
+        self.param(name).map(|param| param.raw)
     }
 
     /// The value of `name` as it is meant: without quotes and escapes.
@@ -127,40 +183,50 @@ impl AuthParams {
     /// Takes a parameter over from another list, with its escapes.
     pub fn copy(&mut self, name: &str, from: &Self) {
         if let Some(param) = from.param(name) {
-            self.insert(param.clone());
+            let name = self.kept(param.name.chars());
+            let raw = self.kept(param.raw.chars());
+            self.insert(Place { name, raw, quoted: param.quoted });
         }
     }
 
     /// Removes `name` and tells whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
-        let before = self.list.len();
-        self.list.retain(|param| !param.name.eq_ignore_ascii_case(name));
-        self.list.len() != before
+        match self.position(name) {
+            Some(at) => {
+                self.list.remove(at);
+                true
+            }
+            None => false,
+        }
     }
 
     /// All parameters in order.
-    pub fn iter(&self) -> impl Iterator<Item = &AuthParam> {
-        self.list.iter()
+    pub fn iter(&self) -> impl Iterator<Item = AuthParam<'_>> {
+        self.list.iter().map(|place| self.view(place))
     }
 
     fn put(&mut self, name: &str, value: &str, quoted: bool) {
-        let name: String = name.chars().filter(|c| is_token(*c)).collect();
         let quoted = quoted || value.is_empty() || !value.chars().all(is_token);
-        let mut raw = String::with_capacity(value.len());
-        for character in value.chars().filter(|c| !is_forbidden(*c)) {
-            if matches!(character, '"' | '\\') {
-                raw.push('\\');
-            }
-            raw.push(character);
-        }
-        self.insert(AuthParam { name, raw, quoted });
+        let name = self.kept(name.chars().filter(|c| is_token(*c)));
+        let escaped = value.chars().filter(|c| !is_forbidden(*c)).flat_map(|character| {
+            let escape = matches!(character, '"' | '\\').then_some('\\');
+            escape.into_iter().chain([character])
+        });
+        let raw = self.kept(escaped);
+        self.insert(Place { name, raw, quoted });
     }
 
-    fn insert(&mut self, param: AuthParam) {
-        let old = self.list.iter_mut().find(|old| old.name.eq_ignore_ascii_case(&param.name));
-        match old {
-            Some(old) => *old = param,
-            None => self.list.push(param),
+    fn kept(&mut self, characters: impl Iterator<Item = char>) -> Span {
+        let start = self.text.len();
+        self.text.extend(characters);
+        Span::new(start, self.text.len() - start)
+    }
+
+    fn insert(&mut self, new: Place) {
+        let at = self.position(new.name.of(&self.text));
+        match at.and_then(|at| self.list.get_mut(at)) {
+            Some(old) => *old = new,
+            None => self.list.push(new),
         }
     }
 }
@@ -168,8 +234,11 @@ impl AuthParams {
 /// The list with `, ` between, without a scheme.
 impl fmt::Display for AuthParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, param) in self.list.iter().enumerate() {
-            write!(f, "{}{param}", if at == 0 { "" } else { ", " })?;
+        for (at, param) in self.iter().enumerate() {
+            if at > 0 {
+                f.write_str(", ")?;
+            }
+            param.fmt(f)?;
         }
         Ok(())
     }
@@ -255,24 +324,25 @@ impl<'a> Reader<'a> {
     }
 
     fn params(mut self) -> Result<AuthParams, AuthHeaderError> {
-        let mut params = AuthParams::default();
+        let mut params = AuthParams { text: self.text.to_owned(), list: Vec::with_capacity(12) };
         loop {
             // Empty elements are no reason to lose a registration (RFC 9110 §5.6.1.2).
-            while self.skip_space() > 0 || self.take(',') {}
-            if self.rest().is_empty() {
+            while self.skip_space() > 0 || self.take(b',') {}
+            if self.peek().is_none() {
                 break;
             }
             let at = self.at;
             if params.list.len() == PARAMS_MAX {
                 return Err(AuthHeaderError::TooMany { at });
             }
-            let param = self.param()?;
-            if params.param(&param.name).is_some() {
-                return Err(AuthHeaderError::Repeated { at, name: param.name });
+            let place = self.param()?;
+            let name = place.name.of(self.text);
+            if params.position(name).is_some() {
+                return Err(AuthHeaderError::Repeated { at, name: name.to_owned() });
             }
-            params.list.push(param);
+            params.list.push(place);
             self.skip_space();
-            if !self.rest().is_empty() && !self.rest().starts_with(',') {
+            if self.peek().is_some_and(|byte| byte != b',') {
                 return Err(AuthHeaderError::CommaMissing { at: self.at });
             }
         }
@@ -282,88 +352,101 @@ impl<'a> Reader<'a> {
         Ok(params)
     }
 
-    fn param(&mut self) -> Result<AuthParam, AuthHeaderError> {
+    fn param(&mut self) -> Result<Place, AuthHeaderError> {
+        let start = self.at;
         let name = self.token();
         if name.is_empty() {
             return Err(AuthHeaderError::NameMissing { at: self.at });
         }
-        let name = name.to_owned();
+        let span = Span::new(start, name.len());
         self.skip_space();
-        if !self.take('=') {
-            return Err(AuthHeaderError::ValueMissing { at: self.at, name });
+        if !self.take(b'=') {
+            return Err(AuthHeaderError::ValueMissing { at: self.at, name: name.to_owned() });
         }
         self.skip_space();
-        if self.rest().starts_with('"') {
-            let raw = self.quoted()?.to_owned();
-            return Ok(AuthParam { name, raw, quoted: true });
+        if self.peek() == Some(b'"') {
+            return Ok(Place { name: span, raw: self.quoted()?, quoted: true });
         }
         // Some clients leave the quotes of nonce, uri and response out; no harm is done.
-        let raw = self.run(|c| c.is_ascii_graphic() && !matches!(c, ',' | '"' | ';')).to_owned();
+        let start = self.at;
+        let raw = self.run(|byte| byte.is_ascii_graphic() && !matches!(byte, b',' | b'"' | b';'));
         if raw.is_empty() {
-            return Err(AuthHeaderError::ValueMissing { at: self.at, name });
+            return Err(AuthHeaderError::ValueMissing { at: self.at, name: name.to_owned() });
         }
-        Ok(AuthParam { name, raw, quoted: false })
+        Ok(Place { name: span, raw: Span::new(start, raw.len()), quoted: false })
     }
 
     /// The inside of a quoted string, escapes kept.
-    fn quoted(&mut self) -> Result<&'a str, AuthHeaderError> {
-        let start = self.at;
-        let inside = self.rest().get(1..).unwrap_or_default();
+    fn quoted(&mut self) -> Result<Span, AuthHeaderError> {
+        let start = self.at + 1;
+        let inside = self.text.as_bytes().get(start..).unwrap_or_default();
         let mut escaped = false;
-        for (offset, character) in inside.char_indices() {
-            if is_forbidden(character) {
-                return Err(AuthHeaderError::ControlCharacter { at: start + 1 + offset });
+        for (offset, byte) in inside.iter().enumerate() {
+            let next = inside.get(offset + 1).copied();
+            if is_control(*byte, next) {
+                return Err(AuthHeaderError::ControlCharacter { at: start + offset });
             }
-            match character {
+            match byte {
                 _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                '"' => {
-                    self.at = start + offset + 2;
-                    return Ok(inside.get(..offset).unwrap_or_default());
+                b'\\' => escaped = true,
+                b'"' => {
+                    self.at = start + offset + 1;
+                    return Ok(Span::new(start, offset));
                 }
                 _ => {}
             }
         }
-        Err(AuthHeaderError::Unterminated { at: start })
+        Err(AuthHeaderError::Unterminated { at: start - 1 })
     }
 
     fn token(&mut self) -> &'a str {
-        self.run(is_token)
+        self.run(|byte| is_token(byte.into()))
     }
 
     /// Skips blanks and folds, and tells how many octets.
     fn skip_space(&mut self) -> usize {
-        self.run(|c| matches!(c, ' ' | '\t' | '\r' | '\n')).len()
+        self.run(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).len()
     }
 
-    fn take(&mut self, character: char) -> bool {
-        let found = self.rest().starts_with(character);
-        if found {
-            self.at += character.len_utf8();
-        }
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
         found
     }
 
-    fn run(&mut self, belongs: impl Fn(char) -> bool) -> &'a str {
-        let rest = self.rest();
-        let end = rest.find(|c| !belongs(c)).unwrap_or(rest.len());
-        self.at += end;
-        rest.get(..end).unwrap_or_default()
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
     }
 
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
+    /// Takes what `belongs`, which no byte outside ASCII does.
+    fn run(&mut self, belongs: impl Fn(u8) -> bool) -> &'a str {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let len = rest.iter().position(|byte| !belongs(*byte)).unwrap_or(rest.len());
+        let taken = self.text.get(self.at..self.at + len).unwrap_or_default();
+        self.at += len;
+        taken
     }
 }
 
 /// Token characters (RFC 3261 §25.1).
-fn is_token(character: char) -> bool {
-    character.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(character)
+const fn is_token(character: char) -> bool {
+    character.is_ascii_alphanumeric()
+        || matches!(character, '-' | '.' | '!' | '%' | '*' | '_' | '+' | '`' | '\'' | '~')
 }
 
 /// What may stand in no header field value, quoted or not.
 fn is_forbidden(character: char) -> bool {
     character.is_control() && character != '\t'
+}
+
+/// [`is_forbidden`] for the character that begins with these bytes: outside ASCII it is U+0080 to
+/// U+009F.
+const fn is_control(first: u8, second: Option<u8>) -> bool {
+    match (first, second) {
+        (b'\t', _) => false,
+        (0xc2, Some(second)) => second < 0xa0,
+        _ => first.is_ascii_control(),
+    }
 }
 
 #[cfg(test)]
@@ -448,6 +531,16 @@ mod tests {
         assert!(params.remove("ik"));
         assert!(!params.remove("ik"));
         assert_eq!(params.to_string(), r#"nonce="y", z=1"#);
+    }
+
+    #[test]
+    fn control_characters_are_the_same_in_bytes() {
+        for character in '\0'..='\u{1ff}' {
+            let mut bytes = [0; 4];
+            let bytes = character.encode_utf8(&mut bytes).as_bytes();
+            let found = is_control(bytes[0], bytes.get(1).copied());
+            assert_eq!(found, is_forbidden(character), "{character:?}");
+        }
     }
 
     /// Cuts, doublings and swaps of a good value at every place: errors are fine, panics are not.

@@ -34,15 +34,23 @@ impl Line {
     #[inline]
     fn new(text: &[u8], name: HeaderName, colon: usize, start: usize) -> Self {
         let rest = text.get(colon + 1..).unwrap_or_default();
-        let from_value = rest.trim_ascii_start();
-        let tail = from_value.len() - from_value.trim_ascii_end().len();
+        let (value_len, tail) = match rest {
+            // As nearly every line is: one space, the value, CRLF.
+            [b' ', first, .., last, b'\r', b'\n'] if *first > b' ' && *last > b' ' => {
+                (rest.len() - 1, 2)
+            }
+            _ => {
+                let from_value = rest.trim_ascii_start();
+                (from_value.len(), from_value.len() - from_value.trim_ascii_end().len())
+            }
+        };
         let start = u32::try_from(start).unwrap_or(u32::MAX);
         Self {
             start,
             len: u32::try_from(text.len()).unwrap_or(u32::MAX),
             offset: start,
             colon: clip(colon),
-            value: clip(text.len() - from_value.len()),
+            value: clip(text.len() - value_len),
             tail: clip(tail),
             name,
             own: false,
@@ -124,7 +132,7 @@ impl Headers {
 
     /// A line of our own; CR and LF in the value become spaces, so that no value can add a header.
     /// The value comes in pieces.
-    fn built(&mut self, name: &str, value: &[&str]) -> Line {
+    fn built(&mut self, known: HeaderName, name: &str, value: &[&str]) -> Line {
         let start = self.own.len();
         self.own.extend_from_slice(name.as_bytes());
         self.own.extend_from_slice(b": ");
@@ -137,19 +145,18 @@ impl Headers {
         }
         self.own.extend_from_slice(b"\r\n");
         let text = self.own.get(start..).unwrap_or_default();
-        let known = HeaderName::from_bytes(name.as_bytes().trim_ascii_end());
         Line { own: true, offset: NOT_RECEIVED, ..Line::new(text, known, name.len(), start) }
     }
 
-    fn insert(&mut self, at: usize, name: &str, value: &str) {
+    fn insert(&mut self, at: usize, known: HeaderName, name: &str, value: &str) {
         self.prepare();
-        let line = self.built(name, &[value]);
+        let line = self.built(known, name, &[value]);
         self.lines.insert(at, line);
     }
 
     fn replace(&mut self, at: usize, value: &[&str]) {
         let Some(name) = self.lines.get(at).map(|line| line.name) else { return };
-        let line = self.built(name.as_str(), value);
+        let line = self.built(name, name.as_str(), value);
         if let Some(place) = self.lines.get_mut(at) {
             *place = line;
         }
@@ -240,19 +247,20 @@ impl Headers {
     /// Puts a line before the first one of its name, else before all others.
     pub fn push_front(&mut self, name: HeaderName, value: &str) {
         let at = self.position(name).unwrap_or(0);
-        self.insert(at, name.as_str(), value);
+        self.insert(at, name, name.as_str(), value);
     }
 
     /// Puts a line behind the last one of its name, else at the end.
     pub fn push(&mut self, name: HeaderName, value: &str) {
         let at = self.lines.iter().rposition(|line| line.name == name);
         let at = at.map_or(self.lines.len(), |at| at + 1);
-        self.insert(at, name.as_str(), value);
+        self.insert(at, name, name.as_str(), value);
     }
 
     /// Appends a line under any name (for headers this list does not know).
     pub fn push_named(&mut self, name: &str, value: &str) {
-        self.insert(self.lines.len(), name, value);
+        let known = HeaderName::from_bytes(name.as_bytes().trim_ascii_end());
+        self.insert(self.lines.len(), known, name, value);
     }
 
     /// Gives the header this one value: replaces the first line, removes the others, or appends.

@@ -12,37 +12,76 @@ use super::uri_syntax::is_value_byte;
 pub(super) const PARAMS_MAX: usize = 64;
 
 /// One parameter; the value as it is on the wire, quotes included.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Param {
-    name: String,
-    value: Option<String>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param<'a> {
+    name: &'a str,
+    value: Option<&'a str>,
 }
 
-impl Param {
+impl<'a> Param<'a> {
     /// The name as it was written; compare it without regard to case.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
+    pub const fn name(&self) -> &'a str {
+        self.name
     }
 
     /// The value as on the wire, quotes included; `None` for a flag such as `lr`.
     #[must_use]
-    pub fn raw_value(&self) -> Option<&str> {
-        self.value.as_deref()
+    pub const fn raw_value(&self) -> Option<&'a str> {
+        self.value
     }
 }
 
+/// Where a name or value stands in [`Params::text`].
+#[derive(Clone, Copy)]
+struct Span {
+    start: u32,
+    len: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    name: Span,
+    value: Option<Span>,
+}
+
 /// An ordered list of parameters. Names are found without regard to case.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Params {
-    list: Vec<Param>,
+    /// Names and values one behind the other, those too that were replaced since: one piece of
+    /// memory for them all.
+    text: String,
+    list: Vec<Place>,
+}
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl PartialEq for Params {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Params {}
+
+fn piece(text: &str, span: Span) -> &str {
+    let start = span.start as usize;
+    text.get(start..start + span.len as usize).unwrap_or_default()
+}
+
+fn view<'a>(text: &'a str, place: &Place) -> Param<'a> {
+    Param { name: piece(text, place.name), value: place.value.map(|value| piece(text, value)) }
 }
 
 impl Params {
     /// No parameters.
     #[must_use]
     pub const fn new() -> Self {
-        Self { list: Vec::new() }
+        Self { text: String::new(), list: Vec::new() }
     }
 
     /// Reads the parameters of a header: empty, or `;name[=value]` again and again, white space
@@ -52,21 +91,37 @@ impl Params {
     ///
     /// [`SyntaxError`] at the first byte that cannot stand there.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        let mut list = Vec::new();
+        let mut params = Self::new();
         for param in HeaderParams::new(text) {
             let (name, value) = param?;
-            list.push(Param { name: name.to_owned(), value: value.map(str::to_owned) });
+            if params.list.is_empty() {
+                params.reserve(text.len());
+            }
+            params.push_raw(name, value);
         }
-        Ok(Self { list })
+        Ok(params)
+    }
+
+    /// Makes room for names and values of so many bytes together.
+    pub(super) fn reserve(&mut self, len: usize) {
+        self.text.reserve(len);
     }
 
     pub(super) fn push_raw(&mut self, name: &str, value: Option<&str>) {
-        self.list.push(Param { name: name.to_owned(), value: value.map(str::to_owned) });
+        let name = self.kept(name);
+        let value = value.map(|value| self.kept(value));
+        self.list.push(Place { name, value });
+    }
+
+    fn kept(&mut self, piece: &str) -> Span {
+        let start = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
+        self.text.push_str(piece);
+        Span { start, len: u32::try_from(piece.len()).unwrap_or(0) }
     }
 
     /// The parameters in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Param> {
-        self.list.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Param<'_>> {
+        self.list.iter().map(|place| view(&self.text, place))
     }
 
     /// The number of parameters.
@@ -81,21 +136,28 @@ impl Params {
         self.list.is_empty()
     }
 
-    fn find(&self, name: &str) -> Option<&Param> {
-        self.list.iter().find(|param| param.name.eq_ignore_ascii_case(name))
+    fn position(&self, name: &str) -> Option<usize> {
+        self.list.iter().position(|place| {
+            place.name.len as usize == name.len()
+                && piece(&self.text, place.name).eq_ignore_ascii_case(name)
+        })
+    }
+
+    fn find(&self, name: &str) -> Option<Param<'_>> {
+        self.list.get(self.position(name)?).map(|place| view(&self.text, place))
     }
 
     /// Whether a parameter with this name is there, with or without value.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.find(name).is_some()
+        self.position(name).is_some()
     }
 
     /// The value without surrounding quotes (escapes inside stay, see [`Params::unquoted`]); the
     /// empty text for a flag; `None` if the parameter is absent.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.find(name).map(|param| strip_quotes(param.value.as_deref().unwrap_or_default()))
+        self.find(name).map(|param| strip_quotes(param.value.unwrap_or_default()))
     }
 
     /// The value as on the wire, quotes included; `None` if absent or a flag.
@@ -107,45 +169,48 @@ impl Params {
     /// The value with quotes and escapes undone.
     #[must_use]
     pub fn unquoted(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.find(name).map(|param| unquote(param.value.as_deref().unwrap_or_default()))
+        self.find(name).map(|param| unquote(param.value.unwrap_or_default()))
     }
 
     /// Every value of a parameter that may be repeated, without quotes.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.list
-            .iter()
+        self.iter()
             .filter(move |param| param.name.eq_ignore_ascii_case(name))
-            .map(|param| strip_quotes(param.value.as_deref().unwrap_or_default()))
+            .map(|param| strip_quotes(param.value.unwrap_or_default()))
     }
 
     /// Appends a parameter even if the name is there already; quoted if it must be.
     pub fn push(&mut self, name: &str, value: &str) {
-        let value = quoted_if_needed(value);
-        self.list.push(Param { name: name.to_owned(), value: Some(value) });
+        self.push_raw(name, Some(&quoted_if_needed(value)));
     }
 
-    fn put(&mut self, name: &str, value: Option<String>) {
-        match self.list.iter_mut().find(|param| param.name.eq_ignore_ascii_case(name)) {
-            Some(param) => param.value = value,
-            None => self.list.push(Param { name: name.to_owned(), value }),
+    fn put(&mut self, name: &str, value: Option<&str>) {
+        let Some(at) = self.position(name) else { return self.push_raw(name, value) };
+        let value = value.map(|value| self.kept(value));
+        if let Some(place) = self.list.get_mut(at) {
+            place.value = value;
         }
     }
 
     /// Gives the parameter this value, in its place if it is there, else at the end; quoted if the
     /// value could not stand there bare.
     pub fn set(&mut self, name: &str, value: &str) {
-        self.put(name, Some(quoted_if_needed(value)));
+        self.put(name, Some(&quoted_if_needed(value)));
     }
 
     /// Gives the parameter this value as it is, for values that must not be quoted or are already
     /// in the form of the wire; control characters and line ends become `_`.
     pub fn set_raw(&mut self, name: &str, value: &str) {
-        self.put(name, Some(value.replace(|char: char| char.is_ascii_control(), "_")));
+        if value.bytes().any(|byte| byte.is_ascii_control()) {
+            self.put(name, Some(&value.replace(|char: char| char.is_ascii_control(), "_")));
+        } else {
+            self.put(name, Some(value));
+        }
     }
 
     /// Gives the parameter this value in quotes.
     pub fn set_quoted(&mut self, name: &str, value: &str) {
-        self.put(name, Some(quote(value)));
+        self.put(name, Some(&quote(value)));
     }
 
     /// Sets a parameter without value, such as `lr` or `rport`.
@@ -156,13 +221,14 @@ impl Params {
     /// Removes every parameter with this name; says whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.list.len();
-        self.list.retain(|param| !param.name.eq_ignore_ascii_case(name));
+        self.retain(|param| !param.name.eq_ignore_ascii_case(name));
         before != self.list.len()
     }
 
     /// Keeps the parameters for which `keep` says so.
-    pub fn retain(&mut self, keep: impl Fn(&Param) -> bool) {
-        self.list.retain(keep);
+    pub fn retain(&mut self, keep: impl Fn(&Param<'_>) -> bool) {
+        let text = &self.text;
+        self.list.retain(|place| keep(&view(text, place)));
     }
 
     /// Builder form of [`Params::set`].
@@ -173,33 +239,25 @@ impl Params {
     }
 }
 
-impl<'a> IntoIterator for &'a Params {
-    type Item = &'a Param;
-    type IntoIter = std::slice::Iter<'a, Param>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.list.iter()
-    }
-}
-
 impl fmt::Display for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for param in &self.list {
-            write!(f, ";{}", param.name)?;
-            if let Some(value) = &param.value {
-                // Folding inside a quoted value may not travel into a line of our own.
-                f.write_str("=")?;
-                for part in value.split(['\r', '\n']) {
-                    f.write_str(part)?;
-                }
+        for param in self.iter() {
+            f.write_str(";")?;
+            f.write_str(param.name)?;
+            let Some(value) = param.value else { continue };
+            f.write_str("=")?;
+            // Folding inside a quoted value may not travel into a line of our own.
+            for part in value.split(['\r', '\n']) {
+                f.write_str(part)?;
             }
         }
         Ok(())
     }
 }
 
-fn quoted_if_needed(value: &str) -> String {
+fn quoted_if_needed(value: &str) -> Cow<'_, str> {
     let bare = !value.is_empty() && value.bytes().all(is_value_byte);
-    if bare { value.to_owned() } else { quote(value) }
+    if bare { value.into() } else { quote(value).into() }
 }
 
 /// The parameters of a header one by one, borrowed; `;` must come first. Stops behind an error.

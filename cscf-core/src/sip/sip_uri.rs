@@ -16,50 +16,89 @@ use super::uri_syntax::{check, check_params, collect_params, is_header_byte, is_
 pub struct SipUri {
     /// Whether the scheme is `sips`.
     pub secure: bool,
-    pub(super) user: Option<String>,
-    password: Option<String>,
-    host: String,
+    /// User, password, host and header part one behind the other: one piece of memory.
+    text: String,
+    /// The lengths of those that are there.
+    user_len: Option<usize>,
+    password_len: Option<usize>,
+    host_len: usize,
+    has_headers: bool,
     port: Option<u16>,
     pub(super) params: Params,
-    headers: Option<String>,
 }
 
 impl SipUri {
     pub(super) fn parse(text: &str, secure: bool) -> Result<Self, UriError> {
         let pieces = SipPieces::read(text)?;
-        Ok(Self {
-            secure,
-            user: pieces.user.map(str::to_owned),
-            password: pieces.password.map(str::to_owned),
-            host: pieces.host.to_owned(),
-            port: pieces.port,
-            params: collect_params(pieces.params),
-            headers: pieces.headers.map(str::to_owned),
-        })
+        Ok(Self { secure, params: collect_params(pieces.params), ..Self::of(&pieces) })
+    }
+
+    /// The URI without parameters.
+    fn of(pieces: &SipPieces<'_>) -> Self {
+        let SipPieces { user, password, host, port, headers, .. } = *pieces;
+        let [before, between, behind] = [user, password, headers].map(Option::unwrap_or_default);
+        let text = [before, between, host, behind].concat();
+        Self {
+            secure: false,
+            text,
+            user_len: user.map(str::len),
+            password_len: password.map(str::len),
+            host_len: host.len(),
+            has_headers: headers.is_some(),
+            port,
+            params: Params::new(),
+        }
+    }
+
+    /// The pieces without parameters.
+    fn pieces(&self) -> SipPieces<'_> {
+        SipPieces {
+            user: self.user(),
+            password: self.password(),
+            host: self.host(),
+            port: self.port,
+            params: "",
+            headers: self.headers(),
+        }
+    }
+
+    /// Takes over everything but scheme and parameters.
+    fn replace(&mut self, new: Self) {
+        let params = std::mem::take(&mut self.params);
+        *self = Self { secure: self.secure, params, ..new };
+    }
+
+    /// Where user, password and host end in the text.
+    fn ends(&self) -> (usize, usize, usize) {
+        let user = self.user_len.unwrap_or(0);
+        let password = user + self.password_len.unwrap_or(0);
+        (user, password, password + self.host_len)
     }
 
     /// The user part as written, without password.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
-        self.user.as_deref()
+        self.text.get(..self.user_len?)
     }
 
     /// The password as written.
     #[must_use]
     pub fn password(&self) -> Option<&str> {
-        self.password.as_deref()
+        let (start, end, _) = self.ends();
+        self.password_len.and_then(|_| self.text.get(start..end))
     }
 
     /// The host as written, IPv6 in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        let (_, start, end) = self.ends();
+        self.text.get(start..end).unwrap_or_default()
     }
 
     /// The host if it is an address.
     #[must_use]
     pub fn host_ip(&self) -> Option<IpAddr> {
-        host_ip(&self.host)
+        host_ip(self.host())
     }
 
     /// The port if one is written.
@@ -83,18 +122,20 @@ impl SipUri {
     /// The header part behind `?` as written.
     #[must_use]
     pub fn headers(&self) -> Option<&str> {
-        self.headers.as_deref()
+        let (_, _, start) = self.ends();
+        self.text.get(start..).filter(|_| self.has_headers)
     }
 
     /// The header part as name and value, escapes undone.
     pub fn header_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-        header_list(self.headers.as_deref()).map(|(name, value)| (decode(name), decode(value)))
+        header_list(self.headers()).map(|(name, value)| (decode(name), decode(value)))
     }
 
     /// Sets or removes the user part; escapes what needs it.
     pub fn set_user(&mut self, user: Option<&str>) {
-        self.user = user.map(|user| encode(user, is_user_byte).into_owned());
-        self.password = None;
+        let user = user.map(|user| encode(user, is_user_byte));
+        let user = user.as_deref();
+        self.replace(Self::of(&SipPieces { user, password: None, ..self.pieces() }));
     }
 
     /// Sets or removes the port.
@@ -109,13 +150,13 @@ impl SipUri {
     /// [`UriError`] when it is neither a name nor an address (an IPv6 address in brackets).
     pub fn set_host(&mut self, host: &str) -> Result<(), UriError> {
         check_host(host)?;
-        host.clone_into(&mut self.host);
+        self.replace(Self::of(&SipPieces { host, ..self.pieces() }));
         Ok(())
     }
 
     /// Takes the header part away (it may not stand in a Request-URI, RFC 3261 §19.1.1).
     pub fn clear_headers(&mut self) {
-        self.headers = None;
+        self.replace(Self::of(&SipPieces { headers: None, ..self.pieces() }));
     }
 
     /// Takes all parameters away.
@@ -189,20 +230,22 @@ fn user_info(info: &str) -> Result<(&str, Option<&str>), UriError> {
 impl fmt::Display for SipUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.secure { "sips:" } else { "sip:" })?;
-        if let Some(user) = &self.user {
+        if let Some(user) = self.user() {
             f.write_str(user)?;
-            if let Some(password) = &self.password {
-                write!(f, ":{password}")?;
+            if let Some(password) = self.password() {
+                f.write_str(":")?;
+                f.write_str(password)?;
             }
             f.write_str("@")?;
         }
-        f.write_str(&self.host)?;
+        f.write_str(self.host())?;
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
         self.params.fmt(f)?;
-        if let Some(headers) = &self.headers {
-            write!(f, "?{headers}")?;
+        if let Some(headers) = self.headers() {
+            f.write_str("?")?;
+            f.write_str(headers)?;
         }
         Ok(())
     }
@@ -216,7 +259,7 @@ impl PartialEq for SipUri {
     fn eq(&self, other: &Self) -> bool {
         self.secure == other.secure
             && self.port == other.port
-            && host_eq(&self.host, &other.host)
+            && host_eq(self.host(), other.host())
             && option_eq(self.user(), other.user(), false)
             && option_eq(self.password(), other.password(), false)
             && params_eq(&self.params, &other.params)

@@ -11,7 +11,7 @@ use super::params::Params;
 use super::scan::SyntaxError;
 use super::sip_uri::{SipPieces, SipUri};
 use super::tel::TelUri;
-use super::uri_syntax::{check, is_opaque_byte, is_param_byte, is_user_byte};
+use super::uri_syntax::{check, is_opaque_byte, is_param_byte};
 
 /// What is wrong with a URI, and where in its text.
 pub type UriError = SyntaxError;
@@ -68,7 +68,9 @@ impl Uri {
     /// with or without `:port`.
     pub fn sip(user: Option<&str>, host: &str) -> Result<Self, UriError> {
         let mut uri = SipUri::parse(host, false)?;
-        uri.user = user.map(|user| encode(user, is_user_byte).into_owned());
+        if user.is_some() {
+            uri.set_user(user);
+        }
         Ok(Self::Sip(uri))
     }
 

@@ -49,6 +49,10 @@ pub(super) fn check_params(text: &str) -> Result<(), UriError> {
 /// The parameters of a text that passed [`check_params`].
 pub(super) fn collect_params(text: &str) -> Params {
     let mut params = Params::new();
+    if text.is_empty() {
+        return params;
+    }
+    params.reserve(text.len());
     for part in text.split(';').skip(1) {
         match part.split_once('=') {
             Some((name, value)) => params.push_raw(name, Some(value)),

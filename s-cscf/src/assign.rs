@@ -189,7 +189,8 @@ impl RegistrationOwner {
         };
         if let Some((profile, saa)) = profile {
             set.keep(profile.servers, &saa);
-            set.services = self.third_parties.services(env, &profile.services);
+            set.services =
+                self.third_parties.services(env, (&profile.services, &profile.identities));
         }
         let Wish::Update(wishes) = &register.wish else { return };
         let user = set.user(env.now, &register.impi);

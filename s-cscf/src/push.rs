@@ -98,7 +98,8 @@ impl RegistrationOwner {
         let id = self.open_set(&profile.identities);
         if let Some(set) = self.sets.get_mut(&id) {
             set.servers = profile.servers;
-            set.services = self.third_parties.services(env, &profile.services);
+            set.services =
+                self.third_parties.services(env, (&profile.services, &profile.identities));
         }
         self.publish(id, out);
         let (became, by) = (Became::Profiled, ChangedBy::Hss);

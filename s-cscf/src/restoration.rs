@@ -107,7 +107,7 @@ impl RegistrationOwner {
         let mut subscriptions = Vec::new();
         let set = self.sets.get_mut(&id).ok_or("the set is gone")?;
         set.keep(profile.servers, saa);
-        set.services = self.third_parties.services(env, &profile.services);
+        set.services = self.third_parties.services(env, (&profile.services, &profile.identities));
         for kept in saa.restoration.iter().filter(|kept| !kept.impi.is_empty()) {
             set.user(env.now, &kept.impi);
             for contact in &kept.contacts {

@@ -119,8 +119,13 @@ impl ThirdParties {
     pub(crate) fn services(
         &mut self,
         env: &mut Env<'_>,
-        profiles: &[ServiceProfile],
+        (profiles, known): (&[ServiceProfile], &[PublicIdentity]),
     ) -> Arc<[Service]> {
+        let read = |uri: &str, barred| {
+            let same = |its: &&PublicIdentity| *its.uri == *uri && its.barred == barred;
+            let known = known.iter().find(same).cloned();
+            known.or_else(|| PublicIdentity::new(uri, barred))
+        };
         let mut services = Vec::new();
         for profile in profiles {
             let (filters, faults) = Filters::compile(profile, &mut self.expressions);
@@ -128,8 +133,7 @@ impl ThirdParties {
                 env.refuse(ts23218("5.2"), || fault);
             }
             let identities = profile.public_identities.iter();
-            let identities =
-                identities.filter_map(|its| PublicIdentity::new(&its.identity, its.barred));
+            let identities = identities.filter_map(|its| read(&its.identity, its.barred));
             let media_profile = profile.subscribed_media_profile_id;
             let identities = identities.collect();
             services.push(Service { identities, filters, media_profile });

@@ -100,7 +100,7 @@ impl RegistrationOwner {
                 return None;
             }
         };
-        let services = self.third_parties.services(env, &profile.services);
+        let services = self.third_parties.services(env, (&profile.services, &profile.identities));
         let wild = profile.identities.iter().filter(|its| its.wildcarded);
         let set = Arc::new(Registration {
             wildcards: wild.filter_map(|its| Wildcard::parse(&its.uri)).collect(),

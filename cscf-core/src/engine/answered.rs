@@ -279,7 +279,7 @@ impl Core {
             Owner::Branch(context, _) => {
                 if let Some(entry) = self.contexts.get_mut(&context) {
                     entry.live.retain(|other| *other != id);
-                    self.touched.push(context);
+                    self.touch(context);
                 }
             }
             Owner::Own(tag) => {

@@ -49,7 +49,7 @@ impl Core {
         act: impl FnOnce(&mut ResponseContext, &mut Vec<ContextAction>),
     ) {
         self.act_on(now, id, act);
-        self.touched.push(id);
+        self.touch(id);
     }
 
     fn act_on(
@@ -140,7 +140,7 @@ impl Core {
             proxy::add_record_route(&mut request, value);
         }
         self.launch(now, Owner::Branch(id, branch), request, how, loop_mark);
-        self.touched.push(id);
+        self.touch(id);
     }
 
     /// Sends a request of the role's own.
@@ -200,7 +200,7 @@ impl Core {
             && let Some(context) = self.contexts.get_mut(&id)
         {
             context.server_ended = true;
-            self.touched.push(id);
+            self.touch(id);
         }
     }
 

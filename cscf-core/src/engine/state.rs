@@ -252,6 +252,13 @@ impl Core {
         }
     }
 
+    /// Something happened to a context: it is to be looked after.
+    pub(super) fn touch(&mut self, context: ContextId) {
+        if self.touched.last() != Some(&context) {
+            self.touched.push(context);
+        }
+    }
+
     /// Looks after the contexts that something happened to, once the role has heard of it all.
     pub(super) fn look_around(&mut self, now: Instant) {
         while self.events.is_empty()

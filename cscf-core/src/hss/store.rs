@@ -495,14 +495,17 @@ impl Store {
     }
 
     pub(super) fn find_impi(&self, impi: &str) -> Option<usize> {
-        self.by_impi.get(&impi_key(impi)).copied()
+        // Most come in the form of the key.
+        self.by_impi.get(impi).or_else(|| self.by_impi.get(&impi_key(impi))).copied()
     }
 
     /// A number is found by its tel and by its SIP form (TS 24.229 §4.2); a distinct identity goes
     /// before a wildcarded one (TS 23.003 §13.4A).
     pub(super) fn find_impu(&self, text: &str) -> Option<Found> {
-        if Wildcard::is_meant(text) {
-            return self.by_impu.get(text).copied();
+        // Most come in the form of the key.
+        let found = self.by_impu.get(text).copied();
+        if found.is_some() || Wildcard::is_meant(text) {
+            return found;
         }
         let impu = Impu::parse(text).ok()?;
         if let Some(found) = self.by_impu.get(impu.as_str()) {

@@ -2,6 +2,7 @@
 //! Which targets there are (step 2) is the role's to say, where they are (step 7) the engine's.
 
 use crate::sip::{HeaderName, NameAddr, Request, SyntaxError, Via};
+use crate::transport::target::Place;
 
 /// Max-Forwards of a request that came without it (RFC 3261 §16.6 step 3).
 const MAX_FORWARDS: u8 = 70;
@@ -30,6 +31,13 @@ pub fn post_process_routes(request: &mut Request) -> Result<String, SyntaxError>
     let Some(top) = request.headers.first_value(HeaderName::Route) else {
         return Ok(request.request_uri.clone());
     };
+    // Nearly all are no more than a URI of a loose router.
+    let bare = top.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
+    if let Some(bare) = bare.filter(|bare| !bare.contains(['<', '>', '"']))
+        && Place::of_uri(bare).is_some_and(|place| place.loose)
+    {
+        return Ok(bare.to_owned());
+    }
     let uri = NameAddr::parse(top)?.uri;
     let text = uri.to_string();
     if uri.as_sip().is_none_or(|uri| uri.params().has("lr")) {

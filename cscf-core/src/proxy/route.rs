@@ -107,7 +107,10 @@ pub fn preprocess(
     if !request.headers.contains(HeaderName::Route) {
         return Ok(found);
     }
-    let ours = request.uri().is_ok_and(|uri| is_loose(&uri) && is_own(&uri));
+    // Most Request-URIs have no `lr` anywhere.
+    let lr = |piece: &[u8]| piece.eq_ignore_ascii_case(b";lr");
+    let ours = request.request_uri.as_bytes().windows(3).any(lr)
+        && request.uri().is_ok_and(|uri| is_loose(&uri) && is_own(&uri));
     if ours {
         let last = request.headers.values(HeaderName::Route).last();
         if let Some(target) = last.map(read_route).transpose()? {

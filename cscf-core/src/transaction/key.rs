@@ -9,6 +9,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::ids::Seed;
 use crate::sip::{HeaderName, Method, Request, Response};
+use crate::transport::via::cut;
 
 /// What all RFC 3261 branches begin with (§8.1.1.7).
 const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -190,8 +191,8 @@ struct TopVia<'a> {
 impl<'a> TopVia<'a> {
     fn read(value: &'a str) -> Option<Self> {
         let mut parts = semicolons(value);
-        let mut sent = parts.next()?.splitn(3, '/');
-        let (_, _, rest) = (sent.next()?, sent.next()?, sent.next()?.trim_start());
+        let (_, rest) = cut(parts.next()?, b'/')?;
+        let rest = cut(rest, b'/')?.1.trim_start();
         let (transport, sent_by) = rest.split_once(|c: char| c.is_ascii_whitespace())?;
         let sent_by = sent_by.trim();
         let (host, port) = match sent_by.rsplit_once(':') {
@@ -205,7 +206,7 @@ impl<'a> TopVia<'a> {
             digits => digits.parse().ok()?,
         };
         let branch = parts.find_map(|param| {
-            let (name, value) = param.split_once('=')?;
+            let (name, value) = cut(param, b'=')?;
             name.trim().eq_ignore_ascii_case("branch").then(|| value.trim())
         });
         (!host.is_empty()).then_some(Self { host, port, branch })
@@ -214,17 +215,35 @@ impl<'a> TopVia<'a> {
 
 /// Splits at the semicolons outside quotes.
 fn semicolons(value: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (piece, behind) = match semicolon(text) {
+            Some(at) => text.split_at_checked(at)?,
+            None => (text, ""),
+        };
+        rest = behind.get(1..);
+        Some(piece)
+    })
+}
+
+/// The first semicolon outside quotes.
+fn semicolon(text: &str) -> Option<usize> {
+    let at = memchr::memchr2(b';', b'"', text.as_bytes())?;
+    if text.as_bytes().get(at) == Some(&b';') {
+        return Some(at);
+    }
     let (mut quoted, mut escaped) = (false, false);
-    value.split(move |c: char| {
+    text.bytes().position(|byte| {
         if std::mem::take(&mut escaped) {
             return false;
         }
-        match c {
-            '\\' => escaped = quoted,
-            '"' => quoted = !quoted,
+        match byte {
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
             _ => {}
         }
-        c == ';' && !quoted
+        byte == b';' && !quoted
     })
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Transport;
+use super::via::cut;
 
 /// A place a request can be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,7 +135,7 @@ impl<'a> Place<'a> {
     #[must_use]
     pub fn of_uri(text: &'a str) -> Option<Self> {
         let text = uri_text(text);
-        let (scheme, rest) = text.split_once(':')?;
+        let (scheme, rest) = cut(text, b':')?;
         let secure = scheme.eq_ignore_ascii_case("sips");
         if !secure && !scheme.eq_ignore_ascii_case("sip") {
             return None;
@@ -142,15 +143,17 @@ impl<'a> Place<'a> {
         // The user part may hold `;` and `?` (RFC 3261 §25.1): the last `@` before the headers ends
         // it, and neither host nor parameters may hold a bare one.
         let (user, rest) = match rest.rsplit_once('@') {
-            Some((user, rest)) => (Some(user.split(':').next().unwrap_or(user)), rest),
+            Some((user, rest)) => (Some(cut(user, b':').map_or(user, |(user, _)| user)), rest),
             None => (None, rest),
         };
-        let rest = rest.split('?').next().unwrap_or(rest);
-        let (host_port, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let rest = cut(rest, b'?').map_or(rest, |(rest, _)| rest);
+        let (host_port, mut params) = cut(rest, b';').unwrap_or((rest, ""));
         let (host, port) = split_host_port(host_port)?;
         let mut place = Self { host, port, transport: None, secure, loose: false, user };
-        for param in params.split(';') {
-            let (name, value) = param.split_once('=').unwrap_or((param, ""));
+        while !params.is_empty() {
+            let (param, rest) = cut(params, b';').unwrap_or((params, ""));
+            params = rest;
+            let (name, value) = cut(param, b'=').unwrap_or((param, ""));
             if name.eq_ignore_ascii_case("transport") {
                 place.transport = value.parse().ok();
             } else if name.eq_ignore_ascii_case("maddr") && !value.is_empty() {
@@ -204,7 +207,7 @@ pub fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
                 rest => (host, Some(rest.strip_prefix(':')?)),
             }
         }
-        None => match text.split_once(':') {
+        None => match cut(text, b':') {
             Some((host, port)) => (host.trim_end(), Some(port)),
             None => (text, None),
         },

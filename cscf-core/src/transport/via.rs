@@ -34,17 +34,17 @@ impl<'a> ViaView<'a> {
     /// `None` when it is not a Via of SIP/2.0.
     #[must_use]
     pub fn parse(value: &'a str) -> Option<Self> {
-        let (protocol, rest) = value.split_once('/')?;
-        let (version, rest) = rest.split_once('/')?;
+        let (protocol, rest) = cut(value, b'/')?;
+        let (version, rest) = cut(rest, b'/')?;
         if !protocol.trim().eq_ignore_ascii_case("SIP") || version.trim() != "2.0" {
             return None;
         }
         let rest = rest.trim_start();
-        let space = rest.find(|c: char| c.is_ascii_whitespace())?;
-        let (transport, rest) = rest.split_at(space);
-        let (sent_by, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let space = rest.bytes().position(|byte| byte.is_ascii_whitespace())?;
+        let (transport, rest) = rest.split_at_checked(space)?;
+        let (sent_by, mut params) = cut(rest, b';').unwrap_or((rest, ""));
         let (host, port) = split_host_port(sent_by)?;
-        if host.contains(|c: char| c.is_ascii_whitespace()) {
+        if host.bytes().any(|byte| byte.is_ascii_whitespace()) {
             return None;
         }
         let mut via = Self {
@@ -56,8 +56,10 @@ impl<'a> ViaView<'a> {
             received: None,
             rport: None,
         };
-        for param in params.split(';') {
-            let (name, value) = param.split_once('=').unwrap_or((param, ""));
+        while !params.is_empty() {
+            let (param, rest) = cut(params, b';').unwrap_or((params, ""));
+            params = rest;
+            let (name, value) = cut(param, b'=').unwrap_or((param, ""));
             let (name, value) = (name.trim(), value.trim());
             let bare = value.trim_start_matches('[').trim_end_matches(']');
             match name {
@@ -99,6 +101,13 @@ impl<'a> ViaView<'a> {
         };
         Some(SocketAddr::new(ip, port))
     }
+}
+
+/// What stands before and behind the first `byte`, an ASCII character. It is asked for in short
+/// texts of every message, where [`str::split_once`] is felt.
+pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let (before, rest) = text.split_at_checked(memchr::memchr(byte, text.as_bytes())?)?;
+    Some((before, rest.get(1..)?))
 }
 
 /// The top Via value as it must read after receipt from `source`: with `received` when the host of

@@ -85,17 +85,26 @@ pub(crate) fn strip_to_ue(headers: &mut Headers) {
         headers.remove(HeaderName::PAssertedIdentity);
     }
     for name in ROUTING {
-        headers.map_values(*name, without_iotl);
+        // Hardly anybody says it: the lines are not taken apart for nothing.
+        if headers.fields(*name).any(|field| iotl_at(field.value()).is_some()) {
+            headers.map_values(*name, without_iotl);
+        }
     }
+}
+
+/// How the parameter stands in a URI.
+const IOTL: &str = ";iotl=";
+
+fn iotl_at(text: &str) -> Option<usize> {
+    let is = |piece: &[u8]| piece.eq_ignore_ascii_case(IOTL.as_bytes());
+    text.as_bytes().windows(IOTL.len()).position(is)
 }
 
 /// A URI or address without `iotl`, which is for the networks on the way (TS 24.229 §4.4);
 /// `None` where there is none.
 pub(crate) fn without_iotl(text: &str) -> Option<String> {
-    const NAME: &str = ";iotl=";
-    let at = text.to_ascii_lowercase().find(NAME)?;
-    let (before, rest) = text.split_at_checked(at)?;
-    let value = rest.get(NAME.len()..)?;
+    let (before, rest) = text.split_at_checked(iotl_at(text)?)?;
+    let value = rest.get(IOTL.len()..)?;
     let end = value.find([';', '>', '?', ',', '"', ' ']).unwrap_or(value.len());
     Some(format!("{before}{}", value.get(end..)?))
 }

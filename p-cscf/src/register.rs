@@ -415,24 +415,25 @@ impl Pcscf {
             ue.challenged = true;
         }
         let headers = &mut response.headers;
+        let read = |value: &str| value.parse::<Challenge>().ok();
+        let read_all: Vec<_> = headers.values(HeaderName::WwwAuthenticate).map(read).collect();
         // A challenge that cannot be read could hide keys; it does not pass.
-        let unreadable = headers
-            .retain_values(HeaderName::WwwAuthenticate, |value| value.parse::<Challenge>().is_ok());
-        if unreadable > 0 {
+        if read_all.iter().any(Option::is_none) {
+            headers.retain_values(HeaderName::WwwAuthenticate, |value| read(value).is_some());
             env.note(ts24229("5.2.2.1"), || "a challenge that cannot be read is dropped".into());
         }
-        let taken = headers.values(HeaderName::WwwAuthenticate).find_map(|value| {
-            let mut challenge: Challenge = value.parse().ok()?;
-            let nonce = challenge.nonce().unwrap_or_default().to_owned();
-            Some((challenge.take_keys()?, nonce))
+        let mut taken = None;
+        let without_keys = read_all.into_iter().flatten().map(|mut challenge| {
+            let named = ["ck", "ik"].iter().any(|name| challenge.params.raw(name).is_some());
+            let keys = named.then(|| challenge.take_keys()).flatten();
+            if let (None, Some(keys)) = (&taken, keys) {
+                taken = Some((keys, challenge.nonce().unwrap_or_default().to_owned()));
+            }
+            named.then(|| challenge.to_string())
         });
-        headers.map_values(HeaderName::WwwAuthenticate, |value| {
-            let mut challenge: Challenge = value.parse().ok()?;
-            let keys = ["ck", "ik"].iter().any(|name| challenge.params.raw(name).is_some());
-            keys.then(|| {
-                let _ = challenge.take_keys();
-                challenge.to_string()
-            })
+        let without_keys = RefCell::new(without_keys.collect::<Vec<_>>().into_iter());
+        headers.map_values(HeaderName::WwwAuthenticate, |_| {
+            without_keys.borrow_mut().next().flatten()
         });
         env.note(ts33203("6.1.1"), || "the challenge goes to the UE without CK and IK".into());
         let Some(agreement) = exchange.agreement.as_deref().filter(|_| self.secures()) else {

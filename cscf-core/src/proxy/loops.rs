@@ -5,6 +5,7 @@
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
 
 use crate::ids::{Seed, push_hex};
 use crate::sip::{HeaderName, Request};
@@ -46,10 +47,11 @@ impl LoopGuard {
             HeaderName::PServedUser,
             HeaderName::PAssertedIdentity,
         ];
-        let mut hash = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
+        // Gathered first: a hash of many short pieces costs more than one of all.
+        let mut all: SmallVec<[u8; 512]> = SmallVec::new();
         let mut text = |text: &str| {
-            hash.write(text.as_bytes());
-            hash.write_u8(0);
+            all.extend_from_slice(text.as_bytes());
+            all.push(0);
         };
         text(&request.request_uri);
         text(request.from_tag().unwrap_or_default());
@@ -59,6 +61,8 @@ impl LoopGuard {
             text(name.as_str());
             request.headers.values(name).for_each(&mut text);
         }
+        let mut hash = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
+        hash.write(&all);
         hash.write_u32(request.cseq().map(|cseq| cseq.number).unwrap_or_default());
         hash.finish()
     }

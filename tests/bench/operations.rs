@@ -5,12 +5,14 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use cscf_core::auth::{
-    AMF_SEPARATION, AuthVector, Ha1, Hash, IndBits, Milenage, Qop, ResponseInput, Sqn, response,
+    AMF_SEPARATION, AuthVector, Credentials, Ha1, Hash, IndBits, Milenage, Qop, ResponseInput, Sqn,
+    response,
 };
 use cscf_core::diameter::{Avp, Flags, Header, Message as DiameterMessage, dictionary as avp};
+use cscf_core::identity::Impu;
 use cscf_core::ids::Seed;
 use cscf_core::ifc::{Expressions, Filters, SessionCase, Subject, UserProfile};
-use cscf_core::sip::{self, HeaderName, Message, Request};
+use cscf_core::sip::{self, HeaderName, Message, Method, NameAddr, Request};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::transaction::{LayerSettings, Outbox, ServerEvent, Timers, TransactionLayer};
 use cscf_core::transport::{Flow, Transport};
@@ -48,6 +50,11 @@ pub(crate) fn all() -> Vec<Operation> {
         operation("read-invite", move || drop(black_box(sip::read(black_box(&checked))))),
         operation("parse-register", move || drop(black_box(sip::parse(black_box(&register))))),
         operation("read-register", move || drop(black_box(sip::read(black_box(&more))))),
+        operation("serialize-invite", serialize()),
+        operation("respond", respond()),
+        operation("parse-address", || drop(black_box(NameAddr::parse(black_box(CONTACT))))),
+        operation("parse-impu", || drop(black_box(Impu::parse(black_box(IMPU))))),
+        operation("parse-credentials", credentials()),
         transaction(),
         milenage(),
         digest(),
@@ -66,6 +73,42 @@ fn edit(request: &mut Request) {
     let vector = "icid-value=5B3C1D7E2F0A4B6C;icid-generated-at=127.0.0.11;orig-ioi=home1.net";
     request.headers.set(HeaderName::PChargingVector, vector);
     request.headers.remove(HeaderName::PAccessNetworkInfo);
+}
+
+const IMPU: &str = "sip:001010000002121@ims.mnc001.mcc001.3gppnetwork.org";
+const CONTACT: &str =
+    "<sip:001010000002121@127.1.9.17:5070;transport=udp>;+g.3gpp.smsip;expires=60";
+
+/// The INVITE of [`INVITE`].
+fn invite() -> Request {
+    match sip::parse(&Bytes::from_static(INVITE)) {
+        Ok(Message::Request(request)) => request,
+        _ => Request::new(Method::Invite, IMPU),
+    }
+}
+
+fn serialize() -> impl FnMut() {
+    let request = invite();
+    move || drop(black_box(black_box(&request).to_bytes()))
+}
+
+/// A 200 made of a request, with a tag, and written.
+fn respond() -> impl FnMut() {
+    let request = invite();
+    move || {
+        let mut response = black_box(&request).reply(200);
+        response.set_to_tag("b4242");
+        drop(black_box(response.to_bytes()));
+    }
+}
+
+/// The credentials of [`REGISTER`].
+fn credentials() -> impl FnMut() {
+    let text = match sip::parse(&Bytes::from_static(REGISTER)) {
+        Ok(message) => message.headers().get(HeaderName::Authorization).unwrap_or("").to_owned(),
+        Err(_) => String::new(),
+    };
+    move || drop(black_box(black_box(&*text).parse::<Credentials>()))
 }
 
 /// A server transaction from its request over the 200 to its end, and one repetition absorbed.

@@ -9,6 +9,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::sip::is_token_byte;
+
 /// Octets of one header field value that are read at most.
 pub const VALUE_MAX: usize = 8192;
 
@@ -206,8 +208,8 @@ impl AuthParams {
     }
 
     fn put(&mut self, name: &str, value: &str, quoted: bool) {
-        let quoted = quoted || value.is_empty() || !value.chars().all(is_token);
-        let name = self.kept(name.chars().filter(|c| is_token(*c)));
+        let quoted = quoted || value.is_empty() || !value.bytes().all(is_token_byte);
+        let name = self.kept(name.chars().filter(|c| u8::try_from(*c).is_ok_and(is_token_byte)));
         let escaped = value.chars().filter(|c| !is_forbidden(*c)).flat_map(|character| {
             let escape = matches!(character, '"' | '\\').then_some('\\');
             escape.into_iter().chain([character])
@@ -380,27 +382,27 @@ impl<'a> Reader<'a> {
     fn quoted(&mut self) -> Result<Span, AuthHeaderError> {
         let start = self.at + 1;
         let inside = self.text.as_bytes().get(start..).unwrap_or_default();
-        let mut escaped = false;
-        for (offset, byte) in inside.iter().enumerate() {
-            let next = inside.get(offset + 1).copied();
-            if is_control(*byte, next) {
-                return Err(AuthHeaderError::ControlCharacter { at: start + offset });
+        let mut at = 0;
+        let end = loop {
+            let rest = inside.get(at..).unwrap_or_default();
+            let Some(found) = memchr::memchr2(b'"', b'\\', rest) else { break None };
+            at += found;
+            if inside.get(at) == Some(&b'"') {
+                break Some(at);
             }
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => {
-                    self.at = start + offset + 1;
-                    return Ok(Span::new(start, offset));
-                }
-                _ => {}
-            }
+            // The byte behind a backslash is no end.
+            at += 2;
+        };
+        if let Some(at) = first_control(inside.get(..end.unwrap_or(inside.len())).unwrap_or(b"")) {
+            return Err(AuthHeaderError::ControlCharacter { at: start + at });
         }
-        Err(AuthHeaderError::Unterminated { at: start - 1 })
+        let end = end.ok_or(AuthHeaderError::Unterminated { at: start - 1 })?;
+        self.at = start + end + 1;
+        Ok(Span::new(start, end))
     }
 
     fn token(&mut self) -> &'a str {
-        self.run(|byte| is_token(byte.into()))
+        self.run(is_token_byte)
     }
 
     /// Skips blanks and folds, and tells how many octets.
@@ -428,15 +430,20 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Token characters (RFC 3261 §25.1).
-const fn is_token(character: char) -> bool {
-    character.is_ascii_alphanumeric()
-        || matches!(character, '-' | '.' | '!' | '%' | '*' | '_' | '+' | '`' | '\'' | '~')
-}
-
 /// What may stand in no header field value, quoted or not.
 fn is_forbidden(character: char) -> bool {
     character.is_control() && character != '\t'
+}
+
+/// The place of the first character that [`is_forbidden`].
+fn first_control(text: &[u8]) -> Option<usize> {
+    // Looking at all bytes without stopping takes many in one step; most texts have none.
+    let suspect = |any, byte: &u8| any | (*byte < b' ') | (*byte == 0x7f) | (*byte == 0xc2);
+    if !text.iter().fold(false, suspect) {
+        return None;
+    }
+    let next = |at: usize| text.get(at + 1).copied();
+    text.iter().enumerate().position(|(at, byte)| is_control(*byte, next(at)))
 }
 
 /// [`is_forbidden`] for the character that begins with these bytes: outside ASCII it is U+0080 to

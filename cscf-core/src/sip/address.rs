@@ -212,7 +212,10 @@ impl fmt::Display for NameAddr {
             Some(name) => write!(f, "{} ", quote(name))?,
             None => {}
         }
-        write!(f, "<{}>{}", self.uri, self.params)
+        f.write_str("<")?;
+        self.uri.fmt(f)?;
+        f.write_str(">")?;
+        self.params.fmt(f)
     }
 }
 

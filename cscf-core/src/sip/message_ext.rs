@@ -241,12 +241,15 @@ impl Response {
     /// Adds this tag to To if it has none (RFC 3261 §8.2.6.2); a To that cannot be read stays.
     pub fn set_to_tag(&mut self, tag: &str) {
         let Some(text) = self.headers.get(HeaderName::To) else { return };
-        if address_param(text, "tag").is_some() || NameAddr::parse(text).is_err() {
+        let readable = super::address::check(text, false, |_, _| Ok(())).is_ok();
+        if address_param(text, "tag").is_some() || !readable {
             return;
         }
         // The rest of To must leave as it came (§8.2.6.2), so the text is only made longer.
-        let text: Vec<&str> = text.split(['\r', '\n']).collect();
-        let value = format!("{};tag={tag}", text.concat());
+        let mut value = String::with_capacity(text.len() + ";tag=".len() + tag.len());
+        value.extend(text.split(['\r', '\n']));
+        value.push_str(";tag=");
+        value.push_str(tag);
         self.headers.set(HeaderName::To, &value);
     }
 }

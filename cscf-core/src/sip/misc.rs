@@ -85,7 +85,8 @@ impl Tagged {
 
 impl fmt::Display for Tagged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.token, self.params)
+        f.write_str(&self.token)?;
+        self.params.fmt(f)
     }
 }
 
@@ -272,7 +273,8 @@ impl DialogRef {
 
 impl fmt::Display for DialogRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.call_id, self.params)
+        f.write_str(&self.call_id)?;
+        self.params.fmt(f)
     }
 }
 

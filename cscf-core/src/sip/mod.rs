@@ -60,6 +60,7 @@ pub use misc::{
 pub use name::HeaderName;
 pub use network::{AccessNetworkInfo, EarlyMedia, SessionId, VisitedNetworkId};
 pub use params::{Param, Params, is_valid_token};
+pub(crate) use parse::is_token_byte;
 pub use parse::{LIMITS, Limits, ParseError, parse};
 pub use qos::{Preconditions, QosDirection, QosSegment, QosStrength};
 pub use scan::{SyntaxError, quote, unquote};

@@ -160,76 +160,48 @@ impl HeaderName {
     /// Recognises a field name, long or compact, in any case.
     #[must_use]
     pub fn from_bytes(text: &[u8]) -> Self {
-        let Some(first) = text.first() else { return Self::Unknown };
-        let slot = slot(text.len(), *first);
-        let Some([start, end]) = BUCKETS.starts.get(slot..slot + 2) else { return Self::Unknown };
-        let bucket = BUCKETS.names.get(usize::from(*start)..usize::from(*end)).unwrap_or_default();
+        let bytes = (text.first(), text.get(text.len() / 2), text.last());
+        let (Some(first), Some(middle), Some(last)) = bytes else { return Self::Unknown };
+        let name = NAMES.get(slot(text.len(), *first, *middle, *last)).copied();
+        let name = name.unwrap_or(Self::Unknown);
+        let known = if text.len() == 1 { name.compact_text() } else { name.as_str().as_bytes() };
         // Nearly everybody writes a name as the standard does.
-        let as_written = bucket.iter().find(|(known, _)| *known == text);
-        as_written
-            .or_else(|| bucket.iter().find(|(known, _)| known.eq_ignore_ascii_case(text)))
-            .map_or(Self::Unknown, |(_, name)| *name)
+        if known == text || known.eq_ignore_ascii_case(text) { name } else { Self::Unknown }
     }
 }
 
-/// The slot of a name: its length and first letter decide, so that a lookup compares one or two
-/// names. Compact forms share the slots of length 1.
-const fn slot(len: usize, first: u8) -> usize {
-    if len == 1 {
-        return first as usize & 31;
-    }
-    32 + ((len * 7) ^ (first as usize & 31)) % (SLOTS - 32)
+/// The slot of a name in [`NAMES`]: length, first, middle and last byte decide, whatever the case.
+const fn slot(len: usize, first: u8, middle: u8, last: u8) -> usize {
+    let key = u32::from_le_bytes([len as u8, first | 0x20, last | 0x20, middle | 0x20]);
+    (key.wrapping_mul(MULTIPLIER) >> (u32::BITS - SLOT_BITS)) as usize
 }
 
-const SLOTS: usize = 288;
-const NAMES: usize = HeaderName::ALL.len();
-const COMPACT: usize = {
-    let (mut count, mut at) = (0, 0);
-    while at < NAMES {
-        #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
-        if HeaderName::ALL[at].compact().is_some() {
-            count += 1;
+const SLOT_BITS: u32 = 10;
+/// Found by trying: with it no two names share a slot, which is checked when the table is made.
+const MULTIPLIER: u32 = 0x9df5_9263;
+
+/// The one name a slot may stand for; a name with a compact form stands in two slots.
+static NAMES: [HeaderName; 1 << SLOT_BITS] = {
+    let mut names = [HeaderName::Unknown; 1 << SLOT_BITS];
+    let mut at = 0;
+    #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+    while at < HeaderName::ALL.len() {
+        let name = HeaderName::ALL[at];
+        let forms = [name.as_str().as_bytes(), name.compact_text()];
+        let mut form = 0;
+        while form < forms.len() {
+            let text = forms[form];
+            if !text.is_empty() {
+                let slot = slot(text.len(), text[0], text[text.len() / 2], text[text.len() - 1]);
+                assert!(matches!(names[slot], HeaderName::Unknown), "take another MULTIPLIER");
+                names[slot] = name;
+            }
+            form += 1;
         }
         at += 1;
     }
-    count
+    names
 };
-
-/// The names sorted by slot; a name with a compact form stands in two slots.
-struct Buckets {
-    names: [(&'static [u8], HeaderName); NAMES + COMPACT],
-    starts: [u16; SLOTS + 1],
-}
-
-static BUCKETS: Buckets = buckets();
-
-#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
-const fn buckets() -> Buckets {
-    let nothing: &[u8] = b"";
-    let mut names = [(nothing, HeaderName::Unknown); NAMES + COMPACT];
-    let mut starts = [0; SLOTS + 1];
-    let (mut filled, mut slot_at) = (0, 0);
-    while slot_at < SLOTS {
-        starts[slot_at] = filled as u16;
-        let mut at = 0;
-        while at < NAMES {
-            let name = HeaderName::ALL[at];
-            let (long, compact) = (name.as_str().as_bytes(), name.compact_text());
-            if slot(long.len(), long[0]) == slot_at {
-                names[filled] = (long, name);
-                filled += 1;
-            }
-            if compact.len() == 1 && slot(1, compact[0]) == slot_at {
-                names[filled] = (compact, name);
-                filled += 1;
-            }
-            at += 1;
-        }
-        slot_at += 1;
-    }
-    starts[SLOTS] = filled as u16;
-    Buckets { names, starts }
-}
 
 impl fmt::Display for HeaderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

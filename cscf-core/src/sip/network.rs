@@ -144,7 +144,8 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.local, self.params)
+        f.write_str(&self.local)?;
+        self.params.fmt(f)
     }
 }
 

@@ -135,7 +135,7 @@ fn header_lines(lines: &mut Lines<'_>) -> (Headers, Option<Flaw>) {
 
 /// Whether a byte may stand in a token (RFC 3261 §25.1).
 #[inline]
-pub(super) fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
 }
 

@@ -153,7 +153,8 @@ impl FromStr for SecurityMechanism {
 
 impl fmt::Display for SecurityMechanism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.name, self.params)
+        f.write_str(&self.name)?;
+        self.params.fmt(f)
     }
 }
 

@@ -101,7 +101,9 @@ fn tel_param_eq(name: &str, a: &str, b: &str) -> bool {
 
 impl fmt::Display for TelUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tel:{}{}", self.number, self.params)
+        f.write_str("tel:")?;
+        f.write_str(&self.number)?;
+        self.params.fmt(f)
     }
 }
 

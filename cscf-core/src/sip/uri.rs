@@ -220,7 +220,11 @@ impl fmt::Display for Uri {
         match self {
             Self::Sip(uri) => uri.fmt(f),
             Self::Tel(uri) => uri.fmt(f),
-            Self::Other(uri) => write!(f, "{}:{}", uri.scheme, uri.opaque),
+            Self::Other(uri) => {
+                f.write_str(&uri.scheme)?;
+                f.write_str(":")?;
+                f.write_str(&uri.opaque)
+            }
         }
     }
 }

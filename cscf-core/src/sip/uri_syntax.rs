@@ -53,11 +53,14 @@ pub(super) fn collect_params(text: &str) -> Params {
         return params;
     }
     params.reserve(text.len());
-    for part in text.split(';').skip(1) {
-        match part.split_once('=') {
-            Some((name, value)) => params.push_raw(name, Some(value)),
-            None => params.push_raw(part, None),
-        }
+    let mut rest = text.get(1..);
+    while let Some(list) = rest {
+        let end = list.bytes().position(|byte| byte == b';').unwrap_or(list.len());
+        let part = list.get(..end).unwrap_or_default();
+        let equal = part.bytes().position(|byte| byte == b'=');
+        let name = part.get(..equal.unwrap_or(end)).unwrap_or_default();
+        params.push_raw(name, equal.and_then(|at| part.get(at + 1..)));
+        rest = list.get(end + 1..);
     }
     params
 }

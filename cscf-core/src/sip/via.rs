@@ -132,14 +132,24 @@ pub(super) struct SentBy<'a> {
     pub(super) rest: &'a str,
 }
 
+/// With what nearly every Via begins.
+const USUAL: &str = "SIP/2.0/";
+
 impl<'a> SentBy<'a> {
     pub(super) fn read(text: &'a str) -> Result<Self, SyntaxError> {
         let mut scan = Scan::new(text);
         scan.skip_lws();
-        let name = scan.token("protocol of the Via is missing")?;
-        expect(&mut scan, b'/')?;
-        let version = scan.token("protocol version of the Via is missing")?;
-        expect(&mut scan, b'/')?;
+        let (name, version) = if scan.rest().starts_with(USUAL) {
+            scan.advance(USUAL.len());
+            scan.skip_lws();
+            ("SIP", "2.0")
+        } else {
+            let name = scan.token("protocol of the Via is missing")?;
+            expect(&mut scan, b'/')?;
+            let version = scan.token("protocol version of the Via is missing")?;
+            expect(&mut scan, b'/')?;
+            (name, version)
+        };
         let transport = scan.token("transport of the Via is missing")?;
         if !scan.peek().is_some_and(is_lws) {
             return Err(scan.error("white space is missing behind the transport of the Via"));
@@ -200,7 +210,9 @@ impl FromStr for Via {
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} {}", self.protocol, self.transport, self.host)?;
+        for piece in [&*self.protocol, "/", &*self.transport, " ", &*self.host] {
+            f.write_str(piece)?;
+        }
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }

@@ -32,6 +32,65 @@ impl Seed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u8);
 
+/// One of the engines that a node consists of. Engine 0 owns what outlives calls (registrations),
+/// all of them have calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shard {
+    /// Its number.
+    pub id: ShardId,
+    /// How many there are; at least 1.
+    pub count: u8,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self::ALONE
+    }
+}
+
+impl Shard {
+    /// The only engine of its node.
+    pub const ALONE: Self = Self { id: ShardId(0), count: 1 };
+
+    /// Whether there is no other.
+    #[must_use]
+    pub const fn is_alone(self) -> bool {
+        self.count < 2
+    }
+
+    /// Whether registrations are its own.
+    #[must_use]
+    pub const fn is_owner(self) -> bool {
+        self.id.0 == 0
+    }
+
+    /// The other engines of the node, in order.
+    pub fn others(self) -> impl Iterator<Item = ShardId> {
+        (0..self.count).map(ShardId).filter(move |id| *id != self.id)
+    }
+
+    /// The engine where the calls of something with this number shall be, if nothing else says so.
+    #[must_use]
+    pub fn home_of(self, number: u64) -> ShardId {
+        let rest = number.checked_rem(u64::from(self.count)).unwrap_or_default();
+        ShardId(u8::try_from(rest).unwrap_or_default())
+    }
+
+    /// A user part of our own that leads back to engine `to`: `<number>-<user>`; as it is while
+    /// there is no other engine.
+    #[must_use]
+    pub fn marked(self, to: ShardId, user: &str) -> String {
+        if self.is_alone() { user.to_owned() } else { format!("{}-{user}", to.0) }
+    }
+
+    /// The user part that [`Self::marked`] was given.
+    #[must_use]
+    pub fn unmarked(self, user: &str) -> &str {
+        let marked = user.split_once('-').filter(|_| !self.is_alone());
+        marked.filter(|(id, _)| id.parse::<u8>().is_ok()).map_or(user, |(_, rest)| rest)
+    }
+}
+
 /// Source of branches, tags, Call-IDs, nonces and random challenges.
 #[derive(Clone, Debug)]
 pub struct Ids {

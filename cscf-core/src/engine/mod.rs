@@ -18,6 +18,7 @@ mod load;
 mod lookup;
 mod orders;
 mod outgoing;
+mod owner;
 mod perform;
 mod policy_node;
 mod receive;
@@ -37,6 +38,7 @@ pub use self::core::{Engine, Sizes};
 pub use cx_node::CxNode;
 pub use edge::{FaultEdge, Rebuild};
 pub use load::LoadLimit;
+pub use owner::owner_of;
 pub use policy_node::PolicyNode;
 pub use settings::{Counters, EngineLimits, Listen, Settings, host_text};
 

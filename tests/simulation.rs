@@ -2,7 +2,8 @@
 //! on IPv4 and IPv6), some subscribers with two of them, register, call, hold, cancel, send texts
 //! and switch off in random order over two hours of virtual time, while the network loses, delays,
 //! doubles and reorders packets and, in every second run, nodes start anew. Then calm; then every
-//! invariant must hold and every table be empty.
+//! invariant must hold and every table be empty. The seed chooses as well whether P- and S-CSCF
+//! consist of 1, 2 or 4 engines each.
 //!
 //! `CSCF_SEED=17 cargo test -p cscf-tests --test simulation` replays one seed; `CSCF_SEEDS=1000`
 //! runs so many instead of 100.
@@ -20,7 +21,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use cscf_core::config::{Auth, Impu, Lab as LabConfig, SubscriberConfig, SubscriberTransport};
+use cscf_core::config::{
+    Auth, Impu, Lab as LabConfig, NodeRole, SubscriberConfig, SubscriberTransport,
+};
 use cscf_core::engine::Engine;
 use cscf_core::host::json::to_json;
 use cscf_core::hss::HssNode;
@@ -137,9 +140,15 @@ fn lab(ue_count: u64) -> LabConfig {
     lab
 }
 
-fn instance(chance: &mut Chance) -> Instance {
+fn instance(chance: &mut Chance, shards: u8) -> Instance {
     let ue_count = 2 + chance.below(19);
-    let lab = lab(ue_count);
+    let mut lab = lab(ue_count);
+    for node in &mut lab.nodes {
+        if matches!(node.role, NodeRole::Pcscf | NodeRole::Scscf) {
+            node.load.shards = Some(shards);
+            node.load.hand_over = Some(Duration::from_millis(2));
+        }
+    }
     let names: Vec<&str> = lab.subscribers.iter().map(|it| it.name.as_str()).collect();
     let take = usize::try_from(ue_count).expect("few");
     let mut parties = String::new();
@@ -199,6 +208,12 @@ fn instance(chance: &mut Chance) -> Instance {
         }
     }
     instance
+}
+
+/// Of how many engines P- and S-CSCF consist in this run: 1, 2 or 4.
+fn shards_of(seed: u64) -> u8 {
+    let mut chance = Ids::new(Seed::derive(seed, "shards"), ShardId(0));
+    1 << chance.below(3)
 }
 
 /// What happens, and to whom.
@@ -302,7 +317,7 @@ fn storm(chance: &mut Chance) -> NetworkOptions {
 /// Runs one seed; gives the trace and what was violated.
 fn run(seed: u64) -> (Vec<TraceEvent>, Vec<String>) {
     let mut chance = Chance::new(seed);
-    let instance = instance(&mut chance);
+    let instance = instance(&mut chance, shards_of(seed));
     let mut plan = plan(&mut chance, &instance);
     let crashed = shake(&mut chance, &mut plan);
     plan.sort_by_key(|(at, _)| *at);

@@ -5,9 +5,12 @@
 //! time and chance are in [`Env`], every question to the outside is an [`Action::Ask`], answered
 //! later.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use crate::clause::{Clause, own};
 use crate::cx::{AskId, CxAnswer, CxDemand, CxRequest, CxResult, DemandId, DemandReply};
-use crate::ids::Ids;
+use crate::ids::{Ids, ShardId};
 use crate::operator::{Order, OrderError, OrderResult, Samples, Workload};
 use crate::policy::{PolicyAnswer, PolicyEvent, PolicyRequest};
 use crate::sip::{Message, Request, Response};
@@ -166,6 +169,30 @@ impl Answer {
     }
 }
 
+/// What the role in one engine of a node tells the same role in another one. The role knows its
+/// type.
+#[derive(Clone)]
+pub struct News(Arc<dyn Any + Send + Sync>);
+
+impl News {
+    /// Wraps what is to be told.
+    pub fn new<T: Any + Send + Sync>(what: T) -> Self {
+        Self(Arc::new(what))
+    }
+
+    /// What was told, if it is of this type.
+    #[must_use]
+    pub fn read<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl std::fmt::Debug for News {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("News")
+    }
+}
+
 /// What a role wants done. The engine performs actions in order.
 #[derive(Clone, Debug)]
 pub enum Action<T> {
@@ -298,6 +325,14 @@ pub enum Action<T> {
     Security(SaCommand),
     /// Tells the trace that the party reached a state, e.g. `registered`.
     State(String),
+    /// Tells the role in another engine of the node something, or in all others. What is told to
+    /// one engine arrives in order; with one engine there is nobody to tell.
+    Tell {
+        /// Which engine; `None` for all others.
+        to: Option<ShardId>,
+        /// What.
+        news: News,
+    },
 }
 
 /// The list of actions a role fills; the engine reuses it.
@@ -466,6 +501,17 @@ pub trait Role {
     /// A timer fired (and is no longer set).
     fn on_timer(&mut self, env: &mut Env<'_>, timer: Self::Timer, out: &mut Actions<Self::Timer>) {
         let _ = (env, timer, out);
+    }
+
+    /// The role in another engine of the node tells something ([`Action::Tell`]).
+    fn on_news(
+        &mut self,
+        env: &mut Env<'_>,
+        from: ShardId,
+        news: &News,
+        out: &mut Actions<Self::Timer>,
+    ) {
+        let _ = (env, from, news, out);
     }
 
     /// Something happened to a connection or path.

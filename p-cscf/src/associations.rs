@@ -9,6 +9,7 @@ use cscf_core::time::Instant;
 use cscf_core::transport::SaId;
 use cscf_core::transport::ipsec::{Ports, SaSet};
 
+use crate::shards::Changes;
 use crate::tokens::UeId;
 
 /// How far a set is.
@@ -72,6 +73,8 @@ pub(crate) struct Associations {
     temporary: BTreeSet<(Instant, SaId)>,
     spis: BTreeSet<u32>,
     count: u32,
+    /// Sets that the other engines of the node have to hear of.
+    changes: Changes<SaId>,
 }
 
 impl Associations {
@@ -167,9 +170,28 @@ impl Associations {
         self.temporary.first().map(|(_, id)| *id)
     }
 
+    /// Keeps in mind from now on which sets change.
+    pub(crate) fn follow_changes(&mut self) {
+        self.changes = Changes::followed();
+    }
+
+    /// The sets that have changed, are new or gone, since this was last asked.
+    pub(crate) fn take_changes(&mut self) -> BTreeSet<SaId> {
+        self.changes.take()
+    }
+
+    /// Takes a set over as another engine has it.
+    pub(crate) fn copy(&mut self, id: SaId, record: Option<&Record>) {
+        self.remove(id);
+        if let Some(record) = record {
+            self.insert(record.clone());
+        }
+    }
+
     /// Adds a set.
     pub(crate) fn insert(&mut self, record: Record) {
         let id = record.set.id;
+        self.changes.note(id);
         let ports = record.set.local.ports;
         self.spis.extend([ports.spi_client, ports.spi_server]);
         self.by_ue.insert((record.ue, id));
@@ -184,6 +206,7 @@ impl Associations {
 
     /// Moves a set on: its state, and the end of its life.
     pub(crate) fn advance(&mut self, id: SaId, state: State, expires_at: Instant) {
+        self.changes.note(id);
         let Some(record) = self.records.get_mut(&id) else { return };
         self.temporary.remove(&(record.expires_at, id));
         (record.state, record.expires_at) = (state, expires_at);
@@ -195,6 +218,7 @@ impl Associations {
     /// Removes a set.
     pub(crate) fn remove(&mut self, id: SaId) -> Option<Record> {
         let record = self.records.remove(&id)?;
+        self.changes.note(id);
         let ports = record.set.local.ports;
         self.spis.remove(&ports.spi_client);
         self.spis.remove(&ports.spi_server);

@@ -13,6 +13,7 @@ use cscf_core::transport::Flow;
 use crate::config::Limits;
 use crate::identity::Identity;
 use crate::mechanism::Mechanism;
+use crate::shards::Changes;
 use crate::tokens::UeId;
 
 /// Public identities a UE may register explicitly over one flow.
@@ -145,6 +146,8 @@ pub(crate) struct Bindings {
     by_impi: BTreeSet<(Box<str>, UeId)>,
     pending: BTreeSet<(Instant, UeId)>,
     registered_count: usize,
+    /// Records that the other engines of the node have to hear of.
+    changes: Changes<UeId>,
 }
 
 impl Bindings {
@@ -176,8 +179,29 @@ impl Bindings {
         self.ues.get(&id)
     }
 
+    /// Keeps in mind from now on which records change.
+    pub(crate) fn follow_changes(&mut self) {
+        self.changes = Changes::followed();
+    }
+
+    /// The records that have changed, are new or gone, since this was last asked.
+    pub(crate) fn take_changes(&mut self) -> BTreeSet<UeId> {
+        self.changes.take()
+    }
+
+    /// Takes a record over as another engine has it.
+    pub(crate) fn copy(&mut self, id: UeId, ue: Option<&Ue>) {
+        self.remove(id);
+        let Some(ue) = ue else { return };
+        self.registered_count += usize::from(ue.is_registered());
+        self.by_association.insert(ue.association.clone(), id);
+        self.by_impi.insert((ue.association.impi.clone(), id));
+        self.ues.insert(id, ue.clone());
+    }
+
     /// A record, to change what no index holds.
     pub(crate) fn get_mut(&mut self, id: UeId) -> Option<&mut Ue> {
+        self.changes.note(id);
         self.ues.get_mut(&id)
     }
 
@@ -231,6 +255,7 @@ impl Bindings {
             self.remove(old);
             self.by_association.insert(ue.association.clone(), id);
         }
+        self.changes.note(id);
         self.by_impi.insert((ue.association.impi.clone(), id));
         self.pending.insert((ue.pending_until, id));
         self.ues.insert(id, ue);
@@ -238,6 +263,7 @@ impl Bindings {
 
     /// Gives a pending UE more time.
     pub(crate) fn prolong(&mut self, id: UeId, until: Instant) {
+        self.changes.note(id);
         let Some(ue) = self.ues.get_mut(&id) else { return };
         if ue.is_registered() {
             return;
@@ -249,6 +275,7 @@ impl Bindings {
 
     /// Stores or replaces the registration of one identity.
     pub(crate) fn register(&mut self, id: UeId, registration: Registration) {
+        self.changes.note(id);
         let Some(ue) = self.ues.get_mut(&id) else { return };
         if !ue.is_registered() {
             self.pending.remove(&(ue.pending_until, id));
@@ -273,6 +300,7 @@ impl Bindings {
         if !ue.is_registered() {
             return false;
         }
+        self.changes.note(id);
         ue.registrations.retain(|registration| !gone(registration));
         if ue.is_registered() {
             return false;
@@ -335,6 +363,7 @@ impl Bindings {
 
     fn forget(&mut self, id: UeId) {
         let Some(ue) = self.ues.remove(&id) else { return };
+        self.changes.note(id);
         self.pending.remove(&(ue.pending_until, id));
         self.by_impi.remove(&(ue.association.impi.clone(), id));
         if self.by_association.get(&ue.association) == Some(&id) {

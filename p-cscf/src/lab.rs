@@ -1,7 +1,8 @@
 //! A P-CSCF of a lab.
 
 use cscf_core::config::{Lab, NodeConfig, NodeRole, Start};
-use cscf_core::engine::{Engine, PolicyNode};
+use cscf_core::engine::{Engine, PolicyNode, Settings, Shards};
+use cscf_core::ids::{Shard, ShardId};
 use cscf_core::policy::{Function, Rules};
 use cscf_core::time::Duration;
 use cscf_core::ua::timer_n;
@@ -72,9 +73,35 @@ pub fn node_as(
     start: &Start,
     config: Config,
 ) -> Result<PolicyNode<Pcscf>, String> {
+    part(lab, node, start, (config, Shard::ALONE))
+}
+
+fn part(
+    lab: &Lab,
+    node: &NodeConfig,
+    start: &Start,
+    (config, shard): (Config, Shard),
+) -> Result<PolicyNode<Pcscf>, String> {
     let impi = |who: &String| lab.user_named(who).unwrap_or(who).to_owned();
     let of = node.edge.policy_of.iter().map(|(who, conduct)| (impi(who), *conduct)).collect();
     let function = Function::new(Rules { all: node.edge.policy, of });
-    let settings = lab.settings(node, start)?;
-    Ok(PolicyNode::new(Engine::new(&node.name, Pcscf::new(config), settings, start.seed), function))
+    let settings = Settings { shard, ..lab.settings(node, start)? };
+    let role = Pcscf::new(config).in_shard(shard);
+    Ok(PolicyNode::new(Engine::new(&node.name, role, settings, start.seed), function))
+}
+
+/// A P-CSCF of the lab in as many engines as it shall have, the first with the registrations.
+///
+/// # Errors
+///
+/// What in the lab does not fit.
+pub fn shards(
+    lab: &Lab,
+    node: &NodeConfig,
+    start: &Start,
+) -> Result<Shards<PolicyNode<Pcscf>>, String> {
+    let count = node.load.shards.unwrap_or(1);
+    let one = |id| part(lab, node, start, (config(lab, node)?, Shard { id: ShardId(id), count }));
+    let calls: Result<_, _> = (1..count).map(one).collect();
+    Ok(Shards::new(one(0)?, calls?, node.load.hand_over.unwrap_or_default(), start.seed))
 }

@@ -32,6 +32,7 @@ mod renewal;
 mod resources;
 mod responses;
 mod security;
+mod shards;
 mod sips;
 mod terminating;
 mod tokens;
@@ -41,11 +42,12 @@ use std::collections::BTreeMap;
 use cscf_core::clause::{Clause, own, ts24229};
 use cscf_core::cx::AskId;
 use cscf_core::dialog::field;
+use cscf_core::ids::{Shard, ShardId};
 use cscf_core::operator::{Order, OrderResult, Refused, Samples, Workload};
 use cscf_core::policy::PolicyEvent;
 use cscf_core::role::{
-    Action, Actions, Answer, Answered, Cause, ContextId, Env, Incoming, OwnAnswered, RequestKind,
-    Role, Side,
+    Action, Actions, Answer, Answered, Cause, ContextId, Env, Incoming, News, OwnAnswered,
+    RequestKind, Role, Side,
 };
 use cscf_core::sip::{HeaderName, Message, Method, Request, reason_phrase};
 use cscf_core::time::Duration;
@@ -61,6 +63,7 @@ use dialogs::Dialogs;
 use exchange::Exchange;
 use reg_event::Subscriptions;
 use resources::AllWaiting;
+use shards::Told;
 use tokens::Token;
 
 /// How long a dialog outlives its UE, so that the network's last BYE and NOTIFY still get through:
@@ -79,6 +82,9 @@ pub struct Pcscf {
     subscriptions: Subscriptions,
     /// What waits for the policy function.
     waiting: AllWaiting,
+    /// Which engine of the node it works in, and what the others are to hear.
+    shard: Shard,
+    news: Vec<(Option<ShardId>, Told)>,
 }
 
 /// The timers of a P-CSCF.
@@ -120,6 +126,8 @@ impl Pcscf {
             exchanges: BTreeMap::new(),
             subscriptions: Subscriptions::default(),
             waiting: AllWaiting::new(),
+            shard: Shard::ALONE,
+            news: Vec::new(),
         }
     }
 
@@ -160,7 +168,7 @@ impl Pcscf {
     /// The text of one of our tokens as a URI in angle brackets, loose routing. `transport` is
     /// named unless it is UDP, so that a UE comes back the way it is reached.
     fn own_uri(&self, env: &Env<'_>, token: Token, transport: Transport) -> String {
-        let user = token.text(env.ids.shard());
+        let user = token.text(self.home_of(env, token));
         let secured = self.config.secured_uris.iter().find(|(kind, _)| *kind == transport);
         let uri = secured.map_or(&self.config.uri, |(_, uri)| uri);
         match transport {
@@ -252,6 +260,11 @@ impl Pcscf {
     fn after_removal(&mut self, env: &Env<'_>, id: UeId, out: &mut Actions<Timer>) {
         out.push(Action::ClearTimer { timer: Timer::Ue(id) });
         self.close_all(env, id, out);
+        self.dialogs_end_soon(env, id, out);
+    }
+
+    /// The dialogs of a UE whose record has gone stay for a while.
+    fn dialogs_end_soon(&mut self, env: &Env<'_>, id: UeId, out: &mut Actions<Timer>) {
         for dialog in self.dialogs.all_of(id) {
             let Some(record) = self.dialogs.get_mut(dialog) else { continue };
             // An emergency call does not depend on a registration.
@@ -326,7 +339,7 @@ impl Role for Pcscf {
             && incoming.request.method != Method::Register
             && !self.may_come(env, &incoming, out)
         {
-            return;
+            return self.tell_others(out);
         }
         match (trusted, incoming.request.method == Method::Register) {
             (false, true) => self.register_from_ue(env, incoming, out),
@@ -337,6 +350,7 @@ impl Role for Pcscf {
                 Self::refuse_because(env, out, &incoming, 403, (ts24229("5.2.2.1"), cause));
             }
         }
+        self.tell_others(out);
     }
 
     fn on_response(&mut self, env: &mut Env<'_>, answered: Answered, out: &mut Actions<Timer>) {
@@ -351,6 +365,7 @@ impl Role for Pcscf {
             }
             None => self.late_response(env, answered, out),
         }
+        self.tell_others(out);
     }
 
     fn on_own_response(
@@ -360,6 +375,7 @@ impl Role for Pcscf {
         out: &mut Actions<Timer>,
     ) {
         self.subscribe_answered(env, &answered, out);
+        self.tell_others(out);
     }
 
     fn on_context_end(&mut self, context: ContextId) {
@@ -380,6 +396,18 @@ impl Role for Pcscf {
 
     fn on_policy(&mut self, env: &mut Env<'_>, event: PolicyEvent, out: &mut Actions<Timer>) {
         self.bearer_news(env, event, out);
+        self.tell_others(out);
+    }
+
+    fn on_news(
+        &mut self,
+        env: &mut Env<'_>,
+        _from: ShardId,
+        news: &News,
+        out: &mut Actions<Timer>,
+    ) {
+        self.told(env, news, out);
+        self.tell_others(out);
     }
 
     fn on_timer(&mut self, env: &mut Env<'_>, timer: Timer, out: &mut Actions<Timer>) {
@@ -391,10 +419,14 @@ impl Role for Pcscf {
             Timer::Subscription(id) => self.on_subscription_timer(env, id, out),
             Timer::Ue(id) => self.on_ue_timer(env, id, out),
         }
+        self.tell_others(out);
     }
 
     fn on_flow(&mut self, env: &mut Env<'_>, event: FlowEvent, out: &mut Actions<Timer>) {
-        self.flow_news(env, event, out);
+        if self.shard.is_owner() {
+            self.flow_news(env, event, out);
+            self.tell_others(out);
+        }
     }
 
     fn on_command(&mut self, env: &mut Env<'_>, command: Command, _out: &mut Actions<Timer>) {

@@ -8,7 +8,7 @@ use cscf_core::role::{
     Action, Actions, ContextId, Env, Incoming, NextHop, RequestKind, Role as _, Side,
 };
 use cscf_core::sip::{HeaderName, Method, Request, quote};
-use cscf_core::transport::Transport;
+use cscf_core::transport::{Flow, Transport};
 
 use crate::bindings::Ue;
 use crate::config::{RouteMismatch, Stranger};
@@ -64,16 +64,30 @@ impl Pcscf {
             Some(sa) => self.associations.get(sa).map(|record| record.ue)?,
             None => self.bindings.registered_at(&flow, &sent_by(&incoming.request))?,
         };
-        let ue = self.bindings.get_mut(id)?;
-        ue.signalling_lost = false;
-        if ue.flow.transport == flow.transport && ue.flow.sa == flow.sa {
-            let moved = ue.flow.conn != flow.conn;
-            (ue.flow, ue.flow_lost) = (flow, false);
-            if moved {
-                self.watch_flow(id, out);
-            }
-        }
+        self.heard_from(id, flow, out);
         Some(id)
+    }
+
+    /// A registered UE has sent something by this flow.
+    pub(crate) fn heard_from(&mut self, id: UeId, flow: Flow, out: &mut Actions<Timer>) {
+        let Some(ue) = self.bindings.get(id) else { return };
+        let same_kind = ue.flow.transport == flow.transport && ue.flow.sa == flow.sa;
+        let comes_back = same_kind && (ue.flow != flow || ue.flow_lost);
+        if !comes_back && !ue.signalling_lost {
+            return;
+        }
+        let moved = same_kind && ue.flow.conn != flow.conn;
+        if !self.shard.is_owner() {
+            self.tell_heard(id, &flow);
+        }
+        let Some(ue) = self.bindings.get_mut(id) else { return };
+        ue.signalling_lost = false;
+        if same_kind {
+            (ue.flow, ue.flow_lost) = (flow, false);
+        }
+        if moved && self.shard.is_owner() {
+            self.watch_flow(id, out);
+        }
     }
 
     /// A request of somebody who is not registered here (TS 24.229 §5.2.6.3.2A).

@@ -13,6 +13,7 @@ use cscf_core::time::{Duration, Instant};
 use crate::bindings::{Registration, Ue};
 use crate::identity::Identity;
 use crate::reginfo::{Reginfo, RegistrationInfo};
+use crate::shards::Told;
 use crate::tokens::{self, SubscriptionId, Token, UeId};
 use crate::{Pcscf, Timer, charging, edit};
 
@@ -354,6 +355,7 @@ impl Pcscf {
                     format!("the network has ended the registration of {impi}")
                 });
                 self.release_soon(env, id, out);
+                self.news.push((None, Told::Deregistered(id)));
                 self.after_removal(env, id, out);
             } else if shortened {
                 env.note(ts24229("5.2.5.2"), || {

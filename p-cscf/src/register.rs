@@ -23,6 +23,7 @@ use crate::bindings::{Association, Registration, Ue};
 use crate::exchange::{Exchange, Register, Wish};
 use crate::identity::Identity;
 use crate::mechanism::{Mechanism, is_tls_mechanism, tls_server};
+use crate::shards::Told;
 use crate::tokens::{self, Token, UeId};
 use crate::{Pcscf, Timer, alive, cause, charging, edit, renewal, sent_by};
 
@@ -328,7 +329,8 @@ impl Pcscf {
             Some(credentials.to_string())
         });
         let ob = if facts.outbound { ";ob" } else { "" };
-        let user = Token::Ue(ue).text(env.ids.shard());
+        let token = Token::Ue(ue);
+        let user = token.text(self.home_of(env, token));
         let path = format!("<sip:{user}@{};lr{ob}>", self.config.uri);
         headers.push_front(HeaderName::Path, &path);
         if !headers.has_token(HeaderName::Require, "path") {
@@ -530,7 +532,9 @@ impl Pcscf {
     ) {
         let impi = |id| self.bindings.get(id).map(|ue| ue.association.impi.clone());
         if impi(old) == impi(exchange.ue) {
-            self.dialogs.move_to(old, exchange.ue, exchange.flow, exchange.side);
+            let (new, flow, side) = (exchange.ue, exchange.flow, exchange.side);
+            self.dialogs.move_to(old, new, flow, side);
+            self.news.push((None, Told::Moved { old, new, flow, side }));
         }
         env.note(ts33203("N.2.1.1"), || "the new registration replaces this one".to_owned());
         self.drop_all(old, out);

@@ -242,11 +242,15 @@ impl Pcscf {
         if record.state != State::Established {
             return;
         }
-        let Some(ue) = self.bindings.get_mut(record.ue) else { return };
-        if ue.flow.sa == Some(sa) {
+        let (id, known) = (record.ue, self.bindings.get(record.ue).map(|ue| ue.flow.sa));
+        if known.is_none_or(|its| its == Some(sa)) {
             return;
         }
-        let (old, id) = (ue.flow.sa, record.ue);
+        if !self.shard.is_owner() {
+            return self.tell_heard(id, flow);
+        }
+        let Some(ue) = self.bindings.get_mut(id) else { return };
+        let old = ue.flow.sa;
         (ue.flow, ue.flow_lost) = (*flow, false);
         self.watch_flow(id, out);
         env.note(ts33203("7.4.2a"), || {
@@ -370,6 +374,10 @@ impl Pcscf {
 
     /// Whether a transaction with the UE is open that came or went by these associations.
     fn is_used(&self, id: SaId) -> bool {
+        // What the calls of other engines do is not known here.
+        if !self.shard.is_alone() {
+            return true;
+        }
         self.exchanges.values().any(|exchange| match exchange {
             Exchange::Call(call) => call.sa == Some(id),
             Exchange::Register(register) => register.flow.sa == Some(id),

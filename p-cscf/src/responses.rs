@@ -3,6 +3,7 @@
 //! the dialog only, so that a repeated 2xx leaves as the first one did.
 
 use cscf_core::clause::ts24229;
+use cscf_core::ids::ShardId;
 use cscf_core::role::{Action, Actions, Answered, Cause, Env};
 use cscf_core::sip::{
     HeaderName, Headers, Method, NotPermitted, Response, SessionExpires, reason_phrase,
@@ -15,6 +16,7 @@ use crate::dialogs::{Direction, Usage};
 use crate::exchange::{Call, Exchange};
 use crate::media::sdp_of;
 use crate::originating::{NAME_MAX, ROUTES_MAX};
+use crate::shards::Told;
 use crate::tokens::{DialogId, Token};
 use crate::{DIALOG_LINGER, Pcscf, Timer, charging, edit, token_of};
 
@@ -184,6 +186,11 @@ impl Pcscf {
     /// The UE's flow does not carry any more (TS 24.229 §5.2.6.4, RFC 5626 §5.3.1).
     fn flow_failed(&mut self, env: &mut Env<'_>, call: &Call, response: &mut Response) {
         let mut outbound = false;
+        if !self.shard.is_owner()
+            && let Some(ue) = self.bindings.get(call.ue)
+        {
+            self.news.push((Some(ShardId(0)), Told::Lost(call.ue, ue.flow)));
+        }
         if let Some(ue) = self.bindings.get_mut(call.ue) {
             // A UE with security associations can be reached by a new connection.
             ue.flow_lost = ue.flow.transport.is_reliable() && ue.flow.sa.is_none();

@@ -212,7 +212,7 @@ impl RegistrationOwner {
             path: &register.path,
             call_id: &register.call_id,
             cseq: register.cseq,
-            token: &format!("orig-{}", env.ids.token(8)),
+            token: &self.config.service_route_token(env.ids),
             replaces,
         };
         let first = !set.bindings.has_normal();

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use cscf_core::auth::Algorithm;
 use cscf_core::config::{Breadth, HssFailure};
 use cscf_core::identity::Numbering;
+use cscf_core::ids::{Ids, Shard};
 use cscf_core::ifc::PROFILE_MAX;
 use cscf_core::registrar::ExpiryLimits;
 use cscf_core::sip::{DEFAULT_PORT, MediaPolicy, Uri};
@@ -109,6 +110,8 @@ pub struct Config {
     pub dialogs_max: usize,
     /// Subscriptions to the reg event that are kept; beyond that SUBSCRIBE gets 503.
     pub subscriptions_max: usize,
+    /// Which engine of its node it works in.
+    pub shard: Shard,
 }
 
 /// What an AKA answer without security agreement is worth.
@@ -179,6 +182,7 @@ impl Config {
             unregistered_max: 100_000,
             dialogs_max: 200_000,
             subscriptions_max: 400_000,
+            shard: Shard::ALONE,
         }
     }
 
@@ -229,6 +233,19 @@ impl Config {
         format!("{scheme}:tgruu.{token}@{host};gr")
     }
 
+    /// The user part of a URI of its own that leads back to this engine of the node.
+    #[must_use]
+    pub(crate) fn marked(&self, user: &str) -> String {
+        self.shard.marked(self.shard.id, user)
+    }
+
+    /// The user part of a Service-Route: the users are spread over the engines of the node.
+    pub(crate) fn service_route_token(&self, ids: &mut Ids) -> String {
+        let token = format!("orig-{}", ids.token(8));
+        let home = self.shard.home_of(ids_sum(&token));
+        self.shard.marked(home, &token)
+    }
+
     /// Its own URI with this user part and parameter, in angle brackets, for Service-Route and
     /// Record-Route: `<sip:user@host;lr>`.
     #[must_use]
@@ -236,4 +253,9 @@ impl Config {
         let (scheme, host) = self.uri.split_once(':').unwrap_or(("sip", &self.uri));
         format!("<{scheme}:{user}@{host};lr>")
     }
+}
+
+/// A number from the bytes of a token, the same in every run.
+fn ids_sum(token: &str) -> u64 {
+    token.bytes().map(u64::from).sum()
 }

@@ -19,7 +19,7 @@ use cscf_core::sip::{
 
 use crate::originating::member;
 use crate::refusal::Refusal;
-use crate::sessions::{Call, SessionCase, Sessions, marker};
+use crate::sessions::{Call, SessionCase, Sessions};
 use crate::{ScscfActions, charging};
 
 /// How often one original dialog identifier is good: a server may fork, but not for ever.
@@ -202,7 +202,7 @@ impl Sessions {
                 self.dialogs.set_media(number, Self::media_profile(served));
                 call.dialog = Some(number);
             }
-            let marked = marker(call.case, call.dialog.unwrap_or(0));
+            let marked = self.marker(call.case, call.dialog.unwrap_or(0));
             let top = request.headers.first_value(HeaderName::RecordRoute);
             // A server that does not stay in the dialog leaves our own entry on top.
             if !top.is_some_and(|text| crate::dialogs::is_marked(text, &marked)) {
@@ -275,7 +275,7 @@ impl Sessions {
         server.set_param("lr", "");
         let mut request = leg.request.clone();
         let headers = &mut request.headers;
-        let mut own = self.config.route_of(&format!("{ODI}{odi}"));
+        let mut own = self.config.route_of(&self.config.marked(&format!("{ODI}{odi}")));
         if leg.served.side() == SessionCase::Originating {
             own.insert_str(own.len() - 1, ";orig");
         }
@@ -304,8 +304,8 @@ impl Sessions {
     }
 
     /// The original dialog identifier in the user part of our Route.
-    pub(crate) fn odi_of(user: &str) -> Option<&str> {
-        user.strip_prefix(ODI)
+    pub(crate) fn odi_of<'a>(&self, user: &'a str) -> Option<&'a str> {
+        self.config.shard.unmarked(user).strip_prefix(ODI)
     }
 
     /// Takes a request that a server sends back (TS 24.229 §5.4.3.2 step 1, §5.4.3.3 step 1); gives

@@ -1,8 +1,9 @@
 //! An S-CSCF of a lab.
 
 use cscf_core::config::{Lab, NodeConfig, NodeRole, ServingConfig, Start};
-use cscf_core::engine::{CxNode, Engine};
-use cscf_core::registrar::ExpiryLimits;
+use cscf_core::engine::{CxNode, Engine, Settings, Shards};
+use cscf_core::ids::{Shard, ShardId};
+use cscf_core::registrar::{ExpiryLimits, Registrations};
 use cscf_core::sip::MediaPolicy;
 use cscf_core::time::Duration;
 
@@ -85,7 +86,40 @@ fn media_policy(allowed: &[String]) -> MediaPolicy {
 ///
 /// What in the lab does not fit.
 pub fn node(lab: &Lab, node: &NodeConfig, start: &Start) -> Result<CxNode<Scscf>, String> {
-    let role = Scscf::new(config(lab, node), &start.seed);
-    let engine = Engine::new(&node.name, role, lab.settings(node, start)?, start.seed);
+    let published = Registrations::new(&start.seed);
+    let engine = engine(lab, node, start, (published, Shard::ALONE))?;
     Ok(CxNode::new(engine, lab.diameter_client(node, start)?))
+}
+
+fn engine(
+    lab: &Lab,
+    node: &NodeConfig,
+    start: &Start,
+    (published, shard): (Registrations, Shard),
+) -> Result<Engine<Scscf>, String> {
+    let config = Config { shard, ..config(lab, node) };
+    let settings = Settings { shard, ..lab.settings(node, start)? };
+    let role = Scscf::reading(config, published);
+    Ok(Engine::new(&node.name, role, settings, start.seed))
+}
+
+/// An S-CSCF of the lab in as many engines as it shall have, the first with the registrations and the HSS.
+///
+/// # Errors
+///
+/// What in the lab does not fit.
+pub fn shards(
+    lab: &Lab,
+    node: &NodeConfig,
+    start: &Start,
+) -> Result<Shards<CxNode<Scscf>, Engine<Scscf>>, String> {
+    let count = node.load.shards.unwrap_or(1);
+    let published = Registrations::new(&start.seed);
+    let one = |id| {
+        let shard = Shard { id: ShardId(id), count };
+        engine(lab, node, start, (published.clone(), shard))
+    };
+    let owner = CxNode::new(one(0)?, lab.diameter_client(node, start)?);
+    let calls: Result<_, _> = (1..count).map(one).collect();
+    Ok(Shards::new(owner, calls?, node.load.hand_over.unwrap_or_default(), start.seed))
 }

@@ -34,6 +34,7 @@ mod register;
 mod restoration;
 mod secret;
 mod sessions;
+mod shards;
 mod terminating;
 #[cfg(test)]
 mod tests;
@@ -42,15 +43,16 @@ mod third_party_body;
 mod unregistered;
 mod within;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{AskId, CxAnswer, CxDemand, DemandId};
-use cscf_core::ids::Seed;
+use cscf_core::ids::{Seed, ShardId};
 use cscf_core::operator::{Order, OrderResult, Samples, Workload};
 use cscf_core::registrar::{ContactEvent, Registration, Registrations};
 use cscf_core::role::{
-    Actions, Answer, Answered, ContextId, Env, Incoming, OwnAnswered, RequestKind, Role,
+    Actions, Answer, Answered, ContextId, Env, Incoming, News, OwnAnswered, RequestKind, Role,
 };
 use cscf_core::sip::{Method, Request, Uri};
 use cscf_core::time::Duration;
@@ -63,6 +65,7 @@ use crate::owner::{Job, RegistrationOwner};
 use crate::reg_event::bad_event;
 use crate::restoration::Waiting;
 use crate::sessions::Sessions;
+use crate::shards::Asked;
 
 /// An S-CSCF.
 #[derive(Debug)]
@@ -71,6 +74,8 @@ pub struct Scscf {
     sessions: Sessions,
     /// Whether it takes new work.
     work: Workload,
+    /// Requests that wait for the owner of the registrations, in another engine of the node.
+    asked: BTreeMap<ContextId, Asked>,
 }
 
 /// The actions of an S-CSCF.
@@ -126,12 +131,19 @@ impl Scscf {
     /// An S-CSCF with this configuration, nobody registered; `seed` is that of the node.
     #[must_use]
     pub fn new(config: Config, seed: &Seed) -> Self {
+        Self::reading(config, Registrations::new(seed))
+    }
+
+    /// The part of an S-CSCF that works in one engine of its node, with the registrations that all
+    /// of them share: engine 0 changes them, the others read them.
+    #[must_use]
+    pub fn reading(config: Config, published: Registrations) -> Self {
         let config = Arc::new(config);
-        let published = Registrations::new(seed);
         Self {
             owner: RegistrationOwner::new(Arc::clone(&config), published.clone()),
             sessions: Sessions::new(config, published),
             work: Workload::default(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -146,6 +158,7 @@ impl Scscf {
     pub fn remainders(&self) -> Vec<(&'static str, usize)> {
         let mut list = self.owner.remainders();
         list.extend(self.sessions.remainders());
+        list.push(("requests that wait for the owner", self.asked.len()));
         list
     }
 
@@ -163,7 +176,9 @@ impl Scscf {
             return;
         }
         let mut releases = Vec::new();
-        for token in std::mem::take(&mut self.owner.gone) {
+        let gone = std::mem::take(&mut self.owner.gone);
+        self.tell_gone(&gone, &mut releases);
+        for token in gone {
             self.sessions.user_gone(env, &token, &mut releases);
         }
         let start = start.min(out.len());
@@ -185,15 +200,20 @@ impl Scscf {
                 bad_event().send(env, context, &request, out);
             };
         }
-        if let Some(odi) = token.as_deref().and_then(Sessions::odi_of) {
+        if let Some(odi) = token.as_deref().and_then(|token| self.sessions.odi_of(token)) {
             match self.sessions.returned(env, incoming, odi, out) {
                 None => return,
                 Some(back) => incoming = back,
             }
         }
-        let token = token.filter(|token| Sessions::odi_of(token).is_none());
+        let token = token.filter(|token| self.sessions.odi_of(token).is_none());
         if token.is_some() || orig {
             env.note(ts24229("5.4.3.1"), || "originating: Service-Route or orig".to_owned());
+            if let Some(token) = &token
+                && self.asks_for_proof(env, &mut incoming, token, out)
+            {
+                return;
+            }
             if let Some(token) = token.as_deref()
                 && !self.owner.is_proven(env, &mut incoming, token, out)
             {
@@ -222,6 +242,10 @@ impl Scscf {
         out: &mut ScscfActions,
     ) -> Option<(Incoming, Option<Arc<Registration>>)> {
         let Some(key) = key else { return Some((incoming, None)) };
+        if !self.owner.config.shard.is_owner() {
+            self.ask_for_profile(env, key, incoming, out);
+            return None;
+        }
         if let Some(set) = self.owner.unregistered.get(&key) {
             return Some((incoming, Some(set)));
         }
@@ -254,6 +278,13 @@ impl Scscf {
                 } else {
                     self.sessions.terminating(env, *incoming, set, out);
                 }
+            }
+            Waiting::Elsewhere(to, context, key, _) => {
+                let set = match restored {
+                    true => None,
+                    false => self.owner.serve_unregistered(env, &key, answer, out),
+                };
+                out.push(Self::found(to, context, set));
             }
         }
     }
@@ -336,7 +367,12 @@ impl Role for Scscf {
         self.sessions.cancelled(env, context, cancel, out);
     }
 
+    fn on_news(&mut self, env: &mut Env<'_>, from: ShardId, news: &News, out: &mut ScscfActions) {
+        self.told(env, from, news, out);
+    }
+
     fn on_context_end(&mut self, context: ContextId) {
+        self.asked.remove(&context);
         self.sessions.context_end(context);
     }
 

@@ -282,7 +282,7 @@ impl RegistrationOwner {
 
     fn contact_of(&self, token: &str) -> String {
         let (scheme, host) = self.config.uri.split_once(':').unwrap_or(("sip", &self.config.uri));
-        format!("<{scheme}:{token}@{host}>")
+        format!("<{scheme}:{}@{host}>", self.config.marked(token))
     }
 
     /// Tells the state at once, as every SUBSCRIBE demands; the last time if it ends the
@@ -313,7 +313,8 @@ impl RegistrationOwner {
     ) {
         let Incoming { context, request, .. } = incoming;
         let token = request.uri().ok();
-        let token = token.as_ref().and_then(Uri::user).unwrap_or_default().to_owned();
+        let token = token.as_ref().and_then(Uri::user).unwrap_or_default();
+        let token = self.config.shard.unmarked(token).to_owned();
         let known = self
             .subscriptions
             .list

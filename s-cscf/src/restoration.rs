@@ -7,8 +7,9 @@ use cscf_core::cx::{
 };
 use cscf_core::dialog::Dialog;
 use cscf_core::identity::Wildcard;
+use cscf_core::ids::ShardId;
 use cscf_core::registrar::{Binding, ContactWish, Source, Wish};
-use cscf_core::role::{Action, Env, Incoming, Question};
+use cscf_core::role::{Action, ContextId, Env, Incoming, Question};
 use cscf_core::sip::{HeaderName, Method, NameAddr, Request};
 use cscf_core::time::{Duration, Instant};
 
@@ -26,6 +27,9 @@ pub(crate) enum Waiting {
     Register(Box<Register>),
     /// A request for the user, or from it by an application server, with the key of its identity.
     Request(Box<Incoming>, Box<str>),
+    /// A request in another engine of the node: which engine, its number there, the key, and the
+    /// wildcarded identity whose profile it wants.
+    Elsewhere(ShardId, ContextId, Box<str>, Option<String>),
 }
 
 /// The wildcarded identity whose profile a request wants, as the I-CSCF was told it (RFC 5002).
@@ -52,9 +56,11 @@ impl RegistrationOwner {
         };
         let mut sar = self.assignment("", impu, why);
         sar.impi = impi.map(str::to_owned);
-        if let Waiting::Request(incoming, _) = &waiting {
-            sar.wildcard = profile_key(&incoming.request);
-        }
+        sar.wildcard = match &waiting {
+            Waiting::Request(incoming, _) => profile_key(&incoming.request),
+            Waiting::Elsewhere(.., wildcard) => wildcard.clone(),
+            Waiting::Register(_) => None,
+        };
         let ask = env.next_ask();
         self.jobs.insert(ask, Job::Restore(waiting));
         out.push(Action::Ask { ask, question: Question::Cx(CxRequest::Sar(sar)) });
@@ -119,7 +125,7 @@ impl RegistrationOwner {
                     path: &path,
                     call_id: contact.call_id.as_deref().unwrap_or_default(),
                     cseq: contact.cseq.unwrap_or_default(),
-                    token: &format!("orig-{}", env.ids.token(8)),
+                    token: &self.config.service_route_token(env.ids),
                     replaces: false,
                 };
                 let wish = ContactWish { address, expires: granted };

@@ -293,7 +293,12 @@ impl Sessions {
         dialog: Option<u64>,
     ) -> Option<String> {
         let opens = matches!(method, Method::Invite | Method::Subscribe | Method::Refer);
-        opens.then(|| self.config.route_of(&marker(case, dialog.unwrap_or(0))))
+        opens.then(|| self.config.route_of(&self.marker(case, dialog.unwrap_or(0))))
+    }
+
+    /// The user part of our Record-Route: session case and number of the dialog.
+    pub(crate) fn marker(&self, case: SessionCase, number: u64) -> String {
+        self.config.marked(&marker(case, number))
     }
 
     /// Takes a response to a forwarded request (TS 24.229 §5.4.3.2, §5.4.3.3).
@@ -331,7 +336,7 @@ impl Sessions {
             if let Some(number) = call.dialog {
                 let user = call.users.get(branch.0 as usize).map(|user| &**user);
                 let user = user.filter(|user| !user.is_empty());
-                let marker = marker(call.case, number);
+                let marker = self.config.marked(&marker(call.case, number));
                 self.dialogs.confirm(number, &response, &marker, user);
             }
             if let Some(number) = call.within.filter(|_| refreshes(&call.method)) {
@@ -554,7 +559,7 @@ fn is_silent(cause: Cause, method: &Method) -> bool {
     }
 }
 
-/// The user part of our Record-Route: session case and number of the dialog.
-pub(crate) fn marker(case: SessionCase, number: u64) -> String {
+/// Session case and number of the dialog.
+fn marker(case: SessionCase, number: u64) -> String {
     format!("{}-rr.{number}", case.word())
 }

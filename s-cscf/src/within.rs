@@ -28,7 +28,8 @@ impl Sessions {
         let number = Self::dialog_of(&incoming);
         let Incoming { context, mut request, own_route, .. } = incoming;
         let route = own_route.as_deref().and_then(|text| Uri::parse(text).ok());
-        let marker = route.as_ref().and_then(Uri::user).unwrap_or_default();
+        let user = route.as_ref().and_then(Uri::user).unwrap_or_default();
+        let marker = self.config.shard.unmarked(user);
         let by_caller = number.is_some_and(|number| self.dialogs.on_request(number, &request));
         let dialog = number.and_then(|number| self.dialogs.get(number));
         if dialog.is_some_and(Dialog::is_released) && request.method != Method::Ack {
@@ -64,7 +65,7 @@ impl Sessions {
         // NOTIFY may be there before the 2xx that tells the route set (RFC 6665 §4.3).
         let tells = refreshes(&request.method) || request.method == Method::Notify;
         let refresh = tells && number.is_some();
-        let record_route = refresh.then(|| self.config.route_of(marker));
+        let record_route = refresh.then(|| self.config.route_of(user));
         if request.method != Method::Ack {
             let case = match is_terminating(marker) {
                 true => SessionCase::Terminating,

@@ -49,7 +49,7 @@ pub fn read_node(name: &str, node: &Node, problems: &mut Problems) -> Option<Nod
     let domain = reader.or("domain", None, problems, |text| domain_name(text).map(Some));
     let load = match role {
         Some(NodeRole::Hss) | None => LoadConfig::default(),
-        Some(_) => LoadConfig::read(&mut reader, problems),
+        Some(_) => LoadConfig::read(&mut reader, role, problems),
     };
     let control = control::read_node(&mut reader, problems);
     let secured = match role {

@@ -7,7 +7,7 @@
 use super::injected::Injected;
 use super::settings::{Counters, Settings};
 use super::state::{Arrival, Core, Event};
-use super::{Input, Node, Output};
+use super::{Input, Node, Output, ShardEvent};
 use crate::ids::Seed;
 use crate::operator::{Order, OrderAnswer, OrderResult, Samples, Show, Table};
 use crate::role::{Action, Actions, ContextId, Role};
@@ -142,6 +142,7 @@ impl<R: Role> Engine<R> {
             }
             Event::End(context) => role.on_context_end(context),
             Event::Flow(event) => role.on_flow(&mut core.env(now), event, actions),
+            Event::News(from, news) => role.on_news(&mut core.env(now), from, &news, actions),
             Event::Own(answered) => role.on_own_response(&mut core.env(now), *answered, actions),
             Event::Policy(event) => role.on_policy(&mut core.env(now), event, actions),
             Event::Request(incoming) => {
@@ -204,6 +205,7 @@ impl<R: Role> Engine<R> {
                 Action::Discard { context } => self.core.discard(now, context),
                 Action::Security(command) => self.core.secure(now, command),
                 Action::State(text) => self.core.outlet.trace(now, || TraceKind::State(text)),
+                Action::Tell { to, news } => self.core.tell_news(to, &news),
             }
         }
         drop(rest);
@@ -215,6 +217,14 @@ impl<R: Role> Engine<R> {
     fn taken(&mut self, now: Instant, received_at: Instant) {
         self.core.load.taken(now, received_at);
         self.core.outlet.counts.waited(now.since(received_at));
+    }
+
+    /// What another engine of the node hands over.
+    fn on_shard(&mut self, now: Instant, event: ShardEvent) {
+        if let ShardEvent::Message(packet) = &event {
+            self.taken(now, packet.received_at);
+        }
+        self.core.on_shard(now, event);
     }
 
     /// What every engine can tell of itself; `None` for what only roles know.
@@ -274,6 +284,7 @@ impl<R: Role> Node for Engine<R> {
             Input::NotSecured { set, why } => self.core.on_not_secured(now, set, why),
             Input::Opened(flow) => self.core.on_opened(now, flow),
             Input::Policy(event) => self.core.events.push_back(Event::Policy(event)),
+            Input::Shard(event) => self.on_shard(now, event),
             Input::Timeout => {}
             Input::Unreachable { local, remote, cause } => {
                 self.core.on_unreachable(now, local, remote, cause);

@@ -29,6 +29,7 @@ impl Node for HssNode {
             | Input::Demand(..)
             | Input::NotSecured { .. }
             | Input::Policy(_)
+            | Input::Shard(_)
             | Input::Unreachable { .. } => return,
         };
         Self::handle_input(self, now, input);

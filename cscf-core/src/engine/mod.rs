@@ -25,6 +25,8 @@ mod receive;
 mod route;
 mod security;
 mod settings;
+mod shard;
+mod shards;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -41,9 +43,12 @@ pub use load::LoadLimit;
 pub use owner::owner_of;
 pub use policy_node::PolicyNode;
 pub use settings::{Counters, EngineLimits, Listen, Settings, host_text};
+pub use shard::{ShardEvent, connection_owner, question_owner};
+pub use shards::Shards;
 
 use crate::cx::{AskId, CxDemand, DemandId, DemandReply};
 use crate::hss::{Provisioning, StateFault};
+use crate::ids::ShardId;
 use crate::operator::{Order, OrderError, OrderResult};
 use crate::policy::PolicyEvent;
 use crate::role::{Answer, Question};
@@ -96,6 +101,8 @@ pub enum Input {
     Opened(Flow),
     /// The policy function tells something.
     Policy(PolicyEvent),
+    /// Another engine of the node hands something over.
+    Shard(ShardEvent),
     /// The time [`Node::poll_timeout`] named has come.
     Timeout,
     /// A datagram to this address came back undelivered (ICMP).
@@ -135,6 +142,8 @@ pub enum Output {
     DemandAnswer(DemandId, DemandReply),
     /// Install or remove security associations.
     Security(SaCommand),
+    /// Hand something over to another engine of the node.
+    Shard(ShardId, ShardEvent),
     /// Something to tell.
     Trace(TraceEvent),
     /// Write to a connection.

@@ -255,7 +255,7 @@ impl Core {
         match hop {
             Hop::UdpOnly { local, remote } => Ok(datagram(local, remote)),
             Hop::Flow(flow) if flow.transport.is_reliable() => {
-                if flow.conn.is_some_and(|conn| self.outlet.connection(conn).is_some()) {
+                if flow.conn.is_some_and(|conn| self.outlet.reaches(conn)) {
                     return Ok(Way { flow, by_size: false, reused: true });
                 }
                 self.stream(now, self.protected_flow(flow)?, false)

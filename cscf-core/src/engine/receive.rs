@@ -50,8 +50,15 @@ impl Core {
         self.outlet.push(super::Output::Datagram(packet));
     }
 
-    /// One whole message.
+    /// One whole message: for this engine, or for another one of the node.
     fn on_whole(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
+        if self.settings.shard.is_alone() || !self.hand_over(now, flow, bytes) {
+            self.take_whole(now, flow, bytes);
+        }
+    }
+
+    /// One whole message of this engine's own.
+    pub(super) fn take_whole(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
         self.outlet.received(now, &flow, bytes);
         match sip::read(bytes) {
             Ok(message) => self.inbox.push_back((flow, Arrival::Message(message))),
@@ -184,6 +191,7 @@ impl Core {
                 self.due.insert(now + idle_for, Due::Idle(conn));
             }
         }
+        self.tell_connection(asked.unwrap_or(flow), true);
         self.tcp_refusals.forget(flow.remote);
         self.tell_shed();
         self.events.push_back(Event::Flow(FlowEvent::Opened(asked.unwrap_or(flow))));
@@ -214,6 +222,7 @@ impl Core {
         if let Some(conn) = flow.conn {
             self.connection_ended(conn);
         }
+        self.tell_connection(flow, false);
         let event = match was_open {
             true => FlowEvent::Closed { flow, cause },
             false => FlowEvent::Unreachable { flow, cause },
@@ -228,6 +237,7 @@ impl Core {
             if let Some(conn) = flow.conn {
                 self.connection_ended(conn);
             }
+            self.tell_connection(flow, false);
             let cause = "connection table is full".to_owned();
             self.events.push_back(Event::Flow(FlowEvent::Closed { flow, cause }));
         }

@@ -1,9 +1,9 @@
 //! Security associations in the engine: flows under them, and what becomes of connections when they
 //! go (TS 33.203 §7.1). Which there are is the role's business; packets are the host's.
 
-use super::Output;
 use super::state::{Core, Event};
 use super::wire::SendFault;
+use super::{Output, ShardEvent};
 use crate::clause::ts33203;
 use crate::role::ContextId;
 use crate::sip::Message;
@@ -34,7 +34,27 @@ impl Core {
                 }
             }
         }
+        if !self.settings.shard.is_alone() {
+            self.tell_others(&ShardEvent::Security(command.clone()));
+        }
         self.outlet.push(Output::Security(command));
+    }
+
+    /// The owner of the associations has carried out an order.
+    pub(super) fn on_secured(&mut self, now: Instant, command: SaCommand) {
+        match command {
+            SaCommand::Install(set) => {
+                self.forget_associations(set.id);
+                self.addresses.protect(set.local.server(), true);
+                self.associations.insert(set.id, *set);
+            }
+            SaCommand::Remove(id) => {
+                for conn in self.outlet.protected_by(id) {
+                    self.close(now, conn, "its security associations are gone");
+                }
+                self.forget_associations(id);
+            }
+        }
     }
 
     /// Associations that were to be installed do not hold: what would leave by them has failed.
@@ -44,6 +64,9 @@ impl Core {
         }
         for conn in self.outlet.protected_by(set) {
             self.close(now, conn, "its security associations do not hold");
+        }
+        if !self.settings.shard.is_alone() {
+            self.tell_others(&ShardEvent::Security(SaCommand::Remove(set)));
         }
         self.refuse(now, ts33203("7.1"), || format!("set {} does not hold: {why}", set.0));
         self.events.push_back(Event::Flow(FlowEvent::NotSecured { set, cause: why }));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::load::LoadLimit;
-use crate::ids::ShardId;
+use crate::ids::Shard;
 use crate::time::{Duration, UnixTime};
 use crate::transaction::Timers;
 use crate::transport::Transport;
@@ -160,8 +160,8 @@ pub struct Settings {
     pub load: LoadLimit,
     /// What is known about path MTUs.
     pub path_mtu: PathMtu,
-    /// The number of this engine inside its node.
-    pub shard: ShardId,
+    /// Which engine of its node this is.
+    pub shard: Shard,
 }
 
 impl Settings {
@@ -186,7 +186,7 @@ impl Settings {
             limits: EngineLimits::default(),
             load: LoadLimit::default(),
             path_mtu: PathMtu::default(),
-            shard: ShardId(0),
+            shard: Shard::ALONE,
         }
     }
 }

@@ -12,16 +12,17 @@ use super::lookup::Waiting;
 use super::outgoing::{Attempt, AttemptId};
 use super::route::{Addresses, StatelessTags};
 use super::settings::Settings;
+use super::shard::ASK_SHIFT;
 use super::wire::{Outlet, SendFault};
 use crate::clause::{Clause, rfc3261};
 use crate::cx::{AskId, CxDemand, DemandId};
 use crate::dialog::field::uri_of;
-use crate::ids::{Ids, Seed};
+use crate::ids::{Ids, Seed, ShardId};
 use crate::map::Numbers;
 use crate::policy::PolicyEvent;
 use crate::proxy::{ContextAction, LoopGuard};
 use crate::role::{
-    Answer, Answered, ContextId, Env, Incoming, OwnAnswered, OwnTag, Question, Side,
+    Answer, Answered, ContextId, Env, Incoming, News, OwnAnswered, OwnTag, Question, Side,
 };
 use crate::sip::{FrameError, HeaderName, Message, Request, Response};
 use crate::time::{DeadlineId, Instant, Wheel};
@@ -43,6 +44,7 @@ pub(super) enum Event {
     Demand(DemandId, CxDemand),
     End(ContextId),
     Flow(FlowEvent),
+    News(ShardId, News),
     Own(Box<OwnAnswered>),
     Policy(PolicyEvent),
     Request(Box<Incoming>),
@@ -151,7 +153,7 @@ impl Core {
             detect_merged: !proxy,
         };
         Self {
-            outlet: Outlet::new(name, settings.tracing, settings.limits),
+            outlet: Outlet::new(name, &settings),
             addresses: Addresses::new(&settings),
             alive: Alive::new(&seed),
             associations: BTreeMap::new(),
@@ -159,12 +161,12 @@ impl Core {
             load: Load::new(settings.load),
             extensions,
             proxy,
-            ids: Ids::new(seed, settings.shard),
+            ids: Ids::new(seed, settings.shard.id),
             loop_guard: LoopGuard::new(&seed),
             tags: StatelessTags::new(&seed),
             tcp_refusals: TcpRefusals::default(),
             notes: Vec::new(),
-            asks: 0,
+            asks: u64::from(settings.shard.id.0) << ASK_SHIFT,
             open_asks: Numbers::default(),
             lookups: Numbers::default(),
             inbox: VecDeque::new(),

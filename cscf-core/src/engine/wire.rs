@@ -1,7 +1,7 @@
 //! Everything that leaves, and the connections it leaves by: a bounded table, bounded queues, reuse
 //! (RFC 3261 §18.1.1, §18.2.2), and the trace in the order things happened.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::Output;
 use super::counts::Counts;
-use super::settings::{Counters, EngineLimits};
+use super::settings::{Counters, EngineLimits, Settings};
+use super::shard::{ShardEvent, connection_owner, first_connection};
 use crate::sip::Framer;
 use crate::time::Instant;
 use crate::trace::{Note, Protocol, Refusals, TraceEvent, TraceKind, Wire};
@@ -61,6 +62,8 @@ pub(super) struct Outlet {
     by_peer: BTreeMap<PeerKey, ConnId>,
     /// Connections closed to keep the bound, until their end is told.
     shed: Vec<Flow>,
+    /// Open connections of the other engines of the node.
+    others: BTreeSet<ConnId>,
     opened: u64,
     limits: EngineLimits,
     pub(super) counters: Counters,
@@ -68,17 +71,18 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(name: &str, tracing: bool, limits: EngineLimits) -> Self {
+    pub(super) fn new(name: &str, settings: &Settings) -> Self {
         Self {
             name: name.into(),
-            tracing,
+            tracing: settings.tracing,
             outputs: VecDeque::new(),
             refusals: Refusals::default(),
             connections: BTreeMap::new(),
             by_peer: BTreeMap::new(),
             shed: Vec::new(),
-            opened: 0,
-            limits,
+            others: BTreeSet::new(),
+            opened: first_connection(settings.shard.id),
+            limits: settings.limits,
             counters: Counters::default(),
             counts: Counts::default(),
         }
@@ -136,14 +140,18 @@ impl Outlet {
         bytes: &Bytes,
     ) -> Result<(), SendFault> {
         let Some(conn) = flow.conn else {
-            self.counters.messages_out += 1;
-            self.counts.left(bytes);
-            self.trace(now, || TraceKind::Sent(wire(flow, bytes)));
+            self.left(now, flow, bytes);
             let packet = Packet { flow: *flow, bytes: bytes.clone(), received_at: Instant::EPOCH };
             self.push(Output::Datagram(packet));
             return Ok(());
         };
         let queue_max = self.limits.write_queue_bytes_max;
+        if self.others.contains(&conn) {
+            self.left(now, flow, bytes);
+            let (flow, bytes) = (*flow, bytes.clone());
+            self.push(Output::Shard(connection_owner(conn), ShardEvent::Write { flow, bytes }));
+            return Ok(());
+        }
         let connection = self.connections.get_mut(&conn).ok_or(SendFault::NoConnection)?;
         connection.used_at = now;
         if connection.open {
@@ -159,10 +167,38 @@ impl Outlet {
     }
 
     fn write(&mut self, now: Instant, conn: ConnId, flow: &Flow, bytes: Bytes) {
-        self.counters.messages_out += 1;
-        self.counts.left(&bytes);
-        self.trace(now, || TraceKind::Sent(wire(flow, &bytes)));
+        self.left(now, flow, &bytes);
         self.push(Output::Write { conn, bytes });
+    }
+
+    fn left(&mut self, now: Instant, flow: &Flow, bytes: &Bytes) {
+        self.counters.messages_out += 1;
+        self.counts.left(bytes);
+        self.trace(now, || TraceKind::Sent(wire(flow, bytes)));
+    }
+
+    /// A connection of another engine of the node is up, or has ended.
+    pub(super) fn note_other(&mut self, conn: ConnId, open: bool) {
+        if open {
+            self.others.insert(conn);
+        } else {
+            self.others.remove(&conn);
+        }
+    }
+
+    /// Whether a message can leave by this connection.
+    pub(super) fn reaches(&self, conn: ConnId) -> bool {
+        self.connections.contains_key(&conn) || self.others.contains(&conn)
+    }
+
+    /// Writes what another engine sends on a connection of this one; says whether there is one.
+    pub(super) fn write_for_other(&mut self, now: Instant, conn: ConnId, bytes: &Bytes) -> bool {
+        let Some(connection) = self.connections.get_mut(&conn).filter(|it| it.open) else {
+            return false;
+        };
+        connection.used_at = now;
+        self.push(Output::Write { conn, bytes: bytes.clone() });
+        true
     }
 
     /// The flow of a connection to this peer: the one there is, else a new one that is asked for.

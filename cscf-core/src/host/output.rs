@@ -34,7 +34,8 @@ impl<N: Node> NodeTask<N> {
             }
             Output::Datagram(packet) if packet.flow.sa.is_some() => self.protected_datagram(packet),
             Output::Datagram(packet) => self.datagram(packet),
-            Output::DemandAnswer(..) => {}
+            // The engines of a node are joined before they come here.
+            Output::DemandAnswer(..) | Output::Shard(..) => {}
             Output::Security(command) => self.secure(&command),
             Output::Trace(event) => (self.with.sink)(event),
             Output::Write { conn, bytes } => self.write(conn, bytes),

@@ -21,6 +21,22 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Adds the numbers in the last column of another table to those of the rows that are alike but
+    /// for them; other rows are put behind.
+    pub fn add_up(&mut self, other: Self) {
+        for row in other.rows {
+            let Some((number, names)) = row.split_last() else { continue };
+            let same = |its: &&mut Vec<String>| its.split_last().is_some_and(|it| it.1 == names);
+            let found = self.rows.iter_mut().find(same).and_then(|row| row.last_mut());
+            let value = |text: &str| text.parse::<u64>().ok();
+            match found.map(|its| (value(its).zip(value(number)), its)) {
+                Some((Some((one, more)), its)) => *its = one.saturating_add(more).to_string(),
+                Some((None, _)) => {}
+                None => self.rows.push(row),
+            }
+        }
+    }
+
     /// Keeps the rows in which one of these texts stands; all, if there are none.
     #[must_use]
     pub fn only(mut self, texts: &[String]) -> Self {
@@ -35,6 +51,18 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_equal_rows_are_added_up() {
+        let rows = |rows: &[[&str; 2]]| {
+            let mut table = Table::new(&["name", "value"]);
+            rows.iter().for_each(|row| table.push(row.map(str::to_owned)));
+            table
+        };
+        let mut table = rows(&[["a", "1"], ["b", "2.5"]]);
+        table.add_up(rows(&[["c", "4"], ["a", "6"], ["b", "7"]]));
+        assert_eq!(table, rows(&[["a", "7"], ["b", "2.5"], ["c", "4"]]));
+    }
 
     #[test]
     fn rows_are_chosen_by_what_stands_in_them() {

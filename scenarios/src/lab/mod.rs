@@ -406,8 +406,8 @@ impl Lab {
             Output::Security(command) => self.secure(index, command),
             Output::Trace(event) => self.trace.push(event),
             Output::Write { conn, bytes } => self.write(index, conn, &bytes),
-            // Questions are answered inside the node that asks; none leaves it here.
-            Output::Ask(..) | Output::DemandAnswer(..) => {}
+            // Questions are answered inside the node that asks, and its engines joined in it.
+            Output::Ask(..) | Output::DemandAnswer(..) | Output::Shard(..) => {}
         }
     }
 

@@ -497,6 +497,18 @@ pub fn simulate_on(source: &str, seed: u64, family: Family) -> Result<Outcome, S
     simulated::run(&scenario, &lab, &options).map(|(_, outcome)| outcome)
 }
 
+/// The same in another lab, with the UEs of the built-in one.
+///
+/// # Errors
+///
+/// As [`simulate`].
+pub fn simulate_in(lab: &Lab, source: &str, seed: u64) -> Result<Outcome, String> {
+    let scenario = read_scenario(source, &lab.domain)
+        .map_err(|problems| render("scenario", source, &problems, false))?;
+    let options = Options { simulated: true, seed, ..Options::default() };
+    simulated::run(&scenario, lab, &options).map(|(_, outcome)| outcome)
+}
+
 /// Reads a scenario for the built-in lab without running it; gives the number of its steps.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use cscf_core::config::{
     EdgeConfig, EntryConfig, Lab as LabConfig, LoadConfig, NodeConfig, NodeControl, NodeRole,
     SecuredListen, ServerConfig, ServingConfig, Start, in_brackets,
 };
-use cscf_core::engine::{CxNode, Engine, Listen, PolicyNode, Rebuild};
+use cscf_core::engine::{CxNode, Engine, Listen, PolicyNode, Rebuild, Shards};
 use cscf_core::hss::HssNode;
 use cscf_core::ids::Seed;
 use cscf_core::operator::{self, FaultOrder};
@@ -56,6 +56,23 @@ impl LabNode for PolicyNode<Pcscf> {
     }
 }
 
+impl LabNode for Engine<Scscf> {
+    fn remainders(&self) -> Vec<(&'static str, usize)> {
+        let mut out = engine_remainders(self);
+        out.extend(self.role().remainders());
+        out
+    }
+}
+
+impl<N: LabNode, C: LabNode> LabNode for Shards<N, C> {
+    fn remainders(&self) -> Vec<(&'static str, usize)> {
+        let mut out = self.owner().remainders();
+        out.extend(self.calls().iter().flat_map(LabNode::remainders));
+        out.push(("hand-overs on their way", self.on_the_way()));
+        out
+    }
+}
+
 impl LabNode for CxNode<Icscf> {
     fn remainders(&self) -> Vec<(&'static str, usize)> {
         let mut out = engine_remainders(self.engine());
@@ -98,7 +115,10 @@ pub fn lab_node(
     node: &NodeConfig,
     setup: &Start,
 ) -> Result<Box<dyn LabNode>, String> {
+    let several = node.load.shards.is_some_and(|count| count > 1);
     Ok(match node.role {
+        NodeRole::Pcscf if several => Box::new(p_cscf::lab::shards(lab, node, setup)?),
+        NodeRole::Scscf if several => Box::new(s_cscf::lab::shards(lab, node, setup)?),
         NodeRole::As => Box::new(crate::appserver::node(lab, node, setup)?),
         NodeRole::Hss => Box::new(lab.hss_node(node, setup)?),
         NodeRole::Icscf => Box::new(i_cscf::lab::node(lab, node, setup)?),

@@ -21,6 +21,7 @@ pub(super) fn node() -> Value {
     keys.extend(of_p_cscf());
     keys.extend(of_i_cscf());
     keys.extend(of_s_cscf());
+    keys.extend(of_shards());
     keys.extend(of_server());
     // Several roles have some of them.
     let mut seen = std::collections::BTreeSet::new();
@@ -35,6 +36,13 @@ pub(super) fn of_load() -> Keys {
         ("service_time", time(), "How long a message takes it (virtual runs)"),
         ("target_latency", time(), "How late it may get to new work before it says 503"),
         ("requests_per_second", number(), "How much new work it takes"),
+    ]
+}
+
+pub(super) fn of_shards() -> Keys {
+    vec![
+        ("shards", number(), "Of how many engines it consists, 1 to 16 (virtual runs)"),
+        ("hand_over", time(), "How long one takes at most to hand something over to another"),
     ]
 }
 

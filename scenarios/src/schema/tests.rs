@@ -2,7 +2,7 @@
 
 use cscf_core::config::{Lab, read_lab};
 
-use super::nodes::{of_i_cscf, of_load, of_p_cscf, of_s_cscf, of_server};
+use super::nodes::{of_i_cscf, of_load, of_p_cscf, of_s_cscf, of_server, of_shards};
 use super::sentences::{SENTENCES, pattern};
 use super::*;
 use crate::builtin;
@@ -96,7 +96,10 @@ fn labs_have_the_keys_of_the_reader() {
         ("s-cscf", of_s_cscf()),
         ("as", of_server()),
     ] {
-        let own = own.into_iter().chain(of_load()).map(|(name, _, _)| name.to_owned());
+        let several = matches!(role, "p-cscf" | "s-cscf");
+        let shards = several.then(of_shards).unwrap_or_default();
+        let own =
+            own.into_iter().chain(of_load()).chain(shards).map(|(name, _, _)| name.to_owned());
         let common = ["advertise", "capabilities", "control", "domain", "listen", "role"];
         let mut keys: Vec<String> = own.chain(common.map(str::to_owned)).collect();
         keys.sort();

@@ -1,5 +1,5 @@
-//! Every built-in scenario once more with a P-CSCF and an S-CSCF of several engines each, in virtual
-//! time: what a scenario expects does not depend on their number, but for tokens that are longer.
+//! Every built-in scenario once more with a P-CSCF and an S-CSCF of several engines each, in
+//! virtual time: what a scenario expects does not depend on how many there are.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may fail")]
 

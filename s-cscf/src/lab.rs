@@ -103,7 +103,8 @@ fn engine(
     Ok(Engine::new(&node.name, role, settings, start.seed))
 }
 
-/// An S-CSCF of the lab in as many engines as it shall have, the first with the registrations and the HSS.
+/// An S-CSCF of the lab in as many engines as it shall have, the first with the registrations and
+/// the HSS.
 ///
 /// # Errors
 ///

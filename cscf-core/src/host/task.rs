@@ -495,8 +495,8 @@ impl<N: Node> NodeTask<N> {
     async fn wait(&mut self) {
         let deadline = [self.deadline, self.stop_at, self.keep_at(), self.protected_at()];
         let deadline = deadline.into_iter().flatten().min();
-        // Most deadlines only move away: a sleep that ends too early is one idle turn, and to set it
-        // anew costs more.
+        // Most deadlines only move away: a sleep that ends too early is one idle turn, and setting
+        // it anew costs more.
         let armed = self.sleep.as_ref().map(|(set, _)| *set);
         if let Some(at) = deadline
             && armed.is_none_or(|set| at < set)

@@ -60,9 +60,11 @@ impl Node for Echo {
             }
             Input::Timeout => return,
             Input::Unreachable { remote, cause, .. } => format!("unreachable {remote}: {cause}"),
-            Input::Answer(..) | Input::Demand(..) | Input::NotSecured { .. } | Input::Policy(_) => {
-                return;
-            }
+            Input::Answer(..)
+            | Input::Demand(..)
+            | Input::NotSecured { .. }
+            | Input::Policy(_)
+            | Input::Shard(_) => return,
         };
         self.happened.push(said);
     }

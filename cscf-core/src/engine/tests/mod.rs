@@ -146,7 +146,7 @@ impl<'a> Net<'a> {
                 },
                 Output::Close(conn) => self.reset(at, conn),
                 Output::Ask(ask, question) => self.asked.push((ask, question)),
-                Output::DemandAnswer(..) | Output::Security(_) => {}
+                Output::DemandAnswer(..) | Output::Security(_) | Output::Shard(..) => {}
             }
         }
     }

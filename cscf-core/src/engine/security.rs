@@ -24,6 +24,8 @@ impl Core {
                 self.note(now, ts33203("7.1"), || format!("associations hold: {set}"));
             }
             SaCommand::Remove(id) => {
+                // What waits to leave may leave by them.
+                self.pump(now);
                 for conn in self.outlet.protected_by(*id) {
                     self.close(now, conn, "its security associations are gone");
                 }

@@ -6,6 +6,7 @@ use cscf_core::transport::{Flow, SaId};
 
 use crate::dialogs::Direction;
 use crate::emergency::Attempt;
+use crate::held::Held;
 use crate::security::Agreement;
 use crate::tokens::{DialogId, UeId};
 
@@ -45,6 +46,8 @@ pub(crate) struct Register {
     pub(crate) tls: bool,
     /// The security associations it confirms.
     pub(crate) answers: Option<SaId>,
+    /// Its challenge, until nobody has refused the associations that it tells of.
+    pub(crate) held: Option<Box<Held>>,
 }
 
 /// What a REGISTER asks for (RFC 3261 §10.2).

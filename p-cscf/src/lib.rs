@@ -18,6 +18,7 @@ mod dialogs;
 mod edit;
 mod emergency;
 mod exchange;
+mod held;
 mod identity;
 pub mod lab;
 mod mechanism;
@@ -92,6 +93,8 @@ pub struct Pcscf {
 pub enum Timer {
     /// Security associations may have come to their end.
     Association(SaId),
+    /// Nobody has refused the associations that a challenge tells of.
+    Challenge(ContextId),
     /// A dialog may have come to its end.
     Dialog(DialogId),
     /// No NOTIFY has followed a SUBSCRIBE of our own in time.
@@ -413,6 +416,7 @@ impl Role for Pcscf {
     fn on_timer(&mut self, env: &mut Env<'_>, timer: Timer, out: &mut Actions<Timer>) {
         match timer {
             Timer::Association(id) => self.on_association_timer(env, id, out),
+            Timer::Challenge(context) => self.on_challenge_timer(context, out),
             Timer::Dialog(id) => self.on_dialog_timer(env, id, out),
             Timer::Notify(id) => self.on_notify_timer(env, id, out),
             Timer::Release(id) => self.on_release_timer(env, id, out),

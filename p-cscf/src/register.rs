@@ -128,6 +128,7 @@ impl Pcscf {
             agreement: passage.agreement,
             tls,
             answers: passage.answers,
+            held: None,
         };
         self.exchanges.insert(context, Exchange::Register(exchange));
         let entry = self.config.core_entries.first().cloned().unwrap_or_default();
@@ -397,6 +398,9 @@ impl Pcscf {
         renewal::add_server(&mut response.headers, &server, media && response.status < 402);
         let success = response.is_success();
         self.tell_flow_timer(env, &exchange, &mut response);
+        if response.status == 401 && !server.is_empty() {
+            return self.hold_challenge(env, context, (branch, response), out);
+        }
         out.push(Action::PassUp { context, branch, response: Box::new(response) });
         if success {
             self.subscribe_if_new(env, exchange.ue, &exchange.aor, out);
@@ -450,7 +454,7 @@ impl Pcscf {
 
     /// A first registration that failed leaves nothing behind; a refresh that failed leaves the
     /// registration as it is (TS 24.229 §5.2.2.1).
-    fn registration_failed(
+    pub(crate) fn registration_failed(
         &mut self,
         env: &mut Env<'_>,
         id: UeId,

@@ -301,26 +301,6 @@ impl Pcscf {
         }
     }
 
-    /// The associations of a challenge do not hold: what the UE answers by them cannot be heard, so
-    /// its registration stalls here.
-    pub(crate) fn not_secured(
-        &mut self,
-        env: &mut Env<'_>,
-        id: SaId,
-        cause: &str,
-        out: &mut Actions<Timer>,
-    ) {
-        let Some(record) = self.associations.get(id) else { return };
-        let set = &record.set;
-        let diagnosis = Diagnosis::new(&*record.impi, "security associations of the challenge")
-            .ours(cause)
-            .theirs(format!("{} with {}", set.algorithms, set.remote.client()))
-            .change("what keeps this machine from protecting packets; `cscf doctor` looks at it");
-        let text = format!("{} stalls after the 401: its associations do not hold", record.impi);
-        env.diagnose(ts33203("7.1"), text, diagnosis);
-        self.drop_now(id, out);
-    }
-
     /// Ends all associations of a UE at once: another registration took its place.
     pub(crate) fn drop_all(&mut self, ue: UeId, out: &mut Actions<Timer>) {
         for id in self.associations.of_ue(ue).map(|it| it.set.id).collect::<Vec<_>>() {

@@ -134,6 +134,8 @@ pub(super) struct NodeTask<N> {
     pub(super) greetings: Greetings,
     /// Inputs that came up while the node was drained.
     pub(super) held: VecDeque<Input>,
+    /// What the system refused: the node hears of it before anything else.
+    pub(super) refused: VecDeque<Input>,
     /// Connections with something new to write.
     pub(super) unwritten: Vec<ConnId>,
     pub(super) inbox: Inbox,
@@ -177,6 +179,7 @@ impl<N: Node> NodeTask<N> {
             by_peer: BTreeMap::new(),
             greetings: Greetings::default(),
             held: VecDeque::new(),
+            refused: VecDeque::new(),
             unwritten: Vec::new(),
             inbox,
             events_in,
@@ -355,8 +358,12 @@ impl<N: Node> NodeTask<N> {
     }
 
     fn drain(&mut self) {
-        while let Some(output) = self.node.poll_output() {
-            self.perform(output);
+        loop {
+            while let Some(output) = self.node.poll_output() {
+                self.perform(output);
+            }
+            let Some(input) = self.refused.pop_front() else { break };
+            self.node.handle_input(self.with.clock.now(), input);
         }
         self.pump();
         self.deadline = self.node.poll_timeout().filter(|at| *at != Instant::NEVER);

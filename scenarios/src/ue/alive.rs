@@ -153,6 +153,7 @@ impl Ue {
             FlowEvent::Alive { flow, mapped } if ours(&flow) => {
                 self.on_flow_alive(env, mapped, out);
             }
+            FlowEvent::NotSecured { set, cause } => self.not_secured(env, set, cause, out),
             FlowEvent::Closed { flow, cause } | FlowEvent::Failed { flow, cause }
                 if ours(&flow) =>
             {

@@ -6,6 +6,7 @@
 //! - registration: `registered`, `re-registered`, `registration failed N`,
 //!   `re-registration failed N`, `registration expired`, `deregistered`, `deregistered by network`,
 //!   `challenged` (only when it does not answer), `registrations N` (that many contacts),
+//!   `associations refused` (its own system does not make them hold),
 //!   `fetch failed N`;
 //! - its flow, where it is kept alive: `flow kept alive` (the first answer came), `flow failed`;
 //! - its reg event: `subscribed`, `subscription failed N`, `subscription failed without NOTIFY`,

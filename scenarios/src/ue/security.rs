@@ -500,6 +500,28 @@ impl Ue {
         self.register_initially(env, out);
     }
 
+    /// Associations do not hold at this end: the challenge they were for cannot be answered.
+    pub(super) fn not_secured(
+        &mut self,
+        env: &mut Env<'_>,
+        id: SaId,
+        cause: String,
+        out: &mut Actions<UeTimer>,
+    ) {
+        let waiting = self.security.temporary.as_ref().filter(|it| it.set.id == id);
+        let Some(set) = waiting.map(|it| it.set.to_string()) else { return };
+        let diagnosis = Diagnosis::new(&*self.config.impi, "the associations of the challenge")
+            .theirs(cause)
+            .ours(set)
+            .change("what keeps this machine from protecting packets; `cscf doctor` looks at it");
+        let text = "the associations do not hold: the challenge is not answered".to_owned();
+        env.diagnose(ts33203("7.1"), text, diagnosis);
+        // What answers the REGISTER that left under them is no longer of interest.
+        self.registration.serial = self.registration.serial.wrapping_add(1);
+        out.push(Action::State("associations refused".to_owned()));
+        self.on_register_failed(env, 500, None, out);
+    }
+
     fn pcscf_address(&self) -> Option<IpAddr> {
         let uri = Uri::parse(self.pcscf()).ok()?;
         uri.host()?.trim_matches(['[', ']']).parse().ok()

@@ -12,7 +12,7 @@ use cscf_core::sip::{Message, Method, Request, Response, parse};
 use cscf_core::time::{Instant, UnixTime};
 use cscf_core::trace::Note;
 use cscf_core::transport::ipsec::SaCommand;
-use cscf_core::transport::{Flow, Transport};
+use cscf_core::transport::{Flow, FlowEvent, Transport};
 use scenarios::ue::{Ue, UeCommand, UeConfig, UeTimer};
 
 /// The P-CSCF of all phones here.
@@ -149,6 +149,10 @@ impl Phone {
 
     pub(super) fn answered(&mut self, answered: OwnAnswered) -> Did {
         self.turn(|ue, env, out| ue.on_own_response(env, answered, out))
+    }
+
+    pub(super) fn flow_event(&mut self, event: FlowEvent) -> Did {
+        self.turn(|ue, env, out| ue.on_flow(env, event, out))
     }
 
     /// Answers a request of the UE with a status and further header lines.

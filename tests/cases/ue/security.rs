@@ -4,7 +4,7 @@ use cscf_core::role::{Cause, OwnAnswered};
 use cscf_core::sip::{HeaderName, Method, Request, SecurityMechanism};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::transport::ipsec::{EspKeys, Mode, Offer, SaCommand, SaSet};
-use cscf_core::transport::{Flow, SaId, Transport};
+use cscf_core::transport::{Flow, FlowEvent, SaId, Transport};
 use cscf_tests::Bench;
 use scenarios::ue::{Phase, Protection, UeCommand, UeTimer};
 
@@ -32,6 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("ue::silence_makes_it_doubt_its_associations", &["U-REG-200"], silence),
         case("ue::an_unheard_answer_makes_it_start_over_once", &[], unheard),
         case("ue::clear_text_at_its_open_port_is_dropped", &[], clear_text),
+        case("ue::associations_that_do_not_hold_are_told", &[], not_held),
         case("ue::mistakes_of_the_agreement_are_made", &[], mistakes),
     ]
 }
@@ -440,6 +441,23 @@ fn clear_text() {
         let clear = clear.iter().filter(|why| why.starts_with("clear text")).count();
         assert_eq!(clear, if taken { 0 } else { 2 });
     }
+}
+
+fn not_held() {
+    let mut phone = secure();
+    let did = phone.register();
+    let lines = challenge(&phone, 1, SERVER);
+    let did = phone.answer(did.request(), 401, &lines);
+    let id = installed(&did).id;
+    let late = did.request();
+    let refuse = |set| FlowEvent::NotSecured { set, cause: "no room".to_owned() };
+    assert!(phone.flow_event(refuse(SaId(id.0 + 1))).states.is_empty(), "nothing of ours");
+    let did = phone.flow_event(refuse(id));
+    assert_eq!(did.states, ["associations refused", "registration failed 500"]);
+    assert_eq!(removed(&did), [id.0]);
+    assert!(phone.notes.iter().any(|it| it.text.contains("the associations do not hold")));
+    // What still comes for that REGISTER is not looked at.
+    assert!(phone.answer(late, 403, "").states.is_empty());
 }
 
 fn silence() {

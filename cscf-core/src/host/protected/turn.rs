@@ -113,7 +113,7 @@ impl<N: Node> NodeTask<N> {
                 // What stood in its place is gone.
                 self.protection.note(&SaCommand::Remove(set.id));
                 self.tell_protection(format!("{set} does not hold: {why}"), true);
-                self.held.push_back(Input::NotSecured { set: set.id, why });
+                self.refused.push_back(Input::NotSecured { set: set.id, why });
             }
         }
         if let Some(text) = told {

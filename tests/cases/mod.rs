@@ -28,6 +28,7 @@ mod pcscf_emergency;
 mod pcscf_mechanism;
 mod pcscf_media;
 mod pcscf_protected;
+mod pcscf_refused;
 mod pcscf_register;
 mod pcscf_resources;
 mod pcscf_security;
@@ -111,6 +112,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(parser::cases());
     all.extend(pcscf_edge::cases());
     all.extend(pcscf_associations::cases());
+    all.extend(pcscf_refused::cases());
     all.extend(alive::cases());
     all.extend(pcscf_mechanism::cases());
     all.extend(pcscf_emergency::cases());

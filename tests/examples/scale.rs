@@ -1,6 +1,6 @@
 //! Registers users of a large HSS in the simulated lab, and lets them call each other, for
-//! instruction counts: `scale SUBSCRIBERS USERS idle|register|call|message|reregister`. Nobody reads
-//! the trace.
+//! instruction counts: `scale SUBSCRIBERS USERS idle|register|call|message|reregister`. Nobody
+//! reads the trace.
 //! `idle` does everything but the registrations, `call` registers all and lets each of the first
 //! half call one of the second, so that differences are of one kind of work alone, the light UEs of
 //! `cscf load` included; `docs/decisions.md` has the command and figures.

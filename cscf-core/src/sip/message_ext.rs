@@ -241,13 +241,20 @@ impl Response {
     /// Adds this tag to To if it has none (RFC 3261 §8.2.6.2); a To that cannot be read stays.
     pub fn set_to_tag(&mut self, tag: &str) {
         let Some(text) = self.headers.get(HeaderName::To) else { return };
-        let readable = super::address::check(text, false, |_, _| Ok(())).is_ok();
-        if address_param(text, "tag").is_some() || !readable {
+        let mut tagged = false;
+        let checked = super::address::check(text, false, |name, _| {
+            tagged |= name.eq_ignore_ascii_case("tag");
+            Ok(())
+        });
+        if tagged || checked.is_err() {
             return;
         }
         // The rest of To must leave as it came (§8.2.6.2), so the text is only made longer.
         let mut value = String::with_capacity(text.len() + ";tag=".len() + tag.len());
-        value.extend(text.split(['\r', '\n']));
+        match memchr::memchr2(b'\r', b'\n', text.as_bytes()) {
+            Some(_) => value.extend(text.split(['\r', '\n'])),
+            None => value.push_str(text),
+        }
         value.push_str(";tag=");
         value.push_str(tag);
         self.headers.set(HeaderName::To, &value);

@@ -13,10 +13,10 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
-use std::time;
 
 use cscf_core::config::{Lab, NodeConfig, NodeRole, Start, read_lab};
 use cscf_core::engine::{Engine, Input, Node, Output, Shards};
+use cscf_core::host::Clock;
 use cscf_core::ids::Seed;
 use cscf_core::time::{Duration, Instant};
 use scenarios::lab::{LabNode, NetworkOptions};
@@ -220,14 +220,14 @@ impl Run {
                     on_core().saturating_sub(before)
                 }));
             }
-            let started = time::Instant::now();
+            let started = Clock::start();
             barrier.wait();
             let busy = threads.into_iter().filter_map(|thread| thread.join().ok());
             (started, busy.max().unwrap_or_default())
         });
         let count = u32::try_from(self.messages.iter().sum::<usize>()).unwrap_or(u32::MAX);
         let rate = |span: Duration| f64::from(count) / span.as_secs_f64();
-        Ok(Rates { clock: rate(started.elapsed()), cores: rate(busiest) })
+        Ok(Rates { clock: rate(started.now().since(Instant::EPOCH)), cores: rate(busiest) })
     }
 }
 

@@ -271,18 +271,7 @@ impl UeConfig {
                 SubscriberTransport::Tcp => Transport::Tcp,
                 SubscriberTransport::AsRegistered | SubscriberTransport::Udp => Transport::Udp,
             },
-            credentials: match &subscriber.auth {
-                Auth::Aka { k, opc, amf, sqn } => Credentials::Aka {
-                    k: *k,
-                    opc: *opc,
-                    amf: *amf,
-                    sqn: Sqn::new(*sqn).unwrap_or_default(),
-                },
-                Auth::Card { keys, sqn, .. } => {
-                    Credentials::Card { keys: *keys, sqn: Sqn::new(*sqn).unwrap_or_default() }
-                }
-                Auth::Digest { password, .. } => Credentials::Digest { password: password.clone() },
-            },
+            credentials: credentials_of(&subscriber.auth),
             access_network_info: has_card.then(|| cell.to_owned()),
             instance: has_card.then(|| instance_of(imsi)),
             expires: Duration::from_secs(600_000),
@@ -318,6 +307,22 @@ impl UeConfig {
             mistakes: Mistakes::default(),
             somebody_else: somebody_else(lab, subscriber),
         }
+    }
+}
+
+/// What the UE of a subscriber has to authenticate with.
+fn credentials_of(auth: &Auth) -> Credentials {
+    match auth {
+        Auth::Aka { k, opc, amf, sqn } => Credentials::Aka {
+            k: *k,
+            opc: *opc,
+            amf: *amf,
+            sqn: Sqn::new(*sqn).unwrap_or_default(),
+        },
+        Auth::Card { keys, sqn, .. } => {
+            Credentials::Card { keys: *keys, sqn: Sqn::new(*sqn).unwrap_or_default() }
+        }
+        Auth::Digest { password, .. } => Credentials::Digest { password: password.clone() },
     }
 }
 

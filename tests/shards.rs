@@ -91,7 +91,6 @@ fn assert_all_run(shards: u8, seed: u64) {
         builtin::ALL.len(),
         failed.join("\n")
     );
-    println!("requests sent by each engine: {spread:?}");
     let sum: usize = spread.iter().sum();
     let least = spread.iter().min().copied().unwrap_or_default();
     assert!(least * usize::from(shards) * 4 > sum, "calls are not spread: {spread:?}");

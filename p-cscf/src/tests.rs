@@ -322,6 +322,7 @@ impl Bench {
 fn timer_name(timer: Timer) -> String {
     match timer {
         Timer::Association(id) => format!("set {}", id.0),
+        Timer::Challenge(context) => format!("challenge of {context:?}"),
         Timer::Dialog(id) => Token::Dialog(id).text(ShardId(0)),
         Timer::Notify(id) => format!("N of {}", Token::Subscription(id).text(ShardId(0))),
         Timer::Release(id) => format!("release of {}", Token::Dialog(id).text(ShardId(0))),

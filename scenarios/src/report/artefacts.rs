@@ -100,7 +100,7 @@ pub fn write(folder: &Path, run: &Run<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Tries whether [`write`] could put the folder of a run there; leaves nothing but the folders
+/// Tries whether [`write()`] could put the folder of a run there; leaves nothing but the folders
 /// above.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! A fleet of UEs as one machine: packets and time go in, packets come out.
 //!
 //! No UE has a task, a socket or a buffer of its own. What a UE is between two pieces of work are
-//! twelve bytes; what runs is a [`Job`], and its buffers are used again by the next one. Both sides
+//! twelve bytes; what runs is a `Job`, and its buffers are used again by the next one. Both sides
 //! of a call are one job: its Call-ID says which.
 //!
 //! It does what load needs and no more: no CANCEL, no SUBSCRIBE, no session refresh, no 100rel, no
@@ -153,7 +153,7 @@ pub struct Packet {
     pub ue: u32,
     /// Where to.
     pub to: SocketAddrV4,
-    /// Where its bytes are in [`Fleet::bytes`].
+    /// Where its bytes are in those of the fleet.
     pub at: Range<usize>,
 }
 

@@ -2,10 +2,9 @@
 //! that listens on both, in virtual time: what a scenario expects does not depend on the addresses.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 
 use cscf_core::trace::{TraceEvent, TraceKind, Wire};
+use cscf_tests::in_parallel;
 use scenarios::builtin::{self, Builtin};
 use scenarios::run::{Family, simulate_on};
 
@@ -18,30 +17,17 @@ fn run_all(family: Family, look: impl Fn(&[TraceEvent]) -> Option<String> + Sync
         .iter()
         .filter(|it| !ONLY_V4.iter().any(|(name, _)| *name == it.name))
         .collect();
-    let (next, look) = (AtomicUsize::new(0), &look);
-    let (sender, failed) = mpsc::channel();
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            let (sender, next, all) = (sender.clone(), &next, &all);
-            scope.spawn(move || {
-                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let fault = match simulate_on(one.source, 1, family) {
-                        Err(fault) => Some(fault),
-                        Ok(outcome) => match outcome.failure {
-                            Some(failure) => Some(format!("{failure:?}")),
-                            None => look(&outcome.events),
-                        },
-                    };
-                    let told = fault.map(|fault| format!("{}: {fault}", one.name));
-                    if sender.send(told).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
+    let faults = in_parallel(&all, |one| {
+        let fault = match simulate_on(one.source, 1, family) {
+            Err(fault) => Some(fault),
+            Ok(outcome) => match outcome.failure {
+                Some(failure) => Some(format!("{failure:?}")),
+                None => look(&outcome.events),
+            },
+        };
+        fault.map(|fault| format!("{}: {fault}", one.name))
     });
-    failed.into_iter().flatten().collect()
+    faults.into_iter().flatten().collect()
 }
 
 fn wires(events: &[TraceEvent]) -> impl Iterator<Item = &Wire> {

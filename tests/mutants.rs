@@ -14,9 +14,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Mutex;
 
 use cscf_core::config::Lab;
+use cscf_tests::in_parallel;
 use scenarios::device::{Case, Finding, MUTANTS, Verdict, all_cases, in_virtual_time};
 use scenarios::lab::NetworkOptions;
 use scenarios::ue::{CodecSet, Evs};
@@ -37,23 +37,11 @@ fn causes(case: &Case, lab: &Lab, mutant: Option<&str>) -> Option<BTreeSet<Strin
 }
 
 fn matrix(cases: &[Case], lab: &Lab) -> BTreeMap<&'static str, Row> {
-    let next = Mutex::new(MUTANTS.iter());
-    let rows = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let Some(mutant) = next.lock().unwrap().next() else { return };
-                    let fails = |case: &Case| {
-                        Some((case.name.clone(), causes(case, lab, Some(mutant.name))?))
-                    };
-                    let row: Row = cases.iter().filter_map(fails).collect();
-                    rows.lock().unwrap().insert(mutant.name, row);
-                }
-            });
-        }
+    let rows = in_parallel(MUTANTS, |mutant| {
+        let fails = |case: &Case| Some((case.name.clone(), causes(case, lab, Some(mutant.name))?));
+        (mutant.name, cases.iter().filter_map(fails).collect())
     });
-    rows.into_inner().unwrap()
+    rows.into_iter().collect()
 }
 
 fn page(matrix: &BTreeMap<&str, Row>) -> String {

@@ -10,6 +10,7 @@
     reason = "a test may fail"
 )]
 
+mod parallel;
 mod seeds;
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ use scenarios::run::{Instance, SimulatedStage};
 use scenarios::script::{self, Failure, Stage, read_scenario};
 use scenarios::ue::UeConfig;
 
+pub use parallel::in_parallel;
 pub use seeds::{cast_of, seed_to_replay};
 
 /// The home domain of the built-in lab.

@@ -3,12 +3,9 @@
 
 use cscf_core::clause::rfc5630;
 use cscf_core::role::{Action, Actions, Env, Incoming};
-use cscf_core::sip::HeaderName;
+use cscf_core::sip::{HeaderName, is_sips, sips_not_allowed};
 
 use crate::{Pcscf, Timer};
-
-/// The text of the Warning of a 480 (RFC 5630 §6.2).
-const NOT_ALLOWED: &str = "SIPS Not Allowed";
 
 impl Pcscf {
     /// Refuses a request whose Request-URI is a `sips` URI: 480 with warning 380. Says whether it
@@ -20,7 +17,7 @@ impl Pcscf {
         out: &mut Actions<Timer>,
     ) -> bool {
         let request = &incoming.request;
-        if !cscf_core::sip::is_sips(&request.request_uri) {
+        if !is_sips(&request.request_uri) {
             return false;
         }
         env.refuse(rfc5630("5.3"), || {
@@ -28,8 +25,7 @@ impl Pcscf {
             format!("{method} to {uri} gets 480: the next hop is not by TLS")
         });
         let mut response = request.reply(480);
-        let host = self.config.host();
-        response.headers.push(HeaderName::Warning, &format!("380 {host} \"{NOT_ALLOWED}\""));
+        response.headers.push(HeaderName::Warning, &sips_not_allowed(self.config.host()));
         out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
         true
     }

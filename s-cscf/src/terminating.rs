@@ -11,7 +11,7 @@ use cscf_core::ifc;
 use cscf_core::proxy::max_breadth;
 use cscf_core::registrar::{Binding, Registration};
 use cscf_core::role::{Env, Incoming};
-use cscf_core::sip::{ContactPreference, HeaderName, Ioi, Request, Uri, is_sips};
+use cscf_core::sip::{ContactPreference, HeaderName, Ioi, Request, Uri, is_sips, sips_not_allowed};
 use cscf_core::time::Instant;
 
 use crate::early::EarlyDialogs;
@@ -112,9 +112,8 @@ impl Sessions {
         // None of them has registered a sips Contact, see `register`.
         if is_sips(&request.request_uri) {
             let why = format!("no contact of {} is reached by TLS alone", request.request_uri);
-            let host = self.config.realm();
             let refusal = Refusal::by(480, rfc5630("5.3"), why)
-                .with(HeaderName::Warning, format!("380 {host} \"SIPS Not Allowed\""));
+                .with(HeaderName::Warning, sips_not_allowed(self.config.realm()));
             return refusal.send(env, context, request, out);
         }
         let groups = match self.narrowed(env, request, groups) {

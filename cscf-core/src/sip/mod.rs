@@ -69,6 +69,6 @@ pub use security::{IPSEC_3GPP, SecurityMechanism, mechanisms_agree};
 pub use sip_uri::SipUri;
 pub use status::reason_phrase;
 pub use tel::{TelUri, phone_digits};
-pub use uri::{OtherUri, Uri, UriError, is_sips, uri_eq};
+pub use uri::{OtherUri, Uri, UriError, is_sips, sips_not_allowed, uri_eq};
 pub use validate::{Invalid, Rejected, check, check_request, check_response, read};
 pub use via::{DEFAULT_PORT, DEFAULT_TLS_PORT, Via};

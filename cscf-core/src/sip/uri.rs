@@ -272,6 +272,13 @@ pub fn is_sips(uri: &str) -> bool {
     uri.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("sips"))
 }
 
+/// The value of Warning in the answer to a request that is for a `sips` URI and cannot go on by TLS
+/// (RFC 5630 §6.2); `host` is who answers.
+#[must_use]
+pub fn sips_not_allowed(host: &str) -> String {
+    format!("380 {host} \"SIPS Not Allowed\"")
+}
+
 /// The colon behind the scheme.
 fn colon_of(text: &str) -> Option<usize> {
     text.bytes().position(|byte| byte == b':')

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::load::Sample;
 use crate::system::System;
 
-/// What is measured.
+/// What is measured, in the order of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Metric {
     Start,
@@ -30,28 +30,6 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
-    const ALL: [Self; 19] = [
-        Self::Start,
-        Self::RegisterFixed,
-        Self::CallFixed,
-        Self::RegisterFixedLatency,
-        Self::CallFixedLatency,
-        Self::RegisterMost,
-        Self::CallMost,
-        Self::RegisterHalf,
-        Self::CallHalf,
-        Self::RegisterHalfLatency,
-        Self::CallHalfLatency,
-        Self::Subscriber,
-        Self::SubscriberPeak,
-        Self::Dialog,
-        Self::DialogPeak,
-        Self::RegisterFew,
-        Self::RegisterMany,
-        Self::CallFew,
-        Self::CallMany,
-    ];
-
     /// What it is, and the goal.
     const fn words(self) -> (&'static str, &'static str) {
         match self {
@@ -148,10 +126,8 @@ impl Report {
     }
 
     fn pair(&self, theirs: System, ours: System) {
-        let rows: Vec<Metric> = Metric::ALL
-            .into_iter()
-            .filter(|metric| !self.values(*metric, ours).is_empty())
-            .collect();
+        let of_ours = self.values.keys().filter(|(_, system)| *system == ours);
+        let rows: Vec<Metric> = of_ours.map(|(metric, _)| *metric).collect();
         if rows.is_empty() {
             return;
         }

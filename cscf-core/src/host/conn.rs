@@ -174,14 +174,21 @@ async fn read(conn: ConnId, stream: &TcpStream, events: &mpsc::Sender<Event>) ->
 
 /// Reads what is there into a buffer of its own size: what keeps it keeps nothing else alive.
 fn read_portion(stream: &TcpStream) -> io::Result<Bytes> {
-    let mut buffer = [0; PORTION_BYTES];
-    let count = stream.try_read(&mut buffer)?;
-    if (1..PORTION_BYTES).contains(&count) {
-        // That was all: what comes later is told anew, and no call is needed to learn it.
-        let _ =
-            stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-    }
-    Ok(Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default()))
+    PORTION.with_borrow_mut(|buffer| {
+        let count = stream.try_read(buffer)?;
+        if (1..PORTION_BYTES).contains(&count) {
+            // That was all: what comes later is told anew, and no call is needed to learn it.
+            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = stream.try_io(Interest::READABLE, nothing);
+        }
+        Ok(Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default()))
+    })
+}
+
+thread_local! {
+    /// What all connections of a thread are read into, one at a time: to clear a buffer of its size
+    /// for each read costs more than the read.
+    static PORTION: RefCell<Box<[u8]>> = RefCell::new(vec![0; PORTION_BYTES].into());
 }
 
 /// Says that nothing more comes and waits for the peer to hear it; closing with unread bytes would

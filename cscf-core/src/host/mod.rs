@@ -19,6 +19,7 @@ mod output;
 pub mod pipe;
 pub mod program;
 pub mod protected;
+mod quiet;
 mod resolver;
 mod secure;
 mod signal;

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::bind::PortWanted;
 use super::conn::{self, Outgoing};
-use super::task::{Conn, Datagrams, Event, NodeTask, Path};
+use super::task::{Conn, Event, NodeTask, Path};
+use super::udp::Datagrams;
 use super::{bind, secure, udp};
 use crate::cx::AskId;
 use crate::engine::{Input, Node, Output};
@@ -57,7 +58,7 @@ impl<N: Node> NodeTask<N> {
 
     fn datagram(&mut self, packet: Packet) {
         let Packet { flow, bytes, .. } = packet;
-        let Some(Datagrams { addr, socket, waiting }) = self
+        let Some(Datagrams { addr, socket, waiting, .. }) = self
             .datagrams
             .iter()
             .find(|from| from.addr == flow.local)

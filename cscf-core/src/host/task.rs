@@ -23,7 +23,7 @@ use super::protected::Protection;
 use super::resolver::Resolver;
 use super::secure::Tls;
 use super::state::{Keeper, StateFile};
-use super::udp::{self, Waiting};
+use super::udp::{self, Datagrams};
 use super::{Clock, Command, Limits, NodeEnded, Sink};
 use crate::cx::AskId;
 use crate::engine::{Input, Node};
@@ -105,13 +105,6 @@ pub(super) enum Path {
     Secured { up: bool, outgoing: Rc<Outgoing>, task: AbortHandle },
 }
 
-/// A socket for datagrams.
-pub(super) struct Datagrams {
-    pub(super) addr: SocketAddr,
-    pub(super) socket: Rc<UdpSocket>,
-    pub(super) waiting: Waiting,
-}
-
 /// What a node is given by its host.
 pub(super) struct Surroundings {
     pub(super) clock: Clock,
@@ -170,11 +163,10 @@ impl<N: Node> NodeTask<N> {
         let inbox = Inbox::new(&sockets, with.switch.as_ref());
         let tcp = sockets.tcp.into_iter().map(|(addr, it)| (Transport::Tcp, addr, it));
         let listeners = tcp.chain(sockets.secured).collect();
-        let with_queue = |(addr, socket)| Datagrams { addr, socket, waiting: Waiting::default() };
         Self {
             node,
             with,
-            datagrams: sockets.udp.into_iter().map(with_queue).collect(),
+            datagrams: sockets.udp.into_iter().map(|(addr, it)| Datagrams::new(addr, it)).collect(),
             conns: BTreeMap::new(),
             by_peer: BTreeMap::new(),
             greetings: Greetings::default(),
@@ -334,10 +326,15 @@ impl<N: Node> NodeTask<N> {
     fn datagrams_turn(&mut self, index: usize) -> bool {
         let mut busy = false;
         for _ in 0..TURN_MAX {
-            let Some(Datagrams { addr, socket, waiting }) = self.datagrams.get(index) else {
+            let Some(Datagrams { addr, socket, waiting, quiet }) = self.datagrams.get(index) else {
                 break;
             };
-            waiting.flush(socket);
+            if !waiting.is_empty() {
+                waiting.flush(socket);
+            }
+            if quiet.is_quiet() {
+                break;
+            }
             let local = *addr;
             let Some((count, remote)) = udp::try_receive(socket, &mut self.buffer) else { break };
             // A copy of its own size: what keeps a slice of it keeps nothing else alive.
@@ -513,9 +510,8 @@ impl<N: Node> NodeTask<N> {
         }
         std::future::poll_fn(|context| {
             let mut ready = false;
-            for Datagrams { socket, waiting, .. } in &self.datagrams {
-                ready |= socket.poll_recv_ready(context).is_ready();
-                ready |= !waiting.is_empty() && socket.poll_send_ready(context).is_ready();
+            for datagrams in &mut self.datagrams {
+                ready |= datagrams.poll(context);
             }
             if let Poll::Ready(event) = self.events.poll_recv(context) {
                 self.event = event;

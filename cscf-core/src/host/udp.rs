@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
+use std::task::Context;
 
 use bytes::Bytes;
 use nix::errno::Errno;
@@ -18,6 +19,8 @@ use nix::sys::socket::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+
+use super::quiet::Quiet;
 
 /// The largest payload of a UDP datagram, with room to see that nothing was cut.
 pub(super) const DATAGRAM_BYTES_MAX: usize = 65_536;
@@ -155,6 +158,28 @@ impl Waiting {
             }
             queue.pop_front();
         }
+    }
+}
+
+/// A socket for datagrams.
+pub(super) struct Datagrams {
+    pub(super) addr: SocketAddr,
+    pub(super) socket: Rc<UdpSocket>,
+    pub(super) waiting: Waiting,
+    pub(super) quiet: Quiet,
+}
+
+impl Datagrams {
+    /// Nothing waits, and nobody has looked at it.
+    pub(super) fn new(addr: SocketAddr, socket: Rc<UdpSocket>) -> Self {
+        Self { addr, socket, waiting: Waiting::default(), quiet: Quiet::default() }
+    }
+
+    /// Whether there is something to receive, or room for what waits to be sent.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> bool {
+        let Self { socket, waiting, quiet, .. } = self;
+        let received = quiet.poll(context, |context| socket.poll_recv_ready(context));
+        received | (!waiting.is_empty() && socket.poll_send_ready(context).is_ready())
     }
 }
 

@@ -26,7 +26,7 @@ use tasks::Task;
 #[derive(Debug, Parser)]
 struct Args {
     /// The release build of `cscf`
-    #[arg(long, value_name = "FILE", default_value = "target/release/cscf")]
+    #[arg(long, value_name = "FILE", default_value = "target/dist/cscf")]
     cscf: PathBuf,
     /// How often each workload is run with each system
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]

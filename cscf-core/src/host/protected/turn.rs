@@ -7,8 +7,8 @@ use std::task::Context;
 
 use bytes::Bytes;
 
-use super::super::task::{Conn, Datagrams, NodeTask, Path, TURN_MAX};
-use super::super::udp::{self, Waiting};
+use super::super::task::{Conn, NodeTask, Path, TURN_MAX};
+use super::super::udp::{self, Datagrams};
 use super::super::{bind, conn};
 use super::Back;
 use super::kernel::{Port, Under};
@@ -69,7 +69,7 @@ impl<N: Node> NodeTask<N> {
                 )),
                 self.read_undelivered(addr, Rc::clone(&socket)),
             ];
-            self.datagrams.push(Datagrams { addr, socket, waiting: Waiting::default() });
+            self.datagrams.push(Datagrams::new(addr, socket));
             if let Back::Kernel(kernel) = &mut self.protection.back {
                 kernel.read_by(addr, readers);
             }

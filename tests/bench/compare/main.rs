@@ -6,6 +6,7 @@
 #![allow(unused_crate_dependencies, reason = "those of the tests")]
 
 mod account;
+mod floor;
 mod hss;
 mod kamailio;
 mod load;
@@ -31,7 +32,7 @@ struct Args {
     /// How often each workload is run with each system
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     repeat: u32,
-    /// What is measured [default: start,fixed,maximum,half]
+    /// What is measured [default: floor,start,fixed,maximum,half]
     #[arg(long, value_name = "TASK", value_delimiter = ',', value_parser = Task::parse)]
     tasks: Vec<Task>,
     /// Which systems [default: all that are installed]
@@ -46,6 +47,9 @@ struct Args {
     /// Be the small HSS of the competitor there
     #[arg(long, value_name = "ADDRESS:PORT", hide = true)]
     hss: Option<String>,
+    /// Be one of the processes that do nothing but hand on datagrams
+    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u8).range(0..4))]
+    carry: Option<u8>,
 }
 
 fn main() -> ExitCode {
@@ -62,10 +66,13 @@ fn run(args: Args) -> Result<(), String> {
     if let Some(address) = &args.hss {
         return hss::serve(address);
     }
+    if let Some(process) = args.carry {
+        return floor::carry(process.into());
+    }
     if !args.cscf.is_file() {
         let path = args.cscf.display();
         return Err(format!(
-            "{path} is not there; run tests/bench/compare.sh, or cargo build --release"
+            "{path} is not there; run tests/bench/compare.sh, or cargo build --profile dist"
         ));
     }
     let folder = std::path::absolute(&args.folder).map_err(|fault| fault.to_string())?;

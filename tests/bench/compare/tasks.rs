@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::floor::{self, Pace};
 use crate::load::{Load, Sample, memory};
 use crate::report::{Metric, Report, median};
 use crate::system::{Rig, System};
@@ -10,6 +11,8 @@ use crate::system::{Rig, System};
 /// A part of the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
+    /// What the messages cost that nobody reads.
+    Floor,
     /// From process start to the first answered REGISTER.
     Start,
     /// CPU and latency at rates that both systems hold.
@@ -26,18 +29,20 @@ pub(crate) enum Task {
 
 impl Task {
     /// What is measured unless it is said.
-    pub(crate) const DEFAULT: [Self; 4] = [Self::Start, Self::Fixed, Self::Maximum, Self::Half];
+    pub(crate) const DEFAULT: [Self; 5] =
+        [Self::Floor, Self::Start, Self::Fixed, Self::Maximum, Self::Half];
 
     /// Reads its name.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         Ok(match text {
+            "floor" => Self::Floor,
             "start" => Self::Start,
             "fixed" => Self::Fixed,
             "maximum" => Self::Maximum,
             "half" => Self::Half,
             "memory" => Self::Memory,
             "scale" => Self::Scale,
-            _ => return Err("start, fixed, maximum, half, memory or scale".to_owned()),
+            _ => return Err("floor, start, fixed, maximum, half, memory or scale".to_owned()),
         })
     }
 }
@@ -58,6 +63,12 @@ pub(crate) fn run(
     let mut report = Report::default();
     let has = |task| tasks.contains(&task);
     for turn in 1..=repeat {
+        if has(Task::Floor) {
+            eprintln!("{turn} of {repeat}: the floor");
+            for pace in Pace::ALL {
+                report.floor(pace, floor::micros(rig, pace)?);
+            }
+        }
         for system in systems {
             if has(Task::Start) || has(Task::Fixed) {
                 eprintln!("{turn} of {repeat}: {}, start and fixed rates", system.name());

@@ -216,7 +216,13 @@ mod tests {
     #[test]
     fn every_name_is_found_by_its_long_and_compact_form() {
         for name in HeaderName::ALL {
+            assert_eq!(HeaderName::from_bytes(name.as_str().as_bytes()), *name);
             assert_eq!(HeaderName::from_bytes(name.as_str().to_uppercase().as_bytes()), *name);
+            for at in 0..name.as_str().len() {
+                let mut other = name.as_str().as_bytes().to_vec();
+                other[at] ^= 1;
+                assert_ne!(HeaderName::from_bytes(&other), *name, "byte {at} is another");
+            }
             if let Some(letter) = name.compact() {
                 assert_eq!(HeaderName::from_bytes(&[letter]), *name);
             }

@@ -48,6 +48,8 @@ const FLOORS: &[(&str, u8)] = &[
 const NEIGHBOURS: &[(&str, &str)] = &[
     // Maps are keyed from a seed, and seeds are made in `ids`.
     ("map", "ids"),
+    // Deadlines lie in a list that grows without moving them.
+    ("time", "map"),
     // A registration holds the services of its identities.
     ("registrar", "ifc"),
     // Security associations are keyed by AKA (TS 33.203 Annex I).

@@ -274,8 +274,11 @@ impl Bindings {
     }
 
     /// Stores or replaces the registration of one identity.
-    pub(crate) fn register(&mut self, id: UeId, registration: Registration) {
+    pub(crate) fn register(&mut self, id: UeId, mut registration: Registration) {
         self.changes.note(id);
+        // It stays for an hour or a week.
+        registration.associated.shrink_to_fit();
+        registration.service_route.shrink_to_fit();
         let Some(ue) = self.ues.get_mut(&id) else { return };
         if !ue.is_registered() {
             self.pending.remove(&(ue.pending_until, id));
@@ -288,6 +291,8 @@ impl Bindings {
                 if ue.registrations.len() >= REGISTRATIONS_MAX {
                     ue.registrations.remove(0);
                 }
+                // Most UEs have one.
+                ue.registrations.reserve_exact(1);
                 ue.registrations.push(registration);
             }
         }

@@ -193,7 +193,10 @@ impl Sessions {
             let mut call = Call::new(served.side(), request.method.clone(), vector.clone());
             call.charging_ccf.clone_from(&served.set.charging_ccf);
             if request.method == Method::Invite {
-                call.refusal = Some(Box::new(request.reply(480)));
+                let mut refusal = request.reply(480);
+                // It may ring for minutes.
+                refusal.headers.detach();
+                call.refusal = Some(Box::new(refusal));
                 let known = dialog.filter(|number| self.dialogs.get(*number).is_some());
                 call.opened = known.is_none();
                 let number = known.unwrap_or_else(|| {
@@ -208,9 +211,9 @@ impl Sessions {
             if !top.is_some_and(|text| crate::dialogs::is_marked(text, &marked)) {
                 call.record_route = self.record_route(call.case, &request.method, call.dialog);
             }
-            self.calls.insert(*context, call);
+            self.calls.insert(*context, Box::new(call));
         }
-        let fresh = || Call::new(served.side(), request.method.clone(), vector.clone());
+        let fresh = || Box::new(Call::new(served.side(), request.method.clone(), vector.clone()));
         self.calls.entry(*context).or_insert_with(fresh)
     }
 

@@ -81,7 +81,8 @@ pub(crate) struct Rounds {
 /// An implicit registration set with its contacts.
 #[derive(Debug)]
 pub(crate) struct ImplicitSet {
-    pub(crate) identities: Box<[PublicIdentity]>,
+    /// Shared with what is published.
+    pub(crate) identities: Arc<[PublicIdentity]>,
     /// Those of them that stand for many.
     pub(crate) wildcards: Box<[Wildcard]>,
     pub(crate) bindings: Bindings,
@@ -93,7 +94,8 @@ pub(crate) struct ImplicitSet {
     /// The services of the profile.
     pub(crate) services: Arc<[Service]>,
     /// The users with a contact in the set, by private identity.
-    pub(crate) users: BTreeMap<Box<str>, User>,
+    /// Boxed: a set has one or two of them, and a tree has room for eleven.
+    pub(crate) users: BTreeMap<Box<str>, Box<User>>,
     published: Option<Arc<Registration>>,
 }
 
@@ -157,7 +159,7 @@ impl RegistrationOwner {
 
     /// The user's entry in the set of this identity.
     pub(crate) fn user(&self, key: &str, impi: &str) -> Option<&User> {
-        self.sets.get(&self.set_id(key)?)?.users.get(impi)
+        self.sets.get(&self.set_id(key)?)?.users.get(impi).map(|user| &**user)
     }
 
     /// The set that holds one of these identities, or a new one, with these identities.
@@ -176,7 +178,7 @@ impl RegistrationOwner {
             .iter()
             .filter(|old| shared && !identities.iter().any(|identity| identity.key == old.key));
         list.extend(kept.cloned());
-        for old in &set.identities {
+        for old in set.identities.iter() {
             if !list.iter().any(|identity| identity.key == old.key) {
                 self.set_of.remove(&old.key);
             }
@@ -217,7 +219,7 @@ impl RegistrationOwner {
         let timer = Timer::Expiry(id);
         if set.bindings.is_empty() {
             self.published.replace(old.as_deref(), None);
-            for identity in &set.identities {
+            for identity in set.identities.iter() {
                 self.set_of.remove(&identity.key);
             }
             for wildcard in &set.wildcards {
@@ -228,14 +230,14 @@ impl RegistrationOwner {
             return left;
         }
         let new = Arc::new(Registration {
-            identities: set.identities.clone(),
+            identities: Arc::clone(&set.identities),
             wildcards: set.wildcards.clone(),
             bindings: set.bindings.list().into(),
             charging_ccf: set.charging_ccf.clone(),
             services: Arc::clone(&set.services),
         });
         self.published.replace(old.as_deref(), Some(&new));
-        for identity in &new.identities {
+        for identity in new.identities.iter() {
             self.unregistered.forget(&identity.key, out);
         }
         set.published = Some(new);
@@ -281,7 +283,7 @@ impl RegistrationOwner {
 impl ImplicitSet {
     fn new() -> Self {
         Self {
-            identities: Box::new([]),
+            identities: Arc::new([]),
             wildcards: Box::new([]),
             bindings: Bindings::new(),
             charging_ccf: None,
@@ -301,7 +303,7 @@ impl ImplicitSet {
 
     /// The user, new if it has no contact yet.
     pub(crate) fn user(&mut self, now: Instant, impi: &str) -> &mut User {
-        self.users.entry(impi.into()).or_insert_with(|| User {
+        let new = || User {
             accepted: None,
             refreshes: 0,
             authenticated_at: now,
@@ -309,7 +311,8 @@ impl ImplicitSet {
             spare: VecDeque::new(),
             proxy_nonces: ProxyNonces::default(),
             kept: Vec::new(),
-        })
+        };
+        self.users.entry(impi.into()).or_insert_with(|| Box::new(new()))
     }
 
     /// Keeps what an SAA tells besides identities and services (TS 29.228 §6.1.2.1).

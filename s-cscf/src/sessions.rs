@@ -39,7 +39,8 @@ const UNTRUSTED: [HeaderName; 7] = [
 pub(crate) struct Sessions {
     pub(crate) config: Arc<Config>,
     pub(crate) published: Registrations,
-    pub(crate) calls: BTreeMap<ContextId, Call>,
+    /// Boxed: the nodes of the tree have room for twice as many.
+    pub(crate) calls: BTreeMap<ContextId, Box<Call>>,
     pub(crate) dialogs: Dialogs,
     /// Requests at application servers, by original dialog identifier.
     pub(crate) odis: BTreeMap<Box<str>, ContextId>,
@@ -333,6 +334,8 @@ impl Sessions {
         }
         if response.is_success() {
             call.confirmed = true;
+            // From now on BYE ends it; and it is kept for half a minute, for a repeated 2xx.
+            call.refusal = None;
             if let Some(number) = call.dialog {
                 let user = call.users.get(branch.0 as usize).map(|user| &**user);
                 let user = user.filter(|user| !user.is_empty());
@@ -409,8 +412,8 @@ impl Sessions {
     ) {
         let Some(call) = self.calls.get_mut(&context) else { return };
         if response.is_success() || response.status >= 600 {
-            call.later.clear();
-            call.flows.iter_mut().for_each(VecDeque::clear);
+            call.later = VecDeque::new();
+            call.flows.iter_mut().for_each(|flows| *flows = VecDeque::new());
         } else if first_final && call.open == 0 {
             self.try_next(env, context, out);
         }

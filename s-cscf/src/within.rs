@@ -75,7 +75,7 @@ impl Sessions {
             call.within = number;
             call.by_caller = by_caller;
             call.add_branch(Box::default(), VecDeque::new());
-            self.calls.insert(context, call);
+            self.calls.insert(context, Box::new(call));
         }
         out.push(Action::Forward {
             context,

@@ -1,6 +1,8 @@
 //! What becomes of requests on their way: responses, time-outs, broken paths, budgets, CANCEL
 //! (RFC 3261 §9.1, §16.7 to §16.10; RFC 3263 §4.3). Each end comes to the owner once.
 
+use std::collections::VecDeque;
+
 use super::outgoing::{AttemptId, Owner};
 use super::route::Hop;
 use super::state::{Core, Event};
@@ -70,6 +72,11 @@ impl Core {
         let told = attempt.told;
         if status >= 200 {
             attempt.told = true;
+            if status < 300 {
+                // Only a repeated 2xx may come: no other hop is tried, no response is made here.
+                attempt.hops = VecDeque::new();
+                attempt.template = None;
+            }
             if let Some(budget) = attempt.budget.take() {
                 self.due.cancel(budget);
             }

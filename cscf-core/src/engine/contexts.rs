@@ -37,7 +37,8 @@ pub(super) struct Context {
     pub(super) live: Vec<AttemptId>,
     pub(super) loop_mark: Option<u64>,
     pub(super) timer_c: Option<DeadlineId>,
-    pub(super) forgotten: DeadlineId,
+    /// When somebody looks whether the role has forgotten it; none once it is answered for good.
+    pub(super) forgotten: Option<DeadlineId>,
 }
 
 impl Core {
@@ -211,9 +212,9 @@ impl Core {
             live: Vec::new(),
             loop_mark,
             timer_c: None,
-            forgotten: self.due.insert(now + forgotten_for, Due::Forgotten(id)),
+            forgotten: Some(self.due.insert(now + forgotten_for, Due::Forgotten(id))),
         };
-        self.contexts.insert(id, context);
+        self.contexts.insert(id, Box::new(context));
         self.servers.insert(server, id);
         id
     }

@@ -141,7 +141,7 @@ impl Core {
             first_only: matches!(how.within, Some(Within::First(_))),
             loop_mark,
         };
-        self.attempts.insert(id, attempt);
+        self.attempts.insert(id, Box::new(attempt));
         match owner {
             Owner::Branch(context, _) => {
                 if let Some(context) = self.contexts.get_mut(&context) {

@@ -177,19 +177,25 @@ impl Core {
     /// A context is over when its final response went up, no branch can bring anything, and, after
     /// a 2xx to INVITE, no other 2xx can follow (RFC 6026 §7.1).
     fn end_if_over(&mut self, id: ContextId) {
-        let Some(context) = self.contexts.get(&id) else { return };
-        let over = context.core.is_over() && context.live.is_empty();
+        let Some(context) = self.contexts.get_mut(&id) else { return };
+        let over = context.core.is_over();
         let lingers = context.invite && !context.server_ended && context.succeeded;
-        if over && !lingers {
+        if over && !lingers && context.live.is_empty() {
             self.end(id);
+        } else if over && lingers {
+            // For half a minute there is nothing to do but to pass a repeated 2xx on.
+            context.core.retire();
+            context.timestamp = None;
+            if let Some(deadline) = context.forgotten.take() {
+                self.due.cancel(deadline);
+            }
         }
     }
 
     pub(super) fn end(&mut self, id: ContextId) {
         let Some(context) = self.contexts.remove(&id) else { return };
-        self.due.cancel(context.forgotten);
-        if let Some(timer_c) = context.timer_c {
-            self.due.cancel(timer_c);
+        for deadline in context.forgotten.into_iter().chain(context.timer_c) {
+            self.due.cancel(deadline);
         }
         self.servers.remove(&context.server);
         self.events.push_back(Event::End(id));
@@ -250,7 +256,8 @@ impl Core {
         if !context.live.is_empty() || (context.invite && context.core.is_answered()) {
             // Timers C, F and L look after these; those of a branch to a UE may be longer than
             // ours.
-            context.forgotten = self.due.insert(now + FORGOTTEN_AGAIN, Due::Forgotten(id));
+            let at = now + FORGOTTEN_AGAIN;
+            context.forgotten = Some(self.due.insert(at, Due::Forgotten(id)));
             return;
         }
         let live = context.live.clone();

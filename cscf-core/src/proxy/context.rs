@@ -6,10 +6,15 @@
 //! with the event calls [`ResponseContext::settle`]. So a role may hold a failure back and try the
 //! next target instead.
 
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+
 use super::best::Candidates;
 use super::breadth::max_breadth;
 use crate::clause::{Clause, rfc3261, rfc4320};
-use crate::sip::{Method, Request, Response, reason_phrase};
+use crate::sip::{Headers, Method, Request, Response, reason_phrase};
 use crate::time::{Duration, Instant};
 
 /// Timer C: longer than three minutes (RFC 3261 §16.6 step 11).
@@ -85,8 +90,9 @@ pub struct ResponseContext {
     is_invite: bool,
     /// The Max-Breadth it came with.
     breadth: u32,
-    /// The headers of a response to the request, for those made here.
-    template: Response,
+    /// The headers of a response to the request, for those made here; none once nobody asks for
+    /// such a response any more.
+    template: Option<Box<Response>>,
     branches: Vec<Branch>,
     candidates: Candidates,
     outcome: Outcome,
@@ -157,7 +163,7 @@ impl ResponseContext {
             settings,
             is_invite,
             breadth: max_breadth(request),
-            template,
+            template: Some(Box::new(template)),
             branches: Vec::new(),
             candidates: Candidates::default(),
             outcome: Outcome::None,
@@ -183,6 +189,10 @@ impl ResponseContext {
         }
         let number = u32::try_from(self.branches.len()).map_err(|_| BranchRefused::TooMany)?;
         let give_up_at = self.is_invite.then(|| now + self.settings.timer_c);
+        if self.branches.is_empty() {
+            // Most requests have one, and it may ring for minutes.
+            self.branches.reserve_exact(1);
+        }
         self.branches.push(Branch {
             state: BranchState::Calling,
             give_up_at,
@@ -372,19 +382,31 @@ impl ResponseContext {
         numbered.filter(|(branch, _)| branch.is_pending()).map(|(_, number)| BranchNumber(number))
     }
 
+    /// Lets go of all that only an unanswered request needs; for a context that [is
+    /// over](Self::is_over) and only passes on what repeats its 2xx.
+    pub fn retire(&mut self) {
+        if self.is_over() {
+            self.template = None;
+            self.branches = Vec::new();
+            self.candidates = Candidates::default();
+        }
+    }
+
     /// Whether a final response went upstream.
     #[must_use]
     pub const fn is_answered(&self) -> bool {
         matches!(self.outcome, Outcome::Failure | Outcome::Success)
     }
 
-    /// A response to the request made here, without To tag.
+    /// A response to the request made here, without To tag. After [`Self::retire`] it has no
+    /// headers, and there is nothing that would send it.
     #[must_use]
     pub fn made_here(&self, status: u16) -> Response {
-        let mut response = self.template.clone();
-        response.status = status;
-        reason_phrase(status).clone_into(&mut response.reason);
-        response
+        let reason = reason_phrase(status).to_owned();
+        match self.template.as_deref() {
+            Some(its) => Response { status, reason, ..its.clone() },
+            None => Response { status, reason, headers: Headers::new(), body: Bytes::new() },
+        }
     }
 
     fn pass_provisional(&self, response: Response, out: &mut Vec<ContextAction>) {
@@ -461,124 +483,5 @@ impl ResponseContext {
         branch.cancel = CancelState::Sent;
         branch.give_up_at = None;
         out.push(ContextAction::Cancel { branch: number, reason });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sip::HeaderName;
-    use crate::transaction::testing::invite;
-
-    const START: Instant = Instant::from_secs(1000);
-
-    fn context(settings: ContextSettings) -> ResponseContext {
-        ResponseContext::new(&invite("z9hG4bK1"), settings)
-    }
-
-    fn upstream(out: &[ContextAction]) -> Vec<&Response> {
-        let responses = out.iter().filter_map(|action| match action {
-            ContextAction::Upstream(response) => Some(&**response),
-            _ => None,
-        });
-        responses.collect()
-    }
-
-    // T-PRX-070
-    #[test]
-    fn timer_c_starts_anew_with_each_provisional_response_but_100() {
-        let mut context = context(ContextSettings::default());
-        let branch = context.open_branch(START).expect("open");
-        assert!(TIMER_C > Duration::from_secs(180));
-        assert_eq!(context.poll_timeout(), Some(START + TIMER_C));
-
-        let mut out = Vec::new();
-        let later = START + Duration::from_secs(100);
-        context.on_response(later, branch, 100, &mut out);
-        assert_eq!(context.poll_timeout(), Some(START + TIMER_C));
-        context.on_response(later, branch, 101, &mut out);
-        assert_eq!(context.poll_timeout(), Some(later + TIMER_C));
-        context.on_response(later, branch, 486, &mut out);
-        assert_eq!(context.poll_timeout(), None);
-    }
-
-    // S-TER-060
-    #[test]
-    fn the_losers_are_told_why_they_are_cancelled() {
-        for (status, expected) in [
-            (200, "SIP;cause=200;text=\"Call completed elsewhere\""),
-            (603, "SIP;cause=603;text=\"Decline\""),
-        ] {
-            let mut context = context(ContextSettings::default());
-            let winner = context.open_branch(START).expect("open");
-            let loser = context.open_branch(START).expect("open");
-            let mut out = Vec::new();
-            context.on_response(START, loser, 180, &mut out);
-            context.on_response(START, winner, status, &mut out);
-            context.pass_up(winner, context.made_here(status), &mut out);
-
-            let cancelled = out.iter().find_map(|action| match action {
-                ContextAction::Cancel { branch, reason } => Some((*branch, reason.as_deref())),
-                _ => None,
-            });
-            assert_eq!(cancelled, Some((loser, Some(expected))));
-        }
-    }
-
-    #[test]
-    fn a_role_may_try_the_next_target_instead_of_handing_a_failure_up() {
-        let mut context = context(ContextSettings::default());
-        let first = context.open_branch(START).expect("open");
-        let mut out = Vec::new();
-        context.on_response(START, first, 480, &mut out);
-        let second = context.open_branch(START).expect("open");
-        context.settle(&mut out);
-        context.on_response(START, second, 404, &mut out);
-        context.settle(&mut out);
-        assert!(upstream(&out).is_empty(), "nothing was handed up");
-
-        context.pass_up(second, context.made_here(404), &mut out);
-        context.settle(&mut out);
-        assert_eq!(upstream(&out).iter().map(|it| it.status).collect::<Vec<_>>(), [404]);
-    }
-
-    #[test]
-    fn a_503_passes_where_the_whole_service_is_down() {
-        let settings = ContextSettings { pass_503: true, ..ContextSettings::default() };
-        for (settings, expected) in [(settings, 503), (ContextSettings::default(), 500)] {
-            let mut context = context(settings);
-            let branch = context.open_branch(START).expect("open");
-            let mut unavailable = context.made_here(503);
-            unavailable.headers.push(HeaderName::RetryAfter, "30");
-            let mut out = Vec::new();
-            context.on_response(START, branch, 503, &mut out);
-            context.pass_up(branch, unavailable, &mut out);
-            context.settle(&mut out);
-            let sent = upstream(&out);
-            assert_eq!(sent.iter().map(|it| it.status).collect::<Vec<_>>(), [expected]);
-            let kept = sent.iter().any(|it| it.headers.contains(HeaderName::RetryAfter));
-            assert_eq!(kept, expected == 503);
-        }
-    }
-
-    #[test]
-    fn branches_are_bounded() {
-        let settings = ContextSettings { branches_max: 2, ..ContextSettings::default() };
-        let mut context = context(settings);
-        assert!(context.open_branch(START).is_ok());
-        assert!(context.open_branch(START).is_ok());
-        assert_eq!(context.open_branch(START), Err(BranchRefused::TooMany));
-    }
-
-    #[test]
-    fn a_response_made_here_belongs_to_the_request() {
-        let request = invite("z9hG4bK1");
-        let response = ResponseContext::new(&request, ContextSettings::default()).made_here(487);
-        assert_eq!((response.status, response.reason.as_str()), (487, "Request Terminated"));
-        let vias = |headers: &crate::sip::Headers| -> Vec<String> {
-            headers.values(HeaderName::Via).map(str::to_owned).collect()
-        };
-        assert_eq!(vias(&response.headers), vias(&request.headers));
-        assert_eq!(response.call_id(), request.call_id());
     }
 }

@@ -169,7 +169,11 @@ impl Bindings {
             let binding = bind(now, wish, source, (id, event));
             match at.and_then(|at| self.list.get_mut(at)) {
                 Some(old) => *old = binding.in_place_of(old),
-                None => self.list.push(binding),
+                None => {
+                    // Most users have one contact.
+                    self.list.reserve_exact(1);
+                    self.list.push(binding);
+                }
             }
         }
         if source.replaces && change.updated {
@@ -207,8 +211,12 @@ impl Bindings {
         event: ContactEvent,
         which: impl Fn(&Binding) -> bool,
     ) -> Vec<Binding> {
+        if !self.list.iter().any(&which) {
+            return Vec::new();
+        }
         let list = std::mem::take(&mut self.list);
-        let (gone, kept) = list.into_iter().partition::<Vec<_>, _>(|binding| which(binding));
+        let (gone, mut kept) = list.into_iter().partition::<Vec<_>, _>(|binding| which(binding));
+        kept.shrink_to_fit();
         self.list = kept;
         gone.into_iter().map(|binding| Binding { event, ..binding }).collect()
     }

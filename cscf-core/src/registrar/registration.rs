@@ -184,8 +184,8 @@ pub struct Service {
 /// (TS 23.228 §5.2.1a).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registration {
-    /// All identities in the order of the profile, barred ones too.
-    pub identities: Box<[PublicIdentity]>,
+    /// All identities in the order of the profile, barred ones too; the owner has the same list.
+    pub identities: Arc<[PublicIdentity]>,
     /// Those of them that stand for many (TS 23.003 §13.4A).
     pub wildcards: Box<[Wildcard]>,
     /// The contacts, in the order in which they came.
@@ -295,7 +295,7 @@ mod tests {
         let identity = |uri: &str| PublicIdentity::new(uri, false).expect("an identity");
         let set = Registration {
             wildcards: Box::new([]),
-            identities: Box::new([
+            identities: Arc::new([
                 identity("sip:alice@home.example"),
                 identity("tel:+15550101"),
                 identity("sip:+15550102@home.example;user=phone"),

@@ -65,7 +65,7 @@ impl Registrations {
     /// Publishes `new` in place of `old`.
     pub fn replace(&self, old: Option<&Registration>, new: Option<&Arc<Registration>>) {
         if let Some(old) = old {
-            for identity in &old.identities {
+            for identity in old.identities.iter() {
                 let same = |its: &PublicIdentity| its.key == identity.key;
                 if new.is_none_or(|new| !new.identities.iter().any(same)) {
                     self.by_identity.remove(&identity.key);
@@ -84,7 +84,7 @@ impl Registrations {
             }
         }
         let Some(new) = new else { return };
-        for identity in &new.identities {
+        for identity in new.identities.iter() {
             self.by_identity.insert(identity.key.clone(), Arc::clone(new));
         }
         for wildcard in &new.wildcards {

@@ -1,21 +1,28 @@
-//! The timing wheel: four levels of 256 slots with ticks of one millisecond, and one slot for what
-//! lies beyond (49 days). Which deadline is next is always known exactly.
+//! The timing wheel: two rounds of 256 slots, of one millisecond and of 256 each, and a sorted map
+//! for what lies more than a minute ahead. Which deadline is next is always known exactly.
 //!
 //! Each slot is a small heap ordered by (instant, sequence), so the order in which deadlines come
-//! out is that of their instants, and among equal instants that in which they were set.
+//! out is that of their instants, and among equal instants that in which they were set. A deadline
+//! comes out of the slot it was put in: nothing is ever spread from one slot over others, and so
+//! there is no moment at which thousands of them are touched.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::Instant;
+use crate::map::Pages;
 
-const LEVELS: usize = 4;
+const LEVELS: usize = 2;
 const SLOTS: usize = 256;
-/// The slot for everything that differs from the base in a digit above the fourth.
+/// The place of everything that lies beyond the rounds.
 const FAR: usize = LEVELS * SLOTS;
 const TICK_NANOS: u64 = 1_000_000;
 /// Slots with fewer abandoned entries than this are not worth compacting.
 const COMPACT_MIN: u32 = 32;
+/// Room that an empty slot keeps.
+const ROOM_KEPT: usize = 16;
+/// No further free place.
+const NO_PLACE: u64 = u64::MAX;
 
 /// Names a deadline while it is set; a stale id is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,17 +33,20 @@ pub struct DeadlineId {
 
 /// Deadlines with a key each, named by [`DeadlineId`].
 ///
-/// Setting and cancelling take constant time but for a push into the small heap of one slot. A
-/// deadline that moves later stays where it is filed until it would be next; so the usual fate of
-/// a retransmission timer, to be replaced by a later one, costs next to nothing.
+/// Setting and cancelling take constant time but for a push into the small heap of one slot, or
+/// into the sorted map. A deadline that moves later stays in its slot until it would be next; so
+/// the usual fate of a retransmission timer, to be replaced by a later one, costs next to nothing.
 #[derive(Clone, Debug)]
 pub struct Wheel<K> {
-    entries: Vec<Entry<K>>,
-    free: Vec<u32>,
+    entries: Pages<Entry<K>>,
+    /// The first free place; the others follow by [`Entry::at`].
+    free: u64,
     slots: Vec<Slot>,
     /// One bit a slot: something is filed there.
     occupied: [[u64; SLOTS / 64]; LEVELS],
-    /// The tick up to which time has passed; slots are digits of ticks relative to it.
+    /// What lies beyond the rounds, each at its own instant.
+    far: BTreeMap<(u64, u64), u32>,
+    /// The tick up to which time has passed; the rounds begin at it.
     base: u64,
     sequence: u64,
     next: Option<Instant>,
@@ -47,9 +57,10 @@ pub struct Wheel<K> {
 struct Entry<K> {
     /// `None` while the place is free.
     key: Option<K>,
+    /// The instant; of a free place the next free one.
     at: u64,
     sequence: u64,
-    /// Where it is filed; may be an earlier time than `at`.
+    /// Where it is filed; in a slot it may be filed at an earlier time than `at`.
     slot: u16,
     /// Counts the lives of the place.
     stamp: u32,
@@ -86,10 +97,11 @@ impl<K> Wheel<K> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            entries: Vec::new(),
-            free: Vec::new(),
-            slots: (0..=FAR).map(|_| Slot::default()).collect(),
+            entries: Pages::new(),
+            free: NO_PLACE,
+            slots: (0..FAR).map(|_| Slot::default()).collect(),
             occupied: [[0; SLOTS / 64]; LEVELS],
+            far: BTreeMap::new(),
             base: 0,
             sequence: 0,
             next: None,
@@ -124,18 +136,7 @@ impl<K> Wheel<K> {
     /// Sets a deadline.
     pub fn insert(&mut self, at: Instant, key: K) -> DeadlineId {
         let sequence = self.next_sequence();
-        let index = self.free.pop().unwrap_or_else(|| {
-            let index = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-            self.entries.push(Entry {
-                key: None,
-                at: 0,
-                sequence: 0,
-                slot: 0,
-                stamp: 0,
-                filing: 0,
-            });
-            index
-        });
+        let index = self.free_place();
         self.count += 1;
         let mut stamp = 0;
         if let Some(entry) = self.entries.get_mut(index as usize) {
@@ -157,13 +158,17 @@ impl<K> Wheel<K> {
             return true;
         }
         let sequence = self.next_sequence();
+        let Some(entry) = self.entries.get_mut(id.index as usize) else { return false };
+        // In a slot an earlier filing serves; its old one must not be taken for the deadline.
+        let filed_anew = at < old || usize::from(entry.slot) == FAR;
+        if filed_anew {
+            self.abandon(id.index);
+        }
         if let Some(entry) = self.entries.get_mut(id.index as usize) {
             entry.at = at.as_nanos();
             entry.sequence = sequence;
         }
-        if at < old {
-            // Its old filing must not be taken for the deadline itself.
-            self.abandon(id.index);
+        if filed_anew {
             self.file(id.index);
             self.note_earlier(at);
         }
@@ -187,13 +192,17 @@ impl<K> Wheel<K> {
     /// Takes out the next deadline if it lies at or before `now`.
     pub fn pop_due(&mut self, now: Instant) -> Option<K> {
         let Some(next) = self.next.filter(|next| *next <= now) else {
-            self.advance(now.as_nanos() / TICK_NANOS);
+            self.base = self.base.max(now.as_nanos() / TICK_NANOS);
             return None;
         };
-        self.advance(next.as_nanos() / TICK_NANOS);
-        let slot = self.first_slot()?;
-        let filed = self.slots.get_mut(slot).and_then(|slot| slot.heap.pop())?.0;
-        self.clear_if_empty(slot);
+        self.base = self.base.max(next.as_nanos() / TICK_NANOS);
+        let (filed, slot) = self.first()?;
+        if slot == FAR {
+            self.far.pop_first();
+        } else if let Some(its) = self.slots.get_mut(slot) {
+            its.heap.pop();
+            self.clear_if_empty(slot);
+        }
         let key = self.release(filed.index);
         self.find_next();
         key
@@ -215,31 +224,47 @@ impl<K> Wheel<K> {
         }
     }
 
+    /// A place without a deadline.
+    fn free_place(&mut self) -> u32 {
+        let first = usize::try_from(self.free).unwrap_or(usize::MAX);
+        let place = match self.entries.get(first) {
+            Some(entry) => {
+                self.free = entry.at;
+                first
+            }
+            None => {
+                let (at, sequence) = (NO_PLACE, 0);
+                let entry = Entry { key: None, at, sequence, slot: 0, stamp: 0, filing: 0 };
+                self.entries.push(entry)
+            }
+        };
+        u32::try_from(place).unwrap_or(u32::MAX)
+    }
+
     /// Frees the entry's place.
     fn release(&mut self, index: u32) -> Option<K> {
         let entry = self.entries.get_mut(index as usize)?;
         let key = entry.key.take()?;
         entry.stamp = entry.stamp.wrapping_add(1);
         entry.filing = entry.filing.wrapping_add(1);
-        self.free.push(index);
+        entry.at = self.free;
+        self.free = u64::from(index);
         self.count -= 1;
         Some(key)
     }
 
-    /// The slot of a tick: the level is the highest digit in which it differs from the base. What
-    /// lies in the past goes to the base's own slot, whose heap puts it first.
+    /// The slot of an instant: in the first round in which it lies. What lies in the past goes to
+    /// the base's own slot, whose heap puts it first.
     const fn slot_of(&self, at: u64) -> usize {
         let tick = at / TICK_NANOS;
         let tick = if tick < self.base { self.base } else { tick };
-        let differing = tick ^ self.base;
-        let level = match differing {
-            0..0x100 => 0,
-            0x100..0x1_0000 => 1,
-            0x1_0000..0x100_0000 => 2,
-            0x100_0000..0x1_0000_0000 => 3,
-            _ => return FAR,
-        };
-        level * SLOTS + ((tick >> (8 * level)) & 0xff) as usize
+        if tick - self.base < SLOTS as u64 {
+            tick as usize % SLOTS
+        } else if (tick >> 8) - (self.base >> 8) < SLOTS as u64 {
+            SLOTS + (tick >> 8) as usize % SLOTS
+        } else {
+            FAR
+        }
     }
 
     /// Files the entry at its own instant.
@@ -250,18 +275,24 @@ impl<K> Wheel<K> {
         entry.slot = u16::try_from(slot).unwrap_or(u16::MAX);
         entry.filing = entry.filing.wrapping_add(1);
         let Entry { at, sequence, filing, .. } = *entry;
-        if let Some(slot) = self.slots.get_mut(slot) {
-            slot.heap.push(Reverse(Filed { at, sequence, index, filing }));
+        if let Some(its) = self.slots.get_mut(slot) {
+            its.heap.push(Reverse(Filed { at, sequence, index, filing }));
+            self.mark(slot, true);
+        } else {
+            self.far.insert((at, sequence), index);
         }
-        self.mark(slot, true);
     }
 
-    /// Leaves the entry's filing behind as invalid; compacts the slot when most of it is.
+    /// Takes the entry out of the sorted map, or leaves its filing in a slot behind as invalid and
+    /// compacts the slot when most of it is.
     fn abandon(&mut self, index: u32) {
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
         entry.filing = entry.filing.wrapping_add(1);
-        let at = usize::from(entry.slot);
-        let Some(slot) = self.slots.get_mut(at) else { return };
+        let (at, filed) = (usize::from(entry.slot), (entry.at, entry.sequence));
+        let Some(slot) = self.slots.get_mut(at) else {
+            self.far.remove(&filed);
+            return;
+        };
         slot.abandoned += 1;
         if slot.abandoned >= COMPACT_MIN && slot.abandoned as usize > slot.heap.len() / 2 {
             let entries = &self.entries;
@@ -277,7 +308,7 @@ impl<K> Wheel<K> {
         if slot.heap.is_empty() {
             slot.abandoned = 0;
             // A burst must not leave its room behind in each slot it came by.
-            slot.heap.shrink_to(64);
+            slot.heap.shrink_to(ROOM_KEPT);
             self.mark(at, false);
         }
     }
@@ -291,83 +322,77 @@ impl<K> Wheel<K> {
         }
     }
 
-    /// The occupied slot with the earliest filings.
-    fn first_slot(&self) -> Option<usize> {
-        for (level, words) in self.occupied.iter().enumerate() {
-            for (word, bits) in words.iter().enumerate() {
-                // Slots before the base's digit are empty: their time has passed.
-                if *bits != 0 {
-                    return Some(level * SLOTS + word * 64 + bits.trailing_zeros() as usize);
-                }
+    /// The occupied slot of a round with the earliest filings: the first from the base on, around.
+    fn first_slot(&self, level: usize) -> Option<usize> {
+        let words = self.occupied.get(level)?;
+        let start = (self.base >> (8 * level)) as usize % SLOTS;
+        let (first, bit) = (start / 64, start % 64);
+        for step in 0..=words.len() {
+            let word = (first + step) % words.len();
+            let mut bits = *words.get(word)?;
+            // The word of the base comes twice: at last what of it lies before the base.
+            if step == 0 {
+                bits &= u64::MAX << bit;
+            }
+            if bits != 0 {
+                return Some(level * SLOTS + word * 64 + bits.trailing_zeros() as usize);
             }
         }
-        self.slots.get(FAR).filter(|slot| !slot.heap.is_empty()).map(|_| FAR)
+        None
     }
 
-    /// Makes the top of the first slot a valid and exact filing, and remembers its instant.
-    fn find_next(&mut self) {
-        self.next = None;
-        while let Some(at) = self.first_slot() {
-            let Some(slot) = self.slots.get_mut(at) else { return };
-            let Some(Reverse(filed)) = slot.heap.peek().copied() else { return };
-            if !is_valid(&self.entries, &filed) {
+    /// Makes the top of the first slot of a round a valid and exact filing, and gives it. `None` if
+    /// the round is empty, or a deadline was filed anew and all is to be looked at again.
+    fn exact_top(&mut self, level: usize, again: &mut bool) -> Option<(Filed, usize)> {
+        while let Some(at) = self.first_slot(level) {
+            let slot = self.slots.get_mut(at)?;
+            let Reverse(filed) = slot.heap.peek().copied()?;
+            let entry = self.entries.get(filed.index as usize)?;
+            if !is_valid_entry(entry, &filed) {
                 slot.heap.pop();
                 slot.abandoned = slot.abandoned.saturating_sub(1);
                 self.clear_if_empty(at);
-                continue;
-            }
-            let moved = self
-                .entries
-                .get(filed.index as usize)
-                .is_some_and(|entry| entry.sequence != filed.sequence);
-            if moved {
+            } else if entry.sequence != filed.sequence {
                 slot.heap.pop();
                 self.clear_if_empty(at);
                 self.file(filed.index);
+                *again = true;
+                return None;
+            } else {
+                return Some((filed, at));
+            }
+        }
+        None
+    }
+
+    /// The earliest filing of all and its slot.
+    fn first(&mut self) -> Option<(Filed, usize)> {
+        loop {
+            let mut again = false;
+            let tops = [self.exact_top(0, &mut again), self.exact_top(1, &mut again)];
+            if again {
                 continue;
             }
-            self.next = Some(Instant::from_nanos(filed.at));
-            return;
+            let far = self.far.first_key_value().map(|(&(at, sequence), &index)| {
+                let filing = 0;
+                (Filed { at, sequence, index, filing }, FAR)
+            });
+            return tops.into_iter().chain([far]).flatten().min_by_key(|(filed, _)| *filed);
         }
     }
 
-    /// Moves the base to `tick`, before which nothing is due, and spreads the slots it enters over
-    /// the finer levels.
-    fn advance(&mut self, tick: u64) {
-        if tick <= self.base {
-            return;
-        }
-        let differing = tick ^ self.base;
-        self.base = tick;
-        if differing >= 1 << 32 {
-            self.spread(FAR);
-        }
-        for level in (1..LEVELS).rev() {
-            if differing >= 1 << (8 * level) {
-                self.spread(level * SLOTS + ((tick >> (8 * level)) & 0xff) as usize);
-            }
-        }
-    }
-
-    fn spread(&mut self, at: usize) {
-        let Some(slot) = self.slots.get_mut(at) else { return };
-        if slot.heap.is_empty() {
-            return;
-        }
-        let filed = std::mem::take(slot).heap.into_vec();
-        self.mark(at, false);
-        for Reverse(filed) in filed {
-            if is_valid(&self.entries, &filed) {
-                self.file(filed.index);
-            }
-        }
+    /// Finds the earliest deadline, and remembers its instant.
+    fn find_next(&mut self) {
+        self.next = self.first().map(|(filed, _)| Instant::from_nanos(filed.at));
     }
 }
 
-fn is_valid<K>(entries: &[Entry<K>], filed: &Filed) -> bool {
-    entries
-        .get(filed.index as usize)
-        .is_some_and(|entry| entry.key.is_some() && entry.filing == filed.filing)
+fn is_valid<K>(entries: &Pages<Entry<K>>, filed: &Filed) -> bool {
+    entries.get(filed.index as usize).is_some_and(|entry| is_valid_entry(entry, filed))
+}
+
+const fn is_valid_entry<K>(entry: &Entry<K>, filed: &Filed) -> bool {
+    entry.key.is_some() && entry.filing == filed.filing
 }
 
 #[cfg(test)]
@@ -410,6 +435,10 @@ mod tests {
             let first = *self.order.keys().next().filter(|(at, _)| *at <= now)?;
             self.order.remove(&first)
         }
+    }
+
+    fn filed<K>(wheel: &Wheel<K>) -> usize {
+        wheel.far.len() + wheel.slots.iter().map(|slot| slot.heap.len()).sum::<usize>()
     }
 
     fn span(ids: &mut Ids) -> Duration {
@@ -499,7 +528,7 @@ mod tests {
             assert_eq!(wheel.cancel(id), Some(round));
             assert_eq!(wheel.cancel(id), None);
         }
-        let filed: usize = wheel.slots.iter().map(|slot| slot.heap.len()).sum();
+        let filed = filed(&wheel);
         assert!(filed <= 5 * COMPACT_MIN as usize, "{filed} filings are left");
         assert_eq!(wheel.entries.len(), 1);
     }
@@ -512,7 +541,7 @@ mod tests {
         for step in 1..100_000 {
             wheel.reschedule(id, Instant::from_secs(600_000 + step % 2));
         }
-        let filed: usize = wheel.slots.iter().map(|slot| slot.heap.len()).sum();
+        let filed = filed(&wheel);
         assert!(filed <= 3 * COMPACT_MIN as usize, "{filed} filings are left");
     }
 
@@ -524,7 +553,7 @@ mod tests {
         for step in 2..1000 {
             assert!(wheel.reschedule(id, Instant::from_secs(step)));
         }
-        let filed: usize = wheel.slots.iter().map(|slot| slot.heap.len()).sum();
+        let filed = filed(&wheel);
         assert_eq!(filed, 2);
         assert_eq!(wheel.pop_due(Instant::from_millis(1)), Some(()));
         assert_eq!(wheel.next(), Some(Instant::from_secs(999)));

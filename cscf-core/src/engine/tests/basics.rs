@@ -2,6 +2,8 @@
 
 use super::roles::{Agent, Order, Proxy, START};
 use super::{Net, addr, header, settings, subject};
+use crate::engine::contexts::Context;
+use crate::engine::outgoing::Attempt;
 use crate::engine::{Engine, Sizes};
 use crate::ids::Seed;
 use crate::role::{Cause, NextHop};
@@ -105,4 +107,12 @@ fn a_call_is_set_up_and_torn_down_through_two_proxies() {
     for sizes in [a.sizes(), p.sizes(), q.sizes(), b.sizes()] {
         assert_eq!(sizes, Sizes::default());
     }
+}
+
+#[test]
+fn what_is_kept_for_each_request_on_its_way_is_small() {
+    // An INVITE keeps both for half a minute after its answer.
+    let (context, attempt) = (size_of::<Context>(), size_of::<Attempt>());
+    assert!(context <= 280, "a context takes {context} bytes");
+    assert!(attempt <= 400, "an attempt takes {attempt} bytes");
 }

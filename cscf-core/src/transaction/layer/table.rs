@@ -6,7 +6,7 @@ use super::super::{
     Client, ClientState, Effect, InviteClient, InviteClientState, InviteServer, InviteServerState,
     Key, Server, ServerState, Timers,
 };
-use crate::map::Numbers;
+use crate::map::{Numbers, Pages};
 use crate::time::{DeadlineId, Instant, Wheel};
 use crate::transport::Flow;
 
@@ -20,7 +20,7 @@ pub(super) struct Id {
 /// All transactions. Nothing in it is listed in an order that a peer could choose.
 #[derive(Debug)]
 pub(super) struct Table {
-    slots: Vec<Slot>,
+    slots: Pages<Slot>,
     free: Vec<u32>,
     by_key: Numbers<Key, u32>,
     merged: Numbers<Key, u32>,
@@ -129,6 +129,41 @@ impl Machine {
         }
     }
 
+    /// How many bytes of messages it keeps.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        match self {
+            Self::Client(it) => match it.state() {
+                ClientState::Proceeding { request, .. } | ClientState::Trying { request, .. } => {
+                    request.len()
+                }
+                ClientState::Completed { .. } | ClientState::Terminated => 0,
+            },
+            Self::InviteClient(it) => match it.state() {
+                InviteClientState::Completed { ack, .. } => ack.len(),
+                _ => it.request().map_or(0, bytes::Bytes::len),
+            },
+            Self::InviteServer(it) => match it.state() {
+                InviteServerState::Completed { response, .. } => response.len(),
+                InviteServerState::Proceeding { trying, last } => {
+                    let trying = trying.as_ref().map_or(0, |(bytes, _)| bytes.len());
+                    trying + last.as_ref().map_or(0, bytes::Bytes::len)
+                }
+                InviteServerState::Accepted { .. }
+                | InviteServerState::Confirmed { .. }
+                | InviteServerState::Terminated => 0,
+            },
+            Self::Server(it) => match it.state() {
+                ServerState::Completed { response, .. } => {
+                    response.as_ref().map_or(0, bytes::Bytes::len)
+                }
+                ServerState::Proceeding { last } => last.len(),
+                ServerState::Trying { trying, .. } => trying.len(),
+                ServerState::Terminated => 0,
+            },
+        }
+    }
+
     /// Whether the path is still needed: to send by it without being asked.
     pub(super) const fn needs_path(&self) -> bool {
         match self {
@@ -143,7 +178,7 @@ impl Machine {
 impl Table {
     pub(super) fn new() -> Self {
         Self {
-            slots: Vec::new(),
+            slots: Pages::new(),
             free: Vec::new(),
             by_key: Numbers::default(),
             merged: Numbers::default(),
@@ -194,9 +229,12 @@ impl Table {
 
     /// Counts one more copy of a request; says how many there are.
     pub(super) fn count_merged(&mut self, key: Key) -> u32 {
-        let count = self.merged.entry(key).or_insert(0);
-        *count += 1;
-        *count
+        if let Some(count) = self.merged.get_mut(&key) {
+            *count += 1;
+            return *count;
+        }
+        self.merged.insert(key, 1);
+        1
     }
 
     pub(super) fn get(&self, index: u32) -> Option<&Record> {
@@ -242,10 +280,9 @@ impl Table {
     pub(super) fn insert(&mut self, key: Key, machine: Machine, flow: Flow, timers: &Timers) -> Id {
         let client = machine.is_client();
         self.has_protected |= flow.is_protected();
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-        });
+        let free = self.free.pop();
+        let index = free
+            .unwrap_or_else(|| u32::try_from(self.slots.push(Slot::default())).unwrap_or(u32::MAX));
         let path = Path {
             flow,
             timers: *timers,

@@ -380,6 +380,37 @@ fn a_request_without_a_via_has_no_transaction() {
     assert_eq!(event, Err(KeyError::Via));
 }
 
+/// The bytes of messages all transactions keep, and how many of them keep a path.
+fn kept(layer: &TransactionLayer) -> (usize, usize) {
+    let bytes = layer.table.records().map(|record| record.machine.kept_bytes()).sum();
+    (bytes, layer.table.records().filter(|record| record.path.is_some()).count())
+}
+
+#[test]
+fn a_finished_transaction_keeps_its_answer_at_most_and_no_request() {
+    let mut bench = bench();
+    let (call, register) = (invite("z9hG4bKa"), register());
+    let answer = |bench: &mut Bench, request: &Request, status| {
+        let id = bench.new_server(request);
+        bench.answer(id, request, status).expect("a final response");
+        bench.out.transmits.last().expect("it is sent").bytes.len()
+    };
+
+    answer(&mut bench, &call, 200);
+    // A path stays for the 2xx that the TU repeats.
+    assert_eq!(kept(&bench.layer), (0, 1), "Accepted server");
+    let sent = answer(&mut bench, &register, 200);
+    assert_eq!(kept(&bench.layer), (sent, 1), "Completed server");
+    for (request, status) in [(invite("z9hG4bKb"), 200), (register, 401)] {
+        bench.send(&request, Transport::Udp);
+        assert!(kept(&bench.layer).0 > sent, "until the answer is there");
+        assert!(matches!(bench.get(&request, status), ClientEvent::Response(_)));
+        assert_eq!(kept(&bench.layer), (sent, 1), "a client that has its answer");
+    }
+    bench.drain();
+    assert_eq!(kept(&bench.layer), (0, 0));
+}
+
 #[test]
 fn a_lingering_transaction_takes_200_bytes_beside_its_response() {
     let table = table::SLOT_BYTES + Wheel::<u32>::BYTES_EACH;

@@ -1,9 +1,16 @@
 //! Hash maps whose order no peer can choose and no run can leak: keyed from the node's seed, looked
-//! up by key, never iterated for output. What the node has numbered itself needs no such care.
+//! up by key, never iterated for output. What the node has numbered itself needs no such care. And
+//! tables that grow without a pause, however large they are: [`Numbers`] and [`Pages`].
 
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+mod numbers;
+mod pages;
+
+use std::hash::{BuildHasher, Hasher};
 
 use siphasher::sip::SipHasher13;
+
+pub use numbers::Numbers;
+pub use pages::Pages;
 
 use crate::ids::Seed;
 
@@ -65,9 +72,6 @@ impl Hasher for NumberHasher {
         self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(Self::FACTOR);
     }
 }
-
-/// A hash map whose keys the node has numbered itself; never iterated for output.
-pub type Numbers<K, V> = hashbrown::HashMap<K, V, BuildHasherDefault<NumberHasher>>;
 
 /// A hash map keyed from the node's seed.
 pub type Map<K, V> = hashbrown::HashMap<K, V, SeededState>;

@@ -140,11 +140,17 @@ impl Impu {
                     Some(context) => {
                         format!("tel:{digits};phone-context={}", context.to_ascii_lowercase())
                     }
-                    None => format!("tel:{digits}"),
+                    None => ["tel:", &*digits].concat(),
                 }
             }
             Uri::Other(_) => format!("{}:{}", uri.scheme(), uri.opaque().unwrap_or_default()),
         }))
+    }
+
+    /// The key as text of its own.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
     }
 
     /// The key as text.

@@ -140,7 +140,10 @@ impl Ids {
     /// A Via branch with the magic cookie and our shard number: `z9hG4bK<shard>-<token>`
     /// (RFC 3261 §8.1.1.7).
     pub fn branch(&mut self) -> String {
-        let mut out = format!("z9hG4bK{}-", self.shard.0);
+        let mut out = String::with_capacity("z9hG4bK255-".len() + 24);
+        out.push_str("z9hG4bK");
+        push_decimal(&mut out, self.shard.0.into());
+        out.push('-');
         push_hex(&mut out, self.block().get(..12).unwrap_or_default());
         out
     }
@@ -152,7 +155,11 @@ impl Ids {
 
     /// A Call-ID for a dialog or request of our own.
     pub fn call_id(&mut self, host: &str) -> String {
-        format!("{}@{host}", self.token(10))
+        let mut out = String::with_capacity(2 * 10 + 1 + host.len());
+        push_hex(&mut out, self.block().get(..10).unwrap_or_default());
+        out.push('@');
+        out.push_str(host);
+        out
     }
 
     /// `bytes` random bytes in lower-case hexadecimal (at most 32 bytes).
@@ -165,12 +172,35 @@ impl Ids {
 }
 
 /// Writes bytes in lower-case hexadecimal.
-pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) {
-    out.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit));
+pub fn push_hex(out: &mut String, bytes: &[u8]) {
+    for chunk in bytes.chunks(32) {
+        let mut digits = [0; 64];
+        for (to, byte) in digits.chunks_exact_mut(2).zip(chunk) {
+            to.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
+        }
+        let digits = digits.get(..2 * chunk.len()).unwrap_or_default();
+        out.push_str(std::str::from_utf8(digits).unwrap_or_default());
+    }
 }
 
-const fn hex_digit(nibble: u8) -> char {
-    (if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }) as char
+const fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }
+}
+
+/// Writes a number in decimal, as `Display` does and without its machinery.
+pub fn push_decimal(out: &mut String, mut number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        at -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    let digits = digits.get(at..).unwrap_or_default();
+    out.push_str(std::str::from_utf8(digits).unwrap_or_default());
 }
 
 fn words(block: [u8; 32]) -> [u64; 4] {
@@ -179,4 +209,27 @@ fn words(block: [u8; 32]) -> [u64; 4] {
         *word = chunk.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_display_writes_them() {
+        for number in [0, 7, 10, 99, 100, 65_535, 1_234_567_890, u64::MAX] {
+            let mut out = String::from("x");
+            push_decimal(&mut out, number);
+            assert_eq!(out, format!("x{number}"));
+        }
+    }
+
+    #[test]
+    fn bytes_are_written_as_two_digits_each() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut out = String::new();
+        push_hex(&mut out, &bytes);
+        let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(out, expected);
+    }
 }

@@ -20,7 +20,7 @@ impl Challenge {
     /// A challenge with qop `auth`.
     #[must_use]
     pub fn new(realm: &str, nonce: &str, algorithm: Algorithm) -> Self {
-        let mut params = AuthParams::default();
+        let mut params = AuthParams::with_room(realm.len() + nonce.len());
         params.set("realm", realm);
         params.set("nonce", nonce);
         params.set("algorithm", &algorithm.to_string());
@@ -71,6 +71,14 @@ impl Challenge {
         self.params.remove("ck");
         self.params.remove("ik");
         keys
+    }
+
+    /// The value of the header field.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = "Digest ".to_owned();
+        self.params.write(&mut text);
+        text
     }
 
     /// The realm, unescaped.
@@ -130,7 +138,7 @@ impl FromStr for Challenge {
 
 impl fmt::Display for Challenge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Digest {}", self.params)
+        f.write_str(&self.text())
     }
 }
 

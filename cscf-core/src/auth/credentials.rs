@@ -116,6 +116,14 @@ impl Credentials {
         self
     }
 
+    /// The value of the header field.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = "Digest ".to_owned();
+        self.params.write(&mut text);
+        text
+    }
+
     /// The private identity, unescaped.
     #[must_use]
     pub fn username(&self) -> Option<Cow<'_, str>> {
@@ -272,8 +280,7 @@ impl FromStr for Credentials {
 
 impl fmt::Display for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Digest ")?;
-        self.params.fmt(f)
+        f.write_str(&self.text())
     }
 }
 

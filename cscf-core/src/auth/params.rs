@@ -100,6 +100,12 @@ impl PartialEq for AuthParams {
 impl Eq for AuthParams {}
 
 impl AuthParams {
+    /// An empty list with room for two values of so many bytes together, and for what else stands
+    /// in a challenge.
+    pub(super) fn with_room(len: usize) -> Self {
+        Self { text: String::with_capacity(len + 160), list: Vec::with_capacity(8) }
+    }
+
     /// Reads `Digest` and the parameters behind it.
     ///
     /// # Errors
@@ -185,8 +191,7 @@ impl AuthParams {
     /// Takes a parameter over from another list, with its escapes.
     pub fn copy(&mut self, name: &str, from: &Self) {
         if let Some(param) = from.param(name) {
-            let name = self.kept(param.name.chars());
-            let raw = self.kept(param.raw.chars());
+            let (name, raw) = (self.kept_whole(param.name), self.kept_whole(param.raw));
             self.insert(Place { name, raw, quoted: param.quoted });
         }
     }
@@ -202,6 +207,22 @@ impl AuthParams {
         }
     }
 
+    /// Writes the list as `Display` does, piece by piece into memory of the right size.
+    pub(super) fn write(&self, out: &mut String) {
+        out.reserve(self.iter().map(|it| it.name.len() + it.raw.len() + ", =\"\"".len()).sum());
+        for (at, param) in self.iter().enumerate() {
+            if at > 0 {
+                out.push_str(", ");
+            }
+            out.push_str(param.name);
+            out.push_str(if param.quoted { "=\"" } else { "=" });
+            out.push_str(param.raw);
+            if param.quoted {
+                out.push('"');
+            }
+        }
+    }
+
     /// All parameters in order.
     pub fn iter(&self) -> impl Iterator<Item = AuthParam<'_>> {
         self.list.iter().map(|place| self.view(place))
@@ -209,13 +230,28 @@ impl AuthParams {
 
     fn put(&mut self, name: &str, value: &str, quoted: bool) {
         let quoted = quoted || value.is_empty() || !value.bytes().all(is_token_byte);
-        let name = self.kept(name.chars().filter(|c| u8::try_from(*c).is_ok_and(is_token_byte)));
+        let name = if name.bytes().all(is_token_byte) {
+            self.kept_whole(name)
+        } else {
+            self.kept(name.chars().filter(|c| u8::try_from(*c).is_ok_and(is_token_byte)))
+        };
+        // As nearly every value is: nothing to escape, and nothing to leave out.
+        if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+            let raw = self.kept_whole(value);
+            return self.insert(Place { name, raw, quoted });
+        }
         let escaped = value.chars().filter(|c| !is_forbidden(*c)).flat_map(|character| {
             let escape = matches!(character, '"' | '\\').then_some('\\');
             escape.into_iter().chain([character])
         });
         let raw = self.kept(escaped);
         self.insert(Place { name, raw, quoted });
+    }
+
+    fn kept_whole(&mut self, piece: &str) -> Span {
+        let start = self.text.len();
+        self.text.push_str(piece);
+        Span::new(start, piece.len())
     }
 
     fn kept(&mut self, characters: impl Iterator<Item = char>) -> Span {
@@ -236,13 +272,9 @@ impl AuthParams {
 /// The list with `, ` between, without a scheme.
 impl fmt::Display for AuthParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, param) in self.iter().enumerate() {
-            if at > 0 {
-                f.write_str(", ")?;
-            }
-            param.fmt(f)?;
-        }
-        Ok(())
+        let mut text = String::new();
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 

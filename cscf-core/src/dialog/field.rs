@@ -1,14 +1,16 @@
 //! The URI and the parameters of a name-addr straight from header text: borrowed, nothing is
 //! checked, nothing allocated. Where the value must be right, [`crate::sip::NameAddr`] reads it.
 
+use crate::transport::via::{cut, trimmed};
+
 /// The URI of a name-addr or addr-spec: `"B" <sip:b@x;lr>;tag=1` gives `sip:b@x;lr`.
 ///
 /// Without angle brackets all parameters belong to the header (RFC 3261 §20.10).
 #[must_use]
 pub fn uri_of(value: &str) -> &str {
     match angles(value) {
-        Some((open, close)) => value.get(open + 1..close).unwrap_or_default().trim(),
-        None => value.split(';').next().unwrap_or_default().trim(),
+        Some((open, close)) => trimmed(value.get(open + 1..close).unwrap_or_default()),
+        None => trimmed(cut(value, b';').map_or(value, |(uri, _)| uri)),
     }
 }
 
@@ -65,6 +67,12 @@ fn semicolon(text: &str) -> usize {
 
 /// The offsets of the angle brackets; a bracket inside a quoted display name does not count.
 fn angles(value: &str) -> Option<(usize, usize)> {
+    // As in nearly all values: no quotes before the bracket.
+    let first = memchr::memchr2(b'<', b'"', value.as_bytes())?;
+    if value.as_bytes().get(first) == Some(&b'<') {
+        let rest = value.as_bytes().get(first..)?;
+        return Some((first, first + memchr::memchr(b'>', rest)?));
+    }
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in value.bytes().enumerate() {
         match byte {

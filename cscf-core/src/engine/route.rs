@@ -146,15 +146,15 @@ impl Addresses {
 
     /// Whether sent-by is one of ours.
     pub(super) fn is_own_sent_by(&self, host: &str, port: u16) -> bool {
+        let host = bare(host);
+        let ip = host.parse::<IpAddr>().ok();
         self.listen.iter().any(|listen| {
             let (name, advertised) = &listen.advertise;
             let protected = || SocketAddr::new(listen.addr.ip(), port);
-            (bare(name).eq_ignore_ascii_case(bare(host))
+            (bare(name).eq_ignore_ascii_case(host)
                 && (*advertised == port || self.protected.contains_key(&protected())))
-                || bare(host).parse().is_ok_and(|ip| SocketAddr::new(ip, port) == listen.addr)
-        }) || bare(host)
-            .parse()
-            .is_ok_and(|ip| self.protected.contains_key(&SocketAddr::new(ip, port)))
+                || ip.is_some_and(|ip| SocketAddr::new(ip, port) == listen.addr)
+        }) || ip.is_some_and(|ip| self.protected.contains_key(&SocketAddr::new(ip, port)))
     }
 }
 

@@ -5,11 +5,13 @@
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
-use smallvec::SmallVec;
 
 use crate::ids::{Seed, push_hex};
 use crate::sip::{HeaderName, Request};
 use crate::transport::via::ViaView;
+
+/// The bytes that go into a hash, usually.
+const GATHERED_USUAL: usize = 512;
 
 /// What the Vias say about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ impl LoopGuard {
             HeaderName::PAssertedIdentity,
         ];
         // Gathered first: a hash of many short pieces costs more than one of all.
-        let mut all: SmallVec<[u8; 512]> = SmallVec::new();
+        let mut all = Vec::with_capacity(GATHERED_USUAL);
         let mut text = |text: &str| {
             all.extend_from_slice(text.as_bytes());
             all.push(0);
@@ -88,14 +90,15 @@ impl LoopGuard {
     ) -> Passage {
         let mut passage = Passage::First;
         for value in request.headers.values(HeaderName::Via) {
-            let Some(via) = ViaView::parse(value) else { continue };
-            let seen = via.branch.and_then(|branch| branch.rsplit_once('.'));
+            // Most are of others, whose parameters nobody has to read.
+            let Some((head, params)) = ViaView::head(value) else { continue };
+            if !is_own(&head) {
+                continue;
+            }
+            let seen = head.with(params).branch.and_then(|branch| branch.rsplit_once('.'));
             let Some(seen) = seen.and_then(|(_, seen)| u64::from_str_radix(seen, 16).ok()) else {
                 continue;
             };
-            if !is_own(&via) {
-                continue;
-            }
             if seen == fingerprint {
                 return Passage::Loop;
             }

@@ -60,7 +60,7 @@ impl PublicIdentity {
 #[must_use]
 pub fn identity_key(uri: &Uri) -> Option<String> {
     let known = uri.is_sip() || uri.is_tel();
-    known.then(|| Impu::from_uri(uri).ok().map(|key| key.to_string())).flatten()
+    known.then(|| Impu::from_uri(uri).ok().map(Impu::into_string)).flatten()
 }
 
 /// The key of the tel URI that a SIP URI with `user=phone` stands for (TS 24.229 §5.3.2.1).

@@ -205,17 +205,35 @@ impl FromStr for NameAddr {
     }
 }
 
+impl NameAddr {
+    /// The address as text, as `Display` writes it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = match &self.display_name {
+            Some(name) if is_token(name) => [name, " <"].concat(),
+            Some(name) => [&quote(name), " <"].concat(),
+            None => "<".to_owned(),
+        };
+        text.push_str(&self.uri.text());
+        text.push('>');
+        self.params.write(&mut text);
+        text
+    }
+
+    /// The URI of an address; its parameters are not read.
+    ///
+    /// # Errors
+    ///
+    /// [`SyntaxError`] with the offset in `text`.
+    pub fn parse_uri(text: &str) -> Result<Uri, SyntaxError> {
+        let parts = Parts::split(text)?;
+        Uri::parse(parts.uri).map_err(|fault| fault.at(parts.uri_at))
+    }
+}
+
 impl fmt::Display for NameAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.display_name {
-            Some(name) if is_token(name) => write!(f, "{name} ")?,
-            Some(name) => write!(f, "{} ", quote(name))?,
-            None => {}
-        }
-        f.write_str("<")?;
-        self.uri.fmt(f)?;
-        f.write_str(">")?;
-        self.params.fmt(f)
+        f.write_str(&self.text())
     }
 }
 
@@ -249,6 +267,12 @@ impl Contacts {
     pub const fn is_star(&self) -> bool {
         matches!(self, Self::Star)
     }
+}
+
+/// [`NameAddr::expires`] of a Contact value, read without the URI.
+#[must_use]
+pub fn contact_expires(value: &str) -> Option<u32> {
+    address_param(value, "expires").map(|text| super::scan::delta_seconds(text).unwrap_or(3600))
 }
 
 /// A header parameter of an address, borrowed, without reading the URI; `None` if absent or the

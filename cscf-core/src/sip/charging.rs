@@ -1,5 +1,6 @@
 //! P-Charging-Vector and P-Charging-Function-Addresses (RFC 7315 §4.5, §4.6, §5.5, §5.6).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::headers::Headers;
@@ -35,6 +36,12 @@ impl ChargingVector {
             return Err(SyntaxError::new(0, "icid-value is missing"));
         }
         Ok(Self { params })
+    }
+
+    /// The value of the header.
+    #[must_use]
+    pub fn text(&self) -> String {
+        text_of(&self.params)
     }
 
     /// The IMS charging identity.
@@ -78,7 +85,7 @@ impl ChargingVector {
 
     fn set_ioi(&mut self, name: &str, ioi: Option<&Ioi>) {
         match ioi {
-            Some(ioi) => self.params.set_quoted(name, &ioi.to_string()),
+            Some(ioi) => self.params.set_quoted(name, &ioi.text()),
             None => {
                 self.params.remove(name);
             }
@@ -88,7 +95,7 @@ impl ChargingVector {
 
 impl fmt::Display for ChargingVector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_leading(f, &self.params)
+        f.write_str(&text_of(&self.params))
     }
 }
 
@@ -117,6 +124,15 @@ impl Ioi {
         }
     }
 
+    /// As it is written.
+    fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Type1(network) => ["Type 1", network].concat().into(),
+            Self::Type2(network) => network.into(),
+            Self::Type3(network) => ["Type 3", network].concat().into(),
+        }
+    }
+
     /// The network's name.
     #[must_use]
     pub fn network(&self) -> &str {
@@ -128,11 +144,7 @@ impl Ioi {
 
 impl fmt::Display for Ioi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Type1(network) => write!(f, "Type 1{network}"),
-            Self::Type2(network) => f.write_str(network),
-            Self::Type3(network) => write!(f, "Type 3{network}"),
-        }
+        f.write_str(&self.text())
     }
 }
 
@@ -178,19 +190,27 @@ impl ChargingFunctionAddresses {
 
 impl fmt::Display for ChargingFunctionAddresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_leading(f, &self.params)
+        f.write_str(&text_of(&self.params))
     }
+}
+
+/// The parameters without the first `;`.
+fn text_of(params: &Params) -> String {
+    let mut text = String::new();
+    params.write(&mut text);
+    if !text.is_empty() {
+        text.remove(0);
+    }
+    text
 }
 
 /// Parameters of which the first has no `;` before it.
 fn leading_params(text: &str) -> Result<Params, SyntaxError> {
-    let whole = format!(";{text}");
-    Params::parse(&whole)
-        .map_err(|fault| SyntaxError::new(fault.offset.saturating_sub(1), fault.reason))
-}
-
-fn write_leading(f: &mut fmt::Formatter<'_>, params: &Params) -> fmt::Result {
-    f.write_str(params.to_string().strip_prefix(';').unwrap_or_default())
+    // Nothing but white space is one parameter without a name.
+    if text.trim_ascii().is_empty() {
+        return Err(SyntaxError::new(text.len(), "parameter without a name"));
+    }
+    Params::parse_leading(text)
 }
 
 impl Headers {

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::facts::{Facts, ParseFacts, facts};
 use super::{
-    Framer, Media, Message, NameAddr, Rejected, STREAM_BYTES_MAX, Sdp, Uri, Via, parse, read,
+    Framer, HeaderName, Headers, Media, Message, NameAddr, Rejected, STREAM_BYTES_MAX, Sdp, Uri,
+    Via, parse, read,
 };
 
 #[derive(Deserialize)]
@@ -333,4 +334,33 @@ fn damaged_streams_end_in_messages_or_one_error() {
         }
     }
     assert!(whole > 500 && broken > 300 && described > 100, "{whole} {broken} {described}");
+}
+
+/// One value is not UTF-8, and another line ends with a bare LF: each is on its own.
+#[test]
+fn a_line_that_is_no_text_leaves_as_it_came_and_hides_no_other() {
+    let bytes = Bytes::from_static(
+        b"OPTIONS sip:a@b SIP/2.0\r\nSubject: caf\xe9\r\nCall-ID: \xc3\xa9-1\nTo: <sip:a@b>\r\n\r\n",
+    );
+    let Ok(Message::Request(mut request)) = parse(&bytes) else { panic!("parses") };
+    let headers = &request.headers;
+    let subject = headers.fields(HeaderName::Subject).next().expect("a line");
+    assert_eq!((subject.value(), subject.raw_value()), ("", &b"caf\xe9"[..]));
+    assert_eq!(subject.unfolded(), "caf\u{fffd}");
+    assert_eq!(headers.get(HeaderName::CallId), Some("\u{e9}-1"));
+    assert_eq!(headers.get(HeaderName::To), Some("<sip:a@b>"));
+
+    let mut copy = Headers::new();
+    copy.push(HeaderName::Server, "x");
+    for name in [HeaderName::To, HeaderName::Subject, HeaderName::CallId] {
+        copy.copy_from(headers, name);
+    }
+    request.headers.detach();
+
+    let lines = |headers: &Headers| headers.iter().flat_map(|it| it.line().to_vec()).collect();
+    let (kept, copied): (Vec<u8>, Vec<u8>) = (lines(&request.headers), lines(&copy));
+    let call_id = b"Call-ID: \xc3\xa9-1\r\n";
+    let (subject, to) = (b"Subject: caf\xe9\r\n", b"To: <sip:a@b>\r\n");
+    assert_eq!(kept, [&subject[..], call_id, to].concat());
+    assert_eq!(copied, [&b"Server: x\r\n"[..], to, subject, call_id].concat());
 }

@@ -1,15 +1,44 @@
 //! One header field line, and how its value falls into the values of a list.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::name::HeaderName;
+
+/// The bytes of a line, and whether they are known to be text.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Text<'a> {
+    /// Not looked at, or not UTF-8 somewhere.
+    Bytes(&'a [u8]),
+    /// Text.
+    Str(&'a str),
+}
+
+impl<'a> Text<'a> {
+    pub(super) const fn bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Str(text) => text.as_bytes(),
+        }
+    }
+
+    /// A part as text; empty if it is not UTF-8.
+    fn part(&self, place: Range<usize>) -> &'a str {
+        match self {
+            Self::Str(text) => text.get(place).unwrap_or_default(),
+            Self::Bytes(bytes) => {
+                std::str::from_utf8(bytes.get(place).unwrap_or_default()).unwrap_or_default()
+            }
+        }
+    }
+}
 
 /// One header field line (with its folded continuation lines), where it stands in its message.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a> {
     pub(super) name: HeaderName,
     /// The line with its final CRLF.
-    pub(super) line: &'a [u8],
+    pub(super) line: Text<'a>,
     pub(super) colon: usize,
     pub(super) value: usize,
     pub(super) value_end: usize,
@@ -27,14 +56,13 @@ impl<'a> Field<'a> {
     /// The name as it stands in the line (compact, any case).
     #[must_use]
     pub fn name_text(&self) -> &'a str {
-        let text = self.line.get(..self.colon).unwrap_or_default();
-        std::str::from_utf8(text).unwrap_or_default().trim_end()
+        self.line.part(0..self.colon).trim_end()
     }
 
     /// The value without surrounding white space; folding still inside; empty if it is not UTF-8.
     #[must_use]
     pub fn value(&self) -> &'a str {
-        std::str::from_utf8(self.raw_value()).unwrap_or_default()
+        self.line.part(self.value..self.value_end)
     }
 
     /// The offset of the value in the message it was received in; `None` for a line of our own.
@@ -62,14 +90,17 @@ impl<'a> Field<'a> {
     /// The value's bytes without surrounding white space.
     #[must_use]
     pub fn raw_value(&self) -> &'a [u8] {
-        self.line.get(self.value..self.value_end).unwrap_or_default()
+        self.line.bytes().get(self.value..self.value_end).unwrap_or_default()
     }
 
     /// The value with folded lines joined by one space (RFC 3261 §7.3.1).
     #[must_use]
     pub fn unfolded(&self) -> Cow<'a, str> {
-        let value = String::from_utf8_lossy(self.raw_value());
-        if !value.contains(['\r', '\n']) {
+        let value = match self.line {
+            Text::Str(_) => Cow::Borrowed(self.value()),
+            Text::Bytes(_) => String::from_utf8_lossy(self.raw_value()),
+        };
+        if memchr::memchr2(b'\r', b'\n', value.as_bytes()).is_none() {
             return value;
         }
         value.lines().map(str::trim).collect::<Vec<_>>().join(" ").into()
@@ -78,7 +109,7 @@ impl<'a> Field<'a> {
     /// The line with its CRLF, as it is written.
     #[must_use]
     pub const fn line(&self) -> &'a [u8] {
-        self.line
+        self.line.bytes()
     }
 
     /// The values of the line: split at commas if the header is a list, else the whole.

@@ -4,73 +4,24 @@
 use std::fmt;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
-use super::field::Field;
+use super::field::{Field, Text};
+use super::line::{Line, NOT_RECEIVED, Place, RawBox};
 use super::name::HeaderName;
 use super::spare;
-
-/// A line: where it stands, and what is where in it. Offsets inside a line are clipped, which only
-/// a name or white space of more than 64 KiB could notice; the head of a message is shorter.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Line {
-    start: u32,
-    len: u32,
-    /// Where it began in the message it was read from; [`NOT_RECEIVED`] for our own lines.
-    offset: u32,
-    colon: u16,
-    value: u16,
-    /// What follows the value: white space and the CRLF.
-    tail: u16,
-    name: HeaderName,
-    /// Whether it stands in [`Headers::own`], else in [`Headers::wire`].
-    own: bool,
-}
-
-/// The offset of a line of our own.
-const NOT_RECEIVED: u32 = u32::MAX;
-
-impl Line {
-    /// The line `text` (with its CRLF), which stands at `start`.
-    #[inline]
-    fn new(text: &[u8], name: HeaderName, colon: usize, start: usize) -> Self {
-        let rest = text.get(colon + 1..).unwrap_or_default();
-        let (value_len, tail) = match rest {
-            // As nearly every line is: one space, the value, CRLF.
-            [b' ', first, .., last, b'\r', b'\n'] if *first > b' ' && *last > b' ' => {
-                (rest.len() - 1, 2)
-            }
-            _ => {
-                let from_value = rest.trim_ascii_start();
-                (from_value.len(), from_value.len() - from_value.trim_ascii_end().len())
-            }
-        };
-        let start = u32::try_from(start).unwrap_or(u32::MAX);
-        Self {
-            start,
-            len: u32::try_from(text.len()).unwrap_or(u32::MAX),
-            offset: start,
-            colon: clip(colon),
-            value: clip(text.len() - value_len),
-            tail: clip(tail),
-            name,
-            own: false,
-        }
-    }
-}
-
-fn clip(offset: usize) -> u16 {
-    u16::try_from(offset).unwrap_or(u16::MAX)
-}
 
 /// The header fields of a message, in order: an index into the bytes that were received, and into
 /// one buffer with the lines of our own. So neither a line read nor a line written has memory of
 /// its own.
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// The message as received.
-    wire: Bytes,
+    /// The head of the message as received, looked at once as a whole: after that a value is text
+    /// without another look. Empty if it is not UTF-8.
+    wire: ByteString,
     /// Lines of our own, those too that were replaced since.
-    own: Vec<u8>,
+    own: String,
+    raw: RawBox,
     lines: Vec<Line>,
 }
 
@@ -93,13 +44,22 @@ impl Headers {
     /// No fields yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { wire: Bytes::new(), own: Vec::new(), lines: Vec::new() }
+        Self { wire: ByteString::new(), own: String::new(), raw: None, lines: Vec::new() }
     }
 
-    /// No fields yet, of a message with these bytes.
-    pub(super) fn of(wire: Bytes) -> Self {
+    /// No fields yet, of a message whose head is told when all lines are in
+    /// ([`Headers::set_wire`]).
+    pub(super) fn received() -> Self {
         let (own, lines) = spare::take();
-        Self { wire, own, lines }
+        Self { wire: ByteString::new(), own, raw: None, lines }
+    }
+
+    /// Says what the lines were read from; offsets count from its beginning.
+    pub(super) fn set_wire(&mut self, head: Bytes) {
+        match ByteString::try_from(head.clone()) {
+            Ok(text) => self.wire = text,
+            Err(_) => self.raw.get_or_insert_with(Box::default).wire = head,
+        }
     }
 
     /// Sees to it that there is room for lines.
@@ -124,28 +84,31 @@ impl Headers {
         colon: usize,
         offset: usize,
     ) {
-        let start = self.own.len();
-        self.own.extend_from_slice(line);
+        let loose = &mut self.raw.get_or_insert_with(Box::default).loose;
+        let start = loose.len();
+        loose.extend_from_slice(line);
         let offset = u32::try_from(offset).unwrap_or(NOT_RECEIVED);
-        self.lines.push(Line { own: true, offset, ..Line::new(line, name, colon, start) });
+        let line = Line::new(line, name, colon, start);
+        self.lines.push(Line { place: Place::Loose, offset, ..line });
     }
 
     /// A line of our own; CR and LF in the value become spaces, so that no value can add a header.
     /// The value comes in pieces.
     fn built(&mut self, known: HeaderName, name: &str, value: &[&str]) -> Line {
         let start = self.own.len();
-        self.own.extend_from_slice(name.as_bytes());
-        self.own.extend_from_slice(b": ");
-        let value_at = self.own.len();
-        value.iter().for_each(|piece| self.own.extend_from_slice(piece.as_bytes()));
-        let added = self.own.get_mut(value_at..).unwrap_or_default();
-        if memchr::memchr2(b'\r', b'\n', added).is_some() {
-            let breaks = added.iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n'));
-            breaks.for_each(|byte| *byte = b' ');
+        self.own.push_str(name);
+        self.own.push_str(": ");
+        for piece in value {
+            if memchr::memchr2(b'\r', b'\n', piece.as_bytes()).is_none() {
+                self.own.push_str(piece);
+            } else {
+                self.own.push_str(&piece.replace(['\r', '\n'], " "));
+            }
         }
-        self.own.extend_from_slice(b"\r\n");
-        let text = self.own.get(start..).unwrap_or_default();
-        Line { own: true, offset: NOT_RECEIVED, ..Line::new(text, known, name.len(), start) }
+        self.own.push_str("\r\n");
+        let text = self.own.as_bytes().get(start..).unwrap_or_default();
+        let line = Line::new(text, known, name.len(), start);
+        Line { place: Place::Own, offset: NOT_RECEIVED, ..line }
     }
 
     fn insert(&mut self, at: usize, known: HeaderName, name: &str, value: &str) {
@@ -162,20 +125,31 @@ impl Headers {
         }
     }
 
-    fn bytes_of(&self, line: &Line) -> &[u8] {
-        let bytes: &[u8] = if line.own { &self.own } else { &self.wire };
+    fn text_of(&self, line: &Line) -> Text<'_> {
         let start = line.start as usize;
-        bytes.get(start..start + line.len as usize).unwrap_or_default()
+        let place = start..start + line.len as usize;
+        let text: &str = match (line.place, &self.raw) {
+            (Place::Own, _) => &self.own,
+            (Place::Wire, Some(raw)) if !raw.wire.is_empty() => {
+                return Text::Bytes(raw.wire.get(place).unwrap_or_default());
+            }
+            (Place::Wire, _) => &self.wire,
+            (Place::Loose, raw) => {
+                let loose = raw.as_ref().and_then(|raw| raw.loose.get(place));
+                return Text::Bytes(loose.unwrap_or_default());
+            }
+        };
+        Text::Str(text.get(place).unwrap_or_default())
     }
 
     fn view(&self, line: &Line) -> Field<'_> {
-        let text = self.bytes_of(line);
+        let text = self.text_of(line);
         Field {
             name: line.name,
             line: text,
             colon: usize::from(line.colon),
             value: usize::from(line.value),
-            value_end: text.len().saturating_sub(usize::from(line.tail)),
+            value_end: (line.len as usize).saturating_sub(usize::from(line.tail)),
             offset: (line.offset != NOT_RECEIVED).then_some(line.offset as usize),
         }
     }
@@ -281,6 +255,11 @@ impl Headers {
         before - self.lines.len()
     }
 
+    /// Removes all lines with one of these names, in one pass.
+    pub fn remove_all(&mut self, names: &[HeaderName]) {
+        self.lines.retain(|line| !names.contains(&line.name));
+    }
+
     /// Removes all lines with this name, known or not.
     pub fn remove_named(&mut self, name: &str) -> usize {
         let known = HeaderName::from_bytes(name.as_bytes());
@@ -289,7 +268,9 @@ impl Headers {
         }
         let mut gone = 0;
         let mut at = 0;
-        while let Some(field) = self.field_at(at) {
+        while let Some(next) = self.next_of(HeaderName::Unknown, at) {
+            at = next;
+            let Some(field) = self.field_at(at) else { break };
             if field.name_text().eq_ignore_ascii_case(name) {
                 self.lines.remove(at);
                 gone += 1;
@@ -328,11 +309,10 @@ impl Headers {
     /// are. Says how many values went.
     pub fn retain_values(&mut self, name: HeaderName, keep: impl Fn(&str) -> bool) -> usize {
         let (mut removed, mut at) = (0, 0);
-        while let Some(field) = self.field_at(at) {
-            let gone = match field.name == name {
-                true => field.values().filter(|value| !keep(value)).count(),
-                false => 0,
-            };
+        while let Some(next) = self.next_of(name, at) {
+            at = next;
+            let Some(field) = self.field_at(at) else { break };
+            let gone = field.values().filter(|value| !keep(value)).count();
             removed += gone;
             let kept = match gone {
                 0 => None,
@@ -354,9 +334,9 @@ impl Headers {
     /// Rewrites every value for which `edit` returns a new one; other lines stay as they are.
     pub fn map_values(&mut self, name: HeaderName, edit: impl Fn(&str) -> Option<String>) {
         let mut at = 0;
-        while let Some(field) = self.field_at(at) {
-            let text = if field.name == name { edited(&field, &edit) } else { None };
-            if let Some(text) = text {
+        while let Some(next) = self.next_of(name, at) {
+            at = next;
+            if let Some(text) = self.field_at(at).and_then(|field| edited(&field, &edit)) {
                 self.replace(at, &[&text]);
             }
             at += 1;
@@ -367,18 +347,20 @@ impl Headers {
     /// CSeq, Record-Route of a response: RFC 3261 §8.2.6.2).
     pub fn copy_from(&mut self, other: &Self, name: HeaderName) {
         self.prepare();
-        if self.wire.is_empty() {
+        if self.wire_bytes().is_empty() {
             self.wire = other.wire.clone();
-        }
-        let same = self.wire.as_ptr() == other.wire.as_ptr() && self.wire.len() == other.wire.len();
-        for line in other.lines.iter().filter(|line| line.name == name) {
-            if !line.own && same {
-                self.lines.push(*line);
-                continue;
+            if let Some(raw) = other.raw.as_ref().filter(|raw| !raw.wire.is_empty()) {
+                self.raw.get_or_insert_with(Box::default).wire = raw.wire.clone();
             }
-            let start = u32::try_from(self.own.len()).unwrap_or(u32::MAX);
-            self.own.extend_from_slice(other.bytes_of(line));
-            self.lines.push(Line { start, own: true, ..*line });
+        }
+        let (ours, theirs) = (self.wire_bytes(), other.wire_bytes());
+        let same = ours.as_ptr() == theirs.as_ptr() && ours.len() == theirs.len();
+        for line in other.lines.iter().filter(|line| line.name == name) {
+            let line = match line.place {
+                Place::Wire if same => *line,
+                _ => line.kept(&other.text_of(line), &mut self.own, &mut self.raw),
+            };
+            self.lines.push(line);
         }
     }
 
@@ -390,41 +372,54 @@ impl Headers {
 
     /// Writes all lines; neighbours of the received message in one piece.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let wire = self.wire_bytes();
         let mut run = 0..0;
         for line in &self.lines {
             let (start, len) = (line.start as usize, line.len as usize);
-            if !line.own && start == run.end && !run.is_empty() {
+            let received = line.place == Place::Wire;
+            if received && start == run.end && !run.is_empty() {
                 run.end += len;
                 continue;
             }
-            out.extend_from_slice(self.wire.get(run).unwrap_or_default());
+            out.extend_from_slice(wire.get(run).unwrap_or_default());
             run = 0..0;
-            if line.own {
-                out.extend_from_slice(self.bytes_of(line));
-            } else {
+            if received {
                 run = start..start + len;
+            } else {
+                out.extend_from_slice(self.text_of(line).bytes());
             }
         }
-        out.extend_from_slice(self.wire.get(run).unwrap_or_default());
+        out.extend_from_slice(wire.get(run).unwrap_or_default());
     }
 
     /// Copies everything out of the buffer it was received in, so that keeping a few headers does
     /// not keep the datagram.
     pub fn detach(&mut self) {
-        let mut own = Vec::with_capacity(self.wire_len());
+        let (mut own, mut raw) = (String::with_capacity(self.wire_len()), None);
         let mut lines = std::mem::take(&mut self.lines);
         for line in &mut lines {
-            let start = u32::try_from(own.len()).unwrap_or(u32::MAX);
-            own.extend_from_slice(self.bytes_of(line));
-            line.start = start;
-            line.own = true;
+            *line = line.kept(&self.text_of(line), &mut own, &mut raw);
         }
         lines.shrink_to_fit();
-        (self.wire, self.own, self.lines) = (Bytes::new(), own, lines);
+        *self = Self { wire: ByteString::new(), own, raw, lines };
+    }
+
+    /// The head as received.
+    fn wire_bytes(&self) -> &[u8] {
+        match &self.raw {
+            Some(raw) if !raw.wire.is_empty() => &raw.wire,
+            _ => self.wire.as_bytes(),
+        }
     }
 
     fn position(&self, name: HeaderName) -> Option<usize> {
         self.lines.iter().position(|line| line.name == name)
+    }
+
+    /// The first line with this name from `at` on.
+    fn next_of(&self, name: HeaderName, at: usize) -> Option<usize> {
+        let rest = self.lines.get(at..)?;
+        rest.iter().position(|line| line.name == name).map(|found| at + found)
     }
 }
 

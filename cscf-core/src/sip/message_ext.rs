@@ -7,6 +7,7 @@ use super::message::{Message, Request, Response};
 use super::misc::{parse_expires, parse_max_forwards, parse_rseq};
 use super::name::HeaderName;
 use super::scan::SyntaxError;
+use super::uri::Uri;
 use super::via::{SentBy, Via};
 
 /// A header that is missing or malformed. The culprit is the peer.
@@ -122,6 +123,12 @@ readers! {
             .and_then(|(_, value)| value)
     } }
 
+    /// `host[:port]` of the topmost Via in lower case ([`Via::sent_by`]), read without the rest.
+    #[must_use]
+    top_sent_by -> Option<String> {
+        |it| Some(SentBy::read(it.first_value(HeaderName::Via)?).ok()?.key())
+    }
+
     /// The From address.
     ///
     /// # Errors
@@ -135,6 +142,13 @@ readers! {
     ///
     /// [`HeaderError`] when it is missing or malformed.
     to_addr -> Result<NameAddr, HeaderError> { |it| it.typed(HeaderName::To, NameAddr::parse) }
+
+    /// The URI of To, read without the parameters behind it.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError`] when it is missing or malformed.
+    to_uri -> Result<Uri, HeaderError> { |it| it.typed(HeaderName::To, NameAddr::parse_uri) }
 
     /// The tag of From, read without the URI.
     #[must_use]
@@ -216,8 +230,8 @@ impl Request {
     /// # Errors
     ///
     /// [`super::UriError`] with the offset in the Request-URI.
-    pub fn uri(&self) -> Result<super::uri::Uri, super::uri::UriError> {
-        super::uri::Uri::parse(&self.request_uri)
+    pub fn uri(&self) -> Result<Uri, super::uri::UriError> {
+        Uri::parse(&self.request_uri)
     }
 
     /// Whether an emergency service is asked for (RFC 5031 §4.2).

@@ -16,6 +16,7 @@ mod field;
 mod frame;
 mod headers;
 mod host;
+mod line;
 mod media_policy;
 mod message;
 mod message_ext;
@@ -38,7 +39,7 @@ mod uri_syntax;
 mod validate;
 mod via;
 
-pub use address::{Contacts, NameAddr, q_value};
+pub use address::{Contacts, NameAddr, contact_expires, q_value};
 pub use asserted::{ContactPreference, Privacy, ServedSessionCase, ServedUser};
 pub use charging::{ChargingFunctionAddresses, ChargingVector, Ioi};
 pub use cseq::{CSeq, RAck};

@@ -102,6 +102,38 @@ impl Params {
         Ok(params)
     }
 
+    /// Reads parameters of which the first has no `;` before it, as in P-Charging-Vector.
+    ///
+    /// # Errors
+    ///
+    /// As [`Params::parse`].
+    pub fn parse_leading(text: &str) -> Result<Self, SyntaxError> {
+        let mut params = Self::new();
+        params.reserve(text.len());
+        for param in HeaderParams::leading(text) {
+            let (name, value) = param?;
+            params.push_raw(name, value);
+        }
+        Ok(params)
+    }
+
+    /// Writes them as they stand in a header: what `Display` writes, piece by piece into memory of
+    /// the right size.
+    pub(super) fn write(&self, out: &mut String) {
+        out.reserve(self.iter().map(|it| 2 + it.name.len() + it.value.map_or(0, str::len)).sum());
+        for param in self.iter() {
+            out.push(';');
+            out.push_str(param.name);
+            let Some(value) = param.value else { continue };
+            out.push('=');
+            // Folding inside a quoted value may not travel into a line of our own.
+            match memchr::memchr2(b'\r', b'\n', value.as_bytes()) {
+                None => out.push_str(value),
+                Some(_) => value.split(['\r', '\n']).for_each(|part| out.push_str(part)),
+            }
+        }
+    }
+
     /// Makes room for names and values of so many bytes together.
     pub(super) fn reserve(&mut self, len: usize) {
         self.text.reserve(len);
@@ -241,17 +273,9 @@ impl Params {
 
 impl fmt::Display for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for param in self.iter() {
-            f.write_str(";")?;
-            f.write_str(param.name)?;
-            let Some(value) = param.value else { continue };
-            f.write_str("=")?;
-            // Folding inside a quoted value may not travel into a line of our own.
-            for part in value.split(['\r', '\n']) {
-                f.write_str(part)?;
-            }
-        }
-        Ok(())
+        let mut text = String::new();
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 
@@ -265,15 +289,21 @@ pub(super) struct HeaderParams<'a> {
     scan: Scan<'a>,
     count: usize,
     failed: bool,
+    leading: bool,
 }
 
 impl<'a> HeaderParams<'a> {
     pub(super) const fn new(text: &'a str) -> Self {
-        Self { scan: Scan::new(text), count: 0, failed: false }
+        Self { scan: Scan::new(text), count: 0, failed: false, leading: false }
+    }
+
+    /// As [`Self::new`], and the first has no `;` before it.
+    const fn leading(text: &'a str) -> Self {
+        Self { leading: true, ..Self::new(text) }
     }
 
     fn one(&mut self) -> Result<(&'a str, Option<&'a str>), SyntaxError> {
-        if !self.scan.eat(b';') {
+        if !std::mem::take(&mut self.leading) && !self.scan.eat(b';') {
             return Err(self.scan.error("unexpected text where a parameter or the end should be"));
         }
         self.count += 1;

@@ -90,7 +90,8 @@ pub(super) fn parse_loose(bytes: &Bytes) -> Result<(Message, Option<Flaw>), Pars
         return Err(error(at, "CR without LF in the start line"));
     }
     let (start_line, start_flaw) = StartLine::read(text, start)?;
-    let (headers, head_flaw) = header_lines(&mut lines);
+    let (mut headers, head_flaw) = header_lines(&mut lines);
+    headers.set_wire(bytes.slice(..lines.at.min(bytes.len())));
     let (body, body_flaw) = match head_flaw {
         Some(_) => (bytes.slice(lines.at.min(bytes.len())..), None),
         None => body(bytes, lines.at, &headers),
@@ -110,7 +111,7 @@ pub(super) fn parse_loose(bytes: &Bytes) -> Result<(Message, Option<Flaw>), Pars
 
 /// Lines up to the empty one; a line that is no header is left out and the first such reported.
 fn header_lines(lines: &mut Lines<'_>) -> (Headers, Option<Flaw>) {
-    let mut headers = Headers::of(lines.bytes.clone());
+    let mut headers = Headers::received();
     let mut first = None;
     loop {
         let start = lines.at;

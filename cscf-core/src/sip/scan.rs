@@ -186,6 +186,11 @@ pub(super) fn strip_quotes(text: &str) -> &str {
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
+    if !text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | b'\r' | b'\n')) {
+        out.push_str(text);
+        out.push('"');
+        return out;
+    }
     for char in text.chars() {
         match char {
             '"' | '\\' => out.extend(['\\', char]),

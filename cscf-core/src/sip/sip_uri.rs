@@ -10,6 +10,7 @@ use super::params::{PARAMS_MAX, Params};
 use super::scan::SyntaxError;
 use super::uri::UriError;
 use super::uri_syntax::{check, check_params, collect_params, is_header_byte, is_user_byte};
+use crate::ids::push_decimal;
 
 /// A SIP or SIPS URI (RFC 3261 §19.1.1).
 #[derive(Clone, Debug)]
@@ -227,27 +228,37 @@ fn user_info(info: &str) -> Result<(&str, Option<&str>), UriError> {
     Ok((user, password))
 }
 
+impl SipUri {
+    /// Writes it as `Display` does, into memory of the right size.
+    pub(super) fn write(&self, out: &mut String) {
+        out.reserve(self.text.len() + "sips::@:65535?".len());
+        out.push_str(if self.secure { "sips:" } else { "sip:" });
+        if let Some(user) = self.user() {
+            out.push_str(user);
+            if let Some(password) = self.password() {
+                out.push(':');
+                out.push_str(password);
+            }
+            out.push('@');
+        }
+        out.push_str(self.host());
+        if let Some(port) = self.port {
+            out.push(':');
+            push_decimal(out, port.into());
+        }
+        self.params.write(out);
+        if let Some(headers) = self.headers() {
+            out.push('?');
+            out.push_str(headers);
+        }
+    }
+}
+
 impl fmt::Display for SipUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.secure { "sips:" } else { "sip:" })?;
-        if let Some(user) = self.user() {
-            f.write_str(user)?;
-            if let Some(password) = self.password() {
-                f.write_str(":")?;
-                f.write_str(password)?;
-            }
-            f.write_str("@")?;
-        }
-        f.write_str(self.host())?;
-        if let Some(port) = self.port {
-            write!(f, ":{port}")?;
-        }
-        self.params.fmt(f)?;
-        if let Some(headers) = self.headers() {
-            f.write_str("?")?;
-            f.write_str(headers)?;
-        }
-        Ok(())
+        let mut text = String::new();
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 

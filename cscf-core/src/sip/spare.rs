@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use super::headers::Line;
+use super::line::Line;
 
 /// The lines for which there is room at once: seldom has a message more.
 const LINES_USUAL: usize = 32;
@@ -18,19 +18,19 @@ const OWN_MAX: usize = 8_192;
 const KEPT_MAX: usize = 64;
 
 thread_local! {
-    static KEPT: RefCell<Vec<(Vec<u8>, Vec<Line>)>> = const { RefCell::new(Vec::new()) };
+    static KEPT: RefCell<Vec<(String, Vec<Line>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Room for lines of our own and for an index; empty.
-pub(super) fn take() -> (Vec<u8>, Vec<Line>) {
+pub(super) fn take() -> (String, Vec<Line>) {
     let kept = KEPT.try_with(|kept| kept.try_borrow_mut().ok().and_then(|mut kept| kept.pop()));
     kept.ok()
         .flatten()
-        .unwrap_or_else(|| (Vec::with_capacity(OWN_USUAL), Vec::with_capacity(LINES_USUAL)))
+        .unwrap_or_else(|| (String::with_capacity(OWN_USUAL), Vec::with_capacity(LINES_USUAL)))
 }
 
 /// Takes the memory of a list that is no longer needed.
-pub(super) fn give(mut own: Vec<u8>, mut lines: Vec<Line>) {
+pub(super) fn give(mut own: String, mut lines: Vec<Line>) {
     let fits = (OWN_USUAL..=OWN_MAX).contains(&own.capacity())
         && (LINES_USUAL..=LINES_MAX).contains(&lines.capacity());
     if !fits {

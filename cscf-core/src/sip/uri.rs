@@ -215,6 +215,21 @@ impl FromStr for Uri {
     }
 }
 
+impl Uri {
+    /// The URI as text, as `Display` writes it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Sip(uri) => {
+                let mut text = String::new();
+                uri.write(&mut text);
+                text
+            }
+            Self::Tel(_) | Self::Other(_) => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

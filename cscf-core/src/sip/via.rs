@@ -7,6 +7,7 @@ use std::str::FromStr;
 use super::host::{check_host, host_ip};
 use super::params::{HeaderParams, Params};
 use super::scan::{Scan, SyntaxError, is_lws};
+use crate::ids::push_decimal;
 
 /// The port a sent-by without port stands for, except TLS (RFC 3261 §18.2.2).
 pub const DEFAULT_PORT: u16 = 5060;
@@ -107,8 +108,7 @@ impl Via {
     /// (RFC 3261 §17.2.3).
     #[must_use]
     pub fn sent_by(&self) -> String {
-        let host = self.host.to_ascii_lowercase();
-        self.port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+        sent_by(&self.host, self.port)
     }
 
     /// Sets `received` (without brackets, as the grammar wants).
@@ -120,6 +120,17 @@ impl Via {
     pub fn set_rport(&mut self, port: u16) {
         self.params.set("rport", &port.to_string());
     }
+}
+
+fn sent_by(host: &str, port: Option<u16>) -> String {
+    let mut out = String::with_capacity(host.len() + ":65535".len());
+    out.push_str(host);
+    out.make_ascii_lowercase();
+    if let Some(port) = port {
+        out.push(':');
+        push_decimal(&mut out, port.into());
+    }
+    out
 }
 
 /// Protocol and sent-by of a Via, borrowed, and the rest of the text from the first `;`.
@@ -136,6 +147,11 @@ pub(super) struct SentBy<'a> {
 const USUAL: &str = "SIP/2.0/";
 
 impl<'a> SentBy<'a> {
+    /// As [`Via::sent_by`].
+    pub(super) fn key(&self) -> String {
+        sent_by(self.host, self.port)
+    }
+
     pub(super) fn read(text: &'a str) -> Result<Self, SyntaxError> {
         let mut scan = Scan::new(text);
         scan.skip_lws();

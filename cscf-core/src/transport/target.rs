@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Transport;
-use super::via::cut;
+use super::via::{cut, trimmed};
 
 /// A place a request can be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -198,7 +198,7 @@ pub fn uri_text(text: &str) -> &str {
 /// is empty.
 #[must_use]
 pub fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
-    let text = text.trim();
+    let text = trimmed(text);
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']')?;
@@ -212,7 +212,7 @@ pub fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
             None => (text, None),
         },
     };
-    let port = match port.map(str::trim) {
+    let port = match port.map(trimmed) {
         Some(port) if !port.bytes().all(|byte| byte.is_ascii_digit()) => return None,
         Some(port) => Some(port.parse().ok()?),
         None => None,

@@ -34,20 +34,26 @@ impl<'a> ViaView<'a> {
     /// `None` when it is not a Via of SIP/2.0.
     #[must_use]
     pub fn parse(value: &'a str) -> Option<Self> {
+        Self::head(value).map(|(head, params)| head.with(params))
+    }
+
+    /// Transport and sent-by of a value, and the text of its parameters, from which
+    /// [`ViaView::with`] makes the rest.
+    pub(crate) fn head(value: &'a str) -> Option<(Self, &'a str)> {
         let (protocol, rest) = cut(value, b'/')?;
         let (version, rest) = cut(rest, b'/')?;
-        if !protocol.trim().eq_ignore_ascii_case("SIP") || version.trim() != "2.0" {
+        if !trimmed(protocol).eq_ignore_ascii_case("SIP") || trimmed(version) != "2.0" {
             return None;
         }
         let rest = rest.trim_start();
         let space = rest.bytes().position(|byte| byte.is_ascii_whitespace())?;
         let (transport, rest) = rest.split_at_checked(space)?;
-        let (sent_by, mut params) = cut(rest, b';').unwrap_or((rest, ""));
+        let (sent_by, params) = cut(rest, b';').unwrap_or((rest, ""));
         let (host, port) = split_host_port(sent_by)?;
         if host.bytes().any(|byte| byte.is_ascii_whitespace()) {
             return None;
         }
-        let mut via = Self {
+        let via = Self {
             transport: transport.parse().ok(),
             host,
             port,
@@ -56,21 +62,29 @@ impl<'a> ViaView<'a> {
             received: None,
             rport: None,
         };
+        Some((via, params))
+    }
+
+    /// The same with its parameters.
+    pub(crate) fn with(self, mut params: &'a str) -> Self {
+        let mut via = self;
         while !params.is_empty() {
             let (param, rest) = cut(params, b';').unwrap_or((params, ""));
             params = rest;
             let (name, value) = cut(param, b'=').unwrap_or((param, ""));
-            let (name, value) = (name.trim(), value.trim());
-            let bare = value.trim_start_matches('[').trim_end_matches(']');
+            let (name, value) = (trimmed(name), trimmed(value));
+            let bare = |value: &'a str| value.trim_start_matches('[').trim_end_matches(']');
             match name {
                 _ if name.eq_ignore_ascii_case("branch") => via.branch = Some(value),
-                _ if name.eq_ignore_ascii_case("maddr") => via.maddr = Some(bare),
-                _ if name.eq_ignore_ascii_case("received") => via.received = bare.parse().ok(),
+                _ if name.eq_ignore_ascii_case("maddr") => via.maddr = Some(bare(value)),
+                _ if name.eq_ignore_ascii_case("received") => {
+                    via.received = bare(value).parse().ok();
+                }
                 _ if name.eq_ignore_ascii_case("rport") => via.rport = Some(value.parse().ok()),
                 _ => {}
             }
         }
-        Some(via)
+        via
     }
 
     /// The port of sent-by, written or not.
@@ -103,6 +117,16 @@ impl<'a> ViaView<'a> {
     }
 }
 
+/// [`str::trim`], which looks for no white space where there is none: the ends of nearly all texts
+/// of a message are printable ASCII.
+#[inline]
+pub(crate) fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [b'!'..=b'~', .., b'!'..=b'~'] | [b'!'..=b'~'] | [] => text,
+        _ => text.trim(),
+    }
+}
+
 /// What stands before and behind the first `byte`, an ASCII character. It is asked for in short
 /// texts of every message, where [`str::split_once`] is felt.
 pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
@@ -126,7 +150,7 @@ pub fn stamped(value: &str, source: SocketAddr) -> Option<String> {
     }
     let mut out = String::with_capacity(value.len() + 48);
     for (at, part) in value.split(';').enumerate() {
-        let name = part.split('=').next().unwrap_or_default().trim();
+        let name = part.split('=').next().map(trimmed).unwrap_or_default();
         let ours =
             at > 0 && (name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport"));
         if !ours {
@@ -165,11 +189,20 @@ pub fn with_keep(value: &str, seconds: u32) -> Option<String> {
 /// (RFC 6223 §4.3); `None` where it did not take up the offer.
 #[must_use]
 pub fn kept(value: &str) -> Option<Duration> {
-    let seconds = value.split(';').skip(1).find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("keep").then(|| value.trim().parse().ok())?
-    });
-    seconds.map(|seconds: u32| Duration::from_secs(seconds.into()))
+    let mut params = cut(value, b';')?.1;
+    loop {
+        let (param, rest) = cut(params, b';').unwrap_or((params, ""));
+        let seconds = cut(param, b'=')
+            .filter(|(name, _)| trimmed(name).eq_ignore_ascii_case("keep"))
+            .and_then(|(_, value)| trimmed(value).parse::<u32>().ok());
+        if let Some(seconds) = seconds {
+            return Some(Duration::from_secs(seconds.into()));
+        }
+        if rest.is_empty() {
+            return None;
+        }
+        params = rest;
+    }
 }
 
 #[cfg(test)]

@@ -41,7 +41,10 @@ pub(super) fn encode_result(result: CxResult) -> Avp {
 ///
 /// [`FaultKind::AvpMissing`] when there is neither Result-Code nor Experimental-Result.
 pub(super) fn decode_result(message: &Message) -> Result<CxResult, Fault> {
-    let fields = Fields::of(message)?;
+    result_in(&Fields::of(message)?)
+}
+
+fn result_in(fields: &Fields<'_>) -> Result<CxResult, Fault> {
     if let Some(group) = fields.optional(&avp::EXPERIMENTAL_RESULT)? {
         let inside = Fields::inside(group)?;
         let code = inside.required(&avp::EXPERIMENTAL_RESULT_CODE)?.as_u32()?;
@@ -219,8 +222,8 @@ fn encode_saa(saa: &Saa, request: &CxRequest, out: &mut Vec<Avp>) {
 ///
 /// What is wrong with it; the question counts as not answered then.
 pub(super) fn decode(message: &Message) -> Result<CxAnswer, Fault> {
-    let result = decode_result(message)?;
     let fields = Fields::of(message)?;
+    let result = result_in(&fields)?;
     Ok(match message.header.command {
         avp::MULTIMEDIA_AUTH => CxAnswer::Maa(decode_maa(result, &fields)?),
         avp::SERVER_ASSIGNMENT => CxAnswer::Saa(decode_saa(result, &fields)?),

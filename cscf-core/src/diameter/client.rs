@@ -19,7 +19,7 @@ use crate::diameter::dictionary::result;
 use crate::diameter::peer::{Event, Link, LinkSettings, Side};
 use crate::diameter::reply::{Refusal, RequestHead};
 use crate::diameter::{answer, demand, request};
-use crate::ids::{Ids, Seed, ShardId};
+use crate::ids::{Ids, Seed, ShardId, push_decimal};
 use crate::time::{Duration, Instant};
 use crate::trace::{Note, Protocol, TraceKind, Wire};
 use crate::transport::{ConnId, Flow, Transport};
@@ -275,7 +275,13 @@ impl DiameterClient {
         let Phase::Linked { link, .. } = &mut self.phase else { return };
         self.session_low = self.session_low.wrapping_add(1);
         let (host, high, low) = (&self.us.origin_host, self.session_high, self.session_low);
-        let mut avps = link.cx_avps(&format!("{host};{high};{low}"));
+        let mut session = String::with_capacity(host.len() + 2 * (1 + 10));
+        session.push_str(host);
+        for number in [high, low] {
+            session.push(';');
+            push_decimal(&mut session, number.into());
+        }
+        let mut avps = link.cx_avps(session);
         avps.extend_from_slice(&self.destination);
         request::encode(question, &mut avps);
         let command = request::command_of(question);

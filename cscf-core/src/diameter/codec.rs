@@ -16,6 +16,8 @@ pub const HEADER_LENGTH: usize = 20;
 /// The longest message we take or send, in bytes. The format allows 16 MiB; a user profile of
 /// hundreds of filter criteria fits in this.
 pub const MESSAGE_MAX: usize = 65_536;
+/// The AVPs for which there is room at once.
+const AVPS_USUAL: usize = 12;
 /// The most AVPs in one message, and in one group.
 pub const AVP_MAX: usize = 512;
 
@@ -456,7 +458,8 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// Reads AVPs until the end of `bytes`, which stand at `offset` in the message.
 fn decode_avps(bytes: &Bytes, offset: usize) -> Result<Vec<Avp>, Fault> {
-    let mut avps = Vec::new();
+    // Few bytes are few AVPs; most messages and groups have fewer than this.
+    let mut avps = Vec::with_capacity((bytes.len() / 8).min(AVPS_USUAL));
     let mut at = 0;
     while at < bytes.len() {
         if avps.len() == AVP_MAX {

@@ -191,9 +191,9 @@ impl Link {
     }
 
     /// Session-Id is first, then what every Cx message carries (TS 29.229 §6.1).
-    pub(super) fn cx_avps(&self, session: &str) -> Vec<Avp> {
+    pub(super) fn cx_avps(&self, session: String) -> Vec<Avp> {
         let mut avps = Vec::with_capacity(USUAL_AVPS);
-        avps.push(Avp::text(&avp::SESSION_ID, session));
+        avps.push(Avp::octets(&avp::SESSION_ID, session.into_bytes()));
         avps.extend_from_slice(&self.common);
         avps
     }

@@ -292,7 +292,7 @@ impl DiameterServer {
         let (peer_host, realm) = link.peer.clone().unwrap_or_default();
         self.session_low = self.session_low.wrapping_add(1);
         let (us, high, low) = (&self.us.origin_host, self.session_high, self.session_low);
-        let mut avps = link.cx_avps(&format!("{us};{high};{low}"));
+        let mut avps = link.cx_avps(format!("{us};{high};{low}"));
         avps.push(Avp::text(&avp::DESTINATION_HOST, &peer_host));
         avps.push(Avp::text(&avp::DESTINATION_REALM, &realm));
         demand::encode(what, &mut avps);

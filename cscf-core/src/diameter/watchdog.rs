@@ -53,6 +53,9 @@ pub(super) struct Watchdog {
     /// Tw without jitter.
     interval: Duration,
     at: Instant,
+    /// When a message came last that puts the timer back. The timer itself is put back when it
+    /// fires: a busy connection would do so with each message, and draw a jitter for each.
+    heard: Option<Instant>,
 }
 
 impl Watchdog {
@@ -60,7 +63,8 @@ impl Watchdog {
     /// the caller sends a DWR at once.
     pub(super) fn start(interval: Duration, reopen: bool, now: Instant, ids: &mut Ids) -> Self {
         let health = if reopen { Health::Reopen } else { Health::Okay };
-        let mut watchdog = Self { health, pending: reopen, answered: 0, interval, at: now };
+        let mut watchdog =
+            Self { health, pending: reopen, answered: 0, interval, at: now, heard: None };
         watchdog.set(now, ids);
         watchdog
     }
@@ -81,7 +85,7 @@ impl Watchdog {
         }
         match self.health {
             Health::Okay => {
-                self.set(now, ids);
+                self.heard = Some(now);
                 Act::Nothing
             }
             Health::Suspect => {
@@ -108,6 +112,12 @@ impl Watchdog {
 
     /// The timer fired.
     pub(super) fn on_timer(&mut self, now: Instant, ids: &mut Ids) -> Act {
+        if let Some(heard) = self.heard.take() {
+            self.set(heard, ids);
+            if self.at > now {
+                return Act::Nothing;
+            }
+        }
         self.set(now, ids);
         match (self.health, self.pending) {
             (Health::Okay | Health::Reopen, false) => {
@@ -136,6 +146,7 @@ impl Watchdog {
             self.interval
         };
         self.at = now + span;
+        self.heard = None;
     }
 }
 
@@ -178,7 +189,8 @@ mod tests {
             rows.into_iter().enumerate()
         {
             let interval = Duration::from_secs(30);
-            let mut dog = Watchdog { health, pending, answered, interval, at: Instant::EPOCH };
+            let mut dog =
+                Watchdog { health, pending, answered, interval, at: Instant::EPOCH, heard: None };
             let now = Instant::from_secs(100);
             let got = match event {
                 Answer => dog.on_received(true, now, &mut ids()),
@@ -199,5 +211,21 @@ mod tests {
             seen.insert(dog.at());
         }
         assert!(seen.len() > 100);
+    }
+
+    #[test]
+    fn a_message_puts_the_timer_back_to_tw_after_it() {
+        let (interval, start) = (Duration::from_secs(30), Instant::from_secs(100));
+        let mut dog = Watchdog::start(interval, false, start, &mut ids());
+        let heard = start + Duration::from_secs(20);
+        assert_eq!(dog.on_received(false, heard, &mut ids()), Act::Nothing);
+
+        let first = dog.at();
+        assert_eq!(dog.on_timer(first, &mut ids()), Act::Nothing);
+        let second = dog.at();
+        assert!(second >= heard + Duration::from_secs(28));
+        assert!(second <= heard + Duration::from_secs(32));
+
+        assert_eq!(dog.on_timer(second, &mut ids()), Act::Send);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::ids::push_decimal;
 use crate::ifc::{
     Condition, DefaultHandling, IdentityType, InitialFilterCriteria, ProfilePart, PublicIdentity,
     RegistrationType, ServicePointTrigger, ServiceProfile, UserProfile,
@@ -168,11 +169,13 @@ impl Xml {
     }
 
     fn empty(&mut self, name: &str) {
-        let _ = write!(self.0, "<{name}/>");
+        ["<", name, "/>"].into_iter().for_each(|piece| self.0.push_str(piece));
     }
 
     fn number(&mut self, name: &str, number: u32) {
-        let _ = write!(self.0, "<{name}>{number}</{name}>");
+        self.open(name);
+        push_decimal(&mut self.0, number.into());
+        self.close(name);
     }
 
     fn optional(&mut self, name: &str, text: Option<&str>) {
@@ -184,6 +187,10 @@ impl Xml {
     /// Characters that XML forbids are left out.
     fn text(&mut self, name: &str, text: &str) {
         self.open(name);
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"&<>".contains(&byte)) {
+            self.0.push_str(text);
+            return self.close(name);
+        }
         for character in text.chars() {
             match character {
                 '&' => self.0.push_str("&amp;"),

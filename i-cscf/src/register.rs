@@ -6,11 +6,12 @@ use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{
     AuthorizationType, CxAnswer, CxRequest, CxResult, ServerAnswer, ServerCapabilities, Uar,
 };
+use cscf_core::dialog::field;
 use cscf_core::registrar::identity_key;
 use cscf_core::role::{
     Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, Side, Within,
 };
-use cscf_core::sip::{Contacts, HeaderName, Headers, NameAddr, Request, Response, Uri};
+use cscf_core::sip::{HeaderName, Headers, Request, Response, Uri, contact_expires};
 use cscf_core::time::{Duration, Instant};
 
 use crate::select::{candidates, same_server};
@@ -85,7 +86,7 @@ impl Icscf {
             let cause = cause::foreign(&request.request_uri, &self.config);
             return Err(refused(403, why).because(cause));
         }
-        let to = request.to_addr().ok().map(|address| address.uri);
+        let to = request.to_uri().ok();
         let impu = to.as_ref().and_then(identity_key);
         let (Some(to), Some(impu)) = (to, impu) else {
             let cause = cause::no_identity(request.headers.get(HeaderName::To).unwrap_or_default());
@@ -108,17 +109,16 @@ impl Icscf {
         };
         let visited = request.headers.visited_networks().unwrap_or_default();
         let visited_network = visited.into_iter().next().map(|its| its.network).unwrap_or_default();
-        let contacts = request.headers.contacts().ok();
         let uar = Uar {
             impi,
             impu,
             visited_network,
-            authorization_type: if deregisters(&request.headers, contacts.as_ref()) {
+            authorization_type: if deregisters(&request.headers) {
                 AuthorizationType::Deregistration
             } else {
                 AuthorizationType::Registration
             },
-            emergency: contacts.as_ref().is_some_and(is_emergency),
+            emergency: is_emergency(&request.headers),
         };
         let integrity = credentials.as_ref().and_then(Credentials::integrity_protected);
         // Of all values only "yes" keeps a REGISTER at its S-CSCF (TS 24.229 §5.3.1.3): without an
@@ -321,19 +321,15 @@ fn same_host(host: &str, own_uri: &str) -> bool {
 
 /// Whether the REGISTER only takes contacts away: every contact's own expiry, else the Expires
 /// header, is zero (TS 29.228 §6.1.1.1).
-fn deregisters(headers: &Headers, contacts: Option<&Contacts>) -> bool {
+fn deregisters(headers: &Headers) -> bool {
     let zero = headers.expires() == Some(0);
-    match contacts {
-        Some(Contacts::Star) => zero,
-        Some(Contacts::List(list)) => {
-            let gone = |contact: &NameAddr| contact.expires().map_or(zero, |expires| expires == 0);
-            !list.is_empty() && list.iter().all(gone)
-        }
-        None => false,
-    }
+    let gone = |contact: &str| contact_expires(contact).map_or(zero, |expires| expires == 0);
+    let mut contacts = headers.values(HeaderName::Contact).peekable();
+    contacts.peek().is_some() && contacts.all(gone)
 }
 
 /// Whether a contact asks for emergency registration (TS 24.229 §7.2A.13).
-fn is_emergency(contacts: &Contacts) -> bool {
-    contacts.list().iter().any(|its| its.uri.params().has("sos"))
+fn is_emergency(headers: &Headers) -> bool {
+    let asks = |contact: &str| field::uri_has_param(field::uri_of(contact), "sos");
+    headers.values(HeaderName::Contact).any(asks)
 }

@@ -1,41 +1,50 @@
 //! P-Charging-Vector and P-Charging-Function-Addresses (TS 24.229 §4.5, RFC 7315 §4.5, §4.6): made
 //! and read here, never seen by a UE.
 
-use cscf_core::ids::Ids;
+use cscf_core::ids::{Ids, push_decimal};
 use cscf_core::sip::{HeaderName, Headers, Params};
 
 use crate::config::Config;
 
 /// A charging identifier nobody else makes: our name, and a token (TS 24.229 §4.5.2).
 pub(crate) fn new_icid(config: &Config, ids: &mut Ids) -> Box<str> {
-    format!("{}-{}-{}", config.name, ids.shard().0, ids.token(12)).into()
+    let mut out = String::with_capacity(config.name.len() + "-255-".len() + 24);
+    out.push_str(&config.name);
+    out.push('-');
+    push_decimal(&mut out, ids.shard().0.into());
+    out.push('-');
+    out.push_str(&ids.token(12));
+    out.into()
 }
 
 /// The vector of a request towards the home network: type 1, never with `term-ioi`
 /// (TS 24.229 §4.5.4).
 pub(crate) fn of_request(config: &Config, icid: &str) -> String {
     let charging = &config.charging;
-    format!(
-        "icid-value=\"{icid}\";icid-generated-at={};orig-ioi=\"Type 1{}\"",
-        charging.generated_at, charging.ioi
-    )
+    let generated_at = charging.generated_at.as_str();
+    let made = ["icid-value=\"", icid, "\";icid-generated-at=", generated_at];
+    [made.concat().as_str(), ";orig-ioi=\"Type 1", &charging.ioi, "\""].concat()
 }
 
 /// The vector of a response of the UE towards the home network: what the request brought, and our
 /// own `term-ioi` of type 1.
 pub(crate) fn of_response(config: &Config, icid: &str, orig_ioi: Option<&str>) -> String {
-    let mut out = format!("icid-value=\"{icid}\"");
+    let mut out = ["icid-value=\"", icid, "\""].concat();
     if let Some(orig_ioi) = orig_ioi {
-        out.push_str(&format!(";orig-ioi=\"{orig_ioi}\""));
+        for piece in [";orig-ioi=\"", orig_ioi, "\""] {
+            out.push_str(piece);
+        }
     }
-    out.push_str(&format!(";term-ioi=\"Type 1{}\"", config.charging.ioi));
+    for piece in [";term-ioi=\"Type 1", &config.charging.ioi, "\""] {
+        out.push_str(piece);
+    }
     out
 }
 
 /// A parameter of the received vector; a value that cannot be read counts as absent.
 pub(crate) fn param(headers: &Headers, name: &str) -> Option<Box<str>> {
     let value = headers.get(HeaderName::PChargingVector)?;
-    let params = Params::parse(&format!(";{value}")).ok()?;
+    let params = Params::parse_leading(value).ok()?;
     params.get(name).filter(|text| !text.is_empty() && text.len() <= VALUE_MAX).map(Into::into)
 }
 

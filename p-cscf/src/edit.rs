@@ -59,9 +59,7 @@ const ROUTING: &[HeaderName] = &[
 /// Removes what a UE must not say, from its requests and responses. P-Preferred-Identity goes too:
 /// whoever needs it reads it before.
 pub(crate) fn strip_from_ue(headers: &mut Headers) {
-    for name in NETWORK_ONLY {
-        headers.remove(*name);
-    }
+    headers.remove_all(NETWORK_ONLY);
     for name in INSIDE_ONLY_NAMED {
         headers.remove_named(name);
     }
@@ -75,9 +73,7 @@ pub(crate) fn strip_from_ue(headers: &mut Headers) {
 
 /// Removes what a UE must not see, from requests and responses to it.
 pub(crate) fn strip_to_ue(headers: &mut Headers) {
-    for name in INSIDE_ONLY {
-        headers.remove(*name);
-    }
+    headers.remove_all(INSIDE_ONLY);
     for name in INSIDE_ONLY_NAMED {
         headers.remove_named(name);
     }

@@ -33,24 +33,31 @@ impl Identity {
     /// As the value of P-Asserted-Identity.
     #[must_use]
     pub(crate) fn asserted(&self) -> String {
-        format!("<{}>", self.uri)
+        ["<", &self.uri, ">"].concat()
     }
 }
 
 /// The key of a URI, and whether it is a tel URI.
 fn key(uri: &str) -> Option<(String, bool)> {
-    match Uri::parse(uri).ok()? {
+    let uri = Uri::parse(uri).ok()?;
+    match &uri {
         Uri::Tel(tel) => {
             let context = tel.phone_context().unwrap_or_default().to_ascii_lowercase();
             Some((number(&tel.digits(), &context), true))
         }
         Uri::Sip(sip) => {
-            let user = Uri::parse(uri).ok()?.user_decoded().unwrap_or_default().into_owned();
+            let user = uri.user_decoded().unwrap_or_default();
             let phone = sip.params().get("user").is_some_and(|value| value == "phone");
             if phone && let Some(digits) = global_number(&user) {
                 return Some((number(&digits, ""), false));
             }
-            Some((format!("sip:{user}@{}", sip.host().to_ascii_lowercase()), false))
+            let mut key = ["sip:", &user, "@"].concat();
+            let from = key.len();
+            key.push_str(sip.host());
+            if let Some(host) = key.get_mut(from..) {
+                host.make_ascii_lowercase();
+            }
+            Some((key, false))
         }
         Uri::Other(_) => None,
     }
@@ -58,9 +65,9 @@ fn key(uri: &str) -> Option<(String, bool)> {
 
 fn number(digits: &str, context: &str) -> String {
     if digits.starts_with('+') {
-        format!("tel:{digits}")
+        ["tel:", digits].concat()
     } else {
-        format!("tel:{digits}@{context}")
+        ["tel:", digits, "@", context].concat()
     }
 }
 

@@ -175,8 +175,11 @@ impl Pcscf {
         let secured = self.config.secured_uris.iter().find(|(kind, _)| *kind == transport);
         let uri = secured.map_or(&self.config.uri, |(_, uri)| uri);
         match transport {
-            Transport::Udp => format!("<sip:{user}@{uri};lr>"),
-            other => format!("<sip:{user}@{uri};transport={};lr>", other.uri_name()),
+            Transport::Udp => ["<sip:", &user, "@", uri, ";lr>"].concat(),
+            other => {
+                let transport = other.uri_name();
+                ["<sip:", &user, "@", uri, ";transport=", transport, ";lr>"].concat()
+            }
         }
     }
 
@@ -515,10 +518,9 @@ fn token_of(address: &str) -> Option<Token> {
     Token::parse(rest.split_once('@')?.0)
 }
 
-/// Whether the request asks for an emergency service (RFC 5031 §4.2).
 /// Host and port of the topmost Via, lower case; empty if it cannot be read.
 fn sent_by(request: &Request) -> String {
-    request.via().map(|via| via.sent_by()).unwrap_or_default()
+    request.top_sent_by().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -170,11 +170,14 @@ impl Pcscf {
         let icid = charging::new_icid(&self.config, env.ids);
         let mut call = Call::new(ue, Direction::FromUe, icid);
         (call.unanswered, call.sa) = (true, incoming.flow.sa);
-        call.offered = sdp_of(&incoming.request.headers, &incoming.request.body).is_some();
+        let looks = self.config.policy || !self.config.media.permits_all();
+        let sdp = looks.then(|| sdp_of(&incoming.request.headers, &incoming.request.body));
+        let sdp = sdp.flatten();
+        call.offered = sdp.is_some();
         if let Some(usage) = usage {
             self.begin_dialog(env, usage, &incoming, &mut call);
         }
-        let wanted = self.wanted(call.dialog, &incoming);
+        let wanted = sdp.and_then(|sdp| self.wanted_for(call.dialog, &incoming, &sdp));
         let Incoming { context, mut request, flow, .. } = incoming;
         let headers = &mut request.headers;
         edit::strip_from_ue(headers);

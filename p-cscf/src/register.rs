@@ -12,7 +12,8 @@ use cscf_core::role::{
     Action, Actions, Answered, Cause, ContextId, Env, Incoming, NextHop, Side, Within,
 };
 use cscf_core::sip::{
-    Contacts, HeaderName, Headers, Request, Response, SecurityMechanism, Uri, quote, reason_phrase,
+    Contacts, HeaderName, Headers, Request, Response, SecurityMechanism, Uri, contact_expires,
+    quote, reason_phrase,
 };
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::Diagnosis;
@@ -327,12 +328,12 @@ impl Pcscf {
                 return None;
             }
             credentials.set_integrity_protected(flag);
-            Some(credentials.to_string())
+            Some(credentials.text())
         });
         let ob = if facts.outbound { ";ob" } else { "" };
         let token = Token::Ue(ue);
         let user = token.text(self.home_of(env, token));
-        let path = format!("<sip:{user}@{};lr{ob}>", self.config.uri);
+        let path = ["<sip:", &user, "@", &self.config.uri, ";lr", ob, ">"].concat();
         headers.push_front(HeaderName::Path, &path);
         if !headers.has_token(HeaderName::Require, "path") {
             headers.push(HeaderName::Require, "path");
@@ -435,7 +436,7 @@ impl Pcscf {
             if let (None, Some(keys)) = (&taken, keys) {
                 taken = Some((keys, challenge.nonce().unwrap_or_default().to_owned()));
             }
-            named.then(|| challenge.to_string())
+            named.then(|| challenge.text())
         });
         let without_keys = RefCell::new(without_keys.collect::<Vec<_>>().into_iter());
         headers.map_values(HeaderName::WwwAuthenticate, |_| {
@@ -570,7 +571,7 @@ fn wish(contacts: &Contacts, request: &Request) -> (Wish, Option<u32>) {
             None => (Wish::Query, None),
             Some(first) => {
                 let expires = first.expires().or_else(|| request.expires());
-                (Wish::Contact(first.uri.to_string().into()), expires)
+                (Wish::Contact(first.uri.text().into()), expires)
             }
         },
     }
@@ -579,11 +580,17 @@ fn wish(contacts: &Contacts, request: &Request) -> (Wish, Option<u32>) {
 /// How long the registrar bound our contact: its own `expires`, else Expires, else an hour
 /// (RFC 3261 §10.2.4); zero when it is not among the bindings.
 fn granted(response: &Response, contact: &str) -> Duration {
+    let expires = |own: Option<u32>| own.or_else(|| response.expires()).unwrap_or(3600);
+    let mut values = response.headers.values(HeaderName::Contact);
+    if let (Some(only), None) = (values.next(), values.next())
+        && field::uri_of(only) == contact
+    {
+        return Duration::from_secs(expires(contact_expires(only)).into());
+    }
     let contact = Uri::parse(contact).ok();
     let contacts = response.contacts().unwrap_or(Contacts::List(Vec::new()));
     let ours = contacts.list().iter().find(|it| contact.as_ref() == Some(&it.uri));
-    let seconds = ours.map_or(0, |it| it.expires().or_else(|| response.expires()).unwrap_or(3600));
-    Duration::from_secs(seconds.into())
+    Duration::from_secs(ours.map_or(0, |it| expires(it.expires())).into())
 }
 
 fn service_route(headers: &Headers) -> Vec<Box<str>> {

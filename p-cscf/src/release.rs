@@ -149,12 +149,9 @@ impl Pcscf {
     ) -> bool {
         let response = &answered.response;
         let Some(id) = id.filter(|_| (200..300).contains(&response.status)) else { return false };
-        let vector = match self.dialogs.get(id) {
-            Some(dialog) => charging::of_request(&self.config, &dialog.icid),
-            None => return false,
-        };
         let Some(dialog) = self.dialogs.get_mut(id) else { return false };
         let Some(how) = dialog.released else { return false };
+        let vector = charging::of_request(&self.config, &dialog.icid);
         let to = way_to_callee(dialog);
         let to_core = dialog.direction == Direction::FromUe;
         let Some(between) = &mut dialog.between else { return false };

@@ -13,7 +13,7 @@ use cscf_core::policy::{
     MediaWish, PolicyAnswer, PolicyEvent, PolicyRequest, PolicySession, PolicyWish,
 };
 use cscf_core::role::{Action, Actions, Answer, Answered, Env, Incoming, Question};
-use cscf_core::sip::HeaderName;
+use cscf_core::sip::{HeaderName, Sdp};
 
 use crate::dialogs::Direction;
 use crate::exchange::{Call, Exchange};
@@ -59,7 +59,20 @@ impl Pcscf {
         if !self.config.policy || !offers(&request.method) {
             return None;
         }
-        let wish = wishes(&sdp_of(&request.headers, &request.body)?);
+        self.wanted_for(dialog, came, &sdp_of(&request.headers, &request.body)?)
+    }
+
+    /// As [`Self::wanted`], for the description that was read from the request already.
+    pub(crate) fn wanted_for(
+        &self,
+        dialog: Option<DialogId>,
+        came: &Incoming,
+        sdp: &Sdp,
+    ) -> Option<Wanted> {
+        if !self.config.policy || !offers(&came.request.method) {
+            return None;
+        }
+        let wish = wishes(sdp);
         let granted = self.dialogs.get(dialog?)?.granted.as_ref();
         (granted != Some(&wish)).then(|| Wanted { wish, came: Box::new(came.clone()) })
     }

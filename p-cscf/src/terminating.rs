@@ -108,7 +108,9 @@ impl Pcscf {
         call.sa = flow.sa;
         call.orig_ioi = charging::param(&request.headers, "orig-ioi");
         call.called_party = called_party(request);
-        call.offered = sdp_of(&request.headers, &request.body).is_some();
+        // Nothing else is asked of it towards a UE.
+        call.offered =
+            !self.config.media.permits_all() && sdp_of(&request.headers, &request.body).is_some();
         if let Some(usage) = usage {
             self.begin_dialog(env, usage, &incoming, &mut call);
         }

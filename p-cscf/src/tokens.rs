@@ -1,7 +1,7 @@
 //! The user parts of the URIs this node mints: `<shard>-<kind><16 hex digits>`, so that a light
 //! scan finds the shard and the role finds its record without a text lookup.
 
-use cscf_core::ids::{Ids, ShardId};
+use cscf_core::ids::{Ids, ShardId, push_decimal, push_hex};
 
 /// A UE and its flow; the user part of Path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +35,12 @@ impl Token {
             Self::Subscription(SubscriptionId(number)) => ('r', number),
             Self::Ue(UeId(number)) => ('u', number),
         };
-        format!("{}-{kind}{number:016x}", shard.0)
+        let mut out = String::with_capacity("255-".len() + 1 + 16);
+        push_decimal(&mut out, shard.0.into());
+        out.push('-');
+        out.push(kind);
+        push_hex(&mut out, &number.to_be_bytes());
+        out
     }
 
     /// Reads a user part; `None` if it is none of ours.

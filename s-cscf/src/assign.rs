@@ -269,8 +269,12 @@ impl RegistrationOwner {
                 headers.push(HeaderName::ServiceRoute, &self.config.route_of(token));
             }
             let open = set.identities.iter().filter(|identity| identity.is_shown());
-            let list: Vec<_> = open.map(|identity| format!("<{}>", identity.uri)).collect();
-            headers.push(HeaderName::PAssociatedUri, &list.join(", "));
+            let mut list = String::new();
+            for identity in open {
+                let separator = if list.is_empty() { "<" } else { ", <" };
+                [separator, &*identity.uri, ">"].into_iter().for_each(|it| list.push_str(it));
+            }
+            headers.push(HeaderName::PAssociatedUri, &list);
             let visited = register.visited_network();
             if let Some(ccf) = &set.charging_ccf
                 && (visited.is_empty() || self.config.is_home(&visited))

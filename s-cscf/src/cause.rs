@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use cscf_core::auth::Credentials;
 use cscf_core::cx::CxResult;
-use cscf_core::dialog::field;
-use cscf_core::sip::{HeaderName, Request, Uri};
+use cscf_core::registrar::Wish;
+use cscf_core::sip::{HeaderName, Request};
 use cscf_core::trace::Diagnosis;
 
 use crate::register::Register;
@@ -239,18 +239,17 @@ pub(crate) fn without_sec_agree(register: &Register) -> Diagnosis {
         )
 }
 
-/// The host in Contact, or nothing: what is kept of a REGISTER that is challenged.
-pub(crate) fn contact_host(request: &Request) -> String {
-    let contact = request.headers.first_value(HeaderName::Contact).unwrap_or_default();
-    let uri = Uri::parse(field::uri_of(contact)).ok();
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-    host.trim_matches(['[', ']']).parse::<IpAddr>().map(|ip| ip.to_string()).unwrap_or_default()
+/// The address in Contact, if it is one: what is kept of a REGISTER that is challenged.
+pub(crate) fn contact_host(register: &Register) -> Option<IpAddr> {
+    let Wish::Update(wishes) = &register.wish else { return None };
+    let host = wishes.first()?.address.uri.host()?;
+    host.trim_matches(['[', ']']).parse().ok()
 }
 
 /// The answer to a challenge names another address in Contact than what was challenged.
-pub(crate) fn moved(register: &Register, challenged: &str) -> Option<Diagnosis> {
-    let now = contact_host(&register.request);
-    if now == challenged || now.is_empty() || challenged.is_empty() {
+pub(crate) fn moved(register: &Register, challenged: Option<IpAddr>) -> Option<Diagnosis> {
+    let (now, challenged) = contact_host(register).zip(challenged)?;
+    if now == challenged {
         return None;
     }
     let impi = register.impi.as_str();

@@ -2,6 +2,7 @@
 //! §5.4.1.2.2, §5.4.1.2.3A, §5.4.1.2.3B; RFC 3310, RFC 7616).
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use cscf_core::auth::{AuthenticationInfo, Auts, Challenge as WwwAuthenticate, NonceCounter};
 use cscf_core::clause::{own, ts24229, ts33102};
@@ -44,7 +45,7 @@ pub(crate) struct Challenge {
     /// The public identity it was made for.
     impu: Box<str>,
     /// The host in Contact of the REGISTER that was challenged.
-    contact: Box<str>,
+    contact: Option<IpAddr>,
     nonce_count: NonceCounter,
     since: Instant,
     rounds: Rounds,
@@ -202,7 +203,7 @@ impl RegistrationOwner {
         }
         let mut response = register.request.reply(401);
         for challenge in &challenges {
-            response.headers.push(HeaderName::WwwAuthenticate, &challenge.to_string());
+            response.headers.push(HeaderName::WwwAuthenticate, &challenge.text());
         }
         self.charge(&register, &mut response.headers);
         env.note(ts24229("5.4.1.2.1A"), || {
@@ -212,7 +213,7 @@ impl RegistrationOwner {
         let challenge = Challenge {
             nonce: nonce.into(),
             secret,
-            contact: cause::contact_host(&register.request).into(),
+            contact: cause::contact_host(&register),
             call_id: register.call_id,
             impu: register.impu.into(),
             nonce_count: NonceCounter::default(),
@@ -265,7 +266,7 @@ impl RegistrationOwner {
         let pending = self.challenges.get_mut(register.impi.as_str());
         let Some(challenge) = pending.and_then(|its| its.answered_by(&register)) else { return };
         let Some(credentials) = &register.credentials else { return };
-        if let Some(cause) = cause::moved(&register, &challenge.contact) {
+        if let Some(cause) = cause::moved(&register, challenge.contact) {
             let text = "the answer to the challenge has another address in Contact".to_owned();
             env.diagnose(ts24229("5.1.1.5.1"), text, cause);
         }

@@ -19,10 +19,11 @@ pub(crate) fn icid(headers: &Headers) -> Option<String> {
 /// replaced by our own, no term-ioi (TS 24.229 §4.5.4).
 pub(crate) fn set_request(headers: &mut Headers, icid: &str, ours: &Ioi) {
     let mut vector = vector(headers).unwrap_or_else(|| ChargingVector::new(icid));
-    vector.set_term_ioi(None);
-    vector.set_orig_ioi(None);
+    let others =
+        |name: &str| ["term-ioi", "orig-ioi"].iter().any(|it| it.eq_ignore_ascii_case(name));
+    vector.params.retain(|param| !others(param.name()));
     vector.set_orig_ioi(Some(ours));
-    headers.set(NAME, &vector.to_string());
+    headers.set(NAME, &vector.text());
 }
 
 /// Makes the vector of a response: what `came` with the request goes back, with our own identifier
@@ -31,13 +32,13 @@ pub(crate) fn set_response(headers: &mut Headers, came: Option<&ChargingVector>,
     let Some(came) = came else { return };
     let mut vector = came.clone();
     vector.set_term_ioi(Some(ours));
-    headers.set(NAME, &vector.to_string());
+    headers.set(NAME, &vector.text());
 }
 
 /// Puts the icid of the dialog into a message that came without (TS 24.229 §4.5.2).
 pub(crate) fn keep_icid(headers: &mut Headers, icid: &str) {
     if !headers.contains(NAME) {
-        headers.push(NAME, &ChargingVector::new(icid).to_string());
+        headers.push(NAME, &ChargingVector::new(icid).text());
     }
 }
 

@@ -241,7 +241,7 @@ impl Config {
 
     /// The user part of a Service-Route: the users are spread over the engines of the node.
     pub(crate) fn service_route_token(&self, ids: &mut Ids) -> String {
-        let token = format!("orig-{}", ids.token(8));
+        let token = ["orig-", &ids.token(8)].concat();
         let home = self.shard.home_of(ids_sum(&token));
         self.shard.marked(home, &token)
     }
@@ -251,7 +251,7 @@ impl Config {
     #[must_use]
     pub fn route_of(&self, user: &str) -> String {
         let (scheme, host) = self.uri.split_once(':').unwrap_or(("sip", &self.uri));
-        format!("<{scheme}:{user}@{host};lr>")
+        ["<", scheme, ":", user, "@", host, ";lr>"].concat()
     }
 }
 

@@ -1,6 +1,7 @@
 //! GRUUs at the registrar: who gets them, and how the 200 tells them (RFC 5627 §5,
 //! TS 24.229 §5.4.7A).
 
+use cscf_core::ids::push_decimal;
 use cscf_core::registrar::{
     Binding, Gruus, PublicIdentity, TempGruu, Wish, identity_key, instance_of,
 };
@@ -47,7 +48,9 @@ impl ImplicitSet {
     /// A binding as a Contact value of the 200, its GRUUs told if the UE wants them
     /// (RFC 5627 §5.3).
     pub(crate) fn contact(&self, binding: &Binding, expires: u64, register: &Register) -> String {
-        let mut text = format!("{};expires={expires}", binding.contact);
+        let mut text = binding.contact.text();
+        text.push_str(";expires=");
+        push_decimal(&mut text, expires);
         let gruus = binding.gruus.as_deref().filter(|_| register.wants_gruu());
         if let Some((gruus, identity)) = gruus.and_then(|its| Some((its, self.told(register)?))) {
             tell(&mut text, gruus, identity);

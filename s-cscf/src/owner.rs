@@ -326,7 +326,7 @@ impl ImplicitSet {
     /// Contacts and Paths of a user, as the HSS keeps them.
     pub(crate) fn to_keep(&self, impi: &str) -> Vec<(Box<str>, Box<str>)> {
         let mine = self.bindings.of_user(impi).filter(|its| !its.is_emergency());
-        mine.map(|its| (its.contact.to_string().into(), its.path.join(", ").into())).collect()
+        mine.map(|its| (its.contact.text().into(), its.path.join(", ").into())).collect()
     }
 
     /// The contacts that have not ended.

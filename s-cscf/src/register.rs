@@ -91,9 +91,9 @@ impl Facts {
             return Err(refusal.with(HeaderName::Unsupported, "path"));
         }
         let to = request
-            .to_addr()
+            .to_uri()
             .map_err(|fault| unreadable(request, HeaderName::To, &fault.to_string()))?;
-        let impu = identity_key(&to.uri)
+        let impu = identity_key(&to)
             .ok_or_else(|| unreadable(request, HeaderName::To, "no public user identity"))?;
         // Credentials of a scheme that nobody here knows are none (RFC 4475 §3.3.7).
         let mut lines = request.headers.fields(HeaderName::Authorization);

@@ -182,7 +182,7 @@ impl RegistrationOwner {
             contact.params.remove("expires");
             contacts.push(RestoredContact {
                 path: path.clone(),
-                contact: contact.to_string(),
+                contact: contact.text(),
                 call_id: Some(register.call_id.to_string()),
                 cseq: Some(register.cseq),
                 subscription: None,
@@ -229,7 +229,7 @@ impl RegistrationOwner {
 fn kept(binding: &Binding) -> RestoredContact {
     RestoredContact {
         path: binding.path.join(", "),
-        contact: binding.contact.to_string(),
+        contact: binding.contact.text(),
         call_id: Some(binding.call_id.to_string()),
         cseq: Some(binding.cseq),
         subscription: None,

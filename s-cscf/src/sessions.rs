@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cscf_core::clause::{own, rfc5626, ts24229};
 use cscf_core::cx::AskId;
+use cscf_core::ids::push_decimal;
 use cscf_core::registrar::Registrations;
 use cscf_core::role::{Action, Answered, BranchId, Cause, ContextId, Env, Incoming, NextHop, Side};
 use cscf_core::sip::{
@@ -263,7 +264,11 @@ impl Sessions {
 
     /// The number of the dialog in our Record-Route.
     pub(crate) fn dialog_of(incoming: &Incoming) -> Option<u64> {
-        let route = Uri::parse(incoming.own_route.as_deref()?).ok()?;
+        Self::dialog_in(&Uri::parse(incoming.own_route.as_deref()?).ok()?)
+    }
+
+    /// The dialog that a URI of ours is of.
+    pub(crate) fn dialog_in(route: &Uri) -> Option<u64> {
         route.user()?.split_once("-rr.")?.1.parse().ok()
     }
 
@@ -564,5 +569,7 @@ fn is_silent(cause: Cause, method: &Method) -> bool {
 
 /// Session case and number of the dialog.
 fn marker(case: SessionCase, number: u64) -> String {
-    format!("{}-rr.{number}", case.word())
+    let mut out = [case.word(), "-rr."].concat();
+    push_decimal(&mut out, number);
+    out
 }

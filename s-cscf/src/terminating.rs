@@ -172,7 +172,7 @@ impl Sessions {
         let mut count = 0;
         let mut to = |binding: &Binding| {
             let mut request = model.clone();
-            request.request_uri = binding.contact.uri.to_string();
+            request.request_uri = binding.contact.uri.text();
             count += 1;
             let called = &leg.request.request_uri;
             history::add(&mut request.headers, called, &request.request_uri, count);

@@ -188,9 +188,15 @@ impl RegistrationOwner {
         };
         let gone = change.removed.first().map(|binding| &*binding.registered_with);
         let with = came.map(|register| register.impu.as_str()).or(gone);
-        let made = synthetic(&self.config.uri, with.unwrap_or_default());
+        let made;
+        let request = if let Some(register) = came {
+            &register.request
+        } else {
+            made = synthetic(&self.config.uri, with.unwrap_or_default());
+            &made
+        };
         let subject = Subject {
-            request: came.map_or(&made, |register| &register.request),
+            request,
             session_case: SessionCase::Originating,
             registration: Some(does),
             registered: true,
@@ -201,7 +207,9 @@ impl RegistrationOwner {
             list.extend(wanted(service, env, &identity.uri, &subject));
         }
         let (expires, ccf) = (granted(set, does, env.now), set.charging_ccf.clone());
-        let answered = came.and_then(|register| reply_to(register, out));
+        // Copied for servers only; most users have none that hears of it.
+        let answered = came.filter(|_| !list.is_empty());
+        let answered = answered.and_then(|register| reply_to(register, out));
         for Wanted { key, service_info, handling, request, response } in list {
             let fresh = does != RegistrationType::Deregistration;
             let party = self.third_parties.list.entry((change.set, key.clone()));

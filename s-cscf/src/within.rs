@@ -25,9 +25,9 @@ impl Sessions {
         out: &mut ScscfActions,
     ) {
         self.sanitize(env, &mut incoming);
-        let number = Self::dialog_of(&incoming);
         let Incoming { context, mut request, own_route, .. } = incoming;
         let route = own_route.as_deref().and_then(|text| Uri::parse(text).ok());
+        let number = route.as_ref().and_then(Self::dialog_in);
         let user = route.as_ref().and_then(Uri::user).unwrap_or_default();
         let marker = self.config.shard.unmarked(user);
         let by_caller = number.is_some_and(|number| self.dialogs.on_request(number, &request));
@@ -103,7 +103,7 @@ impl Sessions {
         let bindings = set.of_gruu(&uri).unwrap_or_default();
         let Some(binding) = bindings.iter().find(|its| its.expires_at > env.now) else { return };
         env.note(ts24229("5.4.7A"), || format!("{uri} stands for {}", binding.contact.uri));
-        request.request_uri = binding.contact.uri.to_string();
+        request.request_uri = binding.contact.uri.text();
         if !request.headers.contains(HeaderName::Route) {
             for path in &binding.path {
                 request.headers.push(HeaderName::Route, path);

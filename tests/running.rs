@@ -236,8 +236,8 @@ impl Running {
         self.lab.node(NodeRole::Pcscf).expect("a P-CSCF").listen
     }
 
-    pub(crate) fn subscriber(&self, name: &str) -> &SubscriberConfig {
-        self.lab.subscriber(name).expect("a subscriber")
+    pub(crate) fn subscriber(&self, name: &str) -> SubscriberConfig {
+        self.lab.subscriber(name).expect("a subscriber").into_owned()
     }
 
     /// The node processes, by role.

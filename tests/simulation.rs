@@ -149,7 +149,7 @@ fn instance(chance: &mut Chance, shards: u8) -> Instance {
             node.load.hand_over = Some(Duration::from_millis(2));
         }
     }
-    let names: Vec<&str> = lab.subscribers.iter().map(|it| it.name.as_str()).collect();
+    let names: Vec<&str> = lab.subscribers.listed().iter().map(|it| it.name.as_str()).collect();
     let take = usize::try_from(ue_count).expect("few");
     let mut parties = String::new();
     for name in names.iter().take(take) {

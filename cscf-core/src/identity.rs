@@ -3,6 +3,7 @@
 //! use an identity; that is the business of registrar and HSS.
 
 mod numbering;
+mod range;
 mod wildcard;
 
 use std::borrow::Borrow;
@@ -10,6 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use self::numbering::{NumberFault, Numbering};
+pub use self::range::{ImsiRange, RangeFault, imsi_value, number_value};
 pub use self::wildcard::Wildcard;
 use crate::sip::{Uri, UriError, decode, encode, host_ip, phone_digits};
 

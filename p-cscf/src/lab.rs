@@ -82,7 +82,7 @@ fn part(
     start: &Start,
     (config, shard): (Config, Shard),
 ) -> Result<PolicyNode<Pcscf>, String> {
-    let impi = |who: &String| lab.user_named(who).unwrap_or(who).to_owned();
+    let impi = |who: &String| lab.user_named(who).unwrap_or_else(|| who.clone());
     let of = node.edge.policy_of.iter().map(|(who, conduct)| (impi(who), *conduct)).collect();
     let function = Function::new(Rules { all: node.edge.policy, of });
     let settings = Settings { shard, ..lab.settings(node, start)? };

@@ -53,7 +53,7 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Config {
     let policies = media_profiles.iter().map(|(id, allowed)| (*id, media_policy(allowed)));
     config.media_profiles = policies.collect();
     let by_user = aka_algorithms_of.into_iter();
-    let impi = |who: String| lab.user_named(&who).map_or_else(|| who.clone(), str::to_owned);
+    let impi = |who: String| lab.user_named(&who).unwrap_or(who);
     config.aka_algorithms_by_user = by_user.map(|(who, list)| (impi(who), list)).collect();
     config.flows_max = usize::try_from(flows_max).unwrap_or(usize::MAX);
     config.profile_max = usize::try_from(profile_max).unwrap_or(usize::MAX);

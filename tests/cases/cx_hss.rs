@@ -108,7 +108,7 @@ fn uaa() {
 }
 
 fn keys_of(name: &str) -> AkaKeys {
-    match Lab::default_lab().subscriber(name).expect("a subscriber").auth {
+    match Lab::default_lab().subscriber(name).expect("a subscriber").into_owned().auth {
         Auth::Aka { k, opc, .. } => AkaKeys::Milenage { k, opc },
         _ => panic!("a USIM"),
     }

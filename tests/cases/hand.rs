@@ -62,7 +62,7 @@ impl Hand {
         name: &str,
         (peer, at, to): (&'static str, SocketAddr, SocketAddr),
     ) -> Self {
-        let who = Lab::default_lab().subscriber(name).expect("a subscriber").clone();
+        let who = Lab::default_lab().subscriber(name).expect("a subscriber").into_owned();
         // A USIM registers with the identity of its IMSI, others with the default one.
         let impu = who.impus.iter().find(|impu| impu.barred).unwrap_or(&who.impus[0]).uri.clone();
         Self {

@@ -81,7 +81,8 @@ fn run(keys: &str, every: Duration) -> Outcome {
         outcome.offered += 1;
         at += every;
     }
-    let bob = bench.config.subscriber("bob").and_then(|it| it.default_impu()).expect("bob");
+    let bob = bench.config.subscriber("bob").expect("bob").into_owned();
+    let bob = bob.default_impu().expect("an identity");
     let bob = bob.to_owned();
     let mut sos_at = bench.now() + Duration::from_secs(1);
     for ((at, caller), calls) in plan {

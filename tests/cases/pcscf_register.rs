@@ -452,7 +452,7 @@ fn association() {
     let other = hand.bench.raw("other");
     assert_eq!(message(&mut hand, "other", &other.to_string()), None);
     // Dave registers from the same place by another sent-by: each request is told apart by it.
-    let dave = Lab::default_lab().subscriber("dave").expect("dave").clone();
+    let dave = Lab::default_lab().subscriber("dave").expect("dave").into_owned();
     (hand.impu, hand.who) = (format!("sip:dave@{DOMAIN}"), dave);
     "dave".clone_into(&mut hand.call_id);
     let dave = format!("<sip:dave@{DOMAIN}>");

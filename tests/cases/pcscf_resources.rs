@@ -39,7 +39,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// Gives p1 an order.
 fn order(bench: &mut Bench, text: &str) {
-    let impi = |name: &str| bench.config.user_named(name).map(str::to_owned);
+    let impi = |name: &str| bench.config.user_named(name);
     let words: Vec<String> =
         text.split(' ').map(|word| impi(word).unwrap_or_else(|| word.to_owned())).collect();
     let order: Order = words.join(" ").parse().expect("an order");

@@ -114,7 +114,7 @@ fn a_call_over_tcp_is_protected_in_each_form() {
         let folder = tempfile::tempdir().expect("folder");
         passed(&run(folder.path(), &["volte-call", "--ipsec"], |lab| {
             lab.gm.backend = form;
-            for subscriber in &mut lab.subscribers {
+            for subscriber in lab.subscribers.listed_mut() {
                 subscriber.transport = SubscriberTransport::Tcp;
             }
         }));
@@ -150,7 +150,8 @@ fn two_protected_runs_beside_each_other_do_not_meet() {
 fn protected_lab() -> Running {
     Running::start_with(|lab, _| {
         lab.gm.backend = EspBackend::Udp;
-        for subscriber in lab.subscribers.iter_mut().filter(|one| one.name == "alice") {
+        for subscriber in lab.subscribers.listed_mut().iter_mut().filter(|one| one.name == "alice")
+        {
             subscriber.ipsec = Some(SecAgree::Required);
         }
         ["--with", "alice=answers"].map(Into::into).to_vec()

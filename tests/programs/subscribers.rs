@@ -40,9 +40,9 @@ fn a_vendors_table_becomes_a_lab_that_can_be_used() {
     let (code, out, said) = say(&["subscribers", "import", &csv]);
     assert_eq!((code, said.as_str()), (Some(0), ""));
     let made = lab(&out);
-    let before = Lab::default_lab().subscribers.len();
-    assert_eq!(made.subscribers.len(), before + 2);
-    let last = &made.subscribers[before + 1];
+    let before = Lab::default_lab().subscribers.count();
+    assert_eq!(made.subscribers.count(), before + 2);
+    let last = &made.subscribers.listed()[before + 1];
     assert_eq!(last.impi, "001010000000012@ims.mnc001.mcc001.3gppnetwork.org");
     let Auth::Aka { opc, sqn: 0, .. } = last.auth else { panic!("{last:?}") };
     assert_eq!(cscf_core::auth::to_hex(&opc), OP);

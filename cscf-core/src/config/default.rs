@@ -72,7 +72,8 @@ impl Lab {
                 usim_subscriber("bob", 2, (mcc, mnc), *b"fedcba9876543210", &domain),
                 digest_subscriber("carol", 3, &["MD5"], &domain),
                 digest_subscriber("dave", 4, &["SHA-256", "MD5"], &domain),
-            ],
+            ]
+            .into(),
             domain,
         }
     }

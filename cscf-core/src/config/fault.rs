@@ -107,10 +107,7 @@ impl Lab {
             identities: Vec::new(),
         });
         let users = rule.names().filter_map(|(_, name)| {
-            let named = |one: &&super::SubscriberConfig| {
-                one.name == name || one.impi == name || one.impus.iter().any(|it| it.uri == name)
-            };
-            let one = self.subscribers.iter().find(named)?;
+            let one = self.subscribers.with_identity(name)?;
             let impus = one.impus.iter().map(|impu| impu.uri.clone());
             let identities = std::iter::once(one.impi.clone()).chain(impus).collect();
             Some(Known { name: name.to_owned(), addresses: Vec::new(), identities })
@@ -134,8 +131,7 @@ impl Lab {
                 if known.iter().any(|known| known.name == name) {
                     continue;
                 }
-                let users = self.subscribers.iter().map(|one| one.name.as_str());
-                let help = nearest(name, nodes.iter().copied().chain(users));
+                let help = self.subscribers.nearest(name, nodes.iter().copied());
                 let help = help.map(|near| format!("did you mean `{near}`?"));
                 let text = format!("`{name}` is no node and no subscriber of the lab");
                 problems.push(inside(at, &rule.text, offset, name.len()), text, help);

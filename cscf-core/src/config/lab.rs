@@ -1,6 +1,7 @@
 //! The lab: what nodes there are, where they listen, who the subscribers are, and the lab's choices
 //! where the standards leave them.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use super::control::{self, ControlToken, NodeControl};
@@ -13,7 +14,8 @@ use super::problem::{Problems, nearest};
 use super::security::GmSecurity;
 use super::server::ServerConfig;
 use super::serving::{ServingConfig, unknown_users};
-use super::subscriber::{SubscriberConfig, Subscribers};
+use super::subscriber::{ReadSubscribers, SubscriberConfig};
+use super::subscribers::Subscribers;
 use super::tls::{SecuredListen, TlsConfig};
 use super::tree::{Node, Position, Reader, Value, read_tree_in_pieces, scalar};
 use crate::fault::Rule;
@@ -66,7 +68,7 @@ pub struct Lab {
     /// What nodes do wrong on purpose.
     pub faults: Vec<Rule>,
     /// The subscribers, in the order of the file.
-    pub subscribers: Vec<SubscriberConfig>,
+    pub subscribers: Subscribers,
 }
 
 /// What is known of the path MTU.
@@ -210,15 +212,14 @@ impl Lab {
 
     /// The subscriber with this name.
     #[must_use]
-    pub fn subscriber(&self, name: &str) -> Option<&SubscriberConfig> {
-        self.subscribers.iter().find(|subscriber| subscriber.name == name)
+    pub fn subscriber(&self, name: &str) -> Option<Cow<'_, SubscriberConfig>> {
+        self.subscribers.named(name)
     }
 
     /// The private identity of a user: of the subscriber with this name, or itself.
     #[must_use]
-    pub fn user_named(&self, who: &str) -> Option<&str> {
-        let mut users = self.subscribers.iter().map(|its| (its.name.as_str(), its.impi.as_str()));
-        users.find(|(name, impi)| *name == who || *impi == who).map(|(_, impi)| impi)
+    pub fn user_named(&self, who: &str) -> Option<String> {
+        Some(self.subscribers.known_as(who)?.into_owned().impi)
     }
 
     /// Says whether whoever runs the lab carries ESP on real sockets. Tunnels in UDP for UEs behind
@@ -245,7 +246,7 @@ impl Lab {
 ///
 /// Every mistake in it, with its place.
 pub fn read_lab(source: &str) -> Result<Lab, Problems> {
-    let mut subscribers = Subscribers::new();
+    let mut subscribers = ReadSubscribers::new();
     let tree = read_tree_in_pieces(source, &mut subscribers)?;
     let mut problems = Problems::default();
     let lab = lab(&tree, subscribers, &mut problems);
@@ -276,7 +277,7 @@ fn names(reader: &mut Reader<'_>, problems: &mut Problems) -> DnsConfig {
     dns
 }
 
-fn lab(tree: &Node, mut subscribers: Subscribers, problems: &mut Problems) -> Lab {
+fn lab(tree: &Node, mut subscribers: ReadSubscribers, problems: &mut Problems) -> Lab {
     let mut reader = Reader::new(tree, "the lab", problems);
     let domain = reader
         .required("domain", problems)
@@ -351,8 +352,7 @@ fn names_known(lab: &Lab, tree: &Node, listed: Option<&Node>, problems: &mut Pro
     }
     if let Some(nodes) = listed {
         let known = |who: &str| lab.user_named(who).is_some();
-        let names = lab.subscribers.iter().map(|its| its.name.as_str());
-        unknown_users(nodes, known, &names, problems);
+        unknown_users(nodes, known, &lab.subscribers, problems);
     }
 }
 

@@ -4,11 +4,15 @@
 use std::sync::Arc;
 
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, TimerValues};
+use super::range::SubscriberRange;
 use super::subscriber::{Auth, Impu, SubscriberConfig};
+use super::subscribers::Part;
 use crate::auth::{AkaKeys, Scheme};
 use crate::diameter::{ClientConfig, DiameterClient, LocalPeer, Timing};
 use crate::engine::{EngineLimits, Listen, Settings};
-use crate::hss::{Credentials, HssConfig, HssNode, ImplicitSet, PrivateIdentity, Subscriber};
+use crate::hss::{
+    Credentials, Entry, HssConfig, HssNode, ImplicitSet, PrivateIdentity, Subscriber,
+};
 use crate::ids::Seed;
 use crate::ifc::{InitialFilterCriteria, PublicIdentity, UserProfile};
 use crate::time::{Duration, UnixTime};
@@ -161,9 +165,29 @@ impl Lab {
             tracing: start.tracing,
         };
         let home = self.domain_of(node);
-        let mine = self.subscribers.iter().filter(|its| self.home_of(its) == home);
-        let subscribers = mine.map(|it| self.subscription(it)).collect();
-        HssNode::new(config, subscribers, start.seed).map_err(|fault| fault.to_string())
+        let mut entries = Vec::new();
+        for part in self.subscribers.parts() {
+            match part {
+                Part::Listed(listed) => {
+                    let mine = listed.iter().filter(|its| self.home_of(its) == home);
+                    entries.extend(mine.map(|it| self.subscription(it).into()));
+                }
+                Part::Range(range) => entries.extend(self.range_in(home, range).map(Entry::Range)),
+            }
+        }
+        HssNode::new(config, entries, start.seed).map_err(|fault| fault.to_string())
+    }
+
+    /// What the HSS of a network keeps of a range; nothing if it belongs to another network.
+    pub(super) fn range_in(
+        &self,
+        domain: &str,
+        range: &SubscriberRange,
+    ) -> Option<crate::hss::SubscriberRange> {
+        let first = range.member(0).filter(|first| self.home_of(first) == domain)?;
+        let first = self.subscription(&first).private_identities.into_iter().next()?;
+        let Credentials::Aka { keys, amf, sqn } = first.credentials else { return None };
+        Some(crate::hss::SubscriberRange { imsis: range.imsis.clone(), keys, amf, sqn })
     }
 
     /// The filter criteria of a subscriber, servers by URI.
@@ -180,7 +204,7 @@ impl Lab {
 
     /// What is wrong with the servers that filter criteria name.
     pub(super) fn unknown_servers(&self) -> Vec<String> {
-        self.subscribers.iter().flat_map(|one| self.unknown_servers_of(one)).collect()
+        self.subscribers.listed().iter().flat_map(|one| self.unknown_servers_of(one)).collect()
     }
 
     /// The same of one subscriber.
@@ -204,7 +228,7 @@ impl Lab {
     /// `None` when nobody has this name.
     #[must_use]
     pub fn profile_of(&self, name: &str) -> Option<String> {
-        let subscription = self.subscription(self.subscriber(name)?);
+        let subscription = self.subscription(&*self.subscriber(name)?);
         let set = subscription.implicit_sets.into_iter().next()?;
         if set.profile_xml.is_some() {
             return set.profile_xml;

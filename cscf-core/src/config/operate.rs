@@ -1,6 +1,7 @@
 //! Orders of an operator to a whole lab: names become identities, an order goes to the nodes that
 //! may have a part in it, and their answers become one.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use super::{Lab, NodeRole, SubscriberConfig, nearest};
@@ -26,15 +27,10 @@ impl Person {
     /// The subscriber of this name, private or public identity.
     #[must_use]
     pub fn find(lab: &Lab, text: &str) -> Option<Self> {
-        let is = |one: &&SubscriberConfig| {
-            one.name == text || one.impi == text || one.impus.iter().any(|impu| impu.uri == text)
-        };
-        lab.subscribers.iter().find(is).map(|one| Self {
-            name: one.name.clone(),
-            impi: one.impi.clone(),
-            impus: one.impus.iter().map(|impu| impu.uri.clone()).collect(),
-            address: None,
-        })
+        let SubscriberConfig { name, impi, impus, .. } =
+            lab.subscribers.with_identity(text)?.into_owned();
+        let impus = impus.into_iter().map(|impu| impu.uri).collect();
+        Some(Self { name, impi, impus, address: None })
     }
 
     /// All its identities.
@@ -107,17 +103,27 @@ fn know(lab: &Lab, more: &[Person], rule: &mut Rule) -> Result<(), String> {
 
 fn unknown(lab: &Lab, more: &[Person], text: &str) -> String {
     let own = more.iter().map(|person| person.name.as_str());
-    let names: Vec<&str> = own.chain(lab.subscribers.iter().map(|one| one.name.as_str())).collect();
-    no_such(text, "subscriber", &names)
+    let near = lab.subscribers.nearest(text, own.clone());
+    told_unknown(text, "subscriber", near, own.map(Cow::Borrowed).chain(lab.subscribers.names()))
 }
 
 fn no_such(text: &str, what: &str, names: &[&str]) -> String {
+    let near = nearest(text, names.iter().copied()).map(Cow::Borrowed);
+    told_unknown(text, what, near, names.iter().copied().map(Cow::Borrowed))
+}
+
+fn told_unknown<'a>(
+    text: &str,
+    what: &str,
+    near: Option<Cow<'_, str>>,
+    mut names: impl Iterator<Item = Cow<'a, str>>,
+) -> String {
     const SHOWN_MAX: usize = 12;
-    match nearest(text, names.iter().copied()) {
+    match near {
         Some(near) => format!("`{text}` is no {what} of the lab; did you mean `{near}`?"),
         None => {
-            let shown: Vec<&str> = names.iter().take(SHOWN_MAX).copied().collect();
-            let more = if names.len() > SHOWN_MAX { ", …" } else { "" };
+            let shown: Vec<_> = names.by_ref().take(SHOWN_MAX).collect();
+            let more = if names.next().is_some() { ", …" } else { "" };
             format!("`{text}` is no {what} of the lab; known: {}{more}", shown.join(", "))
         }
     }
@@ -225,7 +231,7 @@ mod tests {
 
     #[test]
     fn names_become_identities_and_wrong_ones_are_corrected() {
-        let alice = Lab::default_lab().subscriber("alice").expect("alice").clone();
+        let alice = Lab::default_lab().subscriber("alice").expect("alice").into_owned();
         assert_eq!(resolved("forget alice"), Ok(format!("forget {}", alice.impi)));
         assert_eq!(resolved(&format!("forget {}", alice.impi)), resolved("forget alice"));
         assert_eq!(resolved("forget tel:+15550100001"), resolved("forget alice"));

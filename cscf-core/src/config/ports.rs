@@ -51,7 +51,7 @@ impl Listener<'_> {
 /// All TCP listeners of SIP in the order of the file. Those of the agreement are there only where
 /// something protects packets, which nobody knows yet: they count where the lab lets UEs agree.
 fn listeners(lab: &Lab) -> Vec<Listener<'_>> {
-    let wishes = lab.subscribers.iter().filter_map(|it| it.ipsec);
+    let wishes = lab.subscribers.listed().iter().filter_map(|it| it.ipsec);
     let agrees = wishes.chain([lab.gm.sec_agree]).any(|wish| wish != SecAgree::Off);
     let mut out = Vec::new();
     for node in &lab.nodes {

@@ -1,12 +1,73 @@
 //! Many subscribers at once: a range of IMSIs with one key (`- range: {imsi: …, count: …}`), and
 //! what a subscriber with a USIM is made of when only its numbers are given.
 
+use std::fmt::Write as _;
+
 use super::problem::Problems;
 use super::subscriber::{Auth, HssData, Impu, SubscriberConfig, SubscriberTransport, card};
 use super::tree::{Node, Reader, scalar};
+use super::write::keys_of_card;
+use crate::identity::ImsiRange;
 
-/// The most subscribers of one range.
-const COUNT_MAX: u64 = 1_000_000;
+/// The most subscribers of one range: that many numbers are the whole of a number block.
+const COUNT_MAX: u64 = 10_000_000;
+
+/// A range of subscribers: the identities are counted up, all have one key and nothing else of
+/// their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriberRange {
+    /// The identities.
+    pub imsis: ImsiRange,
+    /// How each authenticates.
+    pub auth: Auth,
+}
+
+impl SubscriberRange {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        usize::try_from(self.imsis.count()).unwrap_or(usize::MAX)
+    }
+
+    /// One of them, counted from 0, as if it stood in the file; its name is its IMSI.
+    #[must_use]
+    pub fn member(&self, member: u64) -> Option<SubscriberConfig> {
+        if member >= self.imsis.count() {
+            return None;
+        }
+        let impus = self.imsis.impus(member).into_iter();
+        Some(with_card(
+            self.imsis.imsi(member),
+            self.imsis.impi(member),
+            impus.map(|(uri, barred)| Impu { uri, barred }).collect(),
+            self.auth.clone(),
+        ))
+    }
+
+    /// As an item of a list of subscribers.
+    pub(super) fn write(&self, out: &mut String) {
+        let (imsi, count) = (self.imsis.imsi(0), self.imsis.count());
+        let _ = write!(out, "  - range: {{imsi: \"{imsi}\", count: {count}");
+        if let Some(number) = self.imsis.number(0) {
+            let _ = write!(out, ", msisdn: \"{number}\"");
+        }
+        let keys = keys_of_card(&self.auth).unwrap_or_default();
+        let _ = writeln!(out, ", {keys}}}");
+    }
+}
+
+fn with_card(name: String, impi: String, impus: Vec<Impu>, auth: Auth) -> SubscriberConfig {
+    SubscriberConfig {
+        name,
+        impi,
+        impus,
+        auth,
+        ipsec: None,
+        transport: SubscriberTransport::AsRegistered,
+        filter_criteria: Vec::new(),
+        hss: HssData::default(),
+    }
+}
 
 /// A subscriber with a USIM: private identity by the IMSI, the identity of the IMSI only to
 /// register with (TS 23.003 §13.3, §13.4), and the number in its two forms if there is one.
@@ -24,21 +85,12 @@ pub(super) fn usim(
     }
     // Without a number the IMSI is all there is to be called by.
     impus.push(Impu { uri: format!("sip:{imsi}@{domain}"), barred: msisdn.is_some() });
-    SubscriberConfig {
-        name: name.to_owned(),
-        impi: format!("{imsi}@{domain}"),
-        impus,
-        auth,
-        ipsec: None,
-        transport: SubscriberTransport::AsRegistered,
-        filter_criteria: Vec::new(),
-        hss: HssData::default(),
-    }
+    with_card(name.to_owned(), format!("{imsi}@{domain}"), impus, auth)
 }
 
 /// Reads `{imsi: first, count: n, msisdn: first, k: …, opc: …}`; each subscriber has the name of
 /// its IMSI.
-pub(super) fn range(node: &Node, domain: &str, problems: &mut Problems) -> Vec<SubscriberConfig> {
+pub(super) fn range(node: &Node, domain: &str, problems: &mut Problems) -> Option<SubscriberRange> {
     let mut reader = Reader::new(node, "a range", problems);
     let imsi = reader.required("imsi", problems);
     let imsi = imsi.and_then(|node| scalar(node, problems, imsi_of));
@@ -51,21 +103,14 @@ pub(super) fn range(node: &Node, domain: &str, problems: &mut Problems) -> Vec<S
     let msisdn = reader.optional("msisdn").and_then(|node| scalar(node, problems, msisdn_of));
     let auth = card(&mut reader, node, problems);
     reader.finish(problems);
-    let (Some(imsi), Some(count), Some(auth)) = (imsi, count, auth) else { return Vec::new() };
-    let first: u64 = imsi.parse().unwrap_or_default();
-    let width = imsi.len();
-    let last = (first + count - 1).to_string();
-    if last.len() > width {
-        problems.push(node.at, format!("the last IMSI {last} has more than {width} digits"), None);
-        return Vec::new();
+    let (Some(imsi), Some(count), Some(auth)) = (imsi, count, auth) else { return None };
+    match ImsiRange::new(&imsi, count, msisdn, domain) {
+        Ok(imsis) => Some(SubscriberRange { imsis, auth }),
+        Err(fault) => {
+            problems.push(node.at, fault.to_string(), None);
+            None
+        }
     }
-    (0..count)
-        .map(|number| {
-            let imsi = format!("{:0width$}", first + number);
-            let msisdn = msisdn.map(|first| format!("+{}", first + number));
-            usim(&imsi, &imsi, msisdn.as_deref(), auth.clone(), domain)
-        })
-        .collect()
 }
 
 /// An IMSI: 6 to 15 digits (TS 23.003 §2.2).
@@ -109,14 +154,91 @@ mod tests {
             k = "00".repeat(16)
         );
         let lab = read_lab(&source).expect("a lab");
-        let names: Vec<&str> = lab.subscribers.iter().map(|it| it.name.as_str()).collect();
+        let names: Vec<_> = lab.subscribers.names().collect();
         assert_eq!(names, ["001010000000099", "001010000000100", "001010000000101", "erin"]);
-        let last = &lab.subscribers[2];
+        let last = lab.subscriber("001010000000101").expect("the last");
         assert_eq!(last.impi, "001010000000101@ims.example");
         assert_eq!(last.default_impu(), Some("sip:+15550201@ims.example;user=phone"));
         assert!(last.impus[2].barred);
         let again = read_lab(&lab.to_yaml()).expect("reads back");
         assert_eq!(again.subscribers, lab.subscribers);
+    }
+
+    #[test]
+    fn what_is_there_already_is_refused_at_its_place() {
+        let key = "00".repeat(16);
+        let card = format!("k: {key}, opc: {key}");
+        let range = |imsi, count| format!("  - range: {{imsi: {imsi}, count: {count}, {card}}}\n");
+        let one = |name, impi| {
+            format!("  - {name}: {{impi: {impi}, impus: [\"tel:+1\"], aka: {{{card}}}}}\n")
+        };
+        let first = range("001010000000100", 10_000_000);
+        for (before, after, expected) in [
+            (&first, one("x", "001010000000099"), None),
+            (&first, one("x", "001010000000100"), Some(("100", "001010000000100"))),
+            (&first, one("x", "001010010000099"), Some(("10000099", "001010010000099"))),
+            (&first, one("x", "001010010000100"), None),
+            (&first, one("x", "001010000000100@b.example"), None),
+            (&first, range("001010010000100", 5), None),
+            (&first, range("001010000000000", 101), Some(("100", "001010000000100"))),
+            (&first, range("001010010000099", 5), Some(("10000099", "001010010000099"))),
+            (&one("x", "001010000000100"), first.clone(), Some(("100", "x"))),
+            (&one("x", "001010010000100"), first.clone(), None),
+        ] {
+            let source = format!("{NODES}subscribers:\n{before}{after}");
+            let said = read_lab(&source).err().map(|problems| {
+                let [one] = problems.0.as_slice() else { panic!("{problems:?}") };
+                (one.at.line, one.at.column, one.text.clone())
+            });
+            let expected = expected.map(|(digits, other)| {
+                let impi = format!("00101{digits:0>10}@ims.example");
+                (9, 5, format!("{impi} is the IMPI of `{other}` already"))
+            });
+            assert_eq!(said, expected, "{after}");
+        }
+    }
+
+    #[test]
+    fn ten_million_are_read_as_one_entry_and_written_as_one() {
+        let key = "00".repeat(16);
+        let source = format!(
+            "{NODES}subscribers:\n  - range: {{imsi: 001010000000000, count: 10000000, msisdn: \
+             +15550000000, k: {key}, opc: {key}}}\n"
+        );
+        let lab = read_lab(&source).expect("a lab");
+        assert_eq!((lab.subscribers.count(), lab.subscribers.listed().len()), (10_000_000, 0));
+        let last = lab.subscriber("001010009999999").expect("the last");
+        assert_eq!(last.default_impu(), Some("sip:+15559999999@ims.example;user=phone"));
+        assert_eq!(lab.subscriber("001010010000000"), None);
+        let written = lab.to_yaml();
+        assert_eq!(written.matches("imsi:").count(), 1);
+        assert_eq!(read_lab(&written).as_ref(), Ok(&lab));
+        assert!(!lab.to_yaml_for_cscfs().contains("range:"));
+        let node = lab.node(crate::config::NodeRole::Hss).expect("an HSS");
+        let start = crate::config::Start {
+            seed: crate::ids::Seed([0; 32]),
+            unix_at_epoch: crate::time::UnixTime(7),
+            tracing: false,
+        };
+        let hss = lab.hss_node(node, &start).expect("an HSS");
+        assert_eq!((hss.store().len(), hss.store().made()), (10_000_000, 0));
+    }
+
+    #[test]
+    fn the_hss_makes_of_a_range_what_the_lab_makes_of_each_member() {
+        let key = "00".repeat(16);
+        for msisdn in ["", "msisdn: +15550000000, "] {
+            let source = format!(
+                "{NODES}subscribers:\n  - range: {{imsi: 001010000000000, count: 3, {msisdn}k: \
+                 {key}, opc: {key}, amf: 8001, sqn: \"000000000020\"}}\n"
+            );
+            let lab = read_lab(&source).expect("a lab");
+            let range = lab.subscribers.ranges().next().expect("a range");
+            let of_hss = lab.range_in(&lab.domain, range).expect("its HSS has it");
+            let member = range.member(2).expect("the last");
+            assert_eq!(of_hss.subscriber(2), lab.subscription(&member));
+            assert!(lab.range_in("b.example", range).is_none());
+        }
     }
 
     #[test]

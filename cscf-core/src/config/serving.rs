@@ -1,7 +1,8 @@
 //! What an S-CSCF of a lab does where the standards leave it to the operator (TS 24.229 §5.4).
 
 use super::lab::{choice, duration, named_entries, on_off};
-use super::problem::{Problems, nearest};
+use super::problem::Problems;
+use super::subscribers::Subscribers;
 use super::tree::{Node, Reader, Value, scalar};
 use super::write::{quoted, span};
 use crate::auth::Algorithm;
@@ -192,10 +193,10 @@ impl ServingConfig {
 
 /// The users of `aka_algorithms_of` and `policy_of` who are no subscribers of the lab; `nodes` is
 /// what the file says of its nodes.
-pub(super) fn unknown_users<'a>(
+pub(super) fn unknown_users(
     nodes: &Node,
     known: impl Fn(&str) -> bool,
-    subscribers: &(impl Iterator<Item = &'a str> + Clone),
+    subscribers: &Subscribers,
     problems: &mut Problems,
 ) {
     let Value::Map(nodes) = &nodes.value else { return };
@@ -207,7 +208,7 @@ pub(super) fn unknown_users<'a>(
     for entry in keys.flatten().filter(|entry| names_users(&entry.key)) {
         let Value::Map(users) = &entry.node.value else { continue };
         for user in users.iter().filter(|user| !known(&user.key)) {
-            let near = nearest(&user.key, subscribers.clone());
+            let near = subscribers.nearest(&user.key, []);
             let near = near.map(|near| format!("did you mean `{near}`?"));
             problems.push(user.at, format!("`{}` is no subscriber of the lab", user.key), near);
         }

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn every_subscriber_reads_back_from_its_json() {
         let lab = Lab::default_lab();
-        for one in &lab.subscribers {
+        for one in lab.subscribers.listed() {
             let entry = Json::Object(one.entry()).to_string();
             assert!(!entry.contains('\n'), "{entry}");
             assert_eq!(lab.subscriber_from(&one.name, &entry), Ok(one.clone()));

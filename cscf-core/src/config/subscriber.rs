@@ -1,15 +1,18 @@
 //! The subscribers of a lab: identities and credentials.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::criteria::filter_criteria;
 use super::lab::{choice, domain_name, numbers};
 use super::problem::Problems;
-use super::range::range;
+use super::range::{SubscriberRange, range};
 use super::security::{SecAgree, sec_agree};
+use super::subscribers::Subscribers;
 use super::tree::{Entry, Node, Position, Reader, TakePieces, Value, scalar};
 use crate::auth::{AkaKeys, ResLength, TuakKey, derive_opc, derive_topc};
 use crate::cx::ServerCapabilities;
+use crate::identity::{ImsiRange, imsi_value};
 use crate::ids::Seed;
 use crate::ifc::{InitialFilterCriteria, UserProfile};
 use crate::map::{Map, map};
@@ -119,18 +122,28 @@ impl SubscriberConfig {
 
 /// The subscribers of a lab, each read as it comes.
 #[derive(Debug)]
-pub(super) struct Subscribers {
-    list: Vec<SubscriberConfig>,
-    /// Where in the list an IMPI stands.
+pub(super) struct ReadSubscribers {
+    all: Subscribers,
+    /// Where among those listed an IMPI stands.
     seen: Map<String, usize>,
+    /// The same of those that a range may meet, by width and value of the IMSI.
+    cards: BTreeMap<(usize, u64), usize>,
+    /// The ranges by width and value of their first IMSI.
+    ranges: BTreeMap<(usize, u64), ImsiRange>,
     domain: String,
     problems: Problems,
 }
 
-impl Subscribers {
+impl ReadSubscribers {
     pub(super) fn new() -> Self {
-        let seen = map(&Seed([0; 32]));
-        Self { list: Vec::new(), seen, domain: String::new(), problems: Problems::default() }
+        Self {
+            all: Subscribers::default(),
+            seen: map(&Seed([0; 32])),
+            cards: BTreeMap::new(),
+            ranges: BTreeMap::new(),
+            domain: String::new(),
+            problems: Problems::default(),
+        }
     }
 
     /// The subscribers by name, or a list in which each item is one by name or a `range`.
@@ -146,22 +159,63 @@ impl Subscribers {
     }
 
     /// What was read; what was wrong goes to `problems`.
-    pub(super) fn end(self, problems: &mut Problems) -> Vec<SubscriberConfig> {
+    pub(super) fn end(self, problems: &mut Problems) -> Subscribers {
         problems.0.extend(self.problems.0);
-        self.list
+        self.all
     }
 
     fn take(&mut self, subscriber: SubscriberConfig, at: Position) {
-        if let Some(other) = self.seen.insert(subscriber.impi.clone(), self.list.len()) {
-            let other = self.list.get(other).map_or("", |other| other.name.as_str());
-            let text = format!("{} is the IMPI of `{other}` already", subscriber.impi);
-            self.problems.push(at, text, None);
+        let number = self.all.listed().len();
+        let card = subscriber.impi.strip_suffix(&self.domain).and_then(|it| it.strip_suffix('@'));
+        let card = card.and_then(imsi_value);
+        if let Some(other) = self.seen.insert(subscriber.impi.clone(), number) {
+            let other = self.all.listed().get(other).map_or("", |other| other.name.as_str());
+            let other = other.to_owned();
+            self.twice(&subscriber.impi, &other, at);
+        } else if let Some(range) = card.and_then(|card| self.range_up_to(card))
+            && let Some(member) = range.of_impi(&subscriber.impi)
+        {
+            let other = range.imsi(member);
+            self.twice(&subscriber.impi, &other, at);
         }
-        self.list.push(subscriber);
+        if let Some(card) = card {
+            self.cards.insert(card, number);
+        }
+        self.all.push(subscriber);
+    }
+
+    /// A range has no IMPI of somebody else; one is told of where there are several.
+    fn take_range(&mut self, range: SubscriberRange, at: Position) {
+        let imsis = &range.imsis;
+        let (first, last) = imsis.values().into_inner();
+        let (first, last) = ((imsis.width(), first), (imsis.width(), last));
+        let card = self.cards.range(first..=last).next().map(|(_, number)| *number);
+        let card = card.and_then(|number| self.all.listed().get(number));
+        let other = self.range_up_to(last);
+        let met = other.and_then(|other| Some((other, imsis.meets(other)?)));
+        if let Some(one) = card {
+            let (impi, name) = (one.impi.clone(), one.name.clone());
+            self.twice(&impi, &name, at);
+        } else if let Some((other, member)) = met {
+            let impi = imsis.impi(member);
+            let name = other.of_impi(&impi).map(|it| other.imsi(it)).unwrap_or_default();
+            self.twice(&impi, &name, at);
+        }
+        self.ranges.insert(first, imsis.clone());
+        self.all.push_range(range);
+    }
+
+    /// The last range that begins at or before an IMSI.
+    fn range_up_to(&self, imsi: (usize, u64)) -> Option<&ImsiRange> {
+        self.ranges.range(..=imsi).next_back().map(|(_, range)| range)
+    }
+
+    fn twice(&mut self, impi: &str, other: &str, at: Position) {
+        self.problems.push(at, format!("{impi} is the IMPI of `{other}` already"), None);
     }
 }
 
-impl TakePieces for Subscribers {
+impl TakePieces for ReadSubscribers {
     /// The domain must be known.
     fn wants(&mut self, key: &str, before: &[Entry]) -> bool {
         if key != "subscribers" {
@@ -174,8 +228,8 @@ impl TakePieces for Subscribers {
 
     fn entry(&mut self, Entry { at, key, node }: &Entry) {
         if key == "range" {
-            for subscriber in range(node, &self.domain, &mut self.problems) {
-                self.take(subscriber, *at);
+            if let Some(range) = range(node, &self.domain, &mut self.problems) {
+                self.take_range(range, *at);
             }
         } else if let Some(one) = read_subscriber(key, node, &self.domain, &mut self.problems) {
             self.take(one, *at);

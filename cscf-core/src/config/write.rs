@@ -1,5 +1,7 @@
 //! Writes a lab as a commented file, which reads back as the same lab.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::control::NodeControl;
@@ -7,6 +9,7 @@ use super::criteria::write_criteria;
 use super::lab::{Lab, NodeRole, PathMtu, TimerValues};
 use super::security::pool_text;
 use super::subscriber::{Auth, HssData, Impu, SubscriberConfig, SubscriberTransport};
+use super::subscribers::Part;
 use crate::auth::{AkaKeys, TuakKey};
 use crate::time::Duration;
 
@@ -14,7 +17,7 @@ impl Lab {
     /// The lab file with comments.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        self.written(&self.subscribers.iter().collect::<Vec<_>>())
+        self.written(self.subscribers.parts())
     }
 
     /// The lab file with those subscribers only that the choices of a node name: all that a CSCF
@@ -28,18 +31,22 @@ impl Lab {
         let in_faults = self.faults.iter().flat_map(|rule| rule.names());
         let in_faults = in_faults.map(|(_, name)| name.to_owned());
         let named: Vec<String> = self.nodes.iter().flat_map(names_of).chain(in_faults).collect();
+        let is_named =
+            |one: &SubscriberConfig| named.iter().any(|it| *it == one.name || *it == one.impi);
         // The P-CSCF has to know of those with a wish of their own.
-        let is_named = |one: &&SubscriberConfig| {
-            one.ipsec.is_some() || named.iter().any(|it| *it == one.name || *it == one.impi)
-        };
-        // Most labs name nobody.
-        let wishes = self.subscribers.iter().any(|one| one.ipsec.is_some());
-        let nobody = named.is_empty() && !wishes;
-        let subscribers = if nobody { &[] } else { self.subscribers.as_slice() };
-        self.written(&subscribers.iter().filter(is_named).collect::<Vec<_>>())
+        let some = self.subscribers.listed().iter();
+        let some = some.filter(|one| one.ipsec.is_some() || is_named(one)).cloned();
+        let of_ranges = named.iter().filter_map(|who| match self.subscribers.known_as(who) {
+            Some(Cow::Owned(one)) => Some(one),
+            Some(Cow::Borrowed(_)) | None => None,
+        });
+        let mut some: Vec<SubscriberConfig> = some.chain(of_ranges).collect();
+        let mut told = BTreeSet::new();
+        some.retain(|one| told.insert(one.impi.clone()));
+        self.written(std::iter::once(Part::Listed(&some)).filter(|_| !some.is_empty()))
     }
 
-    fn written(&self, subscribers: &[&SubscriberConfig]) -> String {
+    fn written<'a>(&self, subscribers: impl Iterator<Item = Part<'a>> + Clone) -> String {
         let mut out = String::new();
         self.write_head(&mut out);
         self.write_choices(&mut out);
@@ -48,10 +55,20 @@ impl Lab {
         out += &self.numbering.written();
         out += &self.dns.written();
         out += &self.written_faults();
-        let nobody = if subscribers.is_empty() { " {}" } else { "" };
+        let nobody = if subscribers.clone().next().is_none() { " {}" } else { "" };
         let _ = writeln!(out, "\nsubscribers:{nobody}");
-        for subscriber in subscribers {
-            write_subscriber(&mut out, subscriber);
+        // A range can only stand in a list.
+        let is_list = subscribers.clone().any(|part| matches!(part, Part::Range(_)));
+        for part in subscribers {
+            match part {
+                Part::Listed(listed) if is_list => {
+                    listed.iter().for_each(|one| write_item(&mut out, one));
+                }
+                Part::Listed(listed) => {
+                    listed.iter().for_each(|one| write_subscriber(&mut out, one));
+                }
+                Part::Range(range) => range.write(&mut out),
+            }
         }
         out
     }
@@ -207,6 +224,16 @@ pub(super) fn span(value: Duration) -> String {
     if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
 }
 
+/// A subscriber as an item of a list.
+fn write_item(out: &mut String, subscriber: &SubscriberConfig) {
+    let mut entry = String::new();
+    write_subscriber(&mut entry, subscriber);
+    for (line, mark) in entry.lines().zip(std::iter::once("  - ").chain(std::iter::repeat("    ")))
+    {
+        let _ = writeln!(out, "{mark}{}", line.strip_prefix("  ").unwrap_or(line));
+    }
+}
+
 pub(super) fn write_subscriber(out: &mut String, subscriber: &SubscriberConfig) {
     let impu = |impu: &Impu| {
         let uri = quoted(&impu.uri);
@@ -216,19 +243,9 @@ pub(super) fn write_subscriber(out: &mut String, subscriber: &SubscriberConfig) 
     let SubscriberConfig { name, impi, .. } = subscriber;
     let _ = write!(out, "  {name}:\n    impi: {impi}\n    impus: [{}]\n", impus.join(", "));
     match &subscriber.auth {
-        Auth::Aka { k, opc, amf, sqn } => {
-            let _ = writeln!(
-                out,
-                "    aka: {{k: \"{}\", opc: \"{}\", amf: \"{}\", sqn: \"{sqn:012x}\"}}",
-                hex(k),
-                hex(opc),
-                hex(amf)
-            );
-        }
-        Auth::Card { keys, amf, sqn } => {
-            let keys = card_keys(keys);
-            let _ =
-                writeln!(out, "    aka: {{{keys}, amf: \"{}\", sqn: \"{sqn:012x}\"}}", hex(amf));
+        Auth::Aka { .. } | Auth::Card { .. } => {
+            let keys = keys_of_card(&subscriber.auth).unwrap_or_default();
+            let _ = writeln!(out, "    aka: {{{keys}}}");
         }
         Auth::Digest { password, algorithms } => {
             let _ = writeln!(
@@ -281,6 +298,18 @@ fn write_hss_data(out: &mut String, data: &HssData) {
     if let Some(ccf) = &data.charging_ccf {
         let _ = writeln!(out, "    charging_ccf: {}", quoted(ccf));
     }
+}
+
+/// What stands in `aka`; nothing of a password.
+pub(super) fn keys_of_card(auth: &Auth) -> Option<String> {
+    let (keys, amf, sqn) = match auth {
+        Auth::Aka { k, opc, amf, sqn } => {
+            (card_keys(&AkaKeys::Milenage { k: *k, opc: *opc }), amf, sqn)
+        }
+        Auth::Card { keys, amf, sqn } => (card_keys(keys), amf, sqn),
+        Auth::Digest { .. } => return None,
+    };
+    Some(format!("{keys}, amf: \"{}\", sqn: \"{sqn:012x}\"", hex(amf)))
 }
 
 /// The keys as they stand in `aka`, without AMF and SQN.

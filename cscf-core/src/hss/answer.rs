@@ -3,7 +3,8 @@
 
 use crate::clause::{Clause, own, ts29228};
 use crate::cx::{
-    AuthorizationType, CxAnswer, CxRequest, CxResult, Lir, ServerAnswer, ServerCapabilities, Uar,
+    AuthorizationType, CxAnswer, CxRequest, CxResult, Lir, Mar, ServerAnswer, ServerCapabilities,
+    Uar,
 };
 use crate::hss::store::{Found, RegistrationState, Store, Subscription};
 use crate::ids::Ids;
@@ -53,6 +54,15 @@ impl Store {
         keep_server_name: bool,
         request: &CxRequest,
     ) -> CxAnswer {
+        match request {
+            CxRequest::Uar(Uar { impi, impu, .. }) | CxRequest::Mar(Mar { impi, impu, .. }) => {
+                self.wake(Some(impi), Some(impu));
+            }
+            CxRequest::Lir(lir) => self.wake(None, Some(&lir.impu)),
+            CxRequest::Sar(sar) => {
+                self.wake(sar.impi.as_deref(), sar.impus.first().map(String::as_str));
+            }
+        }
         match request {
             CxRequest::Uar(uar) => CxAnswer::Server(self.answer_uar(env, uar)),
             CxRequest::Lir(lir) => {

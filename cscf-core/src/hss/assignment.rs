@@ -307,7 +307,7 @@ fn saa(asking: &Asking<'_>, subscription: &Subscription, set: usize, result: CxR
     let mut impis: Vec<String> =
         subscriber.private_identities.iter().filter(of_set).map(|one| one.impi.clone()).collect();
     if let Some(asked) = &sar.impi
-        && let Some(at) = impis.iter().position(|one| super::store::same_impi(one, asked))
+        && let Some(at) = impis.iter().position(|one| super::lookup::same_impi(one, asked))
     {
         let asked = impis.remove(at);
         impis.insert(0, asked);

@@ -25,9 +25,10 @@ impl Store {
         }
         let found = self.find_impu(impu);
         let subscription = found.and_then(|found| self.subscription(found));
-        let Some(subscriber) = subscription.map(|it| &it.provisioned) else {
+        let Some(subscription) = subscription else {
             return self.identity_cause(impi, impu, text);
         };
+        let subscriber = &subscription.provisioned;
         let set = found.and_then(|found| subscriber.implicit_sets.get(found.set));
         if set.is_some_and(|set| set.identities().all(|identity| identity.barred)) {
             return Diagnosis::new(

@@ -19,7 +19,7 @@ use crate::hss::answer::HssEnv;
 use crate::hss::demand::{Demanded, Services};
 use crate::hss::misbehaviour::{Misbehaviour, Orders, bare_answer};
 use crate::hss::state::{Restored, StateFault};
-use crate::hss::store::{Store, StoreError, Subscriber};
+use crate::hss::store::{Entry, Store, StoreError, Subscriber};
 use crate::ids::{Ids, Seed, ShardId};
 use crate::ifc::ServiceProfile;
 use crate::time::{Instant, UnixTime};
@@ -162,11 +162,7 @@ impl HssNode {
     /// # Errors
     ///
     /// [`StoreError`] says which subscription cannot be, and why.
-    pub fn new(
-        config: HssConfig,
-        subscribers: Vec<Subscriber>,
-        seed: Seed,
-    ) -> Result<Self, StoreError> {
+    pub fn new(config: HssConfig, subscribers: Vec<Entry>, seed: Seed) -> Result<Self, StoreError> {
         let store = Store::new(&config.home_domain, config.sqn_scheme, subscribers, &seed)?;
         let (us, timing, tracing) = (config.us.clone(), config.timing, config.tracing);
         let server = ServerConfig { us, timing, tracing };

@@ -66,7 +66,7 @@ impl Network {
             (host.to_owned(), DiameterClient::new(config, Seed::derive(1, host)), None)
         };
         let mut network = Self {
-            hss: HssNode::new(config, vec![alice], Seed::derive(1, "hss")).unwrap(),
+            hss: HssNode::new(config, vec![alice.into()], Seed::derive(1, "hss")).unwrap(),
             clients: vec![client("i1", 11), client("s1", 12), client("s2", 13)],
             answers: Vec::new(),
             verdict: CxResult::Success,

@@ -117,7 +117,7 @@ impl HssNode {
 
     /// As [`Self::let_go`], for a subscription that is found by its number only.
     fn let_go_number(&mut self, now: Instant, number: usize, impi: &str) -> &'static str {
-        if !self.store.at(number).is_some_and(Subscription::is_served) {
+        if !self.store.at(number).is_some_and(|it| it.is_served()) {
             return "";
         }
         self.note(now, false, ts29228("6.1.3"), format!("RTR: {impi} has other identities"));
@@ -133,7 +133,7 @@ impl Subscription {
     }
 
     /// Nobody's.
-    fn gone() -> Self {
+    pub(super) fn gone() -> Self {
         Self { provisioned: Subscriber::default(), secrets: Vec::new(), states: Vec::new() }
     }
 }
@@ -141,7 +141,7 @@ impl Subscription {
 impl Store {
     fn is_served(&self, impi: &str) -> bool {
         let found = self.find_impi(impi).and_then(|number| self.at(number));
-        found.is_some_and(Subscription::is_served)
+        found.is_some_and(|it| it.is_served())
     }
 
     /// Takes a subscription out. Its number is not used again: an answer to an RTR may still name

@@ -30,12 +30,11 @@ impl Store {
     pub fn states_count(&self) -> [(RegistrationState, usize); 3] {
         use RegistrationState::{NotRegistered, Registered, Unregistered};
         let mut counts = [(NotRegistered, 0), (Registered, 0), (Unregistered, 0)];
-        for state in self.all().flat_map(|subscription| &subscription.states) {
-            let state = state.registration();
+        self.slots().count_states(|state, more| {
             for (_, count) in counts.iter_mut().filter(|(known, _)| *known == state) {
-                *count += 1;
+                *count += more;
             }
-        }
+        });
         counts
     }
 
@@ -44,8 +43,15 @@ impl Store {
     #[must_use]
     pub fn states(&self, of: &[String], max: usize) -> Vec<SubscriberState> {
         let all = self.len() <= max;
+        let numbers: Box<dyn Iterator<Item = usize>> = if all {
+            Box::new(0..self.len())
+        } else if of.is_empty() {
+            Box::new(self.slots().perhaps_served())
+        } else {
+            Box::new(self.slots().perhaps_named(of))
+        };
         let mut out = Vec::new();
-        for number in 0..self.len() {
+        for number in numbers {
             let Some(subscription) = self.at(number) else { continue };
             let sets = subscription.provisioned.implicit_sets.iter().zip(&subscription.states);
             for (index, (set, state)) in sets.enumerate() {

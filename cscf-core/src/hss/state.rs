@@ -140,11 +140,12 @@ impl Store {
         for line in self.unclaimed() {
             out.raw(line);
         }
-        for subscription in self.all() {
-            keep_sequences(&mut out, subscription);
+        // Of a range only who was used has anything to keep.
+        for subscription in self.slots().used() {
+            keep_sequences(&mut out, &subscription);
             let sets = subscription.provisioned.implicit_sets.iter().zip(&subscription.states);
             for (set, state) in sets.filter(|(_, state)| !state.is_idle()) {
-                out.extend(set_line(subscription, set, state));
+                out.extend(set_line(&subscription, set, state));
             }
         }
         out.end()

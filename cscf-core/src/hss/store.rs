@@ -9,13 +9,16 @@ use thiserror::Error;
 
 use crate::auth::{AkaKeys, AkaSet, Algorithm, Amf, Ha1, Hash, Scheme, SequenceGenerator, Sqn};
 use crate::cx::{Restoration, ServerCapabilities};
-use crate::identity::{Impi, Impu, Wildcard};
+use crate::hss::lookup::{impi_key, impu_key, same_impi};
+use crate::hss::range::SubscriberRange;
+use crate::hss::slots::{Seen, Slots};
+use crate::identity::Wildcard;
 use crate::ids::Seed;
 use crate::ifc::{Condition, PublicIdentity, ServiceProfile, SessionCase, UserProfile};
 use crate::map::{Map, map};
 
 /// One IMS subscription as the operator provisions it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subscriber {
     /// Private identities with their credentials; at least one.
     pub private_identities: Vec<PrivateIdentity>,
@@ -39,7 +42,7 @@ pub struct Subscriber {
 }
 
 /// A private identity and how it authenticates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrivateIdentity {
     /// `user@realm`.
     pub impi: String,
@@ -48,7 +51,7 @@ pub struct PrivateIdentity {
 }
 
 /// How a private identity authenticates.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// IMS AKA.
     Aka {
@@ -81,7 +84,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// Public identities that are registered together (TS 29.228 §6.5).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImplicitSet {
     /// The identities in order with their services; the first that is not barred is the default.
     pub service_profiles: Vec<ServiceProfile>,
@@ -124,6 +127,21 @@ impl ImplicitSet {
                             || !point.triggers.iter().any(|spt| names_case(&spt.condition))
                     })
             })
+    }
+}
+
+/// What an HSS begins with: subscriptions one by one, and ranges of them.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// One.
+    One(Box<Subscriber>),
+    /// So many that are counted up.
+    Range(SubscriberRange),
+}
+
+impl From<Subscriber> for Entry {
+    fn from(subscriber: Subscriber) -> Self {
+        Self::One(Box::new(subscriber))
     }
 }
 
@@ -233,6 +251,7 @@ impl SetState {
 }
 
 /// Credentials ready for use.
+#[derive(Clone)]
 pub(super) enum Secret {
     Aka {
         functions: AkaSet,
@@ -256,7 +275,7 @@ impl fmt::Debug for Secret {
 }
 
 /// A subscription in use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Subscription {
     pub(super) provisioned: Subscriber,
     /// One for each private identity.
@@ -309,11 +328,11 @@ const WILDCARDS_MAX: usize = 10_000;
 pub struct Store {
     home_domain: String,
     scheme: Scheme,
-    subscriptions: Vec<Subscription>,
-    by_impi: Map<String, usize>,
-    by_impu: Map<String, Found>,
+    pub(super) slots: Slots,
+    pub(super) by_impi: Map<String, usize>,
+    pub(super) by_impu: Map<String, Found>,
     /// Identities that stand for many, in the order in which they were provisioned.
-    wildcards: Vec<(Wildcard, Found)>,
+    pub(super) wildcards: Vec<(Wildcard, Found)>,
     /// Lines of a kept state about identities that are not provisioned.
     unclaimed: Vec<String>,
 }
@@ -327,24 +346,30 @@ impl Store {
     pub fn new(
         home_domain: &str,
         scheme: Scheme,
-        subscribers: Vec<Subscriber>,
+        entries: Vec<Entry>,
         seed: &Seed,
     ) -> Result<Self, StoreError> {
         let mut store = Self {
             home_domain: home_domain.to_ascii_lowercase(),
             scheme,
-            subscriptions: Vec::with_capacity(subscribers.len()),
+            slots: Slots::new(home_domain),
             by_impi: map(seed),
             by_impu: map(seed),
             wildcards: Vec::new(),
             unclaimed: Vec::new(),
         };
-        store.by_impi.reserve(subscribers.len());
+        let single = |entry: &&Entry| matches!(entry, Entry::One(_));
+        let singles = entries.iter().filter(single).count();
+        store.by_impi.reserve(singles);
         // A number in two forms and the IMSI, as most have.
-        store.by_impu.reserve(3 * subscribers.len());
-        for subscriber in subscribers {
-            store.provision(subscriber)?;
+        store.by_impu.reserve(3 * singles);
+        for entry in entries {
+            match entry {
+                Entry::One(subscriber) => store.provision(*subscriber)?,
+                Entry::Range(range) => store.slots.push_range(range, scheme)?,
+            }
         }
+        store.check_ranges()?;
         Ok(store)
     }
 
@@ -354,7 +379,7 @@ impl Store {
     ///
     /// [`StoreError`]; the store is unchanged then.
     pub fn provision(&mut self, subscriber: Subscriber) -> Result<(), StoreError> {
-        let subscription = self.subscriptions.len();
+        let subscription = self.slots.len();
         let first = subscriber.private_identities.first().map(|one| one.impi.clone());
         let no_sets = subscriber.implicit_sets.iter().all(|set| set.identities().next().is_none());
         let name = first.filter(|_| !no_sets);
@@ -366,7 +391,7 @@ impl Store {
         let mut secrets = Vec::new();
         for one in &subscriber.private_identities {
             let key = impi_key(&one.impi);
-            if self.by_impi.contains_key(&key) || impis.contains(&key) {
+            if self.by_key(&key).is_some() || impis.contains(&key) {
                 return Err(StoreError::IdentityTwice(one.impi.clone()));
             }
             impis.push(key);
@@ -377,7 +402,8 @@ impl Store {
             for identity in one.identities() {
                 let key = impu_key(&identity.identity)
                     .ok_or_else(|| StoreError::IdentityWrong(identity.identity.clone()))?;
-                if self.by_impu.contains_key(&key) || impus.iter().any(|(known, _)| *known == key) {
+                if self.by_impu_key(&key).is_some() || impus.iter().any(|(known, _)| *known == key)
+                {
                     return Err(StoreError::IdentityTwice(identity.identity.clone()));
                 }
                 let found = Found { subscription, set };
@@ -399,35 +425,8 @@ impl Store {
         self.by_impu.extend(impus);
         self.wildcards.extend(wildcards);
         let states = vec![SetState::default(); subscriber.implicit_sets.len()];
-        self.subscriptions.push(Subscription { provisioned: subscriber, secrets, states });
+        self.slots.push(Subscription { provisioned: subscriber, secrets, states });
         Ok(())
-    }
-
-    /// Lets the identities of a subscription lead to it, or nowhere.
-    pub(super) fn lead(&mut self, number: usize, here: bool) {
-        let Some(subscription) = self.subscriptions.get(number) else { return };
-        for one in &subscription.provisioned.private_identities {
-            let key = impi_key(&one.impi);
-            if here {
-                self.by_impi.insert(key, number)
-            } else {
-                self.by_impi.remove(&key)
-            };
-        }
-        self.wildcards.retain(|(_, found)| found.subscription != number);
-        for (set, one) in subscription.provisioned.implicit_sets.iter().enumerate() {
-            let found = Found { subscription: number, set };
-            for key in one.identities().filter_map(|it| impu_key(&it.identity)) {
-                if let Some(wildcard) = Wildcard::parse(&key).filter(|_| here) {
-                    self.wildcards.push((wildcard, found));
-                }
-                if here {
-                    self.by_impu.insert(key, found)
-                } else {
-                    self.by_impu.remove(&key)
-                };
-            }
-        }
     }
 
     /// The registration state of a public identity; `None` when it is unknown.
@@ -439,23 +438,24 @@ impl Store {
 
     /// The S-CSCF assigned to a public identity.
     #[must_use]
-    pub fn server(&self, impu: &str) -> Option<&AssignedServer> {
+    pub fn server(&self, impu: &str) -> Option<AssignedServer> {
         let found = self.find_impu(impu)?;
-        self.subscription(found)?.states.get(found.set)?.server.as_ref()
+        self.subscription(found)?.states.get(found.set)?.server.clone()
     }
 
     /// Whether an authentication of a public identity is pending.
     #[must_use]
     pub fn is_pending(&self, impu: &str) -> bool {
-        let state =
-            self.find_impu(impu).and_then(|found| self.subscription(found)?.states.get(found.set));
-        state.is_some_and(|state| !state.pending.is_empty())
+        let pending = self.find_impu(impu).and_then(|found| {
+            Some(!self.subscription(found)?.states.get(found.set)?.pending.is_empty())
+        });
+        pending == Some(true)
     }
 
     /// The last sequence number of a private identity with a USIM.
     #[must_use]
     pub fn sqn(&self, impi: &str) -> Option<Sqn> {
-        let subscription = self.subscriptions.get(*self.by_impi.get(&impi_key(impi))?)?;
+        let subscription = self.at(self.find_impi(impi)?)?;
         match subscription.secrets.get(subscription.impi_index(impi)?)? {
             Secret::Aka { sequence, .. } => Some(sequence.last()),
             Secret::Digest { .. } => None,
@@ -465,21 +465,27 @@ impl Store {
     /// How many subscriptions there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.subscriptions.len()
+        self.slots.len()
     }
 
     /// Whether there is no subscription.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.subscriptions.is_empty()
+        self.len() == 0
+    }
+
+    /// How many members of ranges have been made, of which all or what differs is kept.
+    #[must_use]
+    pub fn made(&self) -> usize {
+        self.slots.made()
     }
 
     pub(super) fn home_domain(&self) -> &str {
         &self.home_domain
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Subscription> {
-        self.subscriptions.iter()
+    pub(super) const fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     pub(super) fn unclaimed(&self) -> &[String] {
@@ -494,78 +500,25 @@ impl Store {
         self.scheme
     }
 
-    pub(super) fn find_impi(&self, impi: &str) -> Option<usize> {
-        // Most come in the form of the key.
-        self.by_impi.get(impi).or_else(|| self.by_impi.get(&impi_key(impi))).copied()
-    }
-
-    /// A number is found by its tel and by its SIP form (TS 24.229 §4.2); a distinct identity goes
-    /// before a wildcarded one (TS 23.003 §13.4A).
-    pub(super) fn find_impu(&self, text: &str) -> Option<Found> {
-        // Most come in the form of the key.
-        let found = self.by_impu.get(text).copied();
-        if found.is_some() || Wildcard::is_meant(text) {
-            return found;
-        }
-        let impu = Impu::parse(text).ok()?;
-        if let Some(found) = self.by_impu.get(impu.as_str()) {
-            return Some(*found);
-        }
-        let mut aliases = impu.aliases(&self.home_domain);
-        let found = aliases.find_map(|alias| self.by_impu.get(alias.as_str()).copied());
-        found.or_else(|| {
-            let stands = |its: &&(Wildcard, Found)| its.0.stands_for(impu.as_str());
-            self.wildcards.iter().find(stands).map(|(_, found)| *found)
-        })
-    }
-
-    /// The wildcarded identity that stands for one that is not provisioned itself.
-    pub(super) fn wildcard_of(&self, text: &str) -> Option<&str> {
-        let impu = Impu::parse(text).ok().filter(|_| !Wildcard::is_meant(text))?;
-        let mut forms = impu.aliases(&self.home_domain);
-        let distinct = self.by_impu.contains_key(impu.as_str())
-            || forms.any(|alias| self.by_impu.contains_key(alias.as_str()));
-        let stands = |its: &&(Wildcard, Found)| its.0.stands_for(impu.as_str());
-        self.wildcards.iter().filter(|_| !distinct).find(stands).map(|(it, _)| it.as_str())
-    }
-
     /// The identities of a set as they were provisioned.
     pub(super) fn impus_of(&self, found: Found) -> Vec<String> {
-        let set = self
-            .subscription(found)
-            .and_then(|subscription| subscription.provisioned.implicit_sets.get(found.set));
+        let Some(subscription) = self.subscription(found) else { return Vec::new() };
+        let set = subscription.provisioned.implicit_sets.get(found.set);
         let identities = set.into_iter().flat_map(ImplicitSet::identities);
         identities.map(|identity| identity.identity.clone()).collect()
     }
 
-    pub(super) fn subscription(&self, found: Found) -> Option<&Subscription> {
-        self.subscriptions.get(found.subscription)
+    pub(super) fn subscription(&self, found: Found) -> Option<Seen<'_>> {
+        self.slots.at(found.subscription)
     }
 
-    pub(super) fn at(&self, subscription: usize) -> Option<&Subscription> {
-        self.subscriptions.get(subscription)
+    pub(super) fn at(&self, subscription: usize) -> Option<Seen<'_>> {
+        self.slots.at(subscription)
     }
 
     pub(super) fn at_mut(&mut self, subscription: usize) -> Option<&mut Subscription> {
-        self.subscriptions.get_mut(subscription)
+        self.slots.at_mut(subscription)
     }
-}
-
-/// The key of a private identity; as it is when it is no `user@realm`.
-fn impi_key(text: &str) -> String {
-    Impi::parse(text).map_or_else(|_| text.to_owned(), |impi| impi.to_string())
-}
-
-pub(super) fn same_impi(one: &str, other: &str) -> bool {
-    one == other || impi_key(one) == impi_key(other)
-}
-
-/// The key of a public identity; a wildcarded one is its own.
-fn impu_key(text: &str) -> Option<String> {
-    if Wildcard::is_meant(text) {
-        return Some(text.to_owned());
-    }
-    Impu::parse(text).ok().map(|impu| impu.as_str().to_owned())
 }
 
 pub(super) fn secret(identity: &PrivateIdentity, scheme: Scheme) -> Result<Secret, StoreError> {

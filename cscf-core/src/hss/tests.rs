@@ -99,7 +99,7 @@ fn store() -> Store {
         ..subscriber(digest("frank", &["SHA-256", "MD5"]), voicemail)
     };
     let seed = Seed([3; 32]);
-    let subscribers = vec![alice, bob, carol, dave, eve, frank];
+    let subscribers = [alice, bob, carol, dave, eve, frank].map(Entry::from).to_vec();
     Store::new("ims.example", Scheme::Counter, subscribers, &seed).unwrap()
 }
 
@@ -140,7 +140,8 @@ impl Bench {
         if let Some(user) = words.strip_prefix("state ") {
             let impu = format!("sip:{user}@ims.example");
             let state = self.store.registration(&impu).unwrap();
-            let server = self.store.server(&impu).map_or("-", |server| server.name.as_str());
+            let server =
+                self.store.server(&impu).map_or_else(|| "-".to_owned(), |server| server.name);
             let pending = if self.store.is_pending(&impu) { ", pending" } else { "" };
             return format!("{state} at {server}{pending}");
         }

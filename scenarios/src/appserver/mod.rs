@@ -14,6 +14,7 @@ mod agent;
 mod bridge;
 mod messages;
 mod orders;
+mod people;
 mod presence;
 mod session;
 mod sms;
@@ -21,6 +22,7 @@ mod subscription;
 
 pub use sms::SmsTimer;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -41,6 +43,7 @@ use cscf_core::ua::{Abilities, inspect};
 use agent::Agent;
 use bridge::Bridges;
 use messages::Mailbox;
+use people::People;
 use presence::Presence;
 use sms::Gateway;
 use subscription::Subscription;
@@ -74,8 +77,8 @@ pub struct AppServer {
     trusted: Vec<SocketAddr>,
     /// T1 between network elements.
     t1: Duration,
-    /// The names of subscribers, by the keys of their identities.
-    people: BTreeMap<String, String>,
+    /// The subscribers.
+    people: People,
     /// Who is registered, by the key of the identity in To.
     users: BTreeMap<String, User>,
     /// SUBSCRIBEs that wait for their answer.
@@ -89,8 +92,6 @@ pub struct AppServer {
     work: Workload,
     /// Where calls go that begin here: an I-CSCF.
     entry: String,
-    /// The default public identities of subscribers, by name.
-    identities: BTreeMap<String, String>,
     bridges: Bridges,
     agent: Agent,
     mailbox: Mailbox,
@@ -153,21 +154,13 @@ impl AppServer {
     /// An application server that knows of nobody.
     #[must_use]
     pub fn new(lab: &Lab, node: &NodeConfig) -> Self {
-        let mut people = BTreeMap::new();
-        for subscriber in &lab.subscribers {
-            for impu in &subscriber.impus {
-                if let Some(key) = key_of(&impu.uri) {
-                    people.insert(key, subscriber.name.clone());
-                }
-            }
-        }
         Self {
             uri: node.sip_uri(),
             domain: lab.domain_of(node).to_owned(),
             config: node.server.clone(),
             trusted: lab.peers_trusted_by(node),
             t1: lab.core_timers.t1,
-            people,
+            people: People::of(lab),
             users: BTreeMap::new(),
             pending: BTreeMap::new(),
             sent: 0,
@@ -179,16 +172,11 @@ impl AppServer {
                 .next()
                 .map(NodeConfig::sip_uri)
                 .unwrap_or_default(),
-            identities: lab
-                .subscribers
-                .iter()
-                .filter_map(|it| Some((it.name.clone(), it.default_impu()?.to_owned())))
-                .collect(),
             bridges: Bridges::default(),
             agent: Agent::new(node.listen),
             mailbox: Mailbox::default(),
             presence: Presence::default(),
-            gateway: Gateway::of(lab, node),
+            gateway: Gateway::default(),
         }
     }
 
@@ -242,8 +230,8 @@ impl AppServer {
     }
 
     /// The name for states: the subscriber's, else the identity.
-    fn name<'a>(&'a self, key: &'a str) -> &'a str {
-        self.people.get(key).map_or(key, String::as_str)
+    fn name<'a>(&'a self, key: &'a str) -> Cow<'a, str> {
+        self.people.with_key(key).unwrap_or(Cow::Borrowed(key))
     }
 
     /// A third-party REGISTER (TS 24.229 §5.7.1.1).
@@ -261,7 +249,7 @@ impl AppServer {
                 return self.answer(incoming, request.reply(status), out);
             }
         };
-        let name = self.name(&facts.key).to_owned();
+        let name = self.name(&facts.key).into_owned();
         let limit = match self.config.register {
             RegisterAnswer::Accepts => facts.expires,
             RegisterAnswer::AcceptsFor(time) => facts.expires.min(time),
@@ -459,7 +447,7 @@ impl Role for AppServer {
             }
             ServerTimer::Expiry(key) => {
                 env.note(ts24229("5.7.1.1"), || format!("{key} was not registered again in time"));
-                let name = self.name(&key).to_owned();
+                let name = self.name(&key).into_owned();
                 self.forget(&key, out);
                 out.push(Action::State(format!("expired {name}")));
             }

@@ -1,6 +1,8 @@
 //! What an operator may order an application server: to be overloaded, to call or write to somebody
 //! (TS 24.229 §5.7.3), to end its calls.
 
+use std::borrow::Cow;
+
 use cscf_core::clause::ts24229;
 use cscf_core::operator::{Order, OrderAnswer, OrderError, OrderResult, Originated};
 use cscf_core::role::{Action, Actions, Env, Incoming, NextHop, RequestKind};
@@ -60,7 +62,8 @@ impl AppServer {
 
     /// A name of the lab by its default public identity, else what would be dialled.
     pub(super) fn target(&self, text: &str) -> String {
-        self.identities.get(text).cloned().unwrap_or_else(|| dialled(text, &self.domain))
+        let known = self.people.identity(text).map(Cow::into_owned);
+        known.unwrap_or_else(|| dialled(text, &self.domain))
     }
 
     /// Where a request begins: for a user at the S-CSCF that is known from its registration, else

@@ -140,7 +140,7 @@ impl AppServer {
             return;
         }
         let Some(key) = self.pending.remove(&answered.tag) else { return };
-        let name = self.name(&key).to_owned();
+        let name = self.name(&key).into_owned();
         let Some(user) = self.users.get_mut(&key) else { return };
         let gone = user.gone;
         let Some(subscription) = &mut user.subscription else { return };
@@ -233,7 +233,7 @@ impl AppServer {
             out.push(Action::ClearTimer { timer: ServerTimer::Subscription(key.clone()) });
         }
         self.answer(incoming, request.reply(200), out);
-        let name = self.name(&key).to_owned();
+        let name = self.name(&key).into_owned();
         match told {
             Ok((_, state)) if news => {
                 self.heed_sms(env, &key, &request.body, out);

@@ -31,7 +31,7 @@ pub(super) fn check(file: &Path) -> Result<String, String> {
         file.display(),
         lab.domain,
         nodes.join(", "),
-        lab.subscribers.len(),
+        lab.subscribers.count(),
         left_out(&lab).unwrap_or_default()
     ))
 }
@@ -42,7 +42,8 @@ fn left_out(lab: &Lab) -> Option<String> {
         return None;
     }
     let by_digest = |it: &&SubscriberConfig| matches!(it.auth, Auth::Digest { .. });
-    let mut without = lab.subscribers.iter().filter(|it| it.ipsec.is_none()).filter(by_digest);
+    let mut without =
+        lab.subscribers.listed().iter().filter(|it| it.ipsec.is_none()).filter(by_digest);
     let first = without.next()?;
     let more = match without.count() {
         0 => String::new(),

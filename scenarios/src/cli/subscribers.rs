@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use cscf_core::config::{import_subscribers, nearest, render};
+use cscf_core::config::{import_subscribers, render};
 use cscf_core::host::program::load_lab;
 
 /// What `cscf subscribers` is asked.
@@ -50,8 +50,11 @@ pub(super) fn subscribers(args: &SubscribersArgs) -> Result<String, String> {
     let new = import_subscribers(&source, &lab.domain).map_err(|problems| {
         format!("{shown} has mistakes\n\n{}", render(&shown.to_string(), &source, &problems, false))
     })?;
-    let known: BTreeSet<&str> = lab.subscribers.iter().map(|it| it.impi.as_str()).collect();
-    if let Some(twice) = new.iter().find(|it| known.contains(it.impi.as_str())) {
+    let known: BTreeSet<&str> =
+        lab.subscribers.listed().iter().map(|it| it.impi.as_str()).collect();
+    let in_range = |impi: &str| lab.subscribers.ranges().any(|it| it.imsis.of_impi(impi).is_some());
+    let is_known = |impi: &str| known.contains(impi) || in_range(impi);
+    if let Some(twice) = new.iter().find(|it| is_known(&it.impi)) {
         return Err(format!("{} of {shown} is in the lab already", twice.impi));
     }
     let count = new.len();
@@ -81,8 +84,7 @@ pub(super) fn profile(args: &ProfileArgs) -> Result<String, String> {
     let lab = load_lab(args.lab.as_deref())?;
     let name = &args.name;
     lab.profile_of(name).map(|document| document.trim_end().to_owned() + "\n").ok_or_else(|| {
-        let names = lab.subscribers.iter().map(|it| it.name.as_str());
-        match nearest(name, names) {
+        match lab.subscribers.nearest(name, []) {
             Some(near) => format!("no subscriber `{name}`; did you mean `{near}`?"),
             None => format!("no subscriber `{name}` in the lab"),
         }

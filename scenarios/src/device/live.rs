@@ -117,7 +117,7 @@ fn facts(case: &Case, scenario: &Scenario, instance: &Instance) -> Result<Facts,
     let subscriber = subscriber.ok_or("the device is no subscriber of the lab")?;
     let device = instance.ues.iter().find(|ue| ue.name == DUT);
     let pcscf = instance.lab.node(NodeRole::Pcscf).ok_or("the lab has no P-CSCF")?;
-    let mut facts = Facts::of(&instance.lab, subscriber);
+    let mut facts = Facts::of(&instance.lab, &subscriber);
     facts.add("address", &pcscf.listen.ip().to_string());
     facts.add("port", &pcscf.listen.port().to_string());
     let transport = device.map_or("udp", |ue| ue.transport.param_name());

@@ -14,7 +14,7 @@ mod suite;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cscf_core::config::{Lab, NodeRole, nearest};
+use cscf_core::config::{Lab, NodeRole};
 use cscf_core::host::program::{EXIT_COULD_NOT_RUN, EXIT_FAILED, EXIT_OK};
 use cscf_core::time::Duration;
 use cscf_core::trace::TraceEvent;
@@ -146,11 +146,12 @@ fn known_subscriber(name: &str, lab: &Lab) -> Result<(), String> {
     if lab.subscriber(name).is_some() {
         return Ok(());
     }
-    let known = || lab.subscribers.iter().map(|it| it.name.as_str());
-    Err(match nearest(name, known()) {
+    /// The most names that are shown.
+    const NAMES_MAX: usize = 50;
+    Err(match lab.subscribers.nearest(name, []) {
         Some(near) => format!("`{name}` is no subscriber of the lab; did you mean `{near}`?"),
         None => {
-            let known: Vec<&str> = known().collect();
+            let known: Vec<_> = lab.subscribers.names().take(NAMES_MAX).collect();
             format!("`{name}` is no subscriber of the lab; there are: {}", known.join(", "))
         }
     })

@@ -1,6 +1,8 @@
 //! Whether a device can be judged by a case: what the case needs of it, who it is, and how long it
 //! takes.
 
+use std::borrow::Cow;
+
 use cscf_core::config::{Auth, Lab, SubscriberConfig};
 
 use super::{Case, Device, Options};
@@ -48,11 +50,14 @@ fn name(scenario: &Scenario) -> &str {
 }
 
 /// The subscriber that the device is, as the case has it.
-pub(super) fn subscriber<'a>(scenario: &'a Scenario, lab: &'a Lab) -> Option<&'a SubscriberConfig> {
+pub(super) fn subscriber<'a>(
+    scenario: &'a Scenario,
+    lab: &'a Lab,
+) -> Option<Cow<'a, SubscriberConfig>> {
     let party = scenario.parties.iter().find(|party| party.is_device())?;
     let name = name(scenario);
     let own = scenario.lab.subscribers.iter().find(|it| it.name == name);
-    party.subscriber.as_ref().or(own).or_else(|| lab.subscriber(name))
+    party.subscriber.as_ref().or(own).map(Cow::Borrowed).or_else(|| lab.subscriber(name))
 }
 
 /// Says where the subscriber of the device is somebody else's in the case, or the case has prepared

@@ -218,7 +218,7 @@ mod tests {
     fn a_human_is_told_what_goes_into_a_phone() {
         let lab = Lab::default_lab();
         for (name, secret) in [("carol", "password carol-secret"), ("alice", "card with K ")] {
-            let mut facts = Facts::of(&lab, lab.subscriber(name).expect("there"));
+            let mut facts = Facts::of(&lab, &lab.subscriber(name).expect("there"));
             facts.add("address", "192.0.2.1");
             facts.add("port", "5060");
             facts.add("transport", "udp");

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use cscf_core::auth::{
     AkaFunctions as _, AkaKeys, AkaNonce, AkaSet, Answer, Challenge, Credentials, Sqn, aka_password,
 };
-use cscf_core::config::{Auth, SubscriberConfig};
+use cscf_core::config::{Auth, SubscriberConfig, Subscribers};
 
 /// What a UE proves itself with.
 #[derive(Clone, Debug)]
@@ -81,14 +81,15 @@ impl People {
 
     /// The subscribers of a lab in their order, at most `max`.
     #[must_use]
-    pub fn listed(subscribers: &[SubscriberConfig], domain: &str, max: Option<u32>) -> Self {
+    pub fn listed(subscribers: &Subscribers, domain: &str, max: Option<u32>) -> Self {
         let max = max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
         let person = |one: &SubscriberConfig| {
             let impu = one.impus.iter().find(|impu| !impu.barred && impu.uri.starts_with("sip:"));
             let impu = impu.map(|impu| impu.uri.as_str().into())?;
             Some(Person { impi: one.impi.as_str().into(), impu, auth: one.auth.clone() })
         };
-        let list: Vec<Person> = subscribers.iter().filter_map(person).take(max).collect();
+        let list: Vec<Person> =
+            subscribers.iter().filter_map(|one| person(&one)).take(max).collect();
         let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
         Self { kind: Kind::Listed(list), count, domain: domain.to_owned() }
     }

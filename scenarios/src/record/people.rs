@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cscf_core::config::Lab;
+use cscf_core::config::{Lab, Part, SubscriberRange};
 use cscf_core::sip::{HeaderName, Method, Sdp};
 
 use crate::explain::traffic::{Item, Kind, Traffic};
@@ -24,39 +24,53 @@ struct Phone {
     values: Vec<String>,
 }
 
+/// The name of the first subscriber that has the name or an identity of a device.
+fn known(lab: &Lab, name: &str, identities: &BTreeSet<String>) -> Option<String> {
+    lab.subscribers.parts().find_map(|part| match part {
+        Part::Listed(listed) => {
+            let found = listed.iter().find(|it| {
+                let own = it.impus.iter().map(|impu| bare(&impu.uri));
+                let mut own = own.chain([format!("sip:{}", it.impi)]);
+                it.name == name || own.any(|it| identities.contains(&it))
+            });
+            found.map(|it| it.name.clone())
+        }
+        Part::Range(SubscriberRange { imsis, .. }) => {
+            let by_identity = identities.iter().filter_map(|it| imsis.of_key(it));
+            by_identity.chain(imsis.of_imsi(name)).min().map(|member| imsis.imsi(member))
+        }
+    })
+}
+
 impl People {
     pub(super) fn of(traffic: &Traffic, lab: &Lab) -> Result<Self, String> {
         let mut people = Self::default();
         let phones: Vec<usize> =
             (0..traffic.devices.len()).filter(|it| traffic.is_ue(*it)).collect();
-        let mut free: Vec<&str> = lab.subscribers.iter().map(|it| it.name.as_str()).collect();
+        let mut taken = BTreeSet::new();
         let mut later = Vec::new();
         for device in phones {
             let identities = identities(traffic, device);
-            let known = lab.subscribers.iter().find(|it| {
-                let own = it.impus.iter().map(|impu| bare(&impu.uri));
-                it.name == traffic.device(device).name
-                    || own.chain([format!("sip:{}", it.impi)]).any(|it| identities.contains(&it))
-            });
+            let known = known(lab, &traffic.device(device).name, &identities);
             let values = values(traffic, device);
             let phone = Phone { name: String::new(), identities, values };
-            match known.filter(|it| free.contains(&it.name.as_str())) {
-                Some(it) => {
-                    free.retain(|name| *name != it.name);
-                    people.phones.insert(device, Phone { name: it.name.clone(), ..phone });
+            match known.filter(|it| !taken.contains(it)) {
+                Some(name) => {
+                    taken.insert(name.clone());
+                    people.phones.insert(device, Phone { name, ..phone });
                 }
                 None => later.push((device, phone)),
             }
         }
+        let mut free = lab.subscribers.names();
         for (device, phone) in later {
-            let Some(name) = free.first().copied() else {
+            let Some(name) = free.find(|name| !taken.contains(name.as_ref())) else {
                 return Err("more phones than the lab has subscribers".to_owned());
             };
-            free.remove(0);
             let was = phone.identities.iter().next().cloned().unwrap_or_default();
             let place = &traffic.device(device).name;
             people.losses.push(format!("{name} plays {was} at {place}, who is not of the lab"));
-            people.phones.insert(device, Phone { name: name.to_owned(), ..phone });
+            people.phones.insert(device, Phone { name: name.into_owned(), ..phone });
         }
         let mut edge = lab.nodes.iter().filter(|it| it.name.starts_with('p'));
         for index in 0..traffic.devices.len() {

@@ -11,6 +11,7 @@ mod results;
 mod simulated;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -385,19 +386,28 @@ const USER: &str = "subscriber of the lab, nor described under `parties`";
 /// What a name in an expectation may be.
 const PHONE: &str = "node of the lab, nor a phone of this scenario";
 
+/// The members of ranges that a text names.
+fn in_ranges(text: &str, lab: &Lab) -> BTreeSet<String> {
+    let is_member =
+        |word: &&str| lab.subscribers.ranges().any(|it| it.imsis.of_imsi(word).is_some());
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words.filter(is_member).map(str::to_owned).collect()
+}
+
 /// Says of every name that nobody has where it stands and which was meant.
 fn unknown_names(loaded: &Loaded, lab: &Lab) -> Result<(), String> {
     let Scenario { parties, lab: changes, .. } = &loaded.scenario;
     let described = parties.iter().filter(|party| party.subscriber.is_some() || party.of.is_some());
+    let of_ranges = in_ranges(&loaded.source, lab);
     let users: Vec<&str> = described
         .map(|party| party.name.as_str())
         .chain(changes.subscribers.iter().map(|its| its.name.as_str()))
-        .chain(lab.subscribers.iter().map(|subscriber| subscriber.name.as_str()))
+        .chain(lab.subscribers.listed().iter().map(|subscriber| subscriber.name.as_str()))
+        .chain(of_ranges.iter().map(String::as_str))
         .collect();
-    let nodes: Vec<&str> =
-        lab.nodes.iter().chain(&changes.nodes).map(|node| node.name.as_str()).collect();
-    let pcscfs = lab.nodes.iter().chain(&changes.nodes);
-    let pcscfs = pcscfs.filter(|node| node.role == NodeRole::Pcscf);
+    let all = lab.nodes.iter().chain(&changes.nodes);
+    let nodes: Vec<&str> = all.clone().map(|node| node.name.as_str()).collect();
+    let pcscfs = all.filter(|node| node.role == NodeRole::Pcscf);
     let pcscfs: Vec<&str> = pcscfs.map(|node| node.name.as_str()).collect();
     let ues = loaded.scenario.ues();
     let seen: Vec<&str> = nodes.iter().copied().chain(ues.iter().map(String::as_str)).collect();

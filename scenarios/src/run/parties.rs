@@ -1,8 +1,9 @@
 //! The instance a scenario runs in: a lab on addresses of its own, and the UEs of its parties.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use cscf_core::config::{Lab, NodeConfig, NodeRole, Position, SecAgree};
+use cscf_core::config::{Lab, NodeConfig, NodeRole, Position, SecAgree, SubscriberConfig};
 use cscf_core::operator::{self, FaultOrder};
 use cscf_core::transport::Transport;
 
@@ -13,6 +14,9 @@ use crate::report::Parties;
 use crate::report::pcapng::Names;
 use crate::script::{LabChanges, Order, Party, Scenario};
 use crate::ue::{CodecSet, Credentials, Protection, Transfer, UeCommand, UeConfig};
+
+/// The most names that are shown to who has named none of them.
+const NAMES_MAX: usize = 50;
 
 /// A scenario's lab with its UEs.
 #[derive(Clone, Debug)]
@@ -147,14 +151,15 @@ impl Instance {
             let party = scenario.parties.iter().find(|party| party.name == *name);
             let own = party.and_then(|party| party.subscriber.as_ref());
             let known_as = party.and_then(|party| party.of.as_ref()).map_or(name, |(_, name)| name);
-            let subscriber = own.or_else(|| lab.subscriber(known_as)).ok_or_else(|| {
-                let known: Vec<&str> = lab.subscribers.iter().map(|s| s.name.as_str()).collect();
+            let of_lab = || lab.subscriber(known_as);
+            let subscriber = own.map(Cow::Borrowed).or_else(of_lab).ok_or_else(|| {
+                let known: Vec<_> = lab.subscribers.names().take(NAMES_MAX).collect();
                 InstanceError::UnknownParty { name: known_as.clone(), known: known.join(", ") }
             })?;
-            let home = lab.nodes_of(lab.home_of(subscriber), NodeRole::Pcscf).next();
+            let home = lab.nodes_of(lab.home_of(&subscriber), NodeRole::Pcscf).next();
             let pcscf = home.or_else(|| lab.node(NodeRole::Pcscf));
             let uri = pcscf.map(|node| node.sip_uri()).unwrap_or_default();
-            let mut config = UeConfig::of_subscriber(&lab, subscriber, &uri, address);
+            let mut config = UeConfig::of_subscriber(&lab, &subscriber, &uri, address);
             config.name.clone_from(name);
             config.tls_pcscfs =
                 pcscf.map(|node| uri_of(node, Transport::Tls)).into_iter().collect();
@@ -331,7 +336,7 @@ impl Instance {
         let party = self.ues.iter().find(|ue| ue.name == target);
         let party = party.and_then(|ue| ue.impus.first()).cloned();
         let subscriber =
-            || self.lab.subscriber(target).and_then(|s| s.default_impu()).map(str::to_owned);
+            || self.lab.subscriber(target).and_then(|s| s.default_impu().map(str::to_owned));
         let node = || {
             let node = self.lab.node_named(target)?;
             Some(node.sip_uri())
@@ -373,14 +378,17 @@ fn apply(changes: &LabChanges, lab: &mut Lab) {
         }
     }
     for subscriber in subscribers {
-        match lab.subscribers.iter_mut().find(|its| its.name == subscriber.name) {
-            Some(same) => *same = subscriber.clone(),
+        match lab.subscribers.place_named(&subscriber.name) {
+            Some(same) => lab.subscribers.replace(same, Some(subscriber.clone())),
             None => lab.subscribers.push(subscriber.clone()),
         }
     }
     for (name, list) in filter_criteria {
-        let of_name = lab.subscribers.iter_mut().filter(|its| its.name == *name);
-        of_name.for_each(|subscriber| subscriber.filter_criteria.clone_from(list));
+        let Some(place) = lab.subscribers.place_named(name) else { continue };
+        let one = lab.subscribers.get(place).map(Cow::into_owned);
+        let filter_criteria = list.clone();
+        let one = one.map(|one| SubscriberConfig { filter_criteria, ..one });
+        lab.subscribers.replace(place, one);
     }
     if let Some(allow) = *aka_without_sec_agree {
         lab.aka_without_sec_agree = allow;

@@ -370,8 +370,8 @@ fn centre_of(lab: &Lab, domain: &str) -> String {
 /// The identities of the first other subscriber; invented ones in a lab with one subscriber.
 fn somebody_else(lab: &Lab, subscriber: &SubscriberConfig) -> (String, String) {
     let other = lab.subscribers.iter().find(|other| other.impi != subscriber.impi);
-    let impi = other.map(|other| other.impi.clone());
-    let impu = other.and_then(SubscriberConfig::default_impu).map(str::to_owned);
+    let impi = other.as_ref().map(|other| other.impi.clone());
+    let impu = other.and_then(|other| other.default_impu().map(str::to_owned));
     let invented = format!("somebody.else@{}", lab.domain);
     (impi.unwrap_or_else(|| invented.clone()), impu.unwrap_or_else(|| format!("sip:{invented}")))
 }

@@ -1,6 +1,6 @@
 //! `--ladder [USER]`: the ladder of a running lab as it grows, of everybody or of one subscriber.
 
-use cscf_core::config::{Lab, nearest};
+use cscf_core::config::Lab;
 use cscf_core::host::control::TraceFilter;
 use cscf_core::trace::{TraceEvent, TraceKind};
 
@@ -26,8 +26,7 @@ impl Following {
             None => TraceFilter::all(),
             Some(who) => {
                 let person = Person::find(lab, who).ok_or_else(|| {
-                    let known = lab.subscribers.iter().map(|one| one.name.as_str());
-                    match nearest(who, known) {
+                    match lab.subscribers.nearest(who, []) {
                         Some(near) => format!("`{who}` is no subscriber; did you mean `{near}`?"),
                         None => format!("`{who}` is no subscriber of the lab"),
                     }

@@ -162,7 +162,8 @@ impl NodeProcesses {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (waiting, orders_given) = (Waiting::default(), Arc::default());
         let mut started = Self { children: Vec::new(), events, sender, waiting, orders_given };
-        let cut = (starting.by_themselves || lab.subscribers.len() > SUBSCRIBERS_FEW)
+        let written = lab.subscribers.listed().len();
+        let cut = (starting.by_themselves || written > SUBSCRIBERS_FEW)
             .then(|| without_subscribers(lab))
             .transpose()
             .map_err(StartError::LabFile)?;
@@ -319,7 +320,7 @@ struct Told {
     waiting: Waiting,
 }
 
-/// With more subscribers than this, nodes that need none do not read them.
+/// With more subscribers than this, written one by one, nodes that need none do not read them.
 const SUBSCRIBERS_FEW: usize = 1_000;
 
 /// A lab file for the nodes that need no subscribers, where reading them would take time.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use cscf_core::config::{Lab, NodeRole};
+use cscf_core::config::{Lab, NodeRole, SubscriberRange};
 use cscf_core::dialog::field::uri_of;
 use cscf_core::sip::{self, HeaderName, Headers, Message, NameAddr, Response};
 use cscf_core::time::{Duration, Instant};
@@ -29,6 +29,7 @@ pub(super) struct Progress {
     core: BTreeSet<SocketAddr>,
     /// User parts and numbers of identities, with the subscriber's name.
     people: BTreeMap<String, String>,
+    ranges: Vec<SubscriberRange>,
     told: BTreeSet<String>,
     told_in_order: VecDeque<String>,
     causes: Causes,
@@ -57,7 +58,7 @@ impl Progress {
     pub(super) fn new(lab: &Lab) -> Self {
         let of_role = |role| lab.nodes.iter().filter(move |node| node.role == role);
         let mut people = BTreeMap::new();
-        for subscriber in &lab.subscribers {
+        for subscriber in lab.subscribers.listed() {
             let impus = subscriber.impus.iter().map(|impu| impu.uri.as_str());
             for identity in impus.chain([subscriber.impi.as_str()]) {
                 people.insert(user_of(identity).to_owned(), subscriber.name.clone());
@@ -69,6 +70,7 @@ impl Progress {
             pcscfs: of_role(NodeRole::Pcscf).map(|node| node.name.clone()).collect(),
             core: core.collect(),
             people,
+            ranges: lab.subscribers.ranges().cloned().collect(),
             ..Self::default()
         }
     }
@@ -194,7 +196,12 @@ impl Progress {
     /// The name of whom an identity belongs to; the identity itself where it is nobody's.
     fn called(&self, value: &str) -> String {
         let uri = uri_of(value);
-        self.people.get(user_of(uri)).cloned().unwrap_or_else(|| uri.to_owned())
+        let user = user_of(uri);
+        if let Some(name) = self.people.get(user) {
+            return name.clone();
+        }
+        let in_range = |it: &SubscriberRange| Some(it.imsis.imsi(it.imsis.of_user(user)?));
+        self.ranges.iter().find_map(in_range).unwrap_or_else(|| uri.to_owned())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `--with NAME=BEHAVIOUR`: subscribers of the lab as emulated phones inside a live lab, so that
 //! one real phone has a partner.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
@@ -75,7 +76,7 @@ impl FromStr for With {
 pub(super) fn check(lab: &Lab, phones: &[With]) -> Result<(), String> {
     phones.iter().try_for_each(|phone| {
         let subscriber = find(lab, &phone.name)?;
-        if has_card(subscriber) || wish(lab, subscriber) != SecAgree::Required {
+        if has_card(&subscriber) || wish(lab, &subscriber) != SecAgree::Required {
             return Ok(());
         }
         Err(format!(
@@ -96,13 +97,10 @@ const fn has_card(subscriber: &SubscriberConfig) -> bool {
     !matches!(subscriber.auth, Auth::Digest { .. })
 }
 
-fn find<'a>(lab: &'a Lab, name: &str) -> Result<&'a SubscriberConfig, String> {
-    lab.subscriber(name).ok_or_else(|| {
-        let names = lab.subscribers.iter().map(|subscriber| subscriber.name.as_str());
-        match nearest(name, names) {
-            Some(near) => format!("`{name}` is no subscriber; did you mean `{near}`?"),
-            None => format!("`{name}` is no subscriber of the lab"),
-        }
+fn find<'a>(lab: &'a Lab, name: &str) -> Result<Cow<'a, SubscriberConfig>, String> {
+    lab.subscriber(name).ok_or_else(|| match lab.subscribers.nearest(name, []) {
+        Some(near) => format!("`{name}` is no subscriber; did you mean `{near}`?"),
+        None => format!("`{name}` is no subscriber of the lab"),
     })
 }
 
@@ -134,14 +132,14 @@ pub(super) fn switch_on(
     for (With { name, robot }, index) in phones.iter().zip(1..) {
         let subscriber = find(lab, name)?;
         let mut any = SocketAddr::new(pcscf.listen.ip(), 0);
-        let mut config = UeConfig::of_subscriber(lab, subscriber, &pcscf.sip_uri(), any);
+        let mut config = UeConfig::of_subscriber(lab, &subscriber, &pcscf.sip_uri(), any);
         let mut addresses = Addresses::both(any);
-        let wish = wish(lab, subscriber);
+        let wish = wish(lab, &subscriber);
         let own = own_address(any.ip(), index);
-        let by_ipsec = wish != SecAgree::Off && has_card(subscriber) && own.is_some();
+        let by_ipsec = wish != SecAgree::Off && has_card(&subscriber) && own.is_some();
         config.security = match by_ipsec {
             true => Protection::Ipsec,
-            false if lab.gm.tls && !has_card(subscriber) => Protection::Tls,
+            false if lab.gm.tls && !has_card(&subscriber) => Protection::Tls,
             false => Protection::Off,
         };
         config.tls_pcscfs = vec![format!("sip:{}", pcscf.advertised_for(Transport::Tls))];

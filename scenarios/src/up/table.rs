@@ -38,11 +38,11 @@ pub(super) fn table(lab: &Lab, esp: &Chosen, ready_after: Duration) -> String {
             None => writeln!(out, "Gm           no security agreement: {}", esp.why),
         };
     }
-    let count = lab.subscribers.len();
+    let count = lab.subscribers.count();
     let _ = writeln!(out, "subscribers  {count}, ready after {:.2} s", ready_after.as_secs_f64());
     for subscriber in lab.subscribers.iter().take(SHOWN_MAX) {
         out.push('\n');
-        one(&mut out, subscriber);
+        one(&mut out, &subscriber);
     }
     if count > SHOWN_MAX {
         let _ = writeln!(out, "\nand {} more", count - SHOWN_MAX);
@@ -120,7 +120,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
-        let alice = lab.subscribers[0].clone();
+        let alice = lab.subscribers.listed()[0].clone();
         lab.subscribers.extend(std::iter::repeat_n(alice, 96));
         let text = table(&lab, &esp, Duration::ZERO);
         assert!(text.contains("subscribers  100, ") && text.ends_with("\nand 80 more\n"), "{text}");

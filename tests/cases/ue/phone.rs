@@ -68,7 +68,7 @@ pub(super) fn config(name: &str, change: impl FnOnce(&mut UeConfig)) -> UeConfig
     let lab = Lab::default_lab();
     let subscriber = lab.subscriber(name).expect("a subscriber");
     let address: SocketAddr = "10.0.0.1:5060".parse().expect("an address");
-    let mut config = UeConfig::of_subscriber(&lab, subscriber, PCSCF, address);
+    let mut config = UeConfig::of_subscriber(&lab, &subscriber, PCSCF, address);
     change(&mut config);
     config
 }

@@ -201,9 +201,7 @@ impl Control {
         let mut filter = TraceFilter::all();
         let lab = asked.lab;
         if let Some(user) = query(asked.query, "user") {
-            let person = operate::Person::find(lab, &user).ok_or_else(|| {
-                no_such("subscriber", &user, lab.subscribers.iter().map(|one| one.name.as_str()))
-            })?;
+            let person = operate::Person::find(lab, &user).ok_or_else(|| nobody(lab, &user))?;
             filter = filter.of_user(&person.name, person.identities());
         }
         let node = asked.node.map(str::to_owned).or_else(|| query(asked.query, "node"));
@@ -223,7 +221,7 @@ impl Control {
     fn told_lab(&self, lab: &Lab) -> Reply {
         let served = lab.nodes.iter().filter(|node| self.served.contains(&node.name));
         let nodes: Vec<Value> = served.map(told_node).collect();
-        let (domain, subscribers) = (&lab.domain, lab.subscribers.len());
+        let (domain, subscribers) = (&lab.domain, lab.subscribers.count());
         Reply::ok(json!({"domain": domain, "nodes": nodes, "subscribers": subscribers}))
     }
 }
@@ -265,10 +263,8 @@ fn order_of(asked: &Asked<'_>) -> Result<String, Reply> {
         }
         Does::ChangeSubscriber => {
             let name = asked.part("name");
-            let names = || asked.lab.subscribers.iter().map(|one| one.name.as_str());
-            let known = asked.lab.subscriber(name);
-            let known = known.ok_or_else(|| no_such("subscriber", name, names()))?;
-            format!("subscriber change {name} {}", changed(known, asked.body)?)
+            let known = asked.lab.subscriber(name).ok_or_else(|| nobody(asked.lab, name))?;
+            format!("subscriber change {name} {}", changed(&known, asked.body)?)
         }
         Does::RemoveSubscriber => format!("subscriber remove {}", one_word(asked.part("name"))?),
         Does::Table => {
@@ -318,8 +314,7 @@ fn subscriber(asked: &Asked<'_>) -> Reply {
     let Some(known) = operate::Person::find(asked.lab, name)
         .and_then(|person| asked.lab.subscriber(&person.name))
     else {
-        let names = asked.lab.subscribers.iter().map(|one| one.name.as_str());
-        return no_such("subscriber", name, names);
+        return nobody(asked.lab, name);
     };
     let mut entry: Map<String, Value> = known.entry();
     for (way, secrets) in [("aka", &["k", "op", "opc", "topc"][..]), ("digest", &["password"][..])]
@@ -332,15 +327,25 @@ fn subscriber(asked: &Asked<'_>) -> Reply {
     Reply::ok(Value::Object(entry))
 }
 
-fn no_such<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Reply {
-    const SHOWN_MAX: usize = 12;
-    let known: Vec<&str> = known.collect();
-    let hint = match nearest(name, known.iter().copied()) {
+/// The most names that are shown to who has named none of them.
+const SHOWN_MAX: usize = 12;
+
+fn no_such<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Reply {
+    let near = nearest(name, known.clone());
+    let known: Vec<&str> = known.take(SHOWN_MAX).collect();
+    not_there(what, name, near, &known.join(", "))
+}
+
+fn nobody(lab: &Lab, name: &str) -> Reply {
+    let known: Vec<_> = lab.subscribers.names().take(SHOWN_MAX).collect();
+    let near = lab.subscribers.nearest(name, []);
+    not_there("subscriber", name, near.as_deref(), &known.join(", "))
+}
+
+fn not_there(what: &str, name: &str, near: Option<&str>, known: &str) -> Reply {
+    let hint = match near {
         Some(near) => format!("did you mean `{near}`?"),
-        None => {
-            let shown: Vec<&str> = known.iter().take(SHOWN_MAX).copied().collect();
-            format!("known: {}", shown.join(", "))
-        }
+        None => format!("known: {known}"),
     };
     Reply::error(404, &format!("there is no {what} `{name}` here"), &hint)
 }
@@ -405,7 +410,7 @@ mod tests {
         let lab = Lab::default_lab();
         let alice = lab.subscriber("alice").expect("alice");
         let keys = |body: Value| {
-            let entry = changed(alice, &body).expect("changed");
+            let entry = changed(&alice, &body).expect("changed");
             ["aka", "digest"].map(|key| entry.get(key).is_some())
         };
         assert_eq!(keys(json!({"barred": true})), [true, false]);

@@ -130,29 +130,24 @@ impl Control {
         let mut lab = self.lab.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A new one is given by its name, one that is known by its private identity.
         let is_new = matches!(change, SubscriberChange::Add(_));
-        let at = lab
-            .subscribers
-            .iter()
-            .position(|one| if is_new { one.name == name } else { one.impi == name });
-        let known = at.and_then(|at| lab.subscribers.get(at));
-        let name = known.map_or(name, |known| known.name.as_str());
+        let subscribers = &lab.subscribers;
+        let at = match is_new {
+            true => subscribers.place_named(name),
+            false => subscribers.place_of_impi(name),
+        };
+        let known = at.and_then(|at| subscribers.get(at));
+        let name = known.as_ref().map_or(name, |known| known.name.as_str());
         let new = match change {
             SubscriberChange::Add(entry) | SubscriberChange::Change(entry) => {
                 lab.subscriber_from(name, entry).ok()
             }
             SubscriberChange::Remove => None,
         };
+        drop(known);
         let subscribers = &mut Arc::make_mut(&mut lab).subscribers;
         match (at, new) {
-            (Some(at), Some(new)) => {
-                if let Some(place) = subscribers.get_mut(at) {
-                    *place = new;
-                }
-            }
+            (Some(at), new) => subscribers.replace(at, new),
             (None, Some(new)) => subscribers.push(new),
-            (Some(at), None) => {
-                subscribers.remove(at);
-            }
             (None, None) => {}
         }
     }
@@ -258,15 +253,16 @@ mod tests {
     fn a_new_subscriber_replaces_none_that_has_its_name_as_private_identity() {
         let mut lab = Lab::default_lab();
         let mut entry = lab.subscriber("alice").expect("alice").entry();
-        let bob = lab.subscribers.iter_mut().find(|one| one.name == "bob").expect("bob");
+        let bob =
+            lab.subscribers.listed_mut().iter_mut().find(|one| one.name == "bob").expect("bob");
         bob.impi = "erin".to_owned();
-        let count = lab.subscribers.len();
+        let count = lab.subscribers.count();
         let addr = "127.0.0.1:9480".parse().expect("address");
         let control = Control::new(Arc::new(lab), &["hss"], Box::new(Nobody), addr);
         entry.insert("impi".to_owned(), "new".into());
         control.changed("erin", &SubscriberChange::Add(Value::Object(entry).to_string()));
         let lab = control.lab();
-        assert_eq!(lab.subscribers.len(), count + 1);
+        assert_eq!(lab.subscribers.count(), count + 1);
         assert!(lab.subscriber("bob").is_some() && lab.subscriber("erin").is_some());
     }
 

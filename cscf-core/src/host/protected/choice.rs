@@ -89,7 +89,11 @@ impl Chosen {
 pub fn choose_for(lab: &Lab, node: &NodeConfig, wish: Option<Wish>) -> Result<Chosen, NoForm> {
     let none = |why: String| Ok(Chosen { why, ..Chosen::default() });
     let agrees = lab.gm.sec_agree != SecAgree::Off
-        || lab.subscribers.iter().any(|it| it.ipsec.is_some_and(|wish| wish != SecAgree::Off));
+        || lab
+            .subscribers
+            .listed()
+            .iter()
+            .any(|it| it.ipsec.is_some_and(|wish| wish != SecAgree::Off));
     let backend = match wish {
         _ if node.role != NodeRole::Pcscf => return none("only a P-CSCF has associations".into()),
         Some(Wish::Off) => return none("it was started without".to_owned()),
@@ -125,7 +129,7 @@ fn without(lab: &Lab, backend: EspBackend, fault: NoForm) -> Result<Chosen, NoFo
 
 /// Whether any phone has to have associations.
 fn is_required(lab: &Lab) -> bool {
-    let wishes = lab.subscribers.iter().filter_map(|it| it.ipsec);
+    let wishes = lab.subscribers.listed().iter().filter_map(|it| it.ipsec);
     std::iter::once(lab.gm.sec_agree).chain(wishes).any(|wish| wish == SecAgree::Required)
 }
 
@@ -257,7 +261,7 @@ mod tests {
         assert!(told.contains("nothing is allowed; the lab says `ipsec: required`"), "{told}");
 
         lab.gm.sec_agree = SecAgree::Optional;
-        lab.subscribers[0].ipsec = Some(SecAgree::Required);
+        lab.subscribers.listed_mut()[0].ipsec = Some(SecAgree::Required);
         without(&lab, EspBackend::Auto, fault()).expect_err("required of a subscriber");
     }
 }

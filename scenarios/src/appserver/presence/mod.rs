@@ -146,7 +146,7 @@ impl AppServer {
     /// The user whose presence a request is about (RFC 3903 §6 step 1).
     fn presentity(&self, request: &Request) -> Result<String, Refused> {
         let key = key_of(&request.request_uri);
-        let known = key.and_then(|key| self.people.get(&key).cloned());
+        let known = key.and_then(|key| Some(self.people.with_key(&key)?.into_owned()));
         known.ok_or_else(|| {
             let why = format!("{} is nobody whose presence is kept here", request.request_uri);
             Refused::new(404, rfc3903("6"), why)
@@ -189,7 +189,8 @@ impl AppServer {
         let asserted = request.headers.addresses(HeaderName::PAssertedIdentity);
         let mut names = asserted.unwrap_or_default().into_iter();
         let is_user = |it: cscf_core::sip::NameAddr| {
-            key_of(&it.uri.to_string()).and_then(|key| self.people.get(&key)) == Some(&of)
+            let key = key_of(&it.uri.to_string());
+            key.is_some_and(|key| self.people.with_key(&key).is_some_and(|name| name == of))
         };
         if !names.any(is_user) {
             return Err(Refused::new(403, rfc3903("6"), format!("only {of} may publish it")));

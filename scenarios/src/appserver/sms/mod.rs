@@ -11,10 +11,11 @@ mod centre;
 mod lines;
 mod reach;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 use cscf_core::clause::{own, rfc3428, ts24011, ts24341};
-use cscf_core::config::{Lab, NodeConfig, ServerBehaviour, Unauthorised};
+use cscf_core::config::{ServerBehaviour, Unauthorised};
 use cscf_core::operator::{OrderAnswer, OrderError, OrderResult};
 use cscf_core::role::{Action, Actions, Env, Incoming, OwnTag};
 use cscf_core::sip::{HeaderName, Method, NameAddr, Request, Uri};
@@ -42,8 +43,6 @@ pub enum SmsTimer {
 /// What a gateway and its centre hold.
 #[derive(Debug, Default)]
 pub(super) struct Gateway {
-    /// Subscribers by their numbers.
-    numbers: BTreeMap<String, String>,
     /// Who is registered.
     reachable: BTreeMap<String, Reach>,
     /// What is under way, by subscriber.
@@ -61,22 +60,6 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    /// The gateway of a node; an empty one for another behaviour.
-    pub(super) fn of(lab: &Lab, node: &NodeConfig) -> Self {
-        let mut out = Self::default();
-        if node.server.behaviour != ServerBehaviour::ShortMessages {
-            return out;
-        }
-        for subscriber in &lab.subscribers {
-            for impu in &subscriber.impus {
-                if let Some(number) = Uri::parse(&impu.uri).ok().and_then(|uri| number_in(&uri)) {
-                    out.numbers.insert(number.to_string(), subscriber.name.clone());
-                }
-            }
-        }
-        out
-    }
-
     /// What it still holds, by name.
     pub(super) fn remainders(&self) -> Vec<(&'static str, usize)> {
         vec![("short messages", self.held.len()), ("lines", self.lines.len())]
@@ -84,7 +67,7 @@ impl Gateway {
 }
 
 /// The number in a tel URI, or in the user part of a SIP URI.
-fn number_in(uri: &Uri) -> Option<Address> {
+pub(super) fn number_in(uri: &Uri) -> Option<Address> {
     let user = uri.user()?;
     Address::number(user.split(';').next().unwrap_or(user))
 }
@@ -189,7 +172,7 @@ impl AppServer {
         let number = uris.iter().find_map(number_in);
         uris.iter().find_map(|uri| {
             let uri = uri.to_string();
-            let name = self.people.get(&key_of(&uri)?)?.clone();
+            let name = self.people.with_key(&key_of(&uri)?)?.into_owned();
             let number = number.clone().or_else(|| self.number_of(&name));
             Some(Sender { name, uri, number })
         })
@@ -197,20 +180,20 @@ impl AppServer {
 
     /// The number of a subscriber, from its default identity.
     fn number_of(&self, name: &str) -> Option<Address> {
-        let uri = self.identities.get(name)?;
-        number_in(&Uri::parse(uri).ok()?)
+        number_in(&Uri::parse(&self.people.identity(name)?).ok()?)
     }
 
     fn is_without_sms(&self, name: &str) -> bool {
-        let of_name = |uri: &String| key_of(uri).and_then(|key| self.people.get(&key));
+        let of_name = |uri: &String| self.people.with_key(&key_of(uri)?);
         self.config.centre.without_sms.iter().any(|uri| of_name(uri).is_some_and(|it| it == name))
     }
 
     /// The subscriber of an address, international or not.
     fn recipient(&self, address: &Address) -> Option<String> {
         let text = address.to_string();
-        let numbers = &self.gateway.numbers;
-        numbers.get(&text).or_else(|| numbers.get(&format!("+{text}"))).cloned()
+        let found = self.people.with_number(&text);
+        let found = found.or_else(|| self.people.with_number(&format!("+{text}")));
+        found.map(Cow::into_owned)
     }
 
     /// A request to a user's mobile with an RP message (TS 24.341 §5.3.3.4).
@@ -221,7 +204,7 @@ impl AppServer {
         rp: &RpMessage,
         in_reply_to: Option<&str>,
     ) -> Request {
-        let uri = uri.map(str::to_owned).or_else(|| self.identities.get(name).cloned());
+        let uri = uri.map(str::to_owned).or_else(|| Some(self.people.identity(name)?.into_owned()));
         let target = uri.unwrap_or_else(|| name.to_owned());
         let origin = super::orders::Origin {
             identity: self.uri.clone(),
@@ -253,7 +236,7 @@ impl AppServer {
         }
         let to = self.target(target);
         let number = Uri::parse(&to).ok().and_then(|uri| number_in(&uri));
-        let to = match self.identities.contains_key(target) {
+        let to = match self.people.identity(target).is_some() {
             true => Some(target.to_owned()),
             false => number.as_ref().and_then(|number| self.recipient(number)),
         };

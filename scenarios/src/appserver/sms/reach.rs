@@ -52,7 +52,7 @@ impl AppServer {
         if self.config.behaviour != ServerBehaviour::ShortMessages {
             return;
         }
-        let name = self.name(key).to_owned();
+        let name = self.name(key).into_owned();
         let told = registered_with(incoming);
         let reach = self.gateway.reachable.entry(name.clone());
         let reach = reach.or_insert_with(|| Reach { key: key.to_owned(), capable: None });
@@ -70,7 +70,7 @@ impl AppServer {
         body: &[u8],
         out: &mut Actions<ServerTimer>,
     ) {
-        let name = self.name(key).to_owned();
+        let name = self.name(key).into_owned();
         let Some(reach) = self.gateway.reachable.get_mut(&name) else { return };
         reach.capable = Some(is_in_document(body, key));
         let capable = reach.capable;
@@ -98,7 +98,7 @@ impl AppServer {
 
     /// The registration is over.
     pub(in super::super) fn unreachable_by_sms(&mut self, key: &str) {
-        let name = self.name(key).to_owned();
+        let name = self.name(key).into_owned();
         if self.gateway.reachable.get(&name).is_some_and(|reach| reach.key == key) {
             self.gateway.reachable.remove(&name);
         }

@@ -236,8 +236,9 @@ impl Running {
         self.lab.node(NodeRole::Pcscf).expect("a P-CSCF").listen
     }
 
-    pub(crate) fn subscriber(&self, name: &str) -> SubscriberConfig {
-        self.lab.subscriber(name).expect("a subscriber").into_owned()
+    pub(crate) fn subscriber(&self, name: &str) -> &SubscriberConfig {
+        let mut listed = self.lab.subscribers.listed().iter();
+        listed.find(|it| it.name == name).expect("a subscriber")
     }
 
     /// The node processes, by role.
@@ -447,7 +448,7 @@ pub(crate) fn credentials(subscriber: &SubscriberConfig, secret: &str) -> String
 /// Has everybody with a password challenged for MD5 only: some know no other algorithm and answer
 /// the first challenge alone.
 pub(crate) fn md5_only(lab: &mut Lab) {
-    for subscriber in &mut lab.subscribers {
+    for subscriber in lab.subscribers.listed_mut() {
         if let Auth::Digest { algorithms, .. } = &mut subscriber.auth {
             *algorithms = vec!["MD5".into()];
         }

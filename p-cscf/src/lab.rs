@@ -26,7 +26,8 @@ pub fn config(lab: &Lab, node: &NodeConfig) -> Result<Config, String> {
     config.secured_uris = secured.map(|(kind, _)| (kind, node.advertised_for(kind))).collect();
     config.core_entries = entries;
     config.trusted_peers = lab.peers_trusted_by(node);
-    let wishes = lab.subscribers.iter();
+    // Members of ranges have no wishes of their own.
+    let wishes = lab.subscribers.listed().iter();
     let wishes = wishes.filter_map(|one| Some((one.impi.clone(), one.ipsec?)));
     config.security = Security { gm: lab.gm.clone(), of: wishes.collect(), esp: lab.esp };
     config.notify_awaited = timer_n(lab.core_timers.t1);

@@ -348,7 +348,8 @@ fn rtr() {
 /// A service profile with alice's identities, of which that with this scheme is barred.
 fn profile_barring(scheme: &str) -> Vec<ServiceProfile> {
     let lab = Lab::default_lab();
-    let identities = lab.subscriber("alice").expect("alice").impus.iter().map(|impu| {
+    let alice = lab.subscriber("alice").expect("alice");
+    let identities = alice.impus.iter().map(|impu| {
         let barred = impu.barred || impu.uri.starts_with(scheme);
         PublicIdentity { identity: impu.uri.clone(), barred, ..PublicIdentity::default() }
     });

@@ -258,7 +258,7 @@ fn known_by(address: &str, giba: bool) -> Hand {
     let address = address.parse().expect("an address");
     let bench = Bench::with_lab(EMPTY, 1, |lab| {
         lab.gm.giba = giba;
-        for subscriber in &mut lab.subscribers {
+        for subscriber in lab.subscribers.listed_mut() {
             subscriber.hss.framed_ip = (subscriber.name == "alice").then_some(address);
         }
     });
@@ -337,7 +337,7 @@ fn address() {
     ] {
         let bench = Bench::with_lab(EMPTY, 1, |lab| {
             lab.gm.giba = true;
-            for subscriber in &mut lab.subscribers {
+            for subscriber in lab.subscribers.listed_mut() {
                 subscriber.hss.framed_ip = "127.1.0.77".parse().ok();
             }
         });

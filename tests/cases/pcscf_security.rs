@@ -313,7 +313,7 @@ fn required() {
         Phone::in_lab(|lab| {
             lab.reg_event_subscription = false;
             lab.gm.sec_agree = all;
-            for alice in lab.subscribers.iter_mut().filter(|one| one.name == "alice") {
+            for alice in lab.subscribers.listed_mut().iter_mut().filter(|one| one.name == "alice") {
                 alice.ipsec = Some(own);
             }
         })

@@ -50,7 +50,7 @@ fn not_registered() {
 fn of_speech(who: &str) -> Around {
     let text = "scenario: none\nparties:\n  alice: {}\n  bob: {}\nsteps: []\n";
     let bench = Bench::with_lab(text, 1, |lab| {
-        let of_name = lab.subscribers.iter_mut().find(|its| its.name == who);
+        let of_name = lab.subscribers.listed_mut().iter_mut().find(|its| its.name == who);
         of_name.expect("a subscriber").hss.media_profile = Some(4);
         let s1 = lab.nodes.iter_mut().find(|node| node.name == "s1").expect("s1");
         s1.serving.media_profiles = vec![(4, vec!["audio/AMR-WB".to_owned()])];

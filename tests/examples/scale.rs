@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "it is a program")]
 #![allow(unused_crate_dependencies, reason = "those of the tests")]
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -88,13 +89,14 @@ impl Bench {
             }
         }
         // Spread over all of them.
-        let step = (file.subscribers.len() / users.max(1)).max(1);
-        let chosen: Vec<_> = file.subscribers.iter().step_by(step).take(users).cloned().collect();
+        let step = (file.subscribers.count() / users.max(1)).max(1);
+        let chosen = (0..users).filter_map(|number| file.subscribers.at(number * step));
+        let chosen: Vec<_> = chosen.map(Cow::into_owned).collect();
         let Some(SocketAddr::V4(dut)) = file.node(NodeRole::Pcscf).map(|node| node.listen) else {
             return Err("no P-CSCF".to_owned());
         };
         let setup = Setup {
-            people: People::listed(&chosen, &file.domain, None),
+            people: People::listed(&chosen.into(), &file.domain, None),
             sources: Sources::parse("127.9.1.1:5060")?,
             dut,
             routes: Vec::new(),

@@ -125,7 +125,7 @@ impl Run {
         for (subscriber, number) in lab.subscribers.iter().zip(0_u16..) {
             let [high, low] = number.to_be_bytes();
             let address = SocketAddr::from(([127, 9, high, low], 5060));
-            let mut ue = UeConfig::of_subscriber(&lab, subscriber, &pcscf, address);
+            let mut ue = UeConfig::of_subscriber(&lab, &subscriber, &pcscf, address);
             ue.reg_event = false;
             ue.preconditions = false;
             ue.reliable_provisionals = false;

@@ -125,7 +125,7 @@ fn registers(lab: &Running, name: &str, host: u8, pair: (&str, &str)) {
     let aka = nonce(&asked_for);
     let answer = phone.card.authenticate(&aka.rand, &aka.autn).expect("of its network, and fresh");
 
-    let impi = lab.subscriber(name).impi;
+    let impi = lab.subscriber(name).impi.clone();
     let credentials = Answer {
         username: &impi,
         password: answer.res.as_bytes(),

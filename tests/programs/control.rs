@@ -410,7 +410,7 @@ fn an_address_that_others_reach_is_refused_without_a_token() {
 fn a_subscriber_comes_changes_and_goes_while_the_lab_runs() {
     let mut lab = Running::start();
     let addr = control(&lab);
-    let mut erin = lab.subscriber("alice");
+    let mut erin = lab.subscriber("alice").clone();
     let impu = format!("sip:erin@{}", lab.lab.domain);
     (erin.name, erin.impi) = ("erin".to_owned(), format!("erin@{}", lab.lab.domain));
     let Auth::Aka { k, opc, .. } = erin.auth else { panic!("no card") };

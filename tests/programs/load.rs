@@ -16,7 +16,7 @@ fn load(words: &[&str]) -> (Option<i32>, String, String) {
 
 /// So many subscribers, every second with a card and the others with a password.
 fn crowd(lab: &mut Lab, count: usize) {
-    let pattern = lab.subscribers[0].clone();
+    let pattern = lab.subscribers.listed()[0].clone();
     lab.subscribers.clear();
     for number in 0..count {
         let mut one = pattern.clone();

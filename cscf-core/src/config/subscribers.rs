@@ -110,6 +110,18 @@ impl Subscribers {
         })
     }
 
+    /// One by its number in the order of the file, from 0.
+    #[must_use]
+    pub fn at(&self, mut number: usize) -> Option<Cow<'_, SubscriberConfig>> {
+        for part in self.parts() {
+            match number.checked_sub(part.count()) {
+                Some(rest) => number = rest,
+                None => return part.get(number),
+            }
+        }
+        None
+    }
+
     /// Everybody, each made when its turn comes.
     pub fn iter(&self) -> impl Iterator<Item = Cow<'_, SubscriberConfig>> + Clone {
         self.parts().flat_map(|part| (0..part.count()).filter_map(move |at| part.get(at)))
@@ -327,6 +339,8 @@ mod tests {
         assert_eq!(names.len(), all.count());
         let made: Vec<String> = all.iter().map(|it| it.name.replace("00101000000", "-")).collect();
         assert_eq!(made, names);
+        assert!(all.iter().enumerate().all(|(at, one)| all.at(at).as_ref() == Some(&one)));
+        assert_eq!(all.at(all.count()), None);
         names.join(" ")
     }
 

@@ -2,7 +2,8 @@
 //! that serves them over Diameter. Also the authentication centre of its subscribers
 //! (TS 33.102 §6.3).
 //!
-//! Reading order: `store`, `lookup`, `slots`, `range`, `answer`, `assignment`, `authentication`, `node`, `demand`, `state`.
+//! Reading order: `store`, `lookup`, `slots`, `range`, `answer`, `assignment`, `authentication`,
+//! `node`, `demand`, `state`.
 
 mod answer;
 mod assignment;

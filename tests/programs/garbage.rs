@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::running::{Running, WITHIN, alice_by_sipp, cscf, hex, installed, output, secret, text};
@@ -22,9 +23,11 @@ const ALICE: u8 = 101;
 const CAROL: u8 = 103;
 const DAVE: u8 = 104;
 const STRANGER: u8 = 201;
-/// What a node may hold more afterwards. Of it about 4 kB are of each registration meanwhile, whose
-/// transactions with UEs stay for 128 s, and there are some 1,700.
-const GROWTH_KB_MAX: u64 = 12_000;
+/// What a node may hold more afterwards.
+const GROWTH_KB_MAX: u64 = 10_000;
+/// Batches of garbage at a port for each registration meanwhile. A registration leaves 3 kB at a
+/// node until its transactions end: a fast machine must not make more of them than a slow one.
+const BATCHES: usize = 2;
 /// Datagrams between two questions whether a node still answers: fewer than its socket holds.
 const DATAGRAMS: usize = 24;
 /// How long a node may take to close a connection that has ended.
@@ -291,7 +294,14 @@ fn still_answers(socket: &UdpSocket, to: SocketAddrV4, number: usize) -> usize {
 }
 
 /// Datagrams of garbage from this socket until enough bytes are sent; the node answers throughout.
-fn throw_datagrams(socket: &UdpSocket, corpus: &Corpus, to: SocketAddrV4, mut chance: Chance) {
+/// Tells at each second batch ([`BATCHES`]) that it is time for a registration.
+fn throw_datagrams(
+    socket: &UdpSocket,
+    corpus: &Corpus,
+    to: SocketAddrV4,
+    mut chance: Chance,
+    beat: &mpsc::Sender<()>,
+) {
     let mut sent = 0;
     for number in 0.. {
         for _ in 0..DATAGRAMS {
@@ -300,6 +310,9 @@ fn throw_datagrams(socket: &UdpSocket, corpus: &Corpus, to: SocketAddrV4, mut ch
             sent += message.len();
         }
         still_answers(socket, to, number);
+        if number % BATCHES == 0 {
+            beat.send(()).expect("carol hears it");
+        }
         if sent >= BYTES {
             return;
         }
@@ -467,25 +480,30 @@ fn resident_kb(pid: u32) -> u64 {
 fn hostilities(lab: &Running, corpus: &Corpus, ports: &[Port], seed: u64) -> (usize, usize) {
     let (over, registrations) = (AtomicBool::new(false), AtomicUsize::new(0));
     let by_sipp = AtomicUsize::new(0);
+    let (beat, beats) = mpsc::channel();
     std::thread::scope(|scope| {
         let throwing: Vec<_> = ports
             .iter()
             .zip(seed..)
             .map(|(port, seed)| {
+                let beat = beat.clone();
                 scope.spawn(move || {
                     let chance = Chance(seed);
                     match port.tcp {
                         true => throw_at_connections(corpus, *port, chance),
                         false => {
-                            throw_datagrams(&socket(lab, STRANGER), corpus, port.address, chance);
+                            let socket = socket(lab, STRANGER);
+                            throw_datagrams(&socket, corpus, port.address, chance, &beat);
                         }
                     }
                 })
             })
             .collect();
         let user = scope.spawn(move || throw_as_user(lab, corpus, Chance(seed.wrapping_neg())));
-        let registering = scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
+        drop(beat);
+        let registrations = &registrations;
+        let registering = scope.spawn(move || {
+            for () in beats {
                 let number = registrations.fetch_add(1, Ordering::Relaxed);
                 carol_registers(lab, 100 + number);
             }

@@ -90,6 +90,7 @@ pub(crate) fn micros(rig: &Rig, pace: Pace) -> Result<f64, String> {
     let socket = UdpSocket::bind(generator()).map_err(|fault| fault.to_string())?;
     let program = std::env::current_exe().map_err(|fault| fault.to_string())?;
     let mut processes = Vec::new();
+    std::fs::create_dir_all(&rig.folder).map_err(|fault| fault.to_string())?;
     for process in 0..4 {
         let mut command = Command::new("taskset");
         let processors = match pace {

@@ -1,6 +1,7 @@
 //! The tables.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use crate::floor::{PER_CALL, PER_REGISTRATION, Pace};
 use crate::load::Sample;
@@ -67,6 +68,11 @@ impl Metric {
     }
 }
 
+/// Appends a line; a text takes every one.
+macro_rules! line {
+    ($out:ident, $($words:tt)*) => { { let _ = writeln!($out, $($words)*); } };
+}
+
 type Key = (Metric, System);
 
 /// What was measured.
@@ -113,31 +119,34 @@ impl Report {
         self.values.get(&(metric, system)).map_or(&[], Vec::as_slice)
     }
 
-    /// Prints the tables in Markdown.
-    pub(crate) fn print(&self) {
+    /// The tables in Markdown.
+    pub(crate) fn tables(&self) -> String {
+        let mut out = String::new();
         let pairs = [
             (System::Kamailio, System::Cscf),
             (System::Kamailio, System::CscfOne),
             (System::KamailioFull, System::CscfFull),
         ];
         for (theirs, ours) in pairs {
-            self.pair(theirs, ours);
+            self.pair(theirs, ours, &mut out);
         }
-        self.by_part();
-        self.print_floor();
+        self.by_part(&mut out);
+        self.print_floor(&mut out);
         if !self.spoiled.is_empty() {
-            println!("\nWhat does not count, or only so:\n");
+            line!(out, "\nWhat does not count, or only so:\n");
         }
         for (metric, system, why) in &self.spoiled {
-            println!("- {}, {}: {why}", metric.words().0, system.name());
+            line!(out, "- {}, {}: {why}", metric.words().0, system.name());
         }
+        out
     }
 
-    fn print_floor(&self) {
+    fn print_floor(&self, out: &mut String) {
         if self.floor.is_empty() {
             return;
         }
-        println!(
+        line!(
+            out,
             "\n| the floor: datagrams handed on by four processes, CPU in µs | a message | {PER_REGISTRATION} \
              of a registration | {PER_CALL} of a call |\n|---|---|---|---|"
         );
@@ -148,17 +157,18 @@ impl Report {
                 spread(&values)
             };
             let what = pace.words();
-            println!("| {what} | {} | {} | {} |", of(1.0), of(PER_REGISTRATION), of(PER_CALL));
+            line!(out, "| {what} | {} | {} | {} |", of(1.0), of(PER_REGISTRATION), of(PER_CALL));
         }
     }
 
-    fn pair(&self, theirs: System, ours: System) {
+    fn pair(&self, theirs: System, ours: System, out: &mut String) {
         let of_ours = self.values.keys().filter(|(_, system)| *system == ours);
         let rows: Vec<Metric> = of_ours.map(|(metric, _)| *metric).collect();
         if rows.is_empty() {
             return;
         }
-        println!(
+        line!(
+            out,
             "\n| what | {} | {} | ratio | goal | CPU of the generator |\n|---|---|---|---|---|---|",
             theirs.name(),
             ours.name()
@@ -171,7 +181,8 @@ impl Report {
                 let shares = self.generator.get(&(metric, system)).map_or(&[][..], Vec::as_slice);
                 median(shares).map_or_else(|| "–".to_owned(), |share| format!("{share:.2}"))
             };
-            println!(
+            line!(
+                out,
                 "| {what} | {} | {} | {} | {goal} | {} / {} |",
                 spread(their),
                 spread(our),
@@ -182,17 +193,17 @@ impl Report {
         }
     }
 
-    fn by_part(&self) {
+    fn by_part(&self, out: &mut String) {
         if self.parts.is_empty() {
             return;
         }
-        println!("\n| CPU by part, µs, median | system | parts |\n|---|---|---|");
+        line!(out, "\n| CPU by part, µs, median | system | parts |\n|---|---|---|");
         for ((metric, system), parts) in &self.parts {
             let each = parts.iter().filter_map(|(name, values)| {
                 median(values).filter(|it| *it >= 0.5).map(|it| format!("{name} {it:.0}"))
             });
             let each: Vec<String> = each.collect();
-            println!("| {} | {} | {} |", metric.words().0, system.name(), each.join(", "));
+            line!(out, "| {} | {} | {} |", metric.words().0, system.name(), each.join(", "));
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn system(text: &str) -> Result<System, String> {
     System::ALL.into_iter().find(|it| it.name() == text).ok_or_else(names)
 }
 
-/// Measures, and prints tables.
+/// Measures, and prints tables: also of what there is when something breaks.
 pub(crate) fn run(
     rig: &Rig,
     systems: &[System],
@@ -61,6 +61,24 @@ pub(crate) fn run(
     repeat: u32,
 ) -> Result<(), String> {
     let mut report = Report::default();
+    let result = measure(rig, systems, tasks, repeat, &mut report);
+    println!("{}", report.tables());
+    result
+}
+
+/// What is measured so far stands in a file, for who has to stop it.
+fn keep(rig: &Rig, report: &Report) -> Result<(), String> {
+    let path = rig.folder.join("report.md");
+    std::fs::write(&path, report.tables()).map_err(|fault| format!("{}: {fault}", path.display()))
+}
+
+fn measure(
+    rig: &Rig,
+    systems: &[System],
+    tasks: &[Task],
+    repeat: u32,
+    report: &mut Report,
+) -> Result<(), String> {
     let has = |task| tasks.contains(&task);
     for turn in 1..=repeat {
         if has(Task::Floor) {
@@ -72,30 +90,33 @@ pub(crate) fn run(
         for system in systems {
             if has(Task::Start) || has(Task::Fixed) {
                 eprintln!("{turn} of {repeat}: {}, start and fixed rates", system.name());
-                fixed(rig, *system, has(Task::Fixed), &mut report)?;
+                fixed(rig, *system, has(Task::Fixed), report)?;
+                keep(rig, report)?;
             }
         }
     }
     for turn in 1..=repeat {
         for system in systems.iter().filter(|_| has(Task::Maximum) || has(Task::Half)) {
             eprintln!("{turn} of {repeat}: {}, maximum", system.name());
-            maximum(rig, *system, &mut report)?;
+            maximum(rig, *system, report)?;
+            keep(rig, report)?;
         }
     }
     for turn in 1..=repeat {
         for system in systems.iter().filter(|_| has(Task::Half)) {
             eprintln!("{turn} of {repeat}: {}, half of the maximum", system.name());
-            half(rig, *system, &mut report)?;
+            half(rig, *system, report)?;
+            keep(rig, report)?;
         }
     }
     for system in systems.iter().filter(|_| has(Task::Memory)) {
         eprintln!("{}, memory", system.name());
-        memories(rig, *system, &mut report)?;
+        memories(rig, *system, report)?;
+        keep(rig, report)?;
     }
     if has(Task::Scale) {
-        scale(rig, &mut report)?;
+        scale(rig, report)?;
     }
-    report.print();
     Ok(())
 }
 

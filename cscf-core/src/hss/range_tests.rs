@@ -99,6 +99,32 @@ impl Bench {
 }
 
 #[test]
+fn a_member_that_wakes_sends_one_away_and_who_was_away_is_as_before() {
+    let mut bench = Bench::of(vec![Entry::Range(wide())]);
+    let impi = |member| wide().imsis.impi(member);
+    let register = |bench: &mut Bench, member| {
+        let answers = bench.register(&impi(member), &format!("sip:{}", impi(member)));
+        assert!(answers.iter().all(succeeded), "{answers:?}");
+    };
+    for member in 0..1_024 {
+        register(&mut bench, member);
+        assert_eq!(bench.store.slots().awake() as u64, member + 1);
+    }
+    let sqn = bench.store.sqn(&impi(0));
+
+    for member in 1_024..1_100 {
+        register(&mut bench, member);
+        assert_eq!(bench.store.slots().awake(), 1_024, "one went for {member}");
+    }
+
+    assert_eq!(bench.store.made(), 1_100);
+    assert_eq!(bench.store.sqn(&impi(0)), sqn);
+    register(&mut bench, 0);
+    assert_eq!((bench.store.slots().awake(), bench.store.made()), (1_024, 1_100));
+    assert!(bench.store.sqn(&impi(0)) > sqn, "it goes on where it was");
+}
+
+#[test]
 fn nobody_of_a_range_is_made_before_one_registers_and_then_only_that_one() {
     let mut bench = Bench::of(vec![Entry::Range(wide()), alice().into()]);
     assert_eq!((bench.store.len(), bench.store.made()), (10_000_001, 0));

@@ -1,7 +1,7 @@
 //! The subscriptions by number. Each has the number that it would have if all had been provisioned
 //! one by one, and keeps it; those of ranges are there only while they are in use.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Deref;
 
 use crate::auth::Scheme;
@@ -10,7 +10,7 @@ use crate::hss::store::{Found, RegistrationState, SetState, StoreError, Subscrip
 use crate::identity::{imsi_value, number_value};
 
 /// Members of ranges that may be there whole at a time. The questions of a registration find the
-/// same one; what is kept of it is written back when others need the room.
+/// same one. One goes for each that comes when there is no more room: all at once would be a pause.
 const AWAKE_MAX: usize = 1_024;
 
 /// Subscriptions that were provisioned together.
@@ -34,6 +34,8 @@ pub(super) struct Slots {
     len: usize,
     /// Members of ranges in use, by number.
     awake: BTreeMap<usize, Subscription>,
+    /// The same in the order in which they woke.
+    woken: VecDeque<usize>,
     servers: Servers,
     /// The blocks of ranges by width and value of the first IMSI, and by first number.
     by_imsi: BTreeMap<(usize, u64), usize>,
@@ -65,6 +67,7 @@ impl Slots {
             blocks: Vec::new(),
             len: 0,
             awake: BTreeMap::new(),
+            woken: VecDeque::new(),
             servers: Servers::default(),
             by_imsi: BTreeMap::new(),
             by_number: BTreeMap::new(),
@@ -243,9 +246,12 @@ impl Slots {
     /// A subscription to be changed.
     pub(super) fn at_mut(&mut self, number: usize) -> Option<&mut Subscription> {
         let (block, place) = self.block_with(number)?;
-        let full = self.awake.len() >= AWAKE_MAX && !self.awake.contains_key(&number);
-        if full && matches!(self.blocks.get(block)?.kind, Kind::Range(_)) {
-            self.rest();
+        let is_range = matches!(self.blocks.get(block)?.kind, Kind::Range(_));
+        if is_range && !self.awake.contains_key(&number) {
+            if self.awake.len() >= AWAKE_MAX {
+                self.put_oldest_away();
+            }
+            self.woken.push_back(number);
         }
         match &mut self.blocks.get_mut(block)?.kind {
             Kind::Listed(listed) => listed.get_mut(place),
@@ -256,16 +262,25 @@ impl Slots {
         }
     }
 
-    /// Lets the members that are awake go; what differs from how they were made is kept.
-    pub(super) fn rest(&mut self) {
-        for (number, subscription) in std::mem::take(&mut self.awake) {
-            let Some((block, place)) = self.block_with(number) else { continue };
-            if let (Some(Block { kind: Kind::Range(members), .. }), Ok(member)) =
-                (self.blocks.get_mut(block), u64::try_from(place))
-            {
-                members.keep(member, subscription, &mut self.servers);
-            }
+    /// Lets the member go that woke first; what differs from how it was made is kept.
+    fn put_oldest_away(&mut self) {
+        let Some(number) = self.woken.pop_front() else { return };
+        let (Some(subscription), Some((block, place))) =
+            (self.awake.remove(&number), self.block_with(number))
+        else {
+            return;
+        };
+        if let (Some(Block { kind: Kind::Range(members), .. }), Ok(member)) =
+            (self.blocks.get_mut(block), u64::try_from(place))
+        {
+            members.keep(member, subscription, &mut self.servers);
         }
+    }
+
+    /// How many members of ranges are there whole.
+    #[cfg(test)]
+    pub(super) fn awake(&self) -> usize {
+        self.awake.len()
     }
 
     /// Those that were provisioned one by one, and the members of ranges that may not be as they

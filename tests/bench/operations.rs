@@ -12,7 +12,8 @@ use cscf_core::diameter::{Avp, Flags, Header, Message as DiameterMessage, dictio
 use cscf_core::identity::Impu;
 use cscf_core::ids::Seed;
 use cscf_core::ifc::{Expressions, Filters, SessionCase, Subject, UserProfile};
-use cscf_core::sip::{self, HeaderName, Message, Method, NameAddr, Request};
+use cscf_core::proxy;
+use cscf_core::sip::{self, HeaderName, Message, Method, NameAddr, Request, Uri};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::transaction::{LayerSettings, Outbox, ServerEvent, Timers, TransactionLayer};
 use cscf_core::transport::{Flow, Transport};
@@ -56,6 +57,7 @@ pub(crate) fn all() -> Vec<Operation> {
         operation("parse-impu", || drop(black_box(Impu::parse(black_box(IMPU))))),
         operation("parse-credentials", credentials()),
         transaction(),
+        operation("route-decision", route_decision()),
         milenage(),
         digest(),
         diameter(),
@@ -109,6 +111,22 @@ fn credentials() -> impl FnMut() {
         Err(_) => String::new(),
     };
     move || drop(black_box(black_box(&*text).parse::<Credentials>()))
+}
+
+/// What a proxy decides of a request around its role: the checks, its own Route taken away, the
+/// next hop.
+fn route_decision() -> impl FnMut() {
+    let request = invite();
+    let own = |uri: &Uri| uri.host() == Some("127.0.0.13");
+    move || {
+        let mut request = black_box(&request).clone();
+        if proxy::validate(&request, proxy::SCHEMES, &[]).is_ok()
+            && proxy::preprocess(&mut request, own).is_ok()
+        {
+            proxy::lower_max_forwards(&mut request);
+            drop(black_box(proxy::post_process_routes(&mut request)));
+        }
+    }
 }
 
 /// A server transaction from its request over the 200 to its end, and one repetition absorbed.

@@ -11,13 +11,14 @@ use crate::running::installed;
 /// More than the counts of one compiler differ from those of the next.
 const TOLERANCE: f64 = 1.10;
 /// The operations that are guarded, and how often each is repeated.
-const GUARDED: [(&str, u64); 8] = [
+const GUARDED: [(&str, u64); 9] = [
     ("parse-invite", 200),
     ("parse-edit-serialize-invite", 200),
     ("read-invite", 200),
     ("parse-register", 200),
     ("read-register", 200),
     ("transaction", 200),
+    ("route-decision", 200),
     ("respond", 200),
     ("parse-credentials", 200),
 ];

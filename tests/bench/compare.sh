@@ -13,7 +13,7 @@ if ! command -v kamailio >/dev/null; then
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends kamailio kamailio-ims-modules kamailio-presence-modules >/dev/null
 fi
-cargo build --profile dist --locked --package scenarios --bin cscf
+tests/bench/profiled.sh
 cargo build --release --locked --package cscf-tests --example compare
 # Short runs go before other work of this session; without the right to, they go with it.
 { echo -15 >/proc/self/autogroup; } 2>/dev/null || true

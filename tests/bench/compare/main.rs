@@ -26,8 +26,8 @@ use tasks::Task;
 /// Compares cscf with Kamailio's IMS modules under the same load.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The release build of `cscf`
-    #[arg(long, value_name = "FILE", default_value = "target/dist/cscf")]
+    /// The build of `cscf`
+    #[arg(long, value_name = "FILE", default_value = "target/profiled/cscf")]
     cscf: PathBuf,
     /// How often each workload is run with each system
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
@@ -72,7 +72,7 @@ fn run(args: Args) -> Result<(), String> {
     if !args.cscf.is_file() {
         let path = args.cscf.display();
         return Err(format!(
-            "{path} is not there; run tests/bench/compare.sh, or cargo build --profile dist"
+            "{path} is not there; run tests/bench/profiled.sh, or name another with --cscf"
         ));
     }
     let folder = std::path::absolute(&args.folder).map_err(|fault| fault.to_string())?;

@@ -30,6 +30,8 @@ pub(crate) enum System {
     KamailioFull,
     /// cscf, each node a process, with what Kamailio does too.
     Cscf,
+    /// The same with `gather: 1ms`.
+    CscfGather,
     /// The same as a lab is by default: the P-CSCF subscribes to each registration.
     CscfFull,
     /// All nodes in one process.
@@ -38,8 +40,14 @@ pub(crate) enum System {
 
 impl System {
     /// All.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Kamailio, Self::Cscf, Self::CscfOne, Self::KamailioFull, Self::CscfFull];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Kamailio,
+        Self::Cscf,
+        Self::CscfGather,
+        Self::CscfOne,
+        Self::KamailioFull,
+        Self::CscfFull,
+    ];
 
     /// Its name on the command line and in tables.
     pub(crate) const fn name(self) -> &'static str {
@@ -47,6 +55,7 @@ impl System {
             Self::Kamailio => "kamailio",
             Self::KamailioFull => "kamailio-full",
             Self::Cscf => "cscf",
+            Self::CscfGather => "cscf-gather",
             Self::CscfFull => "cscf-full",
             Self::CscfOne => "cscf-one-process",
         }
@@ -105,8 +114,10 @@ impl Rig {
 
     fn lab(&self, system: System) -> String {
         let reg_event = if system == System::CscfFull { "on" } else { "off" };
+        let gather = if system == System::CscfGather { "1ms" } else { "off" };
         format!(
-            "domain: {DOMAIN}\ncontrol: \"off\"\nreg_event_subscription: {reg_event}\nnodes:\n  \
+            "domain: {DOMAIN}\ncontrol: \"off\"\nreg_event_subscription: {reg_event}\n\
+             gather: \"{gather}\"\nnodes:\n  \
              p1: {{role: p-cscf, listen: \"{PCSCF}\"}}\n  \
              i1: {{role: i-cscf, listen: \"127.0.0.12:5060\"}}\n  \
              s1: {{role: s-cscf, listen: \"127.0.0.13:5060\"}}\n  \

@@ -256,9 +256,9 @@ fn scale(rig: &Rig, report: &mut Report) -> Result<(), String> {
         eprintln!("cscf, {registered} registered of {subscribers}");
         let rig = Rig { subscribers, ..rig.clone() };
         let (running, _) = rig.start(System::Cscf)?;
-        let fill = f64::from(registered) / 1_000.0;
+        let fill = f64::from(registered) / 2_000.0;
         let phases = [
-            phase("register", 1_000.0, fill),
+            phase("register", 2_000.0, fill),
             phase("reregister", 500.0, 5.0),
             phase("call", 300.0, 5.0),
         ];

@@ -64,6 +64,7 @@ impl Lab {
             reg_await_auth: secs(240),
             cx_timeout: secs(5),
             path_mtu: PathMtu::Known(65_536),
+            gather: Duration::ZERO,
             numbering: NumberingConfig::default(),
             dns: DnsConfig::default(),
             faults: Vec::new(),

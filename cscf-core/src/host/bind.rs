@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::protected::{Protect, Protection};
-use super::udp;
+use super::udp::{self, UdpSocket};
 use crate::config::{NodeConfig, NodeRole};
 use crate::transport::Transport;
 

@@ -16,6 +16,7 @@ pub mod log;
 mod memory;
 pub mod orders;
 mod output;
+mod pace;
 pub mod pipe;
 pub mod program;
 pub mod protected;
@@ -220,6 +221,14 @@ impl Host {
     #[must_use]
     pub fn with_tls(mut self, tls: Option<Tls>) -> Self {
         self.tls = tls.map(Rc::new);
+        self
+    }
+
+    /// Lets this thread follow its load: above a rate it takes its turns as a batch process does,
+    /// and it gathers what comes for so long (zero: it looks at once).
+    #[must_use]
+    pub fn with_pace(self, gather: Duration) -> Self {
+        pace::start(self.clock, gather);
         self
     }
 

@@ -18,7 +18,8 @@ use super::orders::{Obedient, answer_line, read_order};
 use super::pipe::{Lines, TracePipe};
 use super::protected::{Chosen, Wish as EspWish, choose_for};
 use super::{
-    Addresses, Clock, Host, Sink, StateFile, Tls, log, raise_file_limit, stdin_lines, stop_signal,
+    Addresses, Clock, Host, Sink, StateFile, Tls, log, pace, raise_file_limit, stdin_lines,
+    stop_signal,
 };
 use crate::clause::own;
 use crate::config::{
@@ -283,7 +284,8 @@ pub fn fresh_seed() -> Result<Seed, String> {
 ///
 /// The system gives no event queue.
 pub fn runtime() -> Result<tokio::runtime::Runtime, String> {
-    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let built = builder.enable_all().on_thread_park(pace::rest).build();
     built.map_err(|fault| format!("the event loop cannot start: {fault}"))
 }
 
@@ -388,6 +390,7 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
     let result = runtime()?.block_on(async {
         let controlled = Controlled::bind(&lab, config, args).await?;
         let host = Host::new(clock, sink).with_dns(&lab.dns.servers).with_tls(tls);
+        let host = host.with_pace(lab.gather);
         let addresses = Addresses::of(config).protected(protect);
         let handle = host.add_keeping(node, &addresses, state).map_err(|it| it.to_string())?;
         let node = Obedient::new(handle, Arc::clone(&lab), config, clock);

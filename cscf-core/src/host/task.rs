@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{Sleep, sleep, timeout};
@@ -23,8 +23,8 @@ use super::protected::Protection;
 use super::resolver::Resolver;
 use super::secure::Tls;
 use super::state::{Keeper, StateFile};
-use super::udp::{self, Datagrams};
-use super::{Clock, Command, Limits, NodeEnded, Sink};
+use super::udp::{self, Datagrams, UdpSocket};
+use super::{Clock, Command, Limits, NodeEnded, Sink, pace};
 use crate::cx::AskId;
 use crate::engine::{Input, Node};
 use crate::role::Answer;
@@ -350,6 +350,7 @@ impl<N: Node> NodeTask<N> {
 
     /// Hands one input to the node and does what it wants.
     pub(super) fn input(&mut self, input: Input) {
+        pace::took();
         self.node.handle_input(self.with.clock.now(), input);
         self.drain();
     }
@@ -498,7 +499,7 @@ impl<N: Node> NodeTask<N> {
     /// Sleeps until something comes or the node's deadline.
     async fn wait(&mut self) {
         let deadline = [self.deadline, self.stop_at, self.keep_at(), self.protected_at()];
-        let deadline = deadline.into_iter().flatten().min();
+        let deadline = deadline.into_iter().flatten().min().map(pace::due);
         // Most deadlines only move away: a sleep that ends too early is one idle turn, and setting
         // it anew costs more.
         let armed = self.sleep.as_ref().map(|(set, _)| *set);

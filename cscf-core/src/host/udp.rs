@@ -6,10 +6,10 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket as StdSocket};
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use nix::errno::Errno;
@@ -18,7 +18,7 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 
 use super::quiet::Quiet;
 
@@ -26,6 +26,71 @@ use super::quiet::Quiet;
 pub(super) const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// Wished for in both directions; the system may give less.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// A socket for datagrams. It wakes its node for what comes, not for room in the system's buffer
+/// when nothing waits for that: each datagram that a peer takes up on loopback makes room, which
+/// would be a second wake-up for each message.
+#[derive(Debug)]
+pub(super) struct UdpSocket {
+    incoming: AsyncFd<StdSocket>,
+    /// While something waits for room.
+    room: RefCell<Option<AsyncFd<StdSocket>>>,
+}
+
+impl UdpSocket {
+    /// Takes over a socket that does not block.
+    pub(super) fn from_std(socket: StdSocket) -> io::Result<Self> {
+        let interest = Interest::READABLE | Interest::ERROR;
+        let incoming = watch(socket, interest)?;
+        Ok(Self { incoming, room: RefCell::default() })
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.incoming.get_ref().local_addr()
+    }
+
+    /// Receives one datagram; `WouldBlock` when there is none.
+    fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.incoming.try_io(Interest::READABLE, |socket| socket.recv_from(buffer))
+    }
+
+    /// Waits for one datagram.
+    pub(super) async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.incoming.async_io(Interest::READABLE, |socket| socket.recv_from(buffer)).await
+    }
+
+    /// Sends one datagram; `WouldBlock` when there is no room.
+    fn try_send_to(&self, bytes: &[u8], remote: SocketAddr) -> io::Result<usize> {
+        self.incoming.get_ref().send_to(bytes, remote)
+    }
+
+    /// Whether something may have come.
+    pub(super) fn poll_recv_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.incoming.poll_read_ready(context).map_ok(|mut guard| guard.retain_ready())
+    }
+
+    /// Whether there may be room for what waits.
+    pub(super) fn poll_send_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut room = self.room.borrow_mut();
+        let waiting = match room.take() {
+            Some(waiting) => waiting,
+            None => {
+                let socket = self.incoming.get_ref().try_clone()?;
+                watch(socket, Interest::WRITABLE)?
+            }
+        };
+        let ready = waiting.poll_write_ready(context).map_ok(|mut guard| guard.retain_ready());
+        if ready.is_pending() {
+            *room = Some(waiting);
+        }
+        ready
+    }
+}
+
+#[expect(deprecated, reason = "its successor is unsafe; a std socket owns its descriptor")]
+fn watch(socket: StdSocket, interest: Interest) -> io::Result<AsyncFd<StdSocket>> {
+    AsyncFd::with_interest(socket, interest)
+}
 
 /// Opens a socket for datagrams. No address is shared: a second program finds it in use.
 pub(super) fn open(addr: SocketAddr) -> io::Result<UdpSocket> {
@@ -53,9 +118,9 @@ pub(super) struct Undelivered {
 /// Waits until the error queue has something, and empties it.
 pub(super) async fn undelivered(socket: &UdpSocket) -> io::Result<Vec<Undelivered>> {
     loop {
-        socket.ready(Interest::ERROR).await?;
+        socket.incoming.ready(Interest::ERROR).await?.retain_ready();
         let mut found = Vec::new();
-        while let Ok(entry) = socket.try_io(Interest::ERROR, || read_error(socket)) {
+        while let Ok(entry) = socket.incoming.try_io(Interest::ERROR, read_error) {
             found.extend(entry);
         }
         if !found.is_empty() {
@@ -65,7 +130,7 @@ pub(super) async fn undelivered(socket: &UdpSocket) -> io::Result<Vec<Undelivere
 }
 
 /// Reads one entry of the error queue; `None` where it names no destination.
-fn read_error(socket: &UdpSocket) -> io::Result<Option<Undelivered>> {
+fn read_error(socket: &StdSocket) -> io::Result<Option<Undelivered>> {
     let mut payload = [0; 64];
     let mut control = nix::cmsg_space!([u8; 256]);
     let mut parts = [io::IoSliceMut::new(&mut payload)];
@@ -226,7 +291,6 @@ mod tests {
             let open_too = open(any).expect("opens");
             let alive = open_too.local_addr().expect("address");
             let waiting = Waiting::default();
-            socket.writable().await.expect("writable");
 
             let gone = waiting.send(&socket, (closed, Bytes::from_static(b"x")), 10);
             let back =

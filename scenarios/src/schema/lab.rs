@@ -52,6 +52,11 @@ pub(super) fn document() -> Value {
             ("reg_await_auth", time(), "How long the S-CSCF waits for the answer to a challenge"),
             ("cx_timeout", time(), "How long a question to the HSS waits"),
             ("path_mtu", json!({"type": ["string", "integer"]}), "Bytes, or unknown"),
+            (
+                "gather",
+                json!({"type": "string"}),
+                "How long a node under load gathers messages, or off",
+            ),
             ("numbering", defined("numbering"), "What becomes of numbers"),
             ("dns", defined("dns"), "What the DNS knows"),
             ("dns_servers", defined("texts"), "DNS servers that know further names"),

@@ -152,7 +152,7 @@ async fn up(args: &UpArgs) -> Result<(), String> {
     );
     let host = host.with_dns(&lab.dns.servers).with_tls(tls);
     if args.one_process {
-        let host = host.with_hops_in_memory();
+        let host = host.with_hops_in_memory().with_pace(lab.gather);
         let mut handles = Vec::new();
         for config in &lab.nodes {
             let start = Start {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::super::task::Event;
-use super::super::{bind, conn, udp};
+use super::super::udp::{self, UdpSocket};
+use super::super::{bind, conn};
 
 /// A protected port.
 #[derive(Debug)]

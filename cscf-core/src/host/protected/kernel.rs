@@ -7,11 +7,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
+use super::super::bind;
 use super::super::conn::Outgoing;
-use super::super::{bind, udp};
+use super::super::udp::{self, UdpSocket};
 use super::Protect;
 use super::xfrm::{KernelDrop, Xfrm};
 use crate::time::{Duration, Instant};

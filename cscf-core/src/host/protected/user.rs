@@ -10,9 +10,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::UdpSocket;
 
-use super::super::udp::{self, Waiting};
+use super::super::udp::{self, UdpSocket, Waiting};
 use super::guard::Guards;
 use super::{Form, Protect};
 use crate::time::Instant;

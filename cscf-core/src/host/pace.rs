@@ -1,0 +1,235 @@
+//! How a node under load shares the machine with the others.
+//!
+//! A chain of processes is dear when each message wakes the next process at once: the receiver
+//! interrupts its sender, both go on with cold caches, and a wake-up is paid for each message. Two
+//! things help. Above a rate the thread of the node takes its turns as a batch process does, which
+//! lets others finish theirs (`SCHED_BATCH`; below the rate it answers at once, as ever). And where
+//! the lab says `gather`, it waits that long before it looks for more, so that one wake-up serves
+//! several messages: less work for each, later answers.
+//!
+//! Both are done between the turns of a runtime, when no task of the thread has anything to do.
+
+use std::cell::Cell;
+
+use super::Clock;
+use crate::time::{Duration, Instant};
+
+/// Over how long the rate is averaged, in seconds.
+const AVERAGED_OVER: f64 = 0.05;
+/// Inputs a second from which a node takes its turns as a batch process.
+const BATCH_FROM: f64 = 1_000.0;
+/// Inputs a second below which it does no longer.
+const BATCH_UNTIL: f64 = 250.0;
+/// Deadlines of a busy node are looked at together for so long.
+const SHARED: Duration = Duration::from_millis(10);
+/// To gather pays from this number of inputs on.
+const GATHERED_MIN: f64 = 2.0;
+
+thread_local! {
+    /// Inputs since the last rest.
+    static INPUTS: Cell<u32> = const { Cell::new(0) };
+    static PACE: Cell<Option<Pace>> = const { Cell::new(None) };
+}
+
+/// The pace of the nodes of a thread.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    clock: Clock,
+    gather: Duration,
+    rate: Rate,
+    class: Class,
+}
+
+/// Inputs a second, averaged.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    per_second: f64,
+    at: Instant,
+}
+
+impl Rate {
+    /// Counts `inputs` since the last time.
+    fn count(&mut self, now: Instant, inputs: u32) {
+        let since = now.since(self.at).as_secs_f64();
+        self.per_second =
+            (self.per_second * AVERAGED_OVER + f64::from(inputs)) / (AVERAGED_OVER + since);
+        self.at = now;
+    }
+
+    /// How many are to be expected within `span`.
+    fn within(&self, span: Duration) -> f64 {
+        self.per_second * span.as_secs_f64()
+    }
+}
+
+/// How the system chooses between this thread and others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// As it came.
+    Normal,
+    /// It interrupts nobody.
+    Batch,
+    /// Somebody has chosen it, or the system lets nobody choose.
+    Fixed,
+}
+
+impl Class {
+    /// What it should be at a rate.
+    fn at(self, rate: &Rate) -> Self {
+        match self {
+            Self::Normal if rate.per_second >= BATCH_FROM => Self::Batch,
+            Self::Batch if rate.per_second < BATCH_UNTIL => Self::Normal,
+            same => same,
+        }
+    }
+}
+
+/// When the thread wakes for a deadline. Most of those of a busy node end a transaction, as many a
+/// second as there are messages; up to 10 ms later many share one wake-up, or a message is there
+/// whose turn they have. No timer of SIP is shorter than twenty times that.
+pub(super) fn due(deadline: Instant) -> Instant {
+    let busy = PACE.get().is_some_and(|pace| pace.rate.per_second >= BATCH_FROM);
+    if busy { later(deadline) } else { deadline }
+}
+
+fn later(deadline: Instant) -> Instant {
+    let nanos = deadline.since(Instant::EPOCH).as_nanos();
+    let shared = nanos.div_ceil(SHARED.as_nanos()).saturating_mul(SHARED.as_nanos());
+    u64::try_from(shared).map_or(deadline, |shared| Instant::EPOCH + Duration::from_nanos(shared))
+}
+
+/// Starts the pace of this thread, whose nodes gather for so long.
+pub(super) fn start(clock: Clock, gather: Duration) {
+    let class = if policy::is_normal() { Class::Normal } else { Class::Fixed };
+    let rate = Rate { per_second: 0.0, at: clock.now() };
+    PACE.set(Some(Pace { clock, gather, rate, class }));
+}
+
+/// A node of this thread takes up an input.
+pub(super) fn took() {
+    INPUTS.set(INPUTS.get().saturating_add(1));
+}
+
+/// The thread has nothing to do; what comes next wakes it.
+pub(super) fn rest() {
+    let Some(mut pace) = PACE.get() else { return };
+    pace.rate.count(pace.clock.now(), INPUTS.replace(0));
+    let class = pace.class.at(&pace.rate);
+    if class != pace.class {
+        pace.class = if policy::set(class == Class::Batch) { class } else { Class::Fixed };
+    }
+    PACE.set(Some(pace));
+    if pace.rate.within(pace.gather) >= GATHERED_MIN {
+        gather(pace.gather);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "nobody waits for it: sockets take what comes")]
+fn gather(span: Duration) {
+    std::thread::sleep(span);
+}
+
+/// The scheduling policy of this thread.
+mod policy {
+    use thread_priority::{
+        NormalThreadSchedulePolicy as Normal, ThreadPriority, ThreadSchedulePolicy as Policy,
+        set_thread_priority_and_policy, thread_native_id, thread_schedule_policy,
+    };
+
+    /// Whether nobody has chosen another.
+    pub(super) fn is_normal() -> bool {
+        thread_schedule_policy() == Ok(Policy::Normal(Normal::Other))
+    }
+
+    /// Sets it, with the nice value there is; returns whether that could be done.
+    pub(super) fn set(batch: bool) -> bool {
+        let policy = Policy::Normal(if batch { Normal::Batch } else { Normal::Other });
+        // The package sets the nice value too, and counts it from 0 to 99.
+        let Some(nice) = nice() else { return false };
+        let all =
+            (0..=u8::MAX).map_while(|it| it.try_into().ok()).map(ThreadPriority::Crossplatform);
+        let same = all.into_iter().find(|it| it.to_posix(policy) == Ok(nice));
+        same.is_some_and(|same| {
+            set_thread_priority_and_policy(thread_native_id(), same, policy).is_ok()
+        })
+    }
+
+    /// The nice value of this thread: the 19th field, the name in the second one in brackets.
+    fn nice() -> Option<i32> {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").ok()?;
+        let (_, behind_name) = stat.rsplit_once(')')?;
+        behind_name.split_ascii_whitespace().nth(16)?.parse().ok()
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn the_policy_changes_and_the_nice_value_stays() {
+            let before = nice().expect("known");
+            if !is_normal() {
+                return;
+            }
+
+            assert!(set(true));
+            assert_eq!(thread_schedule_policy(), Ok(Policy::Normal(Normal::Batch)));
+            assert!(set(false));
+
+            assert!(is_normal());
+            assert_eq!(nice(), Some(before));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rate after so many seconds with so many inputs a millisecond.
+    fn after(rate: &mut Rate, seconds: u64, inputs: u32) {
+        for _ in 0..seconds * 1_000 {
+            let now = rate.at + Duration::from_millis(1);
+            rate.count(now, inputs);
+        }
+    }
+
+    #[test]
+    fn a_rate_follows_what_comes_and_forgets_what_came() {
+        let mut rate = Rate { per_second: 0.0, at: Instant::EPOCH };
+        after(&mut rate, 1, 4);
+        assert!((3_900.0..4_100.0).contains(&rate.per_second), "{rate:?}");
+        assert!((3.9..4.1).contains(&rate.within(Duration::from_millis(1))), "{rate:?}");
+
+        after(&mut rate, 1, 0);
+        assert!(rate.per_second < 1.0, "{rate:?}");
+
+        let idle = rate.at + Duration::from_secs(3_600);
+        rate.count(idle, 1);
+        assert!(rate.per_second < 0.1, "{rate:?}");
+    }
+
+    #[test]
+    fn deadlines_of_a_busy_thread_share_an_instant_that_is_not_earlier() {
+        let at = |micros| Instant::EPOCH + Duration::from_micros(micros);
+        assert_eq!(later(at(0)), at(0));
+        assert_eq!(later(at(1)), at(10_000));
+        assert_eq!(later(at(10_000)), at(10_000));
+        assert_eq!(later(at(32_000_001)), at(32_010_000));
+        assert_eq!(later(Instant::NEVER), Instant::NEVER);
+        assert_eq!(due(at(1)), at(1), "without load");
+    }
+
+    #[test]
+    fn a_busy_thread_is_a_batch_until_it_is_idle_again() {
+        let mut rate = Rate { per_second: 999.0, at: Instant::EPOCH };
+        assert_eq!(Class::Normal.at(&rate), Class::Normal);
+        rate.per_second = 1_000.0;
+        assert_eq!(Class::Normal.at(&rate), Class::Batch);
+        assert_eq!(Class::Fixed.at(&rate), Class::Fixed);
+        rate.per_second = 250.0;
+        assert_eq!(Class::Batch.at(&rate), Class::Batch);
+        rate.per_second = 249.0;
+        assert_eq!(Class::Batch.at(&rate), Class::Normal);
+    }
+}

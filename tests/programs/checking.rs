@@ -28,19 +28,19 @@ fn a_lab_that_up_would_not_start_is_not_ok() {
     let folder = folder.path();
     assert_eq!(checked(folder, "lab.yaml").0, Some(0));
     let cases = [
-        ("tls/server.pem", "tls/none.pem", "tls/none.pem: there is no such file", "69:16"),
-        ("tls/server.pem", "lab.yaml", "lab.yaml: it holds no certificate (PEM)", "69:16"),
+        ("tls/server.pem", "tls/none.pem", "tls/none.pem: there is no such file", "73:16"),
+        ("tls/server.pem", "lab.yaml", "lab.yaml: it holds no certificate (PEM)", "73:16"),
         (
             "tls/server.key",
             "tls/client.key",
             "tls/client.key: it is not the key of the certificate in tls/server.pem",
-            "70:8",
+            "74:8",
         ),
         (
             "\"tls/ca.pem",
             "\"other/tls/ca.pem",
             "tls/server.pem: no CA of the file under `ca` has signed it",
-            "69:16",
+            "73:16",
         ),
         (
             "tls: \"127.0.0.1:5061\"",
@@ -52,7 +52,7 @@ fn a_lab_that_up_would_not_start_is_not_ok() {
             "  carol:\n",
             "  carol:\n    ipsec: required\n",
             "`carol` authenticates by digest, and only AKA gives keys for IPsec",
-            "85:12",
+            "89:12",
         ),
     ];
     for (from, to, said, place) in cases {

@@ -513,6 +513,11 @@ fn own_token(incoming: &Incoming) -> Option<Token> {
 
 /// Our token in a URI or name-addr.
 fn token_of(address: &str) -> Option<Token> {
+    // As we write it. With another end of the URI before the `@` it is no token.
+    let ours = address.strip_prefix('<').unwrap_or(address).strip_prefix("sip:");
+    if let Some(rest) = ours {
+        return Token::parse(rest.get(..rest.bytes().position(|byte| byte == b'@')?)?);
+    }
     let uri = field::uri_of(address);
     let rest = uri.split_once(':').map(|(_, rest)| rest)?;
     Token::parse(rest.split_once('@')?.0)

@@ -46,6 +46,9 @@ impl Token {
     /// Reads a user part; `None` if it is none of ours.
     #[must_use]
     pub(crate) fn parse(user: &str) -> Option<Self> {
+        if !user.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+            return None;
+        }
         let (shard, rest) = user.split_once('-')?;
         shard.parse::<u8>().ok()?;
         let (kind, digits) = rest.split_at_checked(1)?;

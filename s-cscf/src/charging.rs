@@ -18,12 +18,13 @@ pub(crate) fn icid(headers: &Headers) -> Option<String> {
 /// Makes the vector of a request that leaves: `icid` where there is none, the identifier received
 /// replaced by our own, no term-ioi (TS 24.229 §4.5.4).
 pub(crate) fn set_request(headers: &mut Headers, icid: &str, ours: &Ioi) {
-    let mut vector = vector(headers).unwrap_or_else(|| ChargingVector::new(icid));
-    let others =
-        |name: &str| ["term-ioi", "orig-ioi"].iter().any(|it| it.eq_ignore_ascii_case(name));
-    vector.params.retain(|param| !others(param.name()));
-    vector.set_orig_ioi(Some(ours));
-    headers.set(NAME, &vector.text());
+    let came = headers.first_value(NAME);
+    let text = came.and_then(|value| ChargingVector::passed_on(value, ours)).unwrap_or_else(|| {
+        let mut vector = ChargingVector::new(icid);
+        vector.set_orig_ioi(Some(ours));
+        vector.text()
+    });
+    headers.set(NAME, &text);
 }
 
 /// Makes the vector of a response: what `came` with the request goes back, with our own identifier

@@ -235,5 +235,9 @@ pub(crate) const fn refreshes(method: &Method) -> bool {
 
 /// Whether an address of ours has this user part.
 pub(crate) fn is_marked(text: &str, marker: &str) -> bool {
+    // Most are of others, and of those the beginning tells.
+    if text.strip_prefix("<sip:").is_some_and(|rest| !rest.starts_with(marker)) {
+        return false;
+    }
     NameAddr::parse(text).is_ok_and(|address| address.uri.user() == Some(marker))
 }

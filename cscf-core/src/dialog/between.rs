@@ -2,7 +2,7 @@
 //! used, so that the proxy can end it in the name of each end towards the other
 //! (TS 24.229 §5.2.8.1.2, §5.4.5.1.2).
 
-use crate::sip::{HeaderName, Headers, Method, Request, Response};
+use crate::sip::{HeaderName, Headers, Method, Request, Response, UsualAddress};
 
 /// Longest address and target kept, in bytes; without them there is no BYE. Call-ID and tags are
 /// bounded by whoever keeps the dialog.
@@ -176,6 +176,12 @@ fn value(headers: &Headers, name: HeaderName) -> Box<str> {
 
 /// The URI of Contact.
 fn target(headers: &Headers) -> Option<Box<str>> {
+    let mut values = headers.values(HeaderName::Contact);
+    if let Some(first) = values.next().and_then(UsualAddress::read)
+        && values.next().is_none()
+    {
+        return (first.text.len() <= VALUE_MAX).then(|| first.text.into());
+    }
     let contacts = headers.contacts().ok()?;
     let uri = contacts.first()?.uri.to_string();
     (uri.len() <= VALUE_MAX).then(|| uri.into())

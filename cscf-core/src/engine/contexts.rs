@@ -165,7 +165,7 @@ impl Core {
         {
             return Err(Refusal::loop_detected());
         }
-        let found = proxy::preprocess(request, |uri| self.addresses.is_own_uri(uri))?;
+        let found = proxy::preprocess(request, |place| self.addresses.is_own(place))?;
         Ok(found.own_route)
     }
 

@@ -2,6 +2,7 @@
 //! nothing that would be felt.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use memchr::memmem;
 
@@ -128,10 +129,14 @@ fn status(bytes: &[u8]) -> Option<u16> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
+/// How the line usually begins.
+const USUAL: &[u8] = b"\nCSeq:";
+/// Made once: making it costs more than a search.
+static CSEQ: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(USUAL));
+
 /// The method in CSeq, as it stands in what a node sends: most have the line in the usual form.
 fn cseq_method(bytes: &[u8]) -> &[u8] {
-    const USUAL: &[u8] = b"\nCSeq:";
-    let value = match memmem::find(bytes, USUAL) {
+    let value = match CSEQ.find(bytes) {
         Some(at) => bytes.get(at + USUAL.len()..),
         None => bytes.split(|byte| *byte == b'\n').find_map(|line| {
             let colon = memchr::memchr(b':', line)?;

@@ -4,18 +4,18 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use siphasher::sip::SipHasher13;
 
 use super::settings::{Listen, Settings};
 use crate::ids::Seed;
 use crate::role::NextHop;
-use crate::sip::{HeaderName, Request, Uri};
+use crate::sip::{HeaderName, Request};
 use crate::time::Duration;
 use crate::transport::locate::Locating;
 use crate::transport::target::{Place, Target};
-use crate::transport::via::{self, ViaView};
+use crate::transport::via::{self, ViaView, numeric};
 use crate::transport::{Flow, Transport};
 
 /// One way to the next hop, tried in order.
@@ -74,33 +74,20 @@ impl Addresses {
     /// Whether a SIP URI names this node. A name without port does; an address, or a name with a
     /// port, only together with one of our ports: on a bench several nodes share an address.
     pub(super) fn is_own(&self, place: &Place<'_>) -> bool {
-        let numeric = place.host.parse::<IpAddr>().ok();
+        let ip = numeric(place.host);
         let bound = || {
-            numeric.is_some_and(|ip| {
+            ip.is_some_and(|ip| {
                 let addr = SocketAddr::new(ip, place.effective_port());
                 self.protected.contains_key(&addr)
                     || self.listen.iter().any(|listen| listen.addr == addr)
             })
         };
-        let port_fits = match (place.port, numeric) {
+        let port_fits = match (place.port, ip) {
             (None, None) => true,
             _ => bound() || self.ports.contains(&place.effective_port()),
         };
         let named = || self.own_hosts.iter().any(|own| own.eq_ignore_ascii_case(place.host));
         port_fits && (named() || bound())
-    }
-
-    /// Whether a URI names this node.
-    pub(super) fn is_own_uri(&self, uri: &Uri) -> bool {
-        let Some(sip) = uri.as_sip() else { return false };
-        self.is_own(&Place {
-            host: bare(sip.host()),
-            port: sip.port(),
-            transport: sip.transport().and_then(|name| name.parse().ok()),
-            secure: sip.secure,
-            loose: sip.params().has("lr"),
-            user: None,
-        })
     }
 
     /// Where a request to this peer leaves: the first of our addresses with this transport that can
@@ -147,7 +134,7 @@ impl Addresses {
     /// Whether sent-by is one of ours.
     pub(super) fn is_own_sent_by(&self, host: &str, port: u16) -> bool {
         let host = bare(host);
-        let ip = host.parse::<IpAddr>().ok();
+        let ip = numeric(host);
         self.listen.iter().any(|listen| {
             let (name, advertised) = &listen.advertise;
             let protected = || SocketAddr::new(listen.addr.ip(), port);
@@ -159,7 +146,10 @@ impl Addresses {
 }
 
 fn bare(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
+    match host.as_bytes() {
+        [b'[', ..] | [.., b']'] => host.trim_start_matches('[').trim_end_matches(']'),
+        _ => host,
+    }
 }
 
 /// All ways to the next hop.

@@ -1,7 +1,8 @@
 //! The steps of forwarding a request (RFC 3261 §16.6), in the order in which a proxy takes them.
 //! Which targets there are (step 2) is the role's to say, where they are (step 7) the engine's.
 
-use crate::sip::{HeaderName, NameAddr, Request, SyntaxError, Via};
+use crate::ids::push_decimal;
+use crate::sip::{HeaderName, NameAddr, Request, SyntaxError, UsualAddress, Via};
 use crate::transport::target::Place;
 
 /// Max-Forwards of a request that came without it (RFC 3261 §16.6 step 3).
@@ -11,7 +12,9 @@ const MAX_FORWARDS: u8 = 70;
 /// [`super::validate`], so it is not 0.
 pub fn lower_max_forwards(request: &mut Request) {
     let left = request.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
-    request.headers.set(HeaderName::MaxForwards, &left.to_string());
+    let mut digits = String::with_capacity("255".len());
+    push_decimal(&mut digits, left.into());
+    request.headers.set(HeaderName::MaxForwards, &digits);
 }
 
 /// Puts a Record-Route value such as `<sip:tok@p1.ims.example;lr>` on top (RFC 3261 §16.6 step 4).
@@ -32,11 +35,10 @@ pub fn post_process_routes(request: &mut Request) -> Result<String, SyntaxError>
         return Ok(request.request_uri.clone());
     };
     // Nearly all are no more than a URI of a loose router.
-    let bare = top.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
-    if let Some(bare) = bare.filter(|bare| !bare.contains(['<', '>', '"']))
-        && Place::of_uri(bare).is_some_and(|place| place.loose)
+    if let Some(address) = UsualAddress::read(top)
+        && Place::of_usual(&address.uri).loose
     {
-        return Ok(bare.to_owned());
+        return Ok(address.text.to_owned());
     }
     let uri = NameAddr::parse(top)?.uri;
     let text = uri.to_string();

@@ -2,7 +2,10 @@
 //! repair of routes of §16.4.
 
 use crate::clause::{Clause, rfc3261};
-use crate::sip::{HeaderName, NameAddr, Request, Response, Uri, reason_phrase};
+use crate::sip::{
+    HeaderName, NameAddr, Request, Response, Uri, UsualAddress, UsualUri, reason_phrase,
+};
+use crate::transport::target::Place;
 
 /// The URI schemes a CSCF can route (RFC 3261 §16.3 step 2; RFC 5031 for `urn`).
 pub const SCHEMES: &[&str] = &["sip", "sips", "tel", "urn"];
@@ -54,10 +57,16 @@ impl Refusal {
 ///
 /// [`Refusal`] for the first check that fails.
 pub fn validate(request: &Request, schemes: &[&str], extensions: &[&str]) -> Result<(), Refusal> {
-    let uri = request
-        .uri()
-        .map_err(|fault| Refusal::bad_request(format!("Malformed Request-URI: {fault}")))?;
-    if !schemes.iter().any(|scheme| *scheme == uri.scheme()) {
+    let known = |scheme: &str| schemes.contains(&scheme);
+    let routable = match UsualUri::read(&request.request_uri) {
+        Some(_) => known("sip"),
+        None => {
+            let uri = request.uri();
+            let malformed = |fault| Refusal::bad_request(format!("Malformed Request-URI: {fault}"));
+            known(uri.map_err(malformed)?.scheme())
+        }
+    };
+    if !routable {
         return Err(Refusal::new(416, rfc3261("16.3")));
     }
     match request.max_forwards() {
@@ -93,24 +102,24 @@ pub struct Preprocessed {
 /// Repairs a request that came by a strict router, and takes our own topmost Route away (RFC 3261
 /// §16.4). Only the topmost: what is below is a later visit.
 ///
-/// `is_own` says whether a URI names this element. A Request-URI is taken for our own Record-Route
-/// only if it also has `lr`, which we put into each of those and nobody puts into others.
+/// `is_own` says whether a place is this element; `maddr` makes no other place of it. A Request-URI
+/// is taken for our own Record-Route only if it also has `lr`, which we put into each of those and
+/// nobody puts into others.
 ///
 /// # Errors
 ///
 /// [`Refusal`] (400) when a Route that must be looked at cannot be read.
 pub fn preprocess(
     request: &mut Request,
-    is_own: impl Fn(&Uri) -> bool,
+    is_own: impl Fn(&Place<'_>) -> bool,
 ) -> Result<Preprocessed, Refusal> {
     let mut found = Preprocessed::default();
     if !request.headers.contains(HeaderName::Route) {
         return Ok(found);
     }
-    // Most Request-URIs have no `lr` anywhere.
-    let lr = |piece: &[u8]| piece.eq_ignore_ascii_case(b";lr");
-    let ours = request.request_uri.as_bytes().windows(3).any(lr)
-        && request.uri().is_ok_and(|uri| is_loose(&uri) && is_own(&uri));
+    let is_ours = |uri: &Uri| place_of(uri).is_some_and(|place| is_own(&place));
+    let ours = may_be_loose(&request.request_uri)
+        && request.uri().is_ok_and(|uri| is_loose(&uri) && is_ours(&uri));
     if ours {
         let last = request.headers.values(HeaderName::Route).last();
         if let Some(target) = last.map(read_route).transpose()? {
@@ -119,12 +128,42 @@ pub fn preprocess(
             found = Preprocessed { own_route: Some(own), strict_routed: true };
         }
     }
-    let top = request.headers.first_value(HeaderName::Route).map(read_route).transpose()?;
-    if let Some(top) = top.filter(|uri| is_own(uri)) {
+    let Some(top) = request.headers.first_value(HeaderName::Route) else { return Ok(found) };
+    let own = match UsualAddress::read(top) {
+        Some(top) => is_own(&usual_place(&top.uri)).then(|| top.text.to_owned()),
+        None => Some(read_route(top)?).filter(is_ours).map(|uri| uri.to_string()),
+    };
+    if let Some(own) = own {
         request.headers.pop_front_value(HeaderName::Route);
-        found.own_route.get_or_insert_with(|| top.to_string());
+        found.own_route.get_or_insert(own);
     }
     Ok(found)
+}
+
+/// Whether `;lr` stands anywhere in a Request-URI: in most it does not.
+fn may_be_loose(uri: &str) -> bool {
+    uri.split(';')
+        .skip(1)
+        .any(|param| param.get(..2).is_some_and(|it| it.eq_ignore_ascii_case("lr")))
+}
+
+/// Where a URI leads, without regard to `maddr`.
+fn place_of(uri: &Uri) -> Option<Place<'_>> {
+    let sip = uri.as_sip()?;
+    let host = sip.host();
+    Some(Place {
+        host: host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host),
+        port: sip.port(),
+        transport: sip.transport().and_then(|name| name.parse().ok()),
+        secure: sip.secure,
+        loose: sip.params().has("lr"),
+        user: None,
+    })
+}
+
+/// The same of a URI as most are.
+fn usual_place<'a>(uri: &UsualUri<'a>) -> Place<'a> {
+    Place { host: uri.host, ..Place::of_usual(uri) }
 }
 
 fn is_loose(uri: &Uri) -> bool {
@@ -210,7 +249,7 @@ mod tests {
 
     fn prepared(uri: &str, routes: &str) -> (Preprocessed, String, Vec<String>) {
         let mut request = request(uri, routes);
-        let is_own = |uri: &Uri| uri.as_sip().is_some_and(|uri| uri.host() == "p1.ims.example");
+        let is_own = |place: &Place<'_>| place.host == "p1.ims.example";
         let found = preprocess(&mut request, is_own).expect("readable");
         let routes = request.headers.values(HeaderName::Route).map(str::to_owned).collect();
         (found, request.request_uri, routes)

@@ -35,6 +35,16 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     pub(super) fn split(text: &'a str) -> Result<Self, SyntaxError> {
+        // As most addresses are: no name before the bracket.
+        if let Some(rest) = text.strip_prefix('<')
+            && let Some(end) = memchr::memchr(b'>', rest.as_bytes())
+        {
+            let uri = rest.get(..end).unwrap_or_default();
+            let behind = rest.get(end + 1..).unwrap_or_default();
+            let params = behind.trim_start_matches(|char| u8::try_from(char).is_ok_and(is_lws));
+            let params_at = text.len() - params.len();
+            return Ok(Self { display: "", uri, uri_at: 1, params, params_at, bracketed: true });
+        }
         let mut scan = Scan::new(text);
         scan.skip_lws();
         let display_at = scan.at();

@@ -6,8 +6,8 @@ use std::fmt;
 use super::headers::Headers;
 use super::message_ext::HeaderError;
 use super::name::HeaderName;
-use super::params::Params;
-use super::scan::SyntaxError;
+use super::params::{HeaderParams, Params};
+use super::scan::{SyntaxError, quote, strip_quotes};
 
 /// A P-Charging-Vector: `icid-value` and its companions, order and unknown ones kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,34 @@ impl ChargingVector {
             return Err(SyntaxError::new(0, "icid-value is missing"));
         }
         Ok(Self { params })
+    }
+
+    /// The value of the header with this originating identifier and without the two that came;
+    /// `None` where [`ChargingVector::parse`] fails. Written without taking all apart.
+    #[must_use]
+    pub fn passed_on(value: &str, ours: &Ioi) -> Option<String> {
+        let mut out = String::with_capacity(value.len() + 32);
+        let mut icid = None;
+        for param in HeaderParams::leading(value) {
+            let (name, its) = param.ok()?;
+            if name.eq_ignore_ascii_case("icid-value") {
+                icid = icid.or(Some(strip_quotes(its.unwrap_or_default())));
+            }
+            if name.eq_ignore_ascii_case("term-ioi") || name.eq_ignore_ascii_case("orig-ioi") {
+                continue;
+            }
+            out.push_str(name);
+            if let Some(its) = its {
+                out.push('=');
+                // Folding inside a quoted value may not travel into a line of our own.
+                out.extend(its.split(['\r', '\n']));
+            }
+            out.push(';');
+        }
+        icid.filter(|icid| !icid.is_empty())?;
+        out.push_str("orig-ioi=");
+        out.push_str(&quote(&ours.text()));
+        Some(out)
     }
 
     /// The value of the header.

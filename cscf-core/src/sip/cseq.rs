@@ -31,12 +31,22 @@ impl CSeq {
     ///
     /// [`SyntaxError`] when it is not a number below 2^31 and a method.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        let mut scan = Scan::new(text);
-        let number = sequence(&mut scan)?;
-        let method = Method::from_token(scan.token("method is missing")?);
-        scan.expect_end("unexpected text behind the method")?;
-        Ok(Self { number, method })
+        let (number, method) = pieces(text)?;
+        Ok(Self { number, method: Method::from_token(method) })
     }
+
+    /// Checks a CSeq as [`CSeq::parse`] does; gives the text of the method.
+    pub(super) fn check(text: &str) -> Result<&str, SyntaxError> {
+        pieces(text).map(|(_, method)| method)
+    }
+}
+
+fn pieces(text: &str) -> Result<(u32, &str), SyntaxError> {
+    let mut scan = Scan::new(text);
+    let number = sequence(&mut scan)?;
+    let method = scan.token("method is missing")?;
+    scan.expect_end("unexpected text behind the method")?;
+    Ok((number, method))
 }
 
 fn sequence(scan: &mut Scan<'_>) -> Result<u32, SyntaxError> {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::name::HeaderName;
+use super::scan::trimmed;
 
 /// The bytes of a line, and whether they are known to be text.
 #[derive(Clone, Copy, Debug)]
@@ -82,8 +83,8 @@ impl<'a> Field<'a> {
             let len = if list { first_comma(text) } else { None };
             next = len.map(|len| start + len + 1);
             let text = len.map_or(Some(text), |len| text.get(..len))?;
-            let trimmed = text.trim_start();
-            Some((start + text.len() - trimmed.len(), trimmed.trim_end()))
+            let rest = text.trim_start();
+            Some((start + text.len() - rest.len(), rest.trim_end()))
         })
     }
 
@@ -131,7 +132,7 @@ pub fn split_values(value: &str, list: bool) -> impl Iterator<Item = &str> {
                 None => (text, None),
             };
             rest = tail;
-            let head = head.trim();
+            let head = trimmed(head);
             if !head.is_empty() {
                 return Some(head);
             }

@@ -181,6 +181,14 @@ impl Headers {
         self.lines.iter().filter(move |line| line.name == name).map(|line| self.view(line))
     }
 
+    /// All lines with one of the names for which `wanted` says so.
+    pub(super) fn fields_with(
+        &self,
+        wanted: impl Fn(HeaderName) -> bool,
+    ) -> impl Iterator<Item = Field<'_>> {
+        self.lines.iter().filter(move |line| wanted(line.name)).map(|line| self.view(line))
+    }
+
     /// All lines with this name, known or not, without regard to case.
     pub fn fields_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Field<'a>> {
         let known = HeaderName::from_bytes(name.as_bytes());
@@ -201,6 +209,14 @@ impl Headers {
         self.position(name).is_some()
     }
 
+    /// Which of these names (32 at most) have a line: a bit for each.
+    pub(crate) fn which(&self, names: &[HeaderName]) -> u32 {
+        let bits = |line: &Line| {
+            names.iter().position(|name| *name == line.name).map_or(0, |at| 1_u32 << at)
+        };
+        self.lines.iter().map(bits).fold(0, std::ops::BitOr::bitor)
+    }
+
     /// All values with this name over all lines, comma lists split.
     pub fn values(&self, name: HeaderName) -> impl Iterator<Item = &str> {
         self.fields(name).flat_map(|field| field.values())
@@ -209,7 +225,7 @@ impl Headers {
     /// The topmost value with this name, e.g. the top Via.
     #[must_use]
     pub fn first_value(&self, name: HeaderName) -> Option<&str> {
-        self.values(name).next()
+        self.fields(name).find_map(|field| field.values().next())
     }
 
     /// Whether a comma list (Require, Supported, Allow …) holds this token, without regard to case.
@@ -241,8 +257,10 @@ impl Headers {
     /// A first line that has this value already is left as it is.
     pub fn set(&mut self, name: HeaderName, value: &str) {
         let Some(at) = self.position(name) else { return self.push(name, value) };
-        let mut seen = false;
-        self.lines.retain(|line| line.name != name || !std::mem::replace(&mut seen, true));
+        if self.next_of(name, at + 1).is_some() {
+            let mut seen = false;
+            self.lines.retain(|line| line.name != name || !std::mem::replace(&mut seen, true));
+        }
         if self.field_at(at).is_some_and(|field| field.value() != value) {
             self.replace(at, &[value]);
         }

@@ -36,6 +36,7 @@ mod status;
 mod tel;
 mod uri;
 mod uri_syntax;
+mod usual;
 mod validate;
 mod via;
 
@@ -61,9 +62,10 @@ pub use misc::{
 pub use name::HeaderName;
 pub use network::{AccessNetworkInfo, EarlyMedia, SessionId, VisitedNetworkId};
 pub use params::{Param, Params, is_valid_token};
-pub(crate) use parse::is_token_byte;
 pub use parse::{LIMITS, Limits, ParseError, parse};
+pub(crate) use parse::{find_near, is_token_byte};
 pub use qos::{Preconditions, QosDirection, QosSegment, QosStrength};
+pub(crate) use scan::trimmed;
 pub use scan::{SyntaxError, quote, unquote};
 pub use sdp::{Connection, Direction, Media, Origin, RtpMap, Sdp, SdpError, SdpLine};
 pub use security::{IPSEC_3GPP, SecurityMechanism, mechanisms_agree};
@@ -71,5 +73,6 @@ pub use sip_uri::SipUri;
 pub use status::reason_phrase;
 pub use tel::{TelUri, phone_digits};
 pub use uri::{OtherUri, Uri, UriError, is_sips, sips_not_allowed, uri_eq};
+pub(crate) use usual::{UsualAddress, UsualUri, UsualVia};
 pub use validate::{Invalid, Rejected, check, check_request, check_response, read};
 pub use via::{DEFAULT_PORT, DEFAULT_TLS_PORT, Via};

@@ -298,7 +298,7 @@ impl<'a> HeaderParams<'a> {
     }
 
     /// As [`Self::new`], and the first has no `;` before it.
-    const fn leading(text: &'a str) -> Self {
+    pub(super) const fn leading(text: &'a str) -> Self {
         Self { leading: true, ..Self::new(text) }
     }
 

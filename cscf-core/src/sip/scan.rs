@@ -32,6 +32,16 @@ pub(super) const fn is_lws(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
+/// [`str::trim`], which looks for no white space where there is none: the ends of nearly all texts
+/// of a message are printable ASCII.
+#[inline]
+pub(crate) fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [b'!'..=b'~', .., b'!'..=b'~'] | [b'!'..=b'~'] | [] => text,
+        _ => text.trim(),
+    }
+}
+
 /// Whether the text is a token (RFC 3261 §25.1).
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)

@@ -10,6 +10,7 @@ use super::params::{PARAMS_MAX, Params};
 use super::scan::SyntaxError;
 use super::uri::UriError;
 use super::uri_syntax::{check, check_params, collect_params, is_header_byte, is_user_byte};
+use super::usual::UsualUri;
 use crate::ids::push_decimal;
 
 /// A SIP or SIPS URI (RFC 3261 §19.1.1).
@@ -179,6 +180,9 @@ pub(super) struct SipPieces<'a> {
 
 impl<'a> SipPieces<'a> {
     pub(super) fn read(text: &'a str) -> Result<Self, UriError> {
+        if let Some(UsualUri { user, host, port, params }) = UsualUri::behind_scheme(text) {
+            return Ok(Self { user, password: None, host, port, params, headers: None });
+        }
         let (user, password, host_at) = match memchr::memchr(b'@', text.as_bytes()) {
             Some(at) => {
                 let (user, password) = user_info(text.get(..at).unwrap_or_default())?;

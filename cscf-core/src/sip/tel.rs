@@ -110,6 +110,13 @@ impl fmt::Display for TelUri {
 /// A telephone number without visual separators, `%23` as `#`, letters in upper case.
 #[must_use]
 pub fn phone_digits(number: &str) -> String {
+    let usual = |byte: u8| byte.is_ascii() && byte != b'%';
+    if number.bytes().all(usual) {
+        let mut digits = String::with_capacity(number.len());
+        digits.extend(number.split(['-', '.', '(', ')']));
+        digits.make_ascii_uppercase();
+        return digits;
+    }
     decode(number)
         .chars()
         .filter(|char| !matches!(char, '-' | '.' | '(' | ')'))

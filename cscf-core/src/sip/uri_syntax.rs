@@ -79,15 +79,15 @@ static ROLES: [u8; 256] = {
     table
 };
 
-const USER: u8 = 1;
+pub(super) const USER: u8 = 1;
 const PARAM: u8 = 2;
-const PARAM_TEXT: u8 = 4;
+pub(super) const PARAM_TEXT: u8 = 4;
 const HEADER: u8 = 8;
 const OPAQUE: u8 = 16;
-const HOST: u8 = 32;
-const VALUE: u8 = 64;
+pub(super) const HOST: u8 = 32;
+pub(super) const VALUE: u8 = 64;
 
-const fn roles(byte: u8) -> u8 {
+pub(super) const fn roles(byte: u8) -> u8 {
     let unreserved = byte.is_ascii_alphanumeric()
         || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')');
     let param = unreserved || matches!(byte, b'[' | b']' | b'/' | b':' | b'&' | b'+' | b'$');

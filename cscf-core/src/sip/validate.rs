@@ -20,6 +20,7 @@ use super::parse::{ParseError, parse_loose};
 use super::scan::{Scan, SyntaxError, is_token};
 use super::security::SecurityMechanism;
 use super::uri::{Uri, check_uri};
+use super::usual::{self, MAGIC, Usual};
 use super::via::{self, SentBy, Via};
 
 /// Why a message that has the form of SIP is refused. The culprit is the peer.
@@ -187,7 +188,7 @@ pub fn check_request(request: &Request) -> Result<(), Invalid> {
         return Err(uri_fault(SyntaxError::new(at, "Request-URI may not have headers")));
     }
     let mut seen = Seen::default();
-    for field in &request.headers {
+    for field in request.headers.fields_with(is_looked_at) {
         check_field(&field, &mut seen)?;
     }
     seen.mandatory()?;
@@ -213,7 +214,7 @@ pub fn check_request(request: &Request) -> Result<(), Invalid> {
 /// [`Invalid`] with the header at fault and where it is; its status is of no use.
 pub fn check_response(response: &Response) -> Result<(), Invalid> {
     let mut seen = Seen::default();
-    for field in &response.headers {
+    for field in response.headers.fields_with(is_looked_at) {
         check_field(&field, &mut seen)?;
     }
     seen.mandatory()?;
@@ -228,13 +229,13 @@ pub fn check_response(response: &Response) -> Result<(), Invalid> {
 
 /// Which headers have been met, and what the rules that span two of them need.
 #[derive(Default)]
-struct Seen {
+struct Seen<'a> {
     via: bool,
     single: [bool; SINGLE.len()],
     contacts: usize,
     star: bool,
     from_tag: bool,
-    cseq_method: Option<Method>,
+    cseq_method: Option<&'a str>,
 }
 
 /// The headers that may stand only once; the first four are mandatory.
@@ -265,7 +266,17 @@ const fn single_place(name: HeaderName) -> Option<usize> {
     })
 }
 
-impl Seen {
+impl<'a> Seen<'a> {
+    fn note(&mut self, name: HeaderName, usual: Usual<'a>) {
+        match name {
+            HeaderName::Via => self.via = true,
+            HeaderName::From => self.from_tag = usual.tagged,
+            HeaderName::Contact => self.contacts += usual.count,
+            HeaderName::CSeq => self.cseq_method = usual.method,
+            _ => {}
+        }
+    }
+
     fn mandatory(&self) -> Result<(), Invalid> {
         if !self.via {
             return Err(Invalid::missing(HeaderName::Via));
@@ -277,7 +288,7 @@ impl Seen {
     }
 }
 
-fn check_field(field: &Field<'_>, seen: &mut Seen) -> Result<(), Invalid> {
+fn check_field<'a>(field: &Field<'a>, seen: &mut Seen<'a>) -> Result<(), Invalid> {
     let name = field.name();
     if let Some(at) = single_place(name)
         && let Some(slot) = seen.single.get_mut(at)
@@ -285,7 +296,8 @@ fn check_field(field: &Field<'_>, seen: &mut Seen) -> Result<(), Invalid> {
     {
         return Err(Invalid::repeated(field));
     }
-    if !is_checked(name) {
+    if let Some(usual) = usual::value(name, field.value()) {
+        seen.note(name, usual);
         return Ok(());
     }
     for (offset, element) in field.elements() {
@@ -299,8 +311,9 @@ fn check_field(field: &Field<'_>, seen: &mut Seen) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The headers whose form is every element's business; all others pass as they are.
-const fn is_checked(name: HeaderName) -> bool {
+/// The headers whose form is every element's business, and Refer-To, of which only the number is;
+/// all others pass as they are.
+const fn is_looked_at(name: HeaderName) -> bool {
     matches!(
         name,
         HeaderName::Via
@@ -314,6 +327,7 @@ const fn is_checked(name: HeaderName) -> bool {
             | HeaderName::Route
             | HeaderName::RecordRoute
             | HeaderName::Expires
+            | HeaderName::ReferTo
             | HeaderName::Authorization
             | HeaderName::ProxyAuthorization
             | HeaderName::SecurityClient
@@ -322,7 +336,11 @@ const fn is_checked(name: HeaderName) -> bool {
     )
 }
 
-fn check_element(name: HeaderName, text: &str, seen: &mut Seen) -> Result<(), SyntaxError> {
+fn check_element<'a>(
+    name: HeaderName,
+    text: &'a str,
+    seen: &mut Seen<'a>,
+) -> Result<(), SyntaxError> {
     match name {
         HeaderName::Via => {
             seen.via = true;
@@ -331,7 +349,7 @@ fn check_element(name: HeaderName, text: &str, seen: &mut Seen) -> Result<(), Sy
         HeaderName::From => check_party(text).map(|tagged| seen.from_tag = tagged),
         HeaderName::To => check_party(text).map(drop),
         HeaderName::CallId => check_call_id(text),
-        HeaderName::CSeq => CSeq::parse(text).map(|cseq| seen.cseq_method = Some(cseq.method)),
+        HeaderName::CSeq => CSeq::check(text).map(|method| seen.cseq_method = Some(method)),
         HeaderName::MaxForwards => parse_max_forwards(text).map(drop),
         HeaderName::ContentLength => check_content_length(text),
         HeaderName::Contact => {
@@ -362,9 +380,6 @@ fn check_via(text: &str) -> Result<(), SyntaxError> {
     }
     Ok(())
 }
-
-/// What every branch of RFC 3261 begins with (§8.1.1.7).
-const MAGIC: &str = "z9hG4bK";
 
 /// From and To: one tag at most, and that a token; says whether there is one.
 fn check_party(text: &str) -> Result<bool, SyntaxError> {
@@ -410,8 +425,8 @@ fn check_credentials(text: &str) -> Result<(), SyntaxError> {
 
 /// The method of CSeq is the one of the request (RFC 3261 §8.1.1.5). A method nobody knows is
 /// answered 501 (RFC 4475 §3.1.2.18).
-fn check_cseq_method(request: &Request, seen: &Seen) -> Result<(), Invalid> {
-    if seen.cseq_method.as_ref() == Some(&request.method) {
+fn check_cseq_method(request: &Request, seen: &Seen<'_>) -> Result<(), Invalid> {
+    if seen.cseq_method == Some(request.method.as_str()) {
         return Ok(());
     }
     let Some(field) = request.headers.fields(HeaderName::CSeq).next() else { return Ok(()) };
@@ -429,7 +444,7 @@ fn star(headers: &Headers) -> Option<Field<'_>> {
 }
 
 /// `Contact: *` stands alone, in REGISTER, with Expires 0 (RFC 3261 §10.2.2).
-fn check_star(request: &Request, seen: &Seen) -> Result<(), Invalid> {
+fn check_star(request: &Request, seen: &Seen<'_>) -> Result<(), Invalid> {
     if !seen.star {
         return Ok(());
     }

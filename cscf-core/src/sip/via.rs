@@ -7,6 +7,7 @@ use std::str::FromStr;
 use super::host::{check_host, host_ip};
 use super::params::{HeaderParams, Params};
 use super::scan::{Scan, SyntaxError, is_lws};
+use super::usual::UsualVia;
 use crate::ids::push_decimal;
 
 /// The port a sent-by without port stands for, except TLS (RFC 3261 §18.2.2).
@@ -153,6 +154,9 @@ impl<'a> SentBy<'a> {
     }
 
     pub(super) fn read(text: &'a str) -> Result<Self, SyntaxError> {
+        if let Some(UsualVia { transport, host, port, params }) = UsualVia::head(text) {
+            return Ok(Self { name: "SIP", version: "2.0", transport, host, port, rest: params });
+        }
         let mut scan = Scan::new(text);
         scan.skip_lws();
         let (name, version) = if scan.rest().starts_with(USUAL) {

@@ -50,6 +50,8 @@ pub struct Wheel<K> {
     base: u64,
     sequence: u64,
     next: Option<Instant>,
+    /// The filing of `next` and its slot, where they are known.
+    found: Option<(Filed, usize)>,
     count: usize,
 }
 
@@ -105,6 +107,7 @@ impl<K> Wheel<K> {
             base: 0,
             sequence: 0,
             next: None,
+            found: None,
             count: 0,
         }
     }
@@ -196,7 +199,10 @@ impl<K> Wheel<K> {
             return None;
         };
         self.base = self.base.max(next.as_nanos() / TICK_NANOS);
-        let (filed, slot) = self.first()?;
+        let (filed, slot) = match self.found.take() {
+            Some(found) => found,
+            None => self.first()?,
+        };
         if slot == FAR {
             self.far.pop_first();
         } else if let Some(its) = self.slots.get_mut(slot) {
@@ -221,6 +227,7 @@ impl<K> Wheel<K> {
     fn note_earlier(&mut self, at: Instant) {
         if self.next.is_none_or(|next| at < next) {
             self.next = Some(at);
+            self.found = None;
         }
     }
 
@@ -383,7 +390,8 @@ impl<K> Wheel<K> {
 
     /// Finds the earliest deadline, and remembers its instant.
     fn find_next(&mut self) {
-        self.next = self.first().map(|(filed, _)| Instant::from_nanos(filed.at));
+        self.found = self.first();
+        self.next = self.found.map(|(filed, _)| Instant::from_nanos(filed.at));
     }
 }
 

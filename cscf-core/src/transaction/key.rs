@@ -9,8 +9,8 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use smallvec::SmallVec;
 
 use crate::ids::Seed;
-use crate::sip::{HeaderName, Method, Request, Response};
-use crate::transport::via::cut;
+use crate::sip::{HeaderName, Method, Request, Response, UsualVia, find_near};
+use crate::transport::via::{cut, trimmed};
 
 /// What all RFC 3261 branches begin with (§8.1.1.7).
 const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -192,6 +192,12 @@ struct TopVia<'a> {
 
 impl<'a> TopVia<'a> {
     fn read(value: &'a str) -> Option<Self> {
+        if let Some(UsualVia { transport, host, port, params }) = UsualVia::head(value)
+            && memchr::memchr(b'"', params.as_bytes()).is_none()
+        {
+            let port = port.unwrap_or(default_port(transport));
+            return Some(Self { host, port, branch: branch_of(params) });
+        }
         let mut parts = semicolons(value);
         let (_, rest) = cut(parts.next()?, b'/')?;
         let rest = cut(rest, b'/')?.1.trim_start();
@@ -203,8 +209,7 @@ impl<'a> TopVia<'a> {
             _ => (sent_by, ""),
         };
         let port = match port {
-            "" if transport.eq_ignore_ascii_case("TLS") => 5061,
-            "" => 5060,
+            "" => default_port(transport),
             digits => digits.parse().ok()?,
         };
         let branch = parts.find_map(|param| {
@@ -213,6 +218,25 @@ impl<'a> TopVia<'a> {
         });
         (!host.is_empty()).then_some(Self { host, port, branch })
     }
+}
+
+fn default_port(transport: &str) -> u16 {
+    if transport.eq_ignore_ascii_case("TLS") { 5061 } else { 5060 }
+}
+
+/// The branch among parameters without quotes.
+fn branch_of(mut params: &str) -> Option<&str> {
+    while let Some(rest) = params.strip_prefix(';') {
+        let end = find_near(rest.as_bytes(), b';').unwrap_or(rest.len());
+        let (param, behind) = rest.split_at_checked(end)?;
+        if let Some((name, value)) = cut(param, b'=')
+            && trimmed(name).eq_ignore_ascii_case("branch")
+        {
+            return Some(trimmed(value));
+        }
+        params = behind;
+    }
+    None
 }
 
 /// Splits at the semicolons outside quotes.

@@ -112,6 +112,12 @@ pub struct UnknownTransport(pub String);
 impl FromStr for Transport {
     type Err = UnknownTransport;
     fn from_str(text: &str) -> Result<Self, UnknownTransport> {
+        // As nearly everybody writes the two that are nearly always meant.
+        match text {
+            "UDP" | "udp" => return Ok(Self::Udp),
+            "TCP" | "tcp" => return Ok(Self::Tcp),
+            _ => {}
+        }
         [Self::Tcp, Self::Tls, Self::Udp, Self::Ws, Self::Wss]
             .into_iter()
             .find(|transport| transport.via_name().eq_ignore_ascii_case(text))

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Transport;
-use super::via::{cut, trimmed};
+use super::via::{cut, numeric, trimmed};
+use crate::sip::{UsualAddress, UsualUri};
 
 /// A place a request can be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +85,7 @@ impl Hosts {
             (Some(Transport::Ws | Transport::Wss), true) => Some(Transport::Wss),
             (asked, _) => asked,
         };
-        if let Ok(ip) = place.host.parse::<IpAddr>() {
+        if let Some(ip) = numeric(place.host) {
             let transport = wanted.unwrap_or(default);
             let port = place.port.unwrap_or(transport.default_port());
             return Ok(vec![Target { transport, addr: SocketAddr::new(ip, port) }]);
@@ -134,6 +135,12 @@ impl<'a> Place<'a> {
     /// name. `None` for other schemes and for text that is no URI.
     #[must_use]
     pub fn of_uri(text: &'a str) -> Option<Self> {
+        if let Some(uri) = UsualUri::read(text) {
+            return Some(Self::of_usual(&uri));
+        }
+        if let Some(address) = UsualAddress::read(text) {
+            return Some(Self::of_usual(&address.uri));
+        }
         let text = uri_text(text);
         let (scheme, rest) = cut(text, b':')?;
         let secure = scheme.eq_ignore_ascii_case("sips");
@@ -147,9 +154,21 @@ impl<'a> Place<'a> {
             None => (None, rest),
         };
         let rest = cut(rest, b'?').map_or(rest, |(rest, _)| rest);
-        let (host_port, mut params) = cut(rest, b';').unwrap_or((rest, ""));
+        let (host_port, params) = cut(rest, b';').unwrap_or((rest, ""));
         let (host, port) = split_host_port(host_port)?;
-        let mut place = Self { host, port, transport: None, secure, loose: false, user };
+        Some(Self { host, port, transport: None, secure, loose: false, user }.with(params))
+    }
+
+    /// The place of a URI that was taken apart already.
+    pub(crate) fn of_usual(uri: &UsualUri<'a>) -> Self {
+        let UsualUri { user, host, port, params } = *uri;
+        let place = Self { host, port, transport: None, secure: false, loose: false, user };
+        place.with(params.get(1..).unwrap_or_default())
+    }
+
+    /// The same with what its parameters say.
+    fn with(self, mut params: &'a str) -> Self {
+        let mut place = self;
         while !params.is_empty() {
             let (param, rest) = cut(params, b';').unwrap_or((params, ""));
             params = rest;
@@ -162,7 +181,7 @@ impl<'a> Place<'a> {
                 place.loose = true;
             }
         }
-        Some(place)
+        place
     }
 
     /// The port the URI means, written or not (RFC 3261 §19.1.2).

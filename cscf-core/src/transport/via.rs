@@ -6,6 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Transport;
 use super::target::split_host_port;
+use crate::ids::push_decimal;
+pub(crate) use crate::sip::trimmed;
+use crate::sip::{UsualVia, find_near};
 use crate::time::Duration;
 
 /// One Via value, borrowed from the header it stands in.
@@ -40,6 +43,10 @@ impl<'a> ViaView<'a> {
     /// Transport and sent-by of a value, and the text of its parameters, from which
     /// [`ViaView::with`] makes the rest.
     pub(crate) fn head(value: &'a str) -> Option<(Self, &'a str)> {
+        if let Some(UsualVia { transport, host, port, params }) = UsualVia::head(value) {
+            let via = Self::of(transport, host, port);
+            return Some((via, params.get(1..).unwrap_or_default()));
+        }
         let (protocol, rest) = cut(value, b'/')?;
         let (version, rest) = cut(rest, b'/')?;
         if !trimmed(protocol).eq_ignore_ascii_case("SIP") || trimmed(version) != "2.0" {
@@ -53,16 +60,12 @@ impl<'a> ViaView<'a> {
         if host.bytes().any(|byte| byte.is_ascii_whitespace()) {
             return None;
         }
-        let via = Self {
-            transport: transport.parse().ok(),
-            host,
-            port,
-            branch: None,
-            maddr: None,
-            received: None,
-            rport: None,
-        };
-        Some((via, params))
+        Some((Self::of(transport, host, port), params))
+    }
+
+    fn of(transport: &str, host: &'a str, port: Option<u16>) -> Self {
+        let transport = transport.parse().ok();
+        Self { transport, host, port, branch: None, maddr: None, received: None, rport: None }
     }
 
     /// The same with its parameters.
@@ -117,20 +120,20 @@ impl<'a> ViaView<'a> {
     }
 }
 
-/// [`str::trim`], which looks for no white space where there is none: the ends of nearly all texts
-/// of a message are printable ASCII.
+/// The address a host is, if it is one (IPv6 without brackets). Most hosts in messages are names,
+/// and of most of them the first byte tells.
 #[inline]
-pub(crate) fn trimmed(text: &str) -> &str {
-    match text.as_bytes() {
-        [b'!'..=b'~', .., b'!'..=b'~'] | [b'!'..=b'~'] | [] => text,
-        _ => text.trim(),
-    }
+pub(crate) fn numeric(host: &str) -> Option<IpAddr> {
+    let first = *host.as_bytes().first()?;
+    let may = first.is_ascii_digit()
+        || (matches!(first, b'a'..=b'f' | b'A'..=b'F' | b':') && host.contains(':'));
+    if may { host.parse().ok() } else { None }
 }
 
 /// What stands before and behind the first `byte`, an ASCII character. It is asked for in short
 /// texts of every message, where [`str::split_once`] is felt.
 pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
-    let (before, rest) = text.split_at_checked(memchr::memchr(byte, text.as_bytes())?)?;
+    let (before, rest) = text.split_at_checked(find_near(text.as_bytes(), byte)?)?;
     Some((before, rest.get(1..)?))
 }
 
@@ -140,7 +143,7 @@ pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
 #[must_use]
 pub fn stamped(value: &str, source: SocketAddr) -> Option<String> {
     let via = ViaView::parse(value)?;
-    let same_host = via.host.parse::<IpAddr>().is_ok_and(|ip| ip == source.ip());
+    let same_host = numeric(via.host) == Some(source.ip());
     let asked = via.rport.is_some();
     // A received or rport of the sender's own making would send the answer elsewhere.
     let forged = via.received.is_some_and(|ip| ip != source.ip())
@@ -161,13 +164,29 @@ pub fn stamped(value: &str, source: SocketAddr) -> Option<String> {
         }
     }
     if asked {
-        let _ = write!(out, ";rport={}", source.port());
+        out.push_str(";rport=");
+        push_decimal(&mut out, source.port().into());
     }
     // RFC 3581 §4: with rport, received is there even when the address is the same.
     if asked || !same_host {
-        let _ = write!(out, ";received={}", source.ip());
+        out.push_str(";received=");
+        push_ip(&mut out, source.ip());
     }
     Some(out)
+}
+
+/// Writes an address as `Display` does.
+fn push_ip(out: &mut String, ip: IpAddr) {
+    let IpAddr::V4(ip) = ip else {
+        let _ = write!(out, "{ip}");
+        return;
+    };
+    for (at, octet) in ip.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push('.');
+        }
+        push_decimal(out, octet.into());
+    }
 }
 
 /// The top Via value with `keep=` this many seconds, where the sender offers keep-alives by `keep`

@@ -3,6 +3,7 @@
 //! flow; its number is the token in Path.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::SocketAddr;
 
 use cscf_core::dialog::field;
@@ -141,9 +142,12 @@ impl Ue {
 /// All UEs with their indexes.
 #[derive(Debug, Default)]
 pub(crate) struct Bindings {
-    ues: BTreeMap<UeId, Ue>,
-    by_association: BTreeMap<Association, UeId>,
-    by_impi: BTreeSet<(Box<str>, UeId)>,
+    /// Boxed: a tree has room for more records than are in it.
+    ues: BTreeMap<UeId, Box<Ue>>,
+    /// By fingerprints of source addresses; the records themselves tell the rest.
+    by_source: BTreeSet<(u64, UeId)>,
+    /// By fingerprints of private identities.
+    by_impi: BTreeSet<(u64, UeId)>,
     pending: BTreeSet<(Instant, UeId)>,
     registered_count: usize,
     /// Records that the other engines of the node have to hear of.
@@ -158,7 +162,7 @@ impl Bindings {
 
     /// All records in the order they were made.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Ue> {
-        self.ues.values()
+        self.ues.values().map(|ue| &**ue)
     }
 
     /// Whether nothing is known of any UE.
@@ -176,7 +180,7 @@ impl Bindings {
     /// A record.
     #[must_use]
     pub(crate) fn get(&self, id: UeId) -> Option<&Ue> {
-        self.ues.get(&id)
+        self.ues.get(&id).map(|ue| &**ue)
     }
 
     /// Keeps in mind from now on which records change.
@@ -194,21 +198,21 @@ impl Bindings {
         self.remove(id);
         let Some(ue) = ue else { return };
         self.registered_count += usize::from(ue.is_registered());
-        self.by_association.insert(ue.association.clone(), id);
-        self.by_impi.insert((ue.association.impi.clone(), id));
-        self.ues.insert(id, ue.clone());
+        self.index(id, &ue.association);
+        self.ues.insert(id, Box::new(ue.clone()));
     }
 
     /// A record, to change what no index holds.
     pub(crate) fn get_mut(&mut self, id: UeId) -> Option<&mut Ue> {
         self.changes.note(id);
-        self.ues.get_mut(&id)
+        self.ues.get_mut(&id).map(|ue| &mut **ue)
     }
 
     /// The record of exactly this association.
     #[must_use]
     pub(crate) fn of_association(&self, association: &Association) -> Option<UeId> {
-        self.by_association.get(association).copied()
+        let same = |id: &UeId| self.get(*id).is_some_and(|ue| ue.association == *association);
+        of(&self.by_source, fingerprint(&association.source)).filter(same).last()
     }
 
     /// The registered UE a packet without associations comes from: the one with this source and
@@ -235,14 +239,13 @@ impl Bindings {
     /// Any UE at this source, registered or not.
     #[must_use]
     pub(crate) fn any_at(&self, source: SocketAddr) -> Option<&Ue> {
-        self.at(source).next().and_then(|(_, id)| self.get(id))
+        self.at(source).first().and_then(|(_, id)| self.get(*id))
     }
 
     /// Every UE with this private identity.
     pub(crate) fn of_impi(&self, impi: &str) -> impl Iterator<Item = UeId> {
-        let key: Box<str> = impi.into();
-        let from = (key.clone(), UeId(0));
-        self.by_impi.range(from..).take_while(move |(name, _)| *name == key).map(|(_, id)| *id)
+        of(&self.by_impi, fingerprint(impi))
+            .filter(move |id| self.get(*id).is_some_and(|ue| *ue.association.impi == *impi))
     }
 
     /// Records a UE in its first registration. When too many are pending the oldest is forgotten.
@@ -251,14 +254,13 @@ impl Bindings {
             let Some((_, oldest)) = self.pending.first().copied() else { break };
             self.remove(oldest);
         }
-        if let Some(old) = self.by_association.insert(ue.association.clone(), id) {
+        if let Some(old) = self.of_association(&ue.association) {
             self.remove(old);
-            self.by_association.insert(ue.association.clone(), id);
         }
         self.changes.note(id);
-        self.by_impi.insert((ue.association.impi.clone(), id));
+        self.index(id, &ue.association);
         self.pending.insert((ue.pending_until, id));
-        self.ues.insert(id, ue);
+        self.ues.insert(id, Box::new(ue));
     }
 
     /// Gives a pending UE more time.
@@ -332,6 +334,7 @@ impl Bindings {
         let key = &ue.association;
         let same_place = self
             .at(key.source)
+            .into_iter()
             .filter(|(other, _)| other.sent_by == key.sent_by && other.impi != key.impi)
             .map(|(_, other)| other);
         let same_contact = self.of_impi(&key.impi).filter(|other| {
@@ -353,26 +356,45 @@ impl Bindings {
             known.transport == flow.transport && known.conn == flow.conn && known.sa == flow.sa
         };
         self.at(flow.remote)
+            .into_iter()
             .map(|(_, id)| id)
             .filter(|id| self.get(*id).is_some_and(same))
             .collect()
     }
 
-    fn at(&self, source: SocketAddr) -> impl Iterator<Item = (&Association, UeId)> {
-        let from = Association { source, sent_by: "".into(), impi: "".into() };
-        self.by_association
-            .range(from..)
-            .take_while(move |(association, _)| association.source == source)
-            .map(|(association, id)| (association, *id))
+    /// The records of a source, by sent-by and private identity.
+    fn at(&self, source: SocketAddr) -> Vec<(&Association, UeId)> {
+        let all = of(&self.by_source, fingerprint(&source));
+        let all = all.filter_map(|id| Some((&self.get(id)?.association, id)));
+        let mut list: Vec<_> =
+            all.filter(|(association, _)| association.source == source).collect();
+        list.sort_unstable();
+        list
+    }
+
+    fn index(&mut self, id: UeId, association: &Association) {
+        self.by_source.insert((fingerprint(&association.source), id));
+        self.by_impi.insert((fingerprint(&*association.impi), id));
     }
 
     fn forget(&mut self, id: UeId) {
         let Some(ue) = self.ues.remove(&id) else { return };
         self.changes.note(id);
         self.pending.remove(&(ue.pending_until, id));
-        self.by_impi.remove(&(ue.association.impi.clone(), id));
-        if self.by_association.get(&ue.association) == Some(&id) {
-            self.by_association.remove(&ue.association);
-        }
+        self.by_impi.remove(&(fingerprint(&*ue.association.impi), id));
+        self.by_source.remove(&(fingerprint(&ue.association.source), id));
     }
+}
+
+/// What an index has in place of a text or an address: 8 bytes. Another one may share it, so
+/// whoever looks there also looks at the record.
+fn fingerprint<T: Hash + ?Sized>(of: &T) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The records with a fingerprint, the oldest first.
+fn of(index: &BTreeSet<(u64, UeId)>, fingerprint: u64) -> impl Iterator<Item = UeId> {
+    index.range((fingerprint, UeId(0))..=(fingerprint, UeId(u64::MAX))).map(|(_, id)| *id)
 }

@@ -182,14 +182,15 @@ impl Dialog {
 /// All dialogs with their indexes.
 #[derive(Debug, Default)]
 pub(crate) struct Dialogs {
-    dialogs: BTreeMap<DialogId, Dialog>,
+    /// Boxed: a tree that is filled in order has room for twice as many.
+    dialogs: BTreeMap<DialogId, Box<Dialog>>,
     by_call: BTreeSet<(UeId, Box<str>, DialogId)>,
 }
 
 impl Dialogs {
     /// All records in the order they were made.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Dialog> {
-        self.dialogs.values()
+        self.dialogs.values().map(|dialog| &**dialog)
     }
 
     /// The number of records.
@@ -207,12 +208,12 @@ impl Dialogs {
     /// A record.
     #[must_use]
     pub(crate) fn get(&self, id: DialogId) -> Option<&Dialog> {
-        self.dialogs.get(&id)
+        self.dialogs.get(&id).map(|dialog| &**dialog)
     }
 
     /// A record, to change what no index holds (UE and Call-ID stay).
     pub(crate) fn get_mut(&mut self, id: DialogId) -> Option<&mut Dialog> {
-        self.dialogs.get_mut(&id)
+        self.dialogs.get_mut(&id).map(|dialog| &mut **dialog)
     }
 
     /// Notes what a request inside a session says of its ends.
@@ -226,14 +227,14 @@ impl Dialogs {
     /// Adds a dialog.
     pub(crate) fn insert(&mut self, id: DialogId, dialog: Dialog) {
         self.by_call.insert((dialog.ue, dialog.call_id.clone(), id));
-        self.dialogs.insert(id, dialog);
+        self.dialogs.insert(id, Box::new(dialog));
     }
 
     /// Removes a dialog.
     pub(crate) fn remove(&mut self, id: DialogId) -> Option<Dialog> {
         let dialog = self.dialogs.remove(&id)?;
         self.by_call.remove(&(dialog.ue, dialog.call_id.clone(), id));
-        Some(dialog)
+        Some(*dialog)
     }
 
     /// The dialog of this UE that a request without our token belongs to.

@@ -208,12 +208,14 @@ impl Pcscf {
         &mut self,
         env: &mut Env<'_>,
         id: DialogId,
-        (wish, held): (Vec<MediaWish>, Held),
+        (mut wish, held): (Vec<MediaWish>, Held),
         out: &mut Actions<Timer>,
     ) {
         let Some(dialog) = self.dialogs.get_mut(id).filter(|it| it.released.is_none()) else {
             return Self::end_session(env, id, out);
         };
+        // Kept as long as the dialog.
+        wish.shrink_to_fit();
         dialog.granted = Some(wish);
         match held {
             // Cancelled meanwhile: nobody waits for it any more.

@@ -1,6 +1,8 @@
 //! From a proven user to a registration: SAR, the user profile, the bindings and the 200
 //! (TS 24.229 §5.4.1.2.2, §5.4.1.2.2F; TS 29.228 §6.1.2).
 
+use std::sync::Arc;
+
 use cscf_core::clause::{rfc3261, ts24229, ts29228};
 use cscf_core::cx::{AssignmentType, CxAnswer, CxRequest, Saa};
 use cscf_core::identity::Wildcard;
@@ -193,12 +195,13 @@ impl RegistrationOwner {
                 self.third_parties.services(env, (&profile.services, &profile.identities));
         }
         let Wish::Update(wishes) = &register.wish else { return };
-        let user = set.user(env.now, &register.impi);
+        let Some(user) = set.user(env.now, &register.impi) else { return };
+        let impi = Arc::clone(&user.impi);
         if proof.authenticated {
             user.refreshes = 0;
             user.authenticated_at = env.now;
             user.reauthenticate = false;
-            user.spare = std::mem::take(&mut proof.spare);
+            user.spare = std::mem::take(&mut proof.spare).into();
             user.accepted = proof.accepted.take();
         } else {
             user.refreshes = user.refreshes.saturating_add(1);
@@ -207,8 +210,8 @@ impl RegistrationOwner {
         let emergency = wishes.iter().any(|wish| wish.address.uri.params().has("sos"));
         let replaces = proof.challenged && !flows && !emergency;
         let source = Source {
-            impi: &register.impi,
-            registered_with: &register.impu,
+            impi,
+            registered_with: set.key(&register.impu),
             path: &register.path,
             call_id: &register.call_id,
             cseq: register.cseq,
@@ -223,8 +226,8 @@ impl RegistrationOwner {
             format!("{} is registered, {count} contact(s) in its set", register.impu)
         });
         let (kept, told) = (set.to_keep(&register.impi), proof.authenticated);
-        let user = set.user(env.now, &register.impi);
-        let changed = std::mem::replace(&mut user.kept, kept.clone()) != kept;
+        let user = set.users.get_mut(&register.impi);
+        let changed = user.is_some_and(|user| std::mem::replace(&mut user.kept, kept) != kept);
         self.publish(id, out);
         self.reply_ok(env, register, proof, &change.removed, out);
         if changed && !told {
@@ -321,7 +324,7 @@ pub(crate) struct Profile {
     /// `PrivateID`.
     pub(crate) private_id: String,
     /// The identities in the order of the document.
-    pub(crate) identities: Vec<PublicIdentity>,
+    pub(crate) identities: Arc<[PublicIdentity]>,
     /// The application servers named in the filter criteria.
     pub(crate) servers: Vec<Uri>,
     /// The service profiles.

@@ -1,6 +1,8 @@
 //! The end of a registration: by the user, by time, by the HSS or by the operator
 //! (TS 24.229 §5.4.1.4, §5.4.1.5, §5.4.1.6).
 
+use std::sync::Arc;
+
 use cscf_core::clause::{own, ts24229};
 use cscf_core::cx::{
     AssignmentType, CxDemand, CxRequest, CxResult, DemandId, DemandReply, DeregistrationReason,
@@ -73,8 +75,8 @@ impl RegistrationOwner {
         for binding in &removed {
             env.note(ts24229("5.4.1.5"), || format!("{} expired", binding.contact.uri));
         }
-        let impus: Vec<Box<str>> = removed.iter().map(|its| its.registered_with.clone()).collect();
-        let users: Vec<Box<str>> = removed.iter().map(|its| its.impi.clone()).collect();
+        let impus: Vec<Arc<str>> = removed.iter().map(|its| its.registered_with.clone()).collect();
+        let users: Vec<Arc<str>> = removed.iter().map(|its| its.impi.clone()).collect();
         let left = self.end(env, id, (ChangedBy::Time, &removed), out);
         for impi in left {
             let at = users.iter().position(|user| *user == impi);
@@ -91,7 +93,7 @@ impl RegistrationOwner {
         id: SetId,
         (by, removed): (ChangedBy<'_>, &[Binding]),
         out: &mut ScscfActions,
-    ) -> Vec<Box<str>> {
+    ) -> Vec<Arc<str>> {
         let over = self.sets.get(&id).is_none_or(|set| !set.bindings.has_normal());
         let became = if over { Became::Deregistered } else { Became::Reregistered };
         self.set_changed(env, &SetChange { set: id, became, by, removed }, out);
@@ -188,8 +190,8 @@ impl RegistrationOwner {
 
     /// The sets in which a private identity has a contact.
     pub(crate) fn sets_of(&self, impi: &str) -> Vec<SetId> {
-        let has = |(_, set): &(&SetId, &crate::owner::ImplicitSet)| set.users.contains_key(impi);
-        self.sets.iter().filter(has).map(|(id, _)| *id).collect()
+        let mine = self.sets.iter().filter(|(_, set)| set.users.contains(impi));
+        mine.map(|(id, _)| *id).collect()
     }
 
     /// Acts on an order of the operator (TS 24.229 §5.4.1.5, §5.4.1.6).

@@ -2,6 +2,7 @@
 //! them, and to end them when a user is gone (TS 24.229 §5.4.5).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cscf_core::dialog::Between;
 use cscf_core::operator::Table;
@@ -17,9 +18,10 @@ const BYE_TAGS: u64 = 1 << 63;
 /// All dialogs, by the number in our Record-Route; the lowest is the oldest.
 #[derive(Debug, Default)]
 pub(crate) struct Dialogs {
-    list: BTreeMap<u64, Dialog>,
+    /// Boxed: a tree that is filled in order has room for twice as many.
+    list: BTreeMap<u64, Box<Dialog>>,
     /// The dialogs of each user, by its Service-Route token.
-    by_user: BTreeMap<Box<str>, BTreeSet<u64>>,
+    by_user: BTreeMap<Arc<str>, BTreeSet<u64>>,
     byes: BTreeMap<OwnTag, u64>,
     count: u64,
     bye_count: u64,
@@ -29,7 +31,7 @@ pub(crate) struct Dialogs {
 #[derive(Debug)]
 pub(crate) struct Dialog {
     pub(crate) icid: Box<str>,
-    users: Vec<Box<str>>,
+    users: Vec<Arc<str>>,
     /// The media profile of the user served in it.
     pub(crate) media: Option<u32>,
     /// The URIs of application servers that its INVITE went to.
@@ -61,11 +63,11 @@ impl Dialogs {
 
     /// The dialog with this number.
     pub(crate) fn get(&self, number: u64) -> Option<&Dialog> {
-        self.list.get(&number)
+        self.list.get(&number).map(|dialog| &**dialog)
     }
 
     /// Opens a dialog for an INVITE as it was received, for the users with these tokens.
-    pub(crate) fn open(&mut self, invite: &Request, icid: &str, users: Vec<Box<str>>) -> u64 {
+    pub(crate) fn open(&mut self, invite: &Request, icid: &str, users: Vec<Arc<str>>) -> u64 {
         self.count += 1;
         let dialog = Dialog {
             icid: icid.into(),
@@ -75,13 +77,13 @@ impl Dialogs {
             between: Between::of_invite(invite),
             byes: 0,
         };
-        self.list.insert(self.count, dialog);
+        self.list.insert(self.count, Box::new(dialog));
         self.set_users(self.count, users);
         self.count
     }
 
     /// Says whose contacts may still take the dialog, by Service-Route token.
-    pub(crate) fn set_users(&mut self, number: u64, users: Vec<Box<str>>) {
+    pub(crate) fn set_users(&mut self, number: u64, users: Vec<Arc<str>>) {
         let Some(dialog) = self.list.get_mut(&number) else { return };
         for user in std::mem::take(&mut dialog.users) {
             if let Some(numbers) = self.by_user.get_mut(&user) {

@@ -39,13 +39,13 @@ const FOR_TRUSTED: [HeaderName; 4] = [
 pub(crate) struct Served {
     pub(crate) case: cscf_core::ifc::SessionCase,
     /// The identity, as the user profile has it.
-    pub(crate) uri: Box<str>,
+    pub(crate) uri: Arc<str>,
     /// The form it is looked up by.
-    pub(crate) key: Box<str>,
+    pub(crate) key: Arc<str>,
     /// Its set; without contacts if it is not registered.
     pub(crate) set: Arc<Registration>,
     /// The Service-Route token of the caller, if it sent the request by it.
-    pub(crate) token: Option<Box<str>>,
+    pub(crate) token: Option<Arc<str>>,
 }
 
 /// An initial request whose criteria are being looked at.
@@ -92,7 +92,7 @@ impl Served {
     }
 
     /// The Service-Route tokens of the users it is about.
-    pub(crate) fn tokens(&self) -> Vec<Box<str>> {
+    pub(crate) fn tokens(&self) -> Vec<Arc<str>> {
         match &self.token {
             Some(token) => vec![token.clone()],
             None => self.set.bindings.iter().map(|binding| binding.token.clone()).collect(),
@@ -243,7 +243,7 @@ impl Sessions {
         let context = leg.context;
         let call = self.enter(env, &leg);
         let opened = call.dialog;
-        let branch = call.add_branch(Box::default(), std::collections::VecDeque::new());
+        let branch = call.add_branch(Arc::default(), std::collections::VecDeque::new());
         let record_route = call.record_route.clone();
         let mut leg = Box::new(leg);
         leg.dialog = call.dialog;

@@ -41,6 +41,7 @@ mod tests;
 mod third_party;
 mod third_party_body;
 mod unregistered;
+mod users;
 mod within;
 
 use std::collections::BTreeMap;
@@ -98,7 +99,7 @@ pub enum Timer {
     Unregistered(Box<str>),
     /// An application server that keeps an identity for a shorter time than it is registered has to
     /// be told again: the set, the identity and the server's URI.
-    ThirdParty(u64, (Box<str>, Box<str>)),
+    ThirdParty(u64, Box<(Box<str>, Box<str>)>),
 }
 
 /// What the operator may order.
@@ -427,7 +428,7 @@ impl Role for Scscf {
             Timer::ServerFailed(set) => self.owner.server_deregisters(env, set, out),
             Timer::Subscription(token) => self.owner.subscription_over(env, &token, out),
             Timer::Unregistered(key) => self.owner.unregistered_over(env, &key, out),
-            Timer::ThirdParty(set, server) => self.owner.refresh_server(env, set, server, out),
+            Timer::ThirdParty(set, server) => self.owner.refresh_server(env, set, *server, out),
         }
         self.settle(env, start, out);
     }

@@ -60,7 +60,7 @@ impl Scscf {
 impl RegistrationOwner {
     /// Whether a private identity has a contact here.
     fn is_registered(&self, impi: &str) -> bool {
-        self.sets.values().any(|set| set.users.contains_key(impi))
+        self.sets.values().any(|set| set.users.contains(impi))
     }
 
     fn registration_table(&self, now: Instant) -> Table {

@@ -97,7 +97,7 @@ impl Sessions {
         out: &mut ScscfActions,
     ) {
         let call = self.enter(env, &leg);
-        call.add_branch(Box::default(), VecDeque::new());
+        call.add_branch(Arc::default(), VecDeque::new());
         let record_route = call.record_route.clone();
         let request = &mut leg.request;
         let home = Ioi::Type2(self.config.realm().to_owned());

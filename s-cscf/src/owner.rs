@@ -1,10 +1,11 @@
 //! The one owner of the registration state: implicit registration sets, their users, challenges
 //! under way, and the snapshots that everybody else reads.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use cscf_core::cx::{AskId, AssignmentType, AuthItem, CxRequest, Saa, Sar};
+use cscf_core::cx::{AskId, AssignmentType, CxRequest, Saa, Sar};
 use cscf_core::identity::Wildcard;
 use cscf_core::registrar::{
     Binding, Bindings, PublicIdentity, Registration, Registrations, Service,
@@ -14,13 +15,13 @@ use cscf_core::sip::Uri;
 use cscf_core::time::Instant;
 
 use crate::challenge::Pending;
-use crate::proxy_auth::ProxyNonces;
 use crate::reg_event::Subscriptions;
 use crate::register::Register;
 use crate::restoration::Waiting;
-use crate::secret::{Accepted, Proof};
+use crate::secret::Proof;
 use crate::third_party::ThirdParties;
 use crate::unregistered::Unregistered;
+use crate::users::{User, Users};
 use crate::{Config, ScscfActions, Timer};
 
 /// Private identities that are kept of a subscription.
@@ -38,9 +39,10 @@ pub(crate) type SetId = u64;
 pub(crate) struct RegistrationOwner {
     pub(crate) config: Arc<Config>,
     pub(crate) published: Registrations,
-    pub(crate) sets: BTreeMap<SetId, ImplicitSet>,
-    /// Which set an identity belongs to, by its key.
-    pub(crate) set_of: BTreeMap<Box<str>, SetId>,
+    /// Boxed: a tree that is filled in order has room for twice as many.
+    pub(crate) sets: BTreeMap<SetId, Box<ImplicitSet>>,
+    /// Which set an identity belongs to, by its key, whose text is the identity's own.
+    pub(crate) set_of: BTreeMap<Arc<str>, SetId>,
     /// The same for identities that stand for many, by their texts (TS 23.003 §13.4A).
     wildcards: BTreeMap<Box<str>, (Wildcard, SetId)>,
     /// Challenges that wait for their answer, by private identity.
@@ -51,7 +53,7 @@ pub(crate) struct RegistrationOwner {
     pub(crate) third_parties: ThirdParties,
     pub(crate) unregistered: Unregistered,
     /// Service-Route tokens that are no longer good; the sessions take them from here.
-    pub(crate) gone: Vec<Box<str>>,
+    pub(crate) gone: Vec<Arc<str>>,
     set_count: SetId,
 }
 
@@ -88,34 +90,14 @@ pub(crate) struct ImplicitSet {
     pub(crate) bindings: Bindings,
     pub(crate) charging_ccf: Option<Box<str>>,
     /// The private identities that may register the set (Associated-Identities).
-    pub(crate) associated: Box<[Box<str>]>,
+    pub(crate) associated: Box<[Arc<str>]>,
     /// The application servers of the profile.
     pub(crate) servers: Vec<Uri>,
     /// The services of the profile.
     pub(crate) services: Arc<[Service]>,
-    /// The users with a contact in the set, by private identity.
-    /// Boxed: a set has one or two of them, and a tree has room for eleven.
-    pub(crate) users: BTreeMap<Box<str>, Box<User>>,
+    /// The users with a contact in the set.
+    pub(crate) users: Users,
     published: Option<Arc<Registration>>,
-}
-
-/// A private identity with a contact in the set.
-#[derive(Debug)]
-pub(crate) struct User {
-    /// The credentials it may use again.
-    pub(crate) accepted: Option<Accepted>,
-    /// Protected REGISTERs since it was last authenticated.
-    pub(crate) refreshes: u32,
-    /// When it was last authenticated.
-    pub(crate) authenticated_at: Instant,
-    /// The operator wants it authenticated at its next REGISTER (TS 24.229 §5.4.1.6).
-    pub(crate) reauthenticate: bool,
-    /// Authentication vectors left for its next authentication, first in first out.
-    pub(crate) spare: VecDeque<AuthItem>,
-    /// The nonces it has for requests other than REGISTER.
-    pub(crate) proxy_nonces: ProxyNonces,
-    /// Contacts and Paths that the HSS keeps for restoration.
-    pub(crate) kept: Vec<(Box<str>, Box<str>)>,
 }
 
 impl RegistrationOwner {
@@ -159,25 +141,25 @@ impl RegistrationOwner {
 
     /// The user's entry in the set of this identity.
     pub(crate) fn user(&self, key: &str, impi: &str) -> Option<&User> {
-        self.sets.get(&self.set_id(key)?)?.users.get(impi).map(|user| &**user)
+        self.sets.get(&self.set_id(key)?)?.users.get(impi)
     }
 
     /// The set that holds one of these identities, or a new one, with these identities.
-    pub(crate) fn open_set(&mut self, identities: &[PublicIdentity]) -> SetId {
+    pub(crate) fn open_set(&mut self, identities: &Arc<[PublicIdentity]>) -> SetId {
         let known = identities.iter().find_map(|its| self.set_of.get(&its.key).copied());
         let id = known.unwrap_or_else(|| {
             self.set_count += 1;
             self.set_count
         });
-        let set = self.sets.entry(id).or_insert_with(ImplicitSet::new);
+        let set = self.sets.entry(id).or_insert_with(|| Box::new(ImplicitSet::new()));
         // Identities of another user of a shared set that this profile does not hold stay.
         let shared = set.users.len() > 1;
-        let mut list = identities.to_vec();
-        let kept = set
-            .identities
-            .iter()
-            .filter(|old| shared && !identities.iter().any(|identity| identity.key == old.key));
-        list.extend(kept.cloned());
+        let lacks = |old: &&PublicIdentity| !identities.iter().any(|its| its.key == old.key);
+        let kept = set.identities.iter().filter(lacks).filter(|_| shared);
+        let list: Arc<[PublicIdentity]> = match kept.clone().next() {
+            Some(_) => identities.iter().chain(kept).cloned().collect(),
+            None => Arc::clone(identities),
+        };
         for old in set.identities.iter() {
             if !list.iter().any(|identity| identity.key == old.key) {
                 self.set_of.remove(&old.key);
@@ -192,26 +174,19 @@ impl RegistrationOwner {
         for wildcard in &set.wildcards {
             self.wildcards.insert(wildcard.as_str().into(), (wildcard.clone(), id));
         }
-        for identity in &list {
-            self.set_of.insert(identity.key.clone(), id);
+        for identity in list.iter() {
+            self.set_of.insert(Arc::clone(&identity.key), id);
         }
-        set.identities = list.into();
+        set.identities = list;
         id
     }
 
     /// Publishes the set as it is now, sets its timer, and forgets users without contacts and a set
     /// without users. Says which users went.
-    pub(crate) fn publish(&mut self, id: SetId, out: &mut ScscfActions) -> Vec<Box<str>> {
+    pub(crate) fn publish(&mut self, id: SetId, out: &mut ScscfActions) -> Vec<Arc<str>> {
         let Some(set) = self.sets.get_mut(&id) else { return Vec::new() };
         let bindings = &set.bindings;
-        let mut left = Vec::new();
-        set.users.retain(|impi, _| {
-            let stays = bindings.has_user(impi);
-            if !stays {
-                left.push(impi.clone());
-            }
-            stays
-        });
+        let left = set.users.retain(|impi| bindings.has_user(impi));
         let old = set.published.take();
         let was = old.iter().flat_map(|old| old.bindings.iter()).map(|binding| &binding.token);
         let is = |token: &str| bindings.list().iter().any(|its| *its.token == *token);
@@ -232,7 +207,7 @@ impl RegistrationOwner {
         let new = Arc::new(Registration {
             identities: Arc::clone(&set.identities),
             wildcards: set.wildcards.clone(),
-            bindings: set.bindings.list().into(),
+            bindings: set.bindings.shared(),
             charging_ccf: set.charging_ccf.clone(),
             services: Arc::clone(&set.services),
         });
@@ -290,7 +265,7 @@ impl ImplicitSet {
             associated: Box::new([]),
             servers: Vec::new(),
             services: Arc::new([]),
-            users: BTreeMap::new(),
+            users: Users::default(),
             published: None,
         }
     }
@@ -302,17 +277,19 @@ impl ImplicitSet {
     }
 
     /// The user, new if it has no contact yet.
-    pub(crate) fn user(&mut self, now: Instant, impi: &str) -> &mut User {
-        let new = || User {
-            accepted: None,
-            refreshes: 0,
-            authenticated_at: now,
-            reauthenticate: false,
-            spare: VecDeque::new(),
-            proxy_nonces: ProxyNonces::default(),
-            kept: Vec::new(),
-        };
-        self.users.entry(impi.into()).or_insert_with(|| Box::new(new()))
+    pub(crate) fn user(&mut self, now: Instant, impi: &str) -> Option<&mut User> {
+        if !self.users.contains(impi) {
+            let known = self.associated.iter().find(|its| ***its == *impi);
+            let impi = known.map_or_else(|| impi.into(), Arc::clone);
+            self.users.add(now, &impi);
+        }
+        self.users.get_mut(impi)
+    }
+
+    /// The key of an identity as the set has it.
+    pub(crate) fn key(&self, key: &str) -> Arc<str> {
+        let known = self.identities.iter().find(|identity| *identity.key == *key);
+        known.map_or_else(|| key.into(), |identity| Arc::clone(&identity.key))
     }
 
     /// Keeps what an SAA tells besides identities and services (TS 29.228 §6.1.2.1).
@@ -323,10 +300,14 @@ impl ImplicitSet {
         self.associated = associated.map(|impi| impi.as_str().into()).collect();
     }
 
-    /// Contacts and Paths of a user, as the HSS keeps them.
-    pub(crate) fn to_keep(&self, impi: &str) -> Vec<(Box<str>, Box<str>)> {
-        let mine = self.bindings.of_user(impi).filter(|its| !its.is_emergency());
-        mine.map(|its| (its.contact.text().into(), its.path.join(", ").into())).collect()
+    /// A fingerprint of contacts and Paths of a user, which the HSS keeps: no more is needed to see
+    /// that they have changed.
+    pub(crate) fn to_keep(&self, impi: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for binding in self.bindings.of_user(impi).filter(|its| !its.is_emergency()) {
+            (binding.contact.text(), &binding.path).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// The contacts that have not ended.

@@ -110,7 +110,7 @@ impl RegistrationOwner {
         let published = self.published.by_token(token)?;
         let key = &published.by_token(token)?.registered_with;
         let set = self.set_id(key).and_then(|id| self.sets.get_mut(&id))?;
-        Some(&mut set.users.get_mut(impi)?.proxy_nonces)
+        Some(set.users.get_mut(impi)?.proxy_nonces.get_or_insert_default())
     }
 
     fn judge(&mut self, env: &Env<'_>, request: &Request, impi: &str, token: &str) -> Judged {

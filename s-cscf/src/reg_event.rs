@@ -2,6 +2,7 @@
 //! to a registration.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cscf_core::clause::{own, rfc6665, ts24229};
 use cscf_core::cx::RestoredSubscription;
@@ -185,7 +186,7 @@ impl RegistrationOwner {
     }
 
     /// The user whose contact a subscription goes to; the only one, else that with this address.
-    fn user_of(&self, id: SetId, subscription: &Subscription) -> Option<Box<str>> {
+    fn user_of(&self, id: SetId, subscription: &Subscription) -> Option<Arc<str>> {
         let list = self.sets.get(&id)?.bindings.list();
         let target = &subscription.dialog.remote_target;
         let by_address = list.iter().find(|its| its.contact.uri.to_string() == *target);

@@ -10,10 +10,11 @@ use cscf_core::sip::{HeaderName, Request, is_sips};
 use cscf_core::time::{Duration, Instant};
 
 use crate::cause;
-use crate::owner::{RegistrationOwner, Rounds, User};
+use crate::owner::{RegistrationOwner, Rounds};
 use crate::refusal::Refusal;
 use crate::restoration::Waiting;
 use crate::secret::Proof;
+use crate::users::User;
 use crate::{Config, ScscfActions};
 
 /// Option tags of Require that a registrar here understands.

@@ -1,6 +1,8 @@
 //! Restoration of an S-CSCF that lost its state: what it leaves with the HSS, and how it goes on
 //! with what it gets back (TS 23.380 §4, TS 29.228 §6.1.2, TS 24.229 §5.4.1.2.2).
 
+use std::sync::Arc;
+
 use cscf_core::clause::ts23380;
 use cscf_core::cx::{
     AssignmentType, CxAnswer, CxRequest, Restoration, RestoredContact, RestoredSubscription, Saa,
@@ -115,13 +117,14 @@ impl RegistrationOwner {
         set.keep(profile.servers, saa);
         set.services = self.third_parties.services(env, (&profile.services, &profile.identities));
         for kept in saa.restoration.iter().filter(|kept| !kept.impi.is_empty()) {
-            set.user(env.now, &kept.impi);
+            let Some(user) = set.user(env.now, &kept.impi) else { continue };
+            let impi = Arc::clone(&user.impi);
             for contact in &kept.contacts {
                 let Ok(address) = NameAddr::parse(&contact.contact) else { continue };
                 let path = values(HeaderName::Path, &contact.path);
                 let source = Source {
-                    impi: &kept.impi,
-                    registered_with: &key,
+                    impi: Arc::clone(&impi),
+                    registered_with: Arc::clone(&key),
                     path: &path,
                     call_id: contact.call_id.as_deref().unwrap_or_default(),
                     cseq: contact.cseq.unwrap_or_default(),

@@ -18,7 +18,7 @@ use crate::Config;
 #[derive(Clone)]
 pub(crate) enum Secret {
     /// The expected response of a USIM with its keys, and the algorithms that were offered.
-    Aka { vector: Box<Vector>, offered: Vec<Algorithm> },
+    Aka { vector: Box<Vector>, offered: Box<[Algorithm]> },
     /// H(A1), one for each hash the subscriber has, most preferred first.
     Digest(Vec<Ha1>),
 }
@@ -207,6 +207,7 @@ impl Offer {
                 };
                 let challenges = offered.iter().map(challenge).collect();
                 let vector = Vector { rand: *rand, xres: Res::new(xres)?, ck: *ck, ik: *ik };
+                let offered = offered.into();
                 let secret = Secret::Aka { vector: Box::new(vector), offered };
                 Some(Self { nonce, secret, challenges })
             }

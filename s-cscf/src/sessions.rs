@@ -88,7 +88,7 @@ pub(crate) struct Call {
     pub(crate) by_caller: bool,
     /// The Service-Route tokens of the users whose contacts the branches go to, by branch; empty
     /// for a branch to something else.
-    pub(crate) users: Vec<Box<str>>,
+    pub(crate) users: Vec<Arc<str>>,
     /// The 480 for an INVITE whose served user goes away.
     pub(crate) refusal: Option<Box<Response>>,
     /// Whether a 2xx confirmed the dialog.
@@ -108,7 +108,7 @@ pub(crate) struct Call {
 }
 
 /// The request for a flow with the Service-Route token of its contact.
-pub(crate) type FlowRequest = (Request, Box<str>);
+pub(crate) type FlowRequest = (Request, Arc<str>);
 
 /// An instance of the called user: one flow at a time, the others only when it fails
 /// (RFC 5626 §5.3).
@@ -145,7 +145,7 @@ impl Call {
     }
 
     /// Numbers a branch that is about to be forwarded; branches are numbered in that order.
-    pub(crate) fn add_branch(&mut self, user: Box<str>, others: VecDeque<FlowRequest>) -> BranchId {
+    pub(crate) fn add_branch(&mut self, user: Arc<str>, others: VecDeque<FlowRequest>) -> BranchId {
         let branch = BranchId(u32::try_from(self.users.len()).unwrap_or(u32::MAX));
         self.users.push(user);
         self.flows.push(others);
@@ -279,7 +279,7 @@ impl Sessions {
         env: &mut Env<'_>,
         invite: &Request,
         icid: &str,
-        users: Vec<Box<str>>,
+        users: Vec<Arc<str>>,
     ) -> u64 {
         let number = self.dialogs.open(invite, icid, users);
         if self.dialogs.len() > self.config.dialogs_max {

@@ -28,7 +28,7 @@ enum Told {
     /// The owner: the set of the user of this request, if it has no contacts.
     Found(ContextId, Option<Arc<Registration>>),
     /// The owner: Service-Route tokens that are no longer good.
-    Gone(Vec<Box<str>>),
+    Gone(Vec<Arc<str>>),
     /// The owner: the request, without the proof it had, or the answer to it.
     Judged(ContextId, Result<Box<Request>, Box<Response>>),
     /// A call: whether the user with this token has proven the request.
@@ -50,7 +50,7 @@ fn tell(to: Option<ShardId>, what: Told) -> Action<crate::Timer> {
 
 impl Scscf {
     /// Tells the sessions in other engines which users are gone.
-    pub(crate) fn tell_gone(&self, gone: &[Box<str>], out: &mut ScscfActions) {
+    pub(crate) fn tell_gone(&self, gone: &[Arc<str>], out: &mut ScscfActions) {
         if !self.owner.config.shard.is_alone() {
             out.push(tell(None, Told::Gone(gone.to_vec())));
         }

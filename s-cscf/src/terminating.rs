@@ -127,7 +127,7 @@ impl Sessions {
         });
         let later = self.to_contacts(leg, &groups);
         let flows = later.iter().flatten().flat_map(|target| &target.flows);
-        let users: BTreeSet<Box<str>> = flows.map(|(_, token)| token.clone()).collect();
+        let users: BTreeSet<Arc<str>> = flows.map(|(_, token)| token.clone()).collect();
         let call = self.enter(env, leg);
         call.later = later;
         call.searching = true;

@@ -109,7 +109,7 @@ impl ThirdParties {
         let keys = self.list.range((set, ServerKey::default())..);
         let keys = keys.map(|(key, _)| key.clone()).take_while(|(its, _)| *its == set);
         for (set, key) in keys.collect::<Vec<_>>() {
-            out.push(Action::ClearTimer { timer: Timer::ThirdParty(set, key.clone()) });
+            out.push(Action::ClearTimer { timer: Timer::ThirdParty(set, Box::new(key.clone())) });
             self.list.remove(&(set, key));
         }
     }
@@ -119,7 +119,7 @@ impl ThirdParties {
     pub(crate) fn services(
         &mut self,
         env: &mut Env<'_>,
-        (profiles, known): (&[ServiceProfile], &[PublicIdentity]),
+        (profiles, known): (&[ServiceProfile], &Arc<[PublicIdentity]>),
     ) -> Arc<[Service]> {
         let read = |uri: &str, barred| {
             let same = |its: &&PublicIdentity| *its.uri == *uri && its.barred == barred;
@@ -135,7 +135,10 @@ impl ThirdParties {
             let identities = profile.public_identities.iter();
             let identities = identities.filter_map(|its| read(&its.identity, its.barred));
             let media_profile = profile.subscribed_media_profile_id;
-            let identities = identities.collect();
+            let identities: Vec<PublicIdentity> = identities.collect();
+            // Mostly one profile serves the whole set.
+            let all = identities == **known;
+            let identities = if all { Arc::clone(known) } else { identities.into() };
             services.push(Service { identities, filters, media_profile });
         }
         services.into()
@@ -278,7 +281,7 @@ impl RegistrationOwner {
         let parties = &mut self.third_parties;
         parties.sent_count += 1;
         let tag = OwnTag(TAGS | parties.sent_count);
-        out.push(Action::ClearTimer { timer: Timer::ThirdParty(set, key.clone()) });
+        out.push(Action::ClearTimer { timer: Timer::ThirdParty(set, Box::new(key.clone())) });
         parties.sent.insert(tag, Sent { set, key, does, handling, expires, at: env.now });
         out.push(Action::Originate {
             tag,
@@ -373,7 +376,10 @@ impl RegistrationOwner {
                 after.as_secs()
             )
         });
-        out.push(Action::SetTimer { timer: Timer::ThirdParty(set, key), at: env.now + after });
+        out.push(Action::SetTimer {
+            timer: Timer::ThirdParty(set, Box::new(key)),
+            at: env.now + after,
+        });
     }
 
     /// Tells a server again that its user is registered.

@@ -104,8 +104,8 @@ impl RegistrationOwner {
         let wild = profile.identities.iter().filter(|its| its.wildcarded);
         let set = Arc::new(Registration {
             wildcards: wild.filter_map(|its| Wildcard::parse(&its.uri)).collect(),
-            identities: profile.identities.into(),
-            bindings: Box::new([]),
+            identities: profile.identities,
+            bindings: Arc::new([]),
             charging_ccf: saa.charging_ccf.as_deref().map(Into::into),
             services,
         });

@@ -2,6 +2,7 @@
 //! services, with the charging identifier of the dialog.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use cscf_core::clause::{rfc3261, rfc4028, ts24229};
 use cscf_core::role::{Action, Env, Incoming, NextHop, OwnTag, Side};
@@ -74,7 +75,7 @@ impl Sessions {
             let mut call = Call::new(case, request.method.clone(), came);
             call.within = number;
             call.by_caller = by_caller;
-            call.add_branch(Box::default(), VecDeque::new());
+            call.add_branch(Arc::default(), VecDeque::new());
             self.calls.insert(context, Box::new(call));
         }
         out.push(Action::Forward {

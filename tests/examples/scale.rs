@@ -1,9 +1,13 @@
 //! Registers users of a large HSS in the simulated lab, and lets them call each other, for
-//! instruction counts: `scale SUBSCRIBERS USERS idle|register|call|message|reregister`. Nobody
-//! reads the trace.
+//! instruction counts and for bytes alive by call site:
+//! `scale SUBSCRIBERS USERS idle|register|call|hold|message|reregister [LINGER]`. Nobody reads the
+//! trace.
 //! `idle` does everything but the registrations, `call` registers all and lets each of the first
 //! half call one of the second, so that differences are of one kind of work alone, the light UEs of
-//! `cscf load` included; `docs/decisions.md` has the command and figures.
+//! `cscf load` included; `docs/decisions.md` has the command and figures. With `hold` those calls
+//! are up when it ends. It ends `LINGER` seconds (300) after the last piece of work, when all its
+//! transactions are forgotten, and leaves everything as it is: what `valgrind --tool=dhat` counts at
+//! the end is what is kept then (`docs/performance.md`).
 
 #![allow(clippy::print_stdout, reason = "it is a program")]
 #![allow(unused_crate_dependencies, reason = "those of the tests")]
@@ -13,6 +17,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use cscf_core::config::{Lab as LabFile, NodeRole, Start, read_lab};
+#[cfg(not(feature = "system-allocator"))]
 use cscf_core::host::Allocator;
 use cscf_core::ids::Seed;
 use cscf_core::time::{Duration, Instant};
@@ -22,26 +27,36 @@ use scenarios::load::people::{People, Sources};
 use scenarios::load::plan::Work;
 use scenarios::run::{UNIX_AT_EPOCH, lab_node};
 
+// The tools that count bytes see only what the allocator of the system gives.
+#[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
 /// Between the beginnings of two pieces of work: each is through before the next.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Long enough for the last deadline of a transaction to come.
-const LINGER: Duration = Duration::from_secs(300);
+const LINGER: u64 = 300;
+/// Between the answer of a call and its end: of one that ends, and of one that is to stay.
+const HOLD: Duration = Duration::from_millis(100);
+const HOLD_ON: Duration = Duration::from_secs(500_000);
 
 fn main() -> Result<(), String> {
-    let usage = "scale SUBSCRIBERS USERS idle|register|call|message|reregister";
+    let usage = "scale SUBSCRIBERS USERS idle|register|call|hold|message|reregister [LINGER]";
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [count, users, what] = args.as_slice() else { return Err(usage.to_owned()) };
+    let (count, users, what, linger) = match args.as_slice() {
+        [count, users, what] => (count, users, what, LINGER),
+        [count, users, what, linger] => (count, users, what, linger.parse().map_err(|_| usage)?),
+        _ => return Err(usage.to_owned()),
+    };
     let users: usize = users.parse().map_err(|_| usage)?;
-    let mut bench = Bench::new(lab_of(count)?, users)?;
+    let hold = if what == "hold" { HOLD_ON } else { HOLD };
+    let mut bench = Bench::new(lab_of(count)?, users, hold)?;
     bench.run_until(Instant::EPOCH + Duration::from_millis(50));
     let works: &[Work] = match what.as_str() {
         "idle" => &[],
         "register" => &[Work::Register],
         "reregister" => &[Work::Register, Work::Reregister],
-        "call" => &[Work::Register, Work::Call],
+        "call" | "hold" => &[Work::Register, Work::Call],
         "message" => &[Work::Register, Work::Message],
         _ => return Err(usage.to_owned()),
     };
@@ -56,12 +71,13 @@ fn main() -> Result<(), String> {
         }
         bench.run_until(bench.lab.now() + Duration::from_secs(1));
     }
-    bench.run_until(bench.lab.now() + LINGER);
+    bench.run_until(bench.lab.now() + Duration::from_secs(linger));
     let results = bench.fleet.take_results();
     println!("{} registered; {:?} done, {:?} failed", bench.fleet.registered(), results.ok, {
         results.failed
     });
     println!("{} packets from UEs, {} to UEs", results.sent, results.received);
+    std::mem::forget(bench);
     Ok(())
 }
 
@@ -76,7 +92,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(mut file: LabFile, users: usize) -> Result<Self, String> {
+    fn new(mut file: LabFile, users: usize, hold: Duration) -> Result<Self, String> {
         file.reg_event_subscription = false;
         let mut lab = Lab::new(1, NetworkOptions::default());
         // The HSS first: then the others find it at their first attempt.
@@ -101,7 +117,7 @@ impl Bench {
             dut,
             routes: Vec::new(),
             ring: Duration::from_millis(20),
-            hold: Duration::from_millis(100),
+            hold,
             t1: Duration::from_millis(500),
             timeout: Duration::from_secs(8),
             expires: 600_000,

@@ -1,16 +1,16 @@
 //! Hash maps whose order no peer can choose and no run can leak: keyed from the node's seed, looked
 //! up by key, never iterated for output. What the node has numbered itself needs no such care. And
-//! tables that grow without a pause, however large they are: [`Numbers`] and [`Pages`].
+//! tables that grow without a pause, however large they are: [`Numbers`] and [`Places`].
 
 mod numbers;
-mod pages;
+mod places;
 
 use std::hash::{BuildHasher, Hasher};
 
 use siphasher::sip::SipHasher13;
 
 pub use numbers::Numbers;
-pub use pages::Pages;
+pub use places::Places;
 
 use crate::ids::Seed;
 

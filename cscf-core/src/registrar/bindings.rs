@@ -15,9 +15,9 @@ use crate::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub struct Source<'a> {
     /// The private identity that registers.
-    pub impi: &'a str,
+    pub impi: Arc<str>,
     /// The key of the identity in To.
-    pub registered_with: &'a str,
+    pub registered_with: Arc<str>,
     /// The Path values, topmost first, each in angle brackets.
     pub path: &'a [Box<str>],
     /// The Call-ID.
@@ -61,15 +61,17 @@ pub struct OutOfOrder {
 /// The contacts of a set.
 #[derive(Clone, Debug, Default)]
 pub struct Bindings {
-    list: Vec<Binding>,
+    /// Never changed in place, so that a snapshot can have it too: each set is held once, not
+    /// twice. A change copies the few contacts there are.
+    list: Arc<[Binding]>,
     count: u64,
 }
 
 impl Bindings {
     /// No contact yet.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { list: Vec::new(), count: 0 }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// The contacts in the order in which they came.
@@ -78,9 +80,15 @@ impl Bindings {
         &self.list
     }
 
+    /// The same list, to be published.
+    #[must_use]
+    pub fn shared(&self) -> Arc<[Binding]> {
+        Arc::clone(&self.list)
+    }
+
     /// Whether there is none.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
@@ -147,19 +155,20 @@ impl Bindings {
     /// Adds, refreshes and removes contacts as the REGISTER wants.
     pub fn update(&mut self, now: Instant, wishes: &[ContactWish], source: &Source<'_>) -> Change {
         let mut change = Change::default();
+        let mut contacts = self.list.to_vec();
         for wish in wishes {
-            let at = self.list.iter().position(|binding| {
+            let at = contacts.iter().position(|binding| {
                 *binding.impi == *source.impi && same_contact(&binding.contact, &wish.address)
             });
             if wish.expires.is_zero() {
                 if let Some(at) = at {
                     let event = ContactEvent::Unregistered;
-                    change.removed.push(Binding { event, ..self.list.remove(at) });
+                    change.removed.push(Binding { event, ..contacts.remove(at) });
                 }
                 continue;
             }
             change.updated = true;
-            let (id, event) = match at.and_then(|at| self.list.get(at)) {
+            let (id, event) = match at.and_then(|at| contacts.get(at)) {
                 Some(old) => (old.id, ContactEvent::Refreshed),
                 None => {
                     self.count += 1;
@@ -167,15 +176,12 @@ impl Bindings {
                 }
             };
             let binding = bind(now, wish, source, (id, event));
-            match at.and_then(|at| self.list.get_mut(at)) {
+            match at.and_then(|at| contacts.get_mut(at)) {
                 Some(old) => *old = binding.in_place_of(old),
-                None => {
-                    // Most users have one contact.
-                    self.list.reserve_exact(1);
-                    self.list.push(binding);
-                }
+                None => contacts.push(binding),
             }
         }
+        self.list = contacts.into();
         if source.replaces && change.updated {
             let kept = |binding: &Binding| {
                 wishes.iter().any(|wish| same_contact(&binding.contact, &wish.address))
@@ -200,9 +206,11 @@ impl Bindings {
         let mut gruus = known.cloned().unwrap_or_else(first);
         gruus.add(new);
         let gruus = Arc::new(gruus);
-        for binding in self.list.iter_mut().filter(|its| flows(its)) {
+        let mut contacts = self.list.to_vec();
+        for binding in contacts.iter_mut().filter(|its| flows(its)) {
             binding.gruus = Some(Arc::clone(&gruus));
         }
+        self.list = contacts.into();
     }
 
     /// Takes away the contacts that `which` names, for this reason.
@@ -214,10 +222,9 @@ impl Bindings {
         if !self.list.iter().any(&which) {
             return Vec::new();
         }
-        let list = std::mem::take(&mut self.list);
-        let (gone, mut kept) = list.into_iter().partition::<Vec<_>, _>(|binding| which(binding));
-        kept.shrink_to_fit();
-        self.list = kept;
+        let contacts = self.list.iter().cloned();
+        let (gone, kept) = contacts.partition::<Vec<_>, _>(|binding| which(binding));
+        self.list = kept.into();
         gone.into_iter().map(|binding| Binding { event, ..binding }).collect()
     }
 
@@ -229,15 +236,18 @@ impl Bindings {
     /// Cuts the time of a user's contacts, not those for emergency calls (TS 24.229 §5.4.1.6,
     /// §5.4.8); says whether one was cut.
     pub fn shorten(&mut self, now: Instant, impi: &str, to: Duration) -> bool {
-        let mut cut = false;
-        let mine = self.list.iter_mut().filter(|binding| *binding.impi == *impi);
-        let cuttable = |its: &&mut Binding| its.expires_at > now + to && !its.is_emergency();
-        for binding in mine.filter(cuttable) {
+        let cuttable =
+            |its: &Binding| *its.impi == *impi && its.expires_at > now + to && !its.is_emergency();
+        if !self.list.iter().any(cuttable) {
+            return false;
+        }
+        let mut contacts = self.list.to_vec();
+        for binding in contacts.iter_mut().filter(|its| cuttable(its)) {
             binding.expires_at = now + to;
             binding.event = ContactEvent::Shortened;
-            cut = true;
         }
-        cut
+        self.list = contacts.into();
+        true
     }
 }
 
@@ -253,8 +263,8 @@ fn bind(
     }
     Binding {
         id,
-        impi: source.impi.into(),
-        registered_with: source.registered_with.into(),
+        impi: Arc::clone(&source.impi),
+        registered_with: Arc::clone(&source.registered_with),
         q: contact.q_thousandths(),
         contact,
         expires_at: now + wish.expires,
@@ -301,8 +311,8 @@ mod tests {
 
     fn source(cseq: u32) -> Source<'static> {
         Source {
-            impi: "alice@ims.example",
-            registered_with: "sip:alice@ims.example",
+            impi: "alice@ims.example".into(),
+            registered_with: "sip:alice@ims.example".into(),
             path: &[],
             call_id: "c1",
             cseq,
@@ -361,7 +371,7 @@ mod tests {
     fn a_new_contact_takes_the_place_of_the_old_one() {
         let mut bindings = Bindings::new();
         bindings.update(NOW, &[wish("<sip:10.0.0.1>", 60)], &source(1));
-        let other_user = Source { impi: "tablet@ims.example", ..source(1) };
+        let other_user = Source { impi: "tablet@ims.example".into(), ..source(1) };
         bindings.update(NOW, &[wish("<sip:10.0.0.9>", 60)], &other_user);
 
         let source = Source { replaces: true, ..source(2) };

@@ -1,6 +1,8 @@
 //! Globally routable user agent URIs: one that stays and tells who it is, and temporary ones that
 //! do not (RFC 5627; TS 24.229 §5.4.7A).
 
+use std::sync::Arc;
+
 use crate::sip::{NameAddr, Uri};
 
 use super::registration::PublicIdentity;
@@ -21,7 +23,7 @@ pub struct Gruus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TempGruu {
     /// The key of the identity it stands for.
-    pub identity: Box<str>,
+    pub identity: Arc<str>,
     /// The URI, with `gr`.
     pub uri: Box<str>,
     /// The sequence number of the REGISTER that it was made for (RFC 5628 §5).
@@ -47,7 +49,7 @@ impl Gruus {
     /// [`TEMP_GRUUS_MAX`].
     pub(super) fn add(&mut self, new: Vec<TempGruu>) {
         self.temporary.extend(new);
-        let mut counts = std::collections::BTreeMap::<Box<str>, usize>::new();
+        let mut counts = std::collections::BTreeMap::<Arc<str>, usize>::new();
         let mut kept: Vec<TempGruu> = Vec::with_capacity(self.temporary.len());
         for gruu in self.temporary.drain(..).rev() {
             let count = counts.entry(gruu.identity.clone()).or_default();

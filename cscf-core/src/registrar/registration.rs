@@ -9,13 +9,13 @@ use crate::ifc::Filters;
 use crate::sip::{NameAddr, Params, Uri};
 use crate::time::Instant;
 
-/// A public user identity of a subscription.
+/// A public user identity of a subscription. A copy shares its texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicIdentity {
     /// The URI as the HSS has it.
-    pub uri: Box<str>,
-    /// The form it is looked up by, see [`identity_key`].
-    pub key: Box<str>,
+    pub uri: Arc<str>,
+    /// The form it is looked up by, see [`identity_key`]; mostly the same text.
+    pub key: Arc<str>,
     /// Whether it is good for nothing but registering (TS 23.003 §13.4B).
     pub barred: bool,
     /// Whether it is an expression that stands for many identities (TS 23.003 §13.4A): it is never
@@ -30,7 +30,9 @@ impl PublicIdentity {
     pub fn new(uri: &str, barred: bool) -> Option<Self> {
         let wildcarded = Wildcard::is_meant(uri);
         let key = if wildcarded { uri.to_owned() } else { identity_key(&Uri::parse(uri).ok()?)? };
-        Some(Self { uri: uri.into(), key: key.into(), barred, wildcarded })
+        let text: Arc<str> = uri.into();
+        let key = if key == uri { Arc::clone(&text) } else { key.into() };
+        Some(Self { uri: text, key, barred, wildcarded })
     }
 
     /// Whether others may see it: it is neither barred nor wildcarded
@@ -118,9 +120,9 @@ pub struct Binding {
     /// A number never used again in this set.
     pub id: u64,
     /// The private identity that registered it.
-    pub impi: Box<str>,
+    pub impi: Arc<str>,
     /// The key of the identity it was registered with; the others of the set came implicitly.
-    pub registered_with: Box<str>,
+    pub registered_with: Arc<str>,
     /// The address; of its parameters `expires` is left out.
     pub contact: NameAddr,
     /// Preference in thousandths.
@@ -134,7 +136,7 @@ pub struct Binding {
     /// Sequence number of its last REGISTER.
     pub cseq: u32,
     /// The user part of the Service-Route given for it.
-    pub token: Box<str>,
+    pub token: Arc<str>,
     /// What last happened to it.
     pub event: ContactEvent,
     /// The GRUUs of its instance, shared by all flows of the instance.
@@ -172,8 +174,8 @@ impl Binding {
 /// What the network does for some identities of a user (TS 29.228 §B.2.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
-    /// The identities that it serves, in order.
-    pub identities: Box<[PublicIdentity]>,
+    /// The identities that it serves, in order; the list of the set if it serves all of them.
+    pub identities: Arc<[PublicIdentity]>,
     /// Which application servers take part.
     pub filters: Filters,
     /// The media that the user has subscribed to, by number (TS 29.228 §B.2.1A).
@@ -188,8 +190,8 @@ pub struct Registration {
     pub identities: Arc<[PublicIdentity]>,
     /// Those of them that stand for many (TS 23.003 §13.4A).
     pub wildcards: Box<[Wildcard]>,
-    /// The contacts, in the order in which they came.
-    pub bindings: Box<[Binding]>,
+    /// The contacts, in the order in which they came; the owner has the same list.
+    pub bindings: Arc<[Binding]>,
     /// Where charging data goes: the primary charging collection function.
     pub charging_ccf: Option<Box<str>>,
     /// The service profiles, in the order of the user profile.
@@ -301,7 +303,7 @@ mod tests {
                 identity("sip:+15550102@home.example;user=phone"),
                 identity("tel:+15550102"),
             ]),
-            bindings: Box::new([]),
+            bindings: Arc::new([]),
             charging_ccf: None,
             services: Arc::new([]),
         };

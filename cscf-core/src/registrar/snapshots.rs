@@ -20,7 +20,8 @@ pub struct Registrations {
     by_wildcard: Shared<(Wildcard, Arc<Registration>)>,
 }
 
-type Shared<T> = Arc<DashMap<Box<str>, T, SeededState>>;
+/// The keys share their texts with what they lead to.
+type Shared<T> = Arc<DashMap<Arc<str>, T, SeededState>>;
 
 impl Registrations {
     /// Nobody is registered.
@@ -77,7 +78,7 @@ impl Registrations {
             for key in gruu_keys(old) {
                 self.by_identity.remove(&*key);
             }
-            for binding in &old.bindings {
+            for binding in old.bindings.iter() {
                 if new.is_none_or(|new| new.by_token(&binding.token).is_none()) {
                     self.by_token.remove(&binding.token);
                 }
@@ -94,7 +95,7 @@ impl Registrations {
         for key in gruu_keys(new) {
             self.by_identity.insert(key.into(), Arc::clone(new));
         }
-        for binding in &new.bindings {
+        for binding in new.bindings.iter() {
             self.by_token.insert(binding.token.clone(), Arc::clone(new));
         }
     }
@@ -128,7 +129,7 @@ mod tests {
         Arc::new(Registration {
             identities: uris.iter().map(identity).collect(),
             wildcards: uris.iter().filter_map(|uri| Wildcard::parse(uri)).collect(),
-            bindings: Box::new([]),
+            bindings: Arc::new([]),
             charging_ccf: None,
             services: Arc::new([]),
         })

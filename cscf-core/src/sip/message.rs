@@ -76,8 +76,14 @@ impl Message {
 }
 
 fn write(start_line: &[&str], headers: &Headers, body: &Bytes) -> Bytes {
+    let mut out = Vec::new();
+    write_to(start_line, headers, body, &mut out);
+    out.into()
+}
+
+fn write_to(start_line: &[&str], headers: &Headers, body: &Bytes, out: &mut Vec<u8>) {
     let start_len: usize = start_line.iter().map(|part| part.len()).sum();
-    let mut out = Vec::with_capacity(start_len + 4 + headers.wire_len() + body.len());
+    out.reserve_exact(start_len + 4 + headers.wire_len() + body.len());
     for part in start_line {
         // A line end in a Request-URI or reason phrase of ours would begin a header.
         if memchr::memchr2(b'\r', b'\n', part.as_bytes()).is_some() {
@@ -87,10 +93,9 @@ fn write(start_line: &[&str], headers: &Headers, body: &Bytes) -> Bytes {
         }
     }
     out.extend_from_slice(b"\r\n");
-    headers.write(&mut out);
+    headers.write(out);
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(body);
-    out.into()
 }
 
 impl Request {
@@ -148,9 +153,16 @@ impl Response {
     /// The bytes on the wire.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
+        let mut out = Vec::new();
+        self.write_to(&mut out);
+        out.into()
+    }
+
+    /// Appends the bytes on the wire.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
         let status = self.status.to_string();
         let line = ["SIP/2.0 ", &status, " ", &self.reason];
-        write(&line, &self.headers, &self.body)
+        write_to(&line, &self.headers, &self.body, out);
     }
 
     /// Gives the response a body and sets Content-Type and Content-Length.

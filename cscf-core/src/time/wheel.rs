@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::Instant;
-use crate::map::Pages;
+use crate::map::Places;
 
 const LEVELS: usize = 2;
 const SLOTS: usize = 256;
@@ -21,8 +21,6 @@ const TICK_NANOS: u64 = 1_000_000;
 const COMPACT_MIN: u32 = 32;
 /// Room that an empty slot keeps.
 const ROOM_KEPT: usize = 16;
-/// No further free place.
-const NO_PLACE: u64 = u64::MAX;
 
 /// Names a deadline while it is set; a stale id is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,9 +36,7 @@ pub struct DeadlineId {
 /// the usual fate of a retransmission timer, to be replaced by a later one, costs next to nothing.
 #[derive(Clone, Debug)]
 pub struct Wheel<K> {
-    entries: Pages<Entry<K>>,
-    /// The first free place; the others follow by [`Entry::at`].
-    free: u64,
+    entries: Places<Entry<K>>,
     slots: Vec<Slot>,
     /// One bit a slot: something is filed there.
     occupied: [[u64; SLOTS / 64]; LEVELS],
@@ -49,6 +45,8 @@ pub struct Wheel<K> {
     /// The tick up to which time has passed; the rounds begin at it.
     base: u64,
     sequence: u64,
+    /// Counts filings.
+    filings: u32,
     next: Option<Instant>,
     /// The filing of `next` and its slot, where they are known.
     found: Option<(Filed, usize)>,
@@ -57,16 +55,15 @@ pub struct Wheel<K> {
 
 #[derive(Clone, Debug)]
 struct Entry<K> {
-    /// `None` while the place is free.
-    key: Option<K>,
-    /// The instant; of a free place the next free one.
+    key: K,
+    /// The instant.
     at: u64,
     sequence: u64,
     /// Where it is filed; in a slot it may be filed at an earlier time than `at`.
     slot: u16,
-    /// Counts the lives of the place.
+    /// The number of the deadline, so that a later one at the same place is another.
     stamp: u32,
-    /// Counts the filings of the place: only the last one is valid.
+    /// The number of its last filing: only that one is valid.
     filing: u32,
 }
 
@@ -99,13 +96,13 @@ impl<K> Wheel<K> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            entries: Pages::new(),
-            free: NO_PLACE,
+            entries: Places::new(),
             slots: (0..FAR).map(|_| Slot::default()).collect(),
             occupied: [[0; SLOTS / 64]; LEVELS],
             far: BTreeMap::new(),
             base: 0,
             sequence: 0,
+            filings: 0,
             next: None,
             found: None,
             count: 0,
@@ -139,15 +136,11 @@ impl<K> Wheel<K> {
     /// Sets a deadline.
     pub fn insert(&mut self, at: Instant, key: K) -> DeadlineId {
         let sequence = self.next_sequence();
-        let index = self.free_place();
+        // Enough of the sequence: nobody keeps an id while four billion deadlines come and go.
+        let stamp = sequence as u32;
+        let entry = Entry { key, at: at.as_nanos(), sequence, slot: 0, stamp, filing: 0 };
+        let index = self.entries.insert(entry);
         self.count += 1;
-        let mut stamp = 0;
-        if let Some(entry) = self.entries.get_mut(index as usize) {
-            stamp = entry.stamp;
-            entry.key = Some(key);
-            entry.at = at.as_nanos();
-            entry.sequence = sequence;
-        }
         self.file(index);
         self.note_earlier(at);
         DeadlineId { index, stamp }
@@ -161,13 +154,13 @@ impl<K> Wheel<K> {
             return true;
         }
         let sequence = self.next_sequence();
-        let Some(entry) = self.entries.get_mut(id.index as usize) else { return false };
+        let Some(entry) = self.entries.get_mut(id.index) else { return false };
         // In a slot an earlier filing serves; its old one must not be taken for the deadline.
         let filed_anew = at < old || usize::from(entry.slot) == FAR;
         if filed_anew {
             self.abandon(id.index);
         }
-        if let Some(entry) = self.entries.get_mut(id.index as usize) {
+        if let Some(entry) = self.entries.get_mut(id.index) {
             entry.at = at.as_nanos();
             entry.sequence = sequence;
         }
@@ -215,8 +208,7 @@ impl<K> Wheel<K> {
     }
 
     fn entry(&self, id: DeadlineId) -> Option<&Entry<K>> {
-        let entry = self.entries.get(id.index as usize)?;
-        (entry.stamp == id.stamp && entry.key.is_some()).then_some(entry)
+        self.entries.get(id.index).filter(|entry| entry.stamp == id.stamp)
     }
 
     const fn next_sequence(&mut self) -> u64 {
@@ -231,33 +223,11 @@ impl<K> Wheel<K> {
         }
     }
 
-    /// A place without a deadline.
-    fn free_place(&mut self) -> u32 {
-        let first = usize::try_from(self.free).unwrap_or(usize::MAX);
-        let place = match self.entries.get(first) {
-            Some(entry) => {
-                self.free = entry.at;
-                first
-            }
-            None => {
-                let (at, sequence) = (NO_PLACE, 0);
-                let entry = Entry { key: None, at, sequence, slot: 0, stamp: 0, filing: 0 };
-                self.entries.push(entry)
-            }
-        };
-        u32::try_from(place).unwrap_or(u32::MAX)
-    }
-
     /// Frees the entry's place.
     fn release(&mut self, index: u32) -> Option<K> {
-        let entry = self.entries.get_mut(index as usize)?;
-        let key = entry.key.take()?;
-        entry.stamp = entry.stamp.wrapping_add(1);
-        entry.filing = entry.filing.wrapping_add(1);
-        entry.at = self.free;
-        self.free = u64::from(index);
+        let entry = self.entries.remove(index)?;
         self.count -= 1;
-        Some(key)
+        Some(entry.key)
     }
 
     /// The slot of an instant: in the first round in which it lies. What lies in the past goes to
@@ -276,11 +246,12 @@ impl<K> Wheel<K> {
 
     /// Files the entry at its own instant.
     fn file(&mut self, index: u32) {
-        let Some(at) = self.entries.get(index as usize).map(|entry| entry.at) else { return };
+        let Some(at) = self.entries.get(index).map(|entry| entry.at) else { return };
         let slot = self.slot_of(at);
-        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        self.filings = self.filings.wrapping_add(1);
+        let Some(entry) = self.entries.get_mut(index) else { return };
         entry.slot = u16::try_from(slot).unwrap_or(u16::MAX);
-        entry.filing = entry.filing.wrapping_add(1);
+        entry.filing = self.filings;
         let Entry { at, sequence, filing, .. } = *entry;
         if let Some(its) = self.slots.get_mut(slot) {
             its.heap.push(Reverse(Filed { at, sequence, index, filing }));
@@ -293,8 +264,9 @@ impl<K> Wheel<K> {
     /// Takes the entry out of the sorted map, or leaves its filing in a slot behind as invalid and
     /// compacts the slot when most of it is.
     fn abandon(&mut self, index: u32) {
-        let Some(entry) = self.entries.get_mut(index as usize) else { return };
-        entry.filing = entry.filing.wrapping_add(1);
+        self.filings = self.filings.wrapping_add(1);
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        entry.filing = self.filings;
         let (at, filed) = (usize::from(entry.slot), (entry.at, entry.sequence));
         let Some(slot) = self.slots.get_mut(at) else {
             self.far.remove(&filed);
@@ -303,7 +275,7 @@ impl<K> Wheel<K> {
         slot.abandoned += 1;
         if slot.abandoned >= COMPACT_MIN && slot.abandoned as usize > slot.heap.len() / 2 {
             let entries = &self.entries;
-            slot.heap.retain(|Reverse(filed)| is_valid(entries, filed));
+            slot.heap.retain(|Reverse(filed)| valid(entries, filed).is_some());
             slot.heap.shrink_to(slot.heap.len() * 2);
             slot.abandoned = 0;
             self.clear_if_empty(at);
@@ -354,19 +326,20 @@ impl<K> Wheel<K> {
         while let Some(at) = self.first_slot(level) {
             let slot = self.slots.get_mut(at)?;
             let Reverse(filed) = slot.heap.peek().copied()?;
-            let entry = self.entries.get(filed.index as usize)?;
-            if !is_valid_entry(entry, &filed) {
-                slot.heap.pop();
-                slot.abandoned = slot.abandoned.saturating_sub(1);
-                self.clear_if_empty(at);
-            } else if entry.sequence != filed.sequence {
-                slot.heap.pop();
-                self.clear_if_empty(at);
-                self.file(filed.index);
-                *again = true;
-                return None;
-            } else {
-                return Some((filed, at));
+            match valid(&self.entries, &filed) {
+                None => {
+                    slot.heap.pop();
+                    slot.abandoned = slot.abandoned.saturating_sub(1);
+                    self.clear_if_empty(at);
+                }
+                Some(entry) if entry.sequence != filed.sequence => {
+                    slot.heap.pop();
+                    self.clear_if_empty(at);
+                    self.file(filed.index);
+                    *again = true;
+                    return None;
+                }
+                Some(_) => return Some((filed, at)),
             }
         }
         None
@@ -395,12 +368,9 @@ impl<K> Wheel<K> {
     }
 }
 
-fn is_valid<K>(entries: &Pages<Entry<K>>, filed: &Filed) -> bool {
-    entries.get(filed.index as usize).is_some_and(|entry| is_valid_entry(entry, filed))
-}
-
-const fn is_valid_entry<K>(entry: &Entry<K>, filed: &Filed) -> bool {
-    entry.key.is_some() && entry.filing == filed.filing
+/// The entry of a filing, if that is its last one.
+fn valid<'a, K>(entries: &'a Places<Entry<K>>, filed: &Filed) -> Option<&'a Entry<K>> {
+    entries.get(filed.index).filter(|entry| entry.filing == filed.filing)
 }
 
 #[cfg(test)]
@@ -538,7 +508,7 @@ mod tests {
         }
         let filed = filed(&wheel);
         assert!(filed <= 5 * COMPACT_MIN as usize, "{filed} filings are left");
-        assert_eq!(wheel.entries.len(), 1);
+        assert_eq!(wheel.entries.made(), 1);
     }
 
     #[test]

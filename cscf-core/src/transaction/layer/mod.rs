@@ -1,6 +1,7 @@
 //! The transaction layer: finds the machine for each message, files the machines' deadlines, and
 //! bounds their number. It knows of flows only that bytes can be sent on them.
 
+mod answers;
 mod event;
 #[cfg(test)]
 mod programs;
@@ -19,6 +20,7 @@ use crate::sip::{Message, Method, Request, Response, parse};
 use crate::time::{Duration, Instant};
 use crate::transport::Flow;
 
+use answers::Answers;
 pub use event::{
     CancelTarget, Cancelled, ClientEvent, Event, LayerSettings, Outbox, ServerEvent, StartError,
     Transmit,
@@ -39,6 +41,7 @@ pub struct TransactionLayer {
     keys: Keys,
     settings: LayerSettings,
     table: Table,
+    answers: Answers,
     /// Emptied before each use; kept for its room.
     effects: Vec<Effect>,
 }
@@ -60,7 +63,8 @@ impl TransactionLayer {
     /// No transactions yet.
     #[must_use]
     pub fn new(seed: &Seed, settings: LayerSettings) -> Self {
-        Self { keys: Keys::new(seed), settings, table: Table::new(), effects: Vec::new() }
+        let (table, answers) = (Table::new(), Answers::default());
+        Self { keys: Keys::new(seed), settings, table, answers, effects: Vec::new() }
     }
 
     /// How many transactions there are, lingering ones included.
@@ -192,8 +196,11 @@ impl TransactionLayer {
         response: &Response,
         out: &mut Outbox,
     ) -> Result<(), Refused> {
-        self.table.checked(id.0).ok_or(Refused::Gone)?;
-        let (status, bytes) = (response.status, response.to_bytes());
+        let record = self.table.checked(id.0).ok_or(Refused::Gone)?;
+        // That of an INVITE is kept until its ACK comes, or not at all.
+        let is_kept = matches!(record.machine, Machine::Server(_)) && !response.is_provisional();
+        let bytes = if is_kept { self.answers.write(response) } else { response.to_bytes() };
+        let status = response.status;
         let mut result = Err(Refused::Gone);
         self.step(id.0.index, None, out, |machine, timers, effects| {
             result = match machine {

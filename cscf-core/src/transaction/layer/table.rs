@@ -6,7 +6,7 @@ use super::super::{
     Client, ClientState, Effect, InviteClient, InviteClientState, InviteServer, InviteServerState,
     Key, Server, ServerState, Timers,
 };
-use crate::map::{Numbers, Pages};
+use crate::map::{Numbers, Places};
 use crate::time::{DeadlineId, Instant, Wheel};
 use crate::transport::Flow;
 
@@ -20,8 +20,9 @@ pub(super) struct Id {
 /// All transactions. Nothing in it is listed in an order that a peer could choose.
 #[derive(Debug)]
 pub(super) struct Table {
-    slots: Pages<Slot>,
-    free: Vec<u32>,
+    slots: Places<Slot>,
+    /// Counts transactions, so that a later one at the same place is another.
+    lives: u32,
     by_key: Numbers<Key, u32>,
     merged: Numbers<Key, u32>,
     /// Client transactions that wait for a response, by the flow their request took.
@@ -33,15 +34,15 @@ pub(super) struct Table {
     pub(super) server_count: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     life: u32,
-    record: Option<Record>,
+    record: Record,
 }
 
 /// What a transaction takes while it lingers, without its response.
 #[cfg(test)]
-pub(super) const SLOT_BYTES: usize = size_of::<Slot>();
+pub(super) const SLOT_BYTES: usize = size_of::<Option<Slot>>();
 
 /// A transaction. What only an unfinished one needs is in `path`, so that those who merely linger
 /// are small.
@@ -178,8 +179,8 @@ impl Machine {
 impl Table {
     pub(super) fn new() -> Self {
         Self {
-            slots: Pages::new(),
-            free: Vec::new(),
+            slots: Places::new(),
+            lives: 0,
             by_key: Numbers::default(),
             merged: Numbers::default(),
             waiting: BTreeSet::new(),
@@ -201,7 +202,7 @@ impl Table {
             && self.merged.is_empty()
             && self.waiting.is_empty()
             && self.deadlines.is_empty()
-            && self.slots.iter().all(|slot| slot.record.is_none())
+            && self.slots.is_empty()
     }
 
     /// The next deadline of all.
@@ -238,7 +239,7 @@ impl Table {
     }
 
     pub(super) fn get(&self, index: u32) -> Option<&Record> {
-        self.slots.get(index as usize)?.record.as_ref()
+        self.slots.get(index).map(|slot| &slot.record)
     }
 
     /// Lets go of what the machine does not need any more.
@@ -263,8 +264,7 @@ impl Table {
 
     /// Files the machine's next deadline.
     pub(super) fn file(&mut self, index: u32) {
-        let slot = self.slots.get_mut(index as usize);
-        let Some(record) = slot.and_then(|slot| slot.record.as_mut()) else { return };
+        let Some(Slot { record, .. }) = self.slots.get_mut(index) else { return };
         match (record.machine.poll_timeout(), record.deadline) {
             (Some(at), Some(id)) if self.deadlines.reschedule(id, at) => {}
             (Some(at), _) => record.deadline = Some(self.deadlines.insert(at, index)),
@@ -280,9 +280,6 @@ impl Table {
     pub(super) fn insert(&mut self, key: Key, machine: Machine, flow: Flow, timers: &Timers) -> Id {
         let client = machine.is_client();
         self.has_protected |= flow.is_protected();
-        let free = self.free.pop();
-        let index = free
-            .unwrap_or_else(|| u32::try_from(self.slots.push(Slot::default())).unwrap_or(u32::MAX));
         let path = Path {
             flow,
             timers: *timers,
@@ -291,9 +288,9 @@ impl Table {
             held_cancel: None,
             cancel_sent: false,
         };
-        if let Some(slot) = self.slots.get_mut(index as usize) {
-            slot.record = Some(Record { key, machine, deadline: None, path: Some(Box::new(path)) });
-        }
+        self.lives = self.lives.wrapping_add(1);
+        let record = Record { key, machine, deadline: None, path: Some(Box::new(path)) };
+        let index = self.slots.insert(Slot { life: self.lives, record });
         self.by_key.insert(key, index);
         if client {
             self.waiting.insert((flow, index));
@@ -301,15 +298,12 @@ impl Table {
         } else {
             self.server_count += 1;
         }
-        self.id(index)
+        Id { index, life: self.lives }
     }
 
     /// Removes a transaction; says whether it was a client's.
     pub(super) fn remove(&mut self, index: u32) -> bool {
-        let Some(slot) = self.slots.get_mut(index as usize) else { return false };
-        let Some(record) = slot.record.take() else { return false };
-        slot.life = slot.life.wrapping_add(1);
-        self.free.push(index);
+        let Some(Slot { record, .. }) = self.slots.remove(index) else { return false };
         self.by_key.remove(&record.key);
         if let Some(id) = record.deadline {
             self.deadlines.cancel(id);
@@ -335,7 +329,7 @@ impl Table {
     }
 
     pub(super) fn id(&self, index: u32) -> Id {
-        Id { index, life: self.slots.get(index as usize).map_or(0, |slot| slot.life) }
+        Id { index, life: self.slots.get(index).map_or(0, |slot| slot.life) }
     }
 
     pub(super) fn is_own_cancel(&self, index: u32) -> bool {
@@ -344,16 +338,15 @@ impl Table {
     }
 
     pub(super) fn record(&mut self, index: u32) -> Option<&mut Record> {
-        self.slots.get_mut(index as usize)?.record.as_mut()
+        self.slots.get_mut(index).map(|slot| &mut slot.record)
     }
 
     /// Every transaction, in the order of the places they have.
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
-        self.slots.iter().filter_map(|slot| slot.record.as_ref())
+        self.slots.iter().map(|slot| &slot.record)
     }
 
     pub(super) fn checked(&self, id: Id) -> Option<&Record> {
-        let slot = self.slots.get(id.index as usize)?;
-        slot.record.as_ref().filter(|_| slot.life == id.life)
+        self.slots.get(id.index).filter(|slot| slot.life == id.life).map(|slot| &slot.record)
     }
 }

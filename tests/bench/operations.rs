@@ -13,9 +13,10 @@ use cscf_core::identity::Impu;
 use cscf_core::ids::Seed;
 use cscf_core::ifc::{Expressions, Filters, SessionCase, Subject, UserProfile};
 use cscf_core::proxy;
-use cscf_core::sip::{self, HeaderName, Message, Method, NameAddr, Request, Uri};
+use cscf_core::sip::{self, HeaderName, Message, Method, NameAddr, Request};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::transaction::{LayerSettings, Outbox, ServerEvent, Timers, TransactionLayer};
+use cscf_core::transport::target::Place;
 use cscf_core::transport::{Flow, Transport};
 
 /// The messages that are read, as a competitor's chain has them on the wire: 1.47 and 1.42 kB.
@@ -117,7 +118,7 @@ fn credentials() -> impl FnMut() {
 /// next hop.
 fn route_decision() -> impl FnMut() {
     let request = invite();
-    let own = |uri: &Uri| uri.host() == Some("127.0.0.13");
+    let own = |place: &Place<'_>| place.host == "127.0.0.13";
     move || {
         let mut request = black_box(&request).clone();
         if proxy::validate(&request, proxy::SCHEMES, &[]).is_ok()

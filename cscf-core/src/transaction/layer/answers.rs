@@ -14,19 +14,19 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     chunk: BytesMut,
-    /// Emptied before each use; kept for its room.
+    /// Empty between two answers; kept for its room.
     scratch: Vec<u8>,
 }
 
 impl Answers {
     /// The bytes of an answer on the wire.
     pub(super) fn write(&mut self, response: &Response) -> Bytes {
-        self.scratch.clear();
         response.write_to(&mut self.scratch);
         if self.chunk.capacity() < self.scratch.len() {
             self.chunk = BytesMut::with_capacity(CHUNK.max(self.scratch.len()));
         }
         self.chunk.extend_from_slice(&self.scratch);
+        self.scratch.clear();
         self.scratch.shrink_to(CHUNK);
         self.chunk.split().freeze()
     }

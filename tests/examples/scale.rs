@@ -6,8 +6,8 @@
 //! half call one of the second, so that differences are of one kind of work alone, the light UEs of
 //! `cscf load` included; `docs/decisions.md` has the command and figures. With `hold` those calls
 //! are up when it ends. It ends `LINGER` seconds (300) after the last piece of work, when all its
-//! transactions are forgotten, and leaves everything as it is: what `valgrind --tool=dhat` counts at
-//! the end is what is kept then (`docs/performance.md`).
+//! transactions are forgotten, and leaves everything as it is: what `valgrind --tool=dhat` counts
+//! at the end is what is kept then (`docs/performance.md`).
 
 #![allow(clippy::print_stdout, reason = "it is a program")]
 #![allow(unused_crate_dependencies, reason = "those of the tests")]

@@ -54,8 +54,8 @@ pub(super) fn document() -> Value {
             ("path_mtu", json!({"type": ["string", "integer"]}), "Bytes, or unknown"),
             (
                 "gather",
-                json!({"type": "string"}),
-                "How long a node under load gathers messages, or off",
+                json!({"anyOf": [{"enum": ["off", false]}, time()]}),
+                "How long a node under load gathers messages",
             ),
             ("numbering", defined("numbering"), "What becomes of numbers"),
             ("dns", defined("dns"), "What the DNS knows"),

@@ -22,7 +22,7 @@ pub(crate) const REGISTRATIONS_MAX: usize = 8;
 
 /// What names a UE on an unprotected access: source address and port, sent-by, private identity
 /// (TS 33.203 §N.2.1.1).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Association {
     /// Source address and port of its packets.
     pub(crate) source: SocketAddr,
@@ -145,7 +145,7 @@ pub(crate) struct Bindings {
     /// Boxed: a tree has room for more records than are in it.
     ues: BTreeMap<UeId, Box<Ue>>,
     /// By fingerprints of source addresses; the records themselves tell the rest.
-    by_source: BTreeSet<(u64, UeId)>,
+    by_source: BTreeSet<(u64, u64, UeId)>,
     /// By fingerprints of private identities.
     by_impi: BTreeSet<(u64, UeId)>,
     pending: BTreeSet<(Instant, UeId)>,
@@ -212,7 +212,9 @@ impl Bindings {
     #[must_use]
     pub(crate) fn of_association(&self, association: &Association) -> Option<UeId> {
         let same = |id: &UeId| self.get(*id).is_some_and(|ue| ue.association == *association);
-        of(&self.by_source, fingerprint(&association.source)).filter(same).last()
+        let (source, whole) = (fingerprint(&association.source), fingerprint(association));
+        let all = self.by_source.range((source, whole, UeId(0))..=(source, whole, UeId(u64::MAX)));
+        all.map(|(_, _, id)| *id).find(same)
     }
 
     /// The registered UE a packet without associations comes from: the one with this source and
@@ -239,7 +241,8 @@ impl Bindings {
     /// Any UE at this source, registered or not.
     #[must_use]
     pub(crate) fn any_at(&self, source: SocketAddr) -> Option<&Ue> {
-        self.at(source).first().and_then(|(_, id)| self.get(*id))
+        let mut all = self.ids_at(source).filter_map(|id| self.get(id));
+        all.find(|ue| ue.association.source == source)
     }
 
     /// Every UE with this private identity.
@@ -364,16 +367,22 @@ impl Bindings {
 
     /// The records of a source, by sent-by and private identity.
     fn at(&self, source: SocketAddr) -> Vec<(&Association, UeId)> {
-        let all = of(&self.by_source, fingerprint(&source));
-        let all = all.filter_map(|id| Some((&self.get(id)?.association, id)));
+        let all = self.ids_at(source).filter_map(|id| Some((&self.get(id)?.association, id)));
         let mut list: Vec<_> =
             all.filter(|(association, _)| association.source == source).collect();
         list.sort_unstable();
         list
     }
 
+    /// Those with the fingerprint of a source.
+    fn ids_at(&self, source: SocketAddr) -> impl Iterator<Item = UeId> {
+        let source = fingerprint(&source);
+        let all = self.by_source.range((source, 0, UeId(0))..=(source, u64::MAX, UeId(u64::MAX)));
+        all.map(|(_, _, id)| *id)
+    }
+
     fn index(&mut self, id: UeId, association: &Association) {
-        self.by_source.insert((fingerprint(&association.source), id));
+        self.by_source.insert((fingerprint(&association.source), fingerprint(association), id));
         self.by_impi.insert((fingerprint(&*association.impi), id));
     }
 
@@ -382,7 +391,8 @@ impl Bindings {
         self.changes.note(id);
         self.pending.remove(&(ue.pending_until, id));
         self.by_impi.remove(&(fingerprint(&*ue.association.impi), id));
-        self.by_source.remove(&(fingerprint(&ue.association.source), id));
+        let Association { source, .. } = &ue.association;
+        self.by_source.remove(&(fingerprint(source), fingerprint(&ue.association), id));
     }
 }
 
@@ -394,7 +404,7 @@ fn fingerprint<T: Hash + ?Sized>(of: &T) -> u64 {
     hasher.finish()
 }
 
-/// The records with a fingerprint, the oldest first.
+/// The records with a fingerprint.
 fn of(index: &BTreeSet<(u64, UeId)>, fingerprint: u64) -> impl Iterator<Item = UeId> {
     index.range((fingerprint, UeId(0))..=(fingerprint, UeId(u64::MAX))).map(|(_, id)| *id)
 }

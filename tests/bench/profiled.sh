@@ -3,6 +3,7 @@
 # optimisation): a program that counts them is built, serves a fleet of UEs for half a minute, and the program is
 # built again with the counts. Needs a quarter of an hour, and `llvm-profdata` (rustup component add llvm-tools).
 set -euo pipefail
+script=$(realpath "$0")
 cd "$(dirname "$0")/../.."
 
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -24,7 +25,7 @@ mkdir -p "$out"
 out=$(realpath "$out")
 build "-Cprofile-generate=$out/counts" "$out/counting"
 counting=$out/counting/$host/dist/cscf
-profile=$out/$(sha256sum "$counting" | cut -c1-16).profdata
+profile=$out/$(cat "$counting" "$script" | sha256sum | cut -c1-16).profdata
 
 if [ ! -e "$profile" ]; then
   # The lab as it is by default, but for its addresses and a range of subscribers.
@@ -40,9 +41,10 @@ subscribers:
   - range: {imsi: 001010000000001, count: 100000, k: 8baf473f2f8fd09487cccbd7097c6862, op: "11111111111111111111111111111111"}
 LAB
   rm -rf "$out/counts" "$out"/*.profdata
+  export LLVM_PROFILE_FILE=$out/counts/%p.profraw
   "$counting" up --quiet --no-control --lab "$out/lab.yaml" >"$out/up.log" 2>&1 &
   lab=$!
-  trap 'kill $lab 2>/dev/null || true' EXIT
+  trap 'kill $lab 2>/dev/null && wait $lab || true' EXIT
   until (exec 3<>/dev/tcp/127.0.7.14/3868) 2>/dev/null; do
     kill -0 $lab # it still runs
   done
@@ -53,6 +55,13 @@ LAB
   kill -INT $lab
   wait $lab || true
   trap - EXIT
+  unset LLVM_PROFILE_FILE
+  # Four nodes, who started them, and the fleet: each tells when it ends.
+  told=("$out"/counts/*.profraw)
+  if [ ${#told[@]} -lt 6 ]; then
+    echo "only ${#told[@]} of 6 processes told what they counted" >&2
+    exit 1
+  fi
   "$tools/llvm-profdata" merge -o "$profile" "$out/counts"
 fi
 

@@ -223,6 +223,8 @@ impl Waiting {
             }
             queue.pop_front();
         }
+        // Or each datagram that a peer takes up would wake us.
+        socket.room.take();
     }
 }
 

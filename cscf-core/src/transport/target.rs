@@ -169,12 +169,16 @@ impl<'a> Place<'a> {
     /// The same with what its parameters say.
     fn with(self, mut params: &'a str) -> Self {
         let mut place = self;
+        let mut said = false;
         while !params.is_empty() {
             let (param, rest) = cut(params, b';').unwrap_or((params, ""));
             params = rest;
             let (name, value) = cut(param, b'=').unwrap_or((param, ""));
             if name.eq_ignore_ascii_case("transport") {
-                place.transport = value.parse().ok();
+                // Of several the first counts, as for the full reader.
+                if !std::mem::replace(&mut said, true) {
+                    place.transport = value.parse().ok();
+                }
             } else if name.eq_ignore_ascii_case("maddr") && !value.is_empty() {
                 place.host = value.trim_start_matches('[').trim_end_matches(']');
             } else if name.eq_ignore_ascii_case("lr") {

@@ -214,7 +214,11 @@ fn half(rig: &Rig, system: System, report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits: for timers of the systems to run out, 32 s after the last message.
+/// How long answers linger that may have to be sent again: towards UEs 64 times T1 of 2 s
+/// (TS 24.229 §7.7), and a moment.
+const LINGER_SECONDS: f64 = 133.0;
+
+/// Waits: for timers of the systems to run out.
 fn pause(seconds: f64) {
     let (_keep, never) = mpsc::channel::<()>();
     let _ = never.recv_timeout(Duration::from_secs_f64(seconds));
@@ -232,17 +236,17 @@ fn memories(rig: &Rig, system: System, report: &mut Report) -> Result<(), String
     let phases =
         [phase("register", 1_000.0, REGISTERED / 1_000.0), phase("call", 400.0, DIALOGS / 400.0)];
     let empty = memory(&running);
-    let mut load = Load::start(rig, 100_000, &["--hold", "70s"], &phases)?;
+    let mut load = Load::start(rig, 100_000, &["--hold", "170s"], &phases)?;
     let registered = load.phase(&running, || ())?;
     report.add(Metric::SubscriberPeak, system, grown(memory(&running), empty, REGISTERED));
-    pause(45.0);
+    pause(LINGER_SECONDS);
     let full = memory(&running);
     note(report, Metric::Subscriber, system, &registered, Some(grown(full, empty, REGISTERED)));
     let mut up = (0, 0);
     let calls = load.phase(&running, || {
         pause(DIALOGS / 400.0 + 1.0);
         up.0 = memory(&running);
-        pause(45.0);
+        pause(LINGER_SECONDS);
         up.1 = memory(&running);
     })?;
     report.add(Metric::DialogPeak, system, grown(up.0, full, DIALOGS));

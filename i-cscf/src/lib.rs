@@ -20,15 +20,15 @@ use cscf_core::clause::{Clause, ts24229};
 use cscf_core::cx::{AskId, CxRequest};
 use cscf_core::operator::{Order, OrderError, OrderResult, Refused, Samples, Workload};
 use cscf_core::role::{
-    Action, Actions, Answer, Answered, BranchId, ContextId, Env, Incoming, Question, RequestKind,
-    Role,
+    Action, Actions, Answer, Answered, BranchId, Cause, ContextId, Env, Incoming, Question,
+    RequestKind, Role,
 };
 use cscf_core::sip::{HeaderName, Method, Request, Response};
 use cscf_core::trace::Diagnosis;
 
 pub use crate::config::{Config, ScscfConfig};
 use crate::register::Registering;
-use crate::session::Locating;
+use crate::session::{Locating, leave_trust};
 
 /// An I-CSCF.
 #[derive(Debug)]
@@ -41,11 +41,13 @@ pub struct Icscf {
     asks: BTreeMap<AskId, ContextId>,
 }
 
-/// A request whose final answer is not yet there.
+/// A request whose final answer is not yet there, as far as something has to be known of it.
 #[derive(Debug)]
 enum Pending {
     Register(Box<Registering>),
     Session(Box<Locating>),
+    /// Its S-CSCF has answered, and who sent it is outside the trust domain.
+    Outside,
 }
 
 /// The actions of an I-CSCF; it has no timers.
@@ -158,8 +160,12 @@ impl Role for Icscf {
         match self.pending.get_mut(&answered.context) {
             Some(Pending::Register(_)) => self.register_answered(env, answered, out),
             Some(Pending::Session(_)) => self.session_answered(env, answered, out),
-            None => {
-                let Answered { context, branch, response, .. } = answered;
+            outside_or_none => {
+                let outside = outside_or_none.is_some();
+                let Answered { context, branch, mut response, cause, .. } = answered;
+                if outside && cause == Cause::Received {
+                    leave_trust(&mut response);
+                }
                 pass_up(context, branch, response, out);
             }
         }
@@ -175,7 +181,7 @@ impl Role for Icscf {
         match self.pending.get(&context) {
             Some(Pending::Register(_)) => self.authorized(env, context, answer, out),
             Some(Pending::Session(_)) => self.located(env, context, answer, out),
-            None => {}
+            Some(Pending::Outside) | None => {}
         }
     }
 

@@ -28,7 +28,6 @@ pub(crate) struct Locating {
     request: Request,
     lir: Lir,
     tried: Vec<String>,
-    answered: bool,
     /// Whether it came from inside the trust domain.
     trusted: bool,
     /// The wildcarded identity that stands for the user (TS 24.229 §5.3.2.1).
@@ -83,8 +82,8 @@ impl Icscf {
         }
         env.note(ts24229("5.3.2.1"), || format!("asks the HSS who serves {}", lir.impu));
         let question = CxRequest::Lir(lir.clone());
-        let (tried, answered, profile_key) = (Vec::new(), false, None);
-        let locating = Locating { request, lir, tried, answered, trusted, profile_key };
+        let (tried, profile_key) = (Vec::new(), None);
+        let locating = Locating { request, lir, tried, trusted, profile_key };
         self.pending.insert(context, Pending::Session(Box::new(locating)));
         self.ask(env, context, question, out);
     }
@@ -188,7 +187,8 @@ impl Icscf {
     }
 
     /// Relays the S-CSCF's answer; its silence becomes 504, or another S-CSCF where restoration is
-    /// on (TS 24.229 §5.3.2.2).
+    /// on (TS 24.229 §5.3.2.2). Once it has answered no other is tried, and nothing is kept of the
+    /// request: that of an INVITE would lie there until the last repeated 2xx has come.
     pub(crate) fn session_answered(
         &mut self,
         env: &mut Env<'_>,
@@ -198,23 +198,21 @@ impl Icscf {
         let Answered { context, branch, mut response, cause, .. } = answered;
         let Some(Pending::Session(locating)) = self.pending.get_mut(&context) else { return };
         if cause == Cause::Received {
-            locating.answered = true;
-            if !locating.trusted {
+            if locating.trusted {
+                self.pending.remove(&context);
+            } else {
                 leave_trust(&mut response);
+                self.pending.insert(context, Pending::Outside);
             }
             return pass_up(context, branch, response, out);
         }
         let scscf = locating.tried.last().cloned().unwrap_or_default();
         let what = describe(cause, response.status);
-        if self.config.restoration && !locating.answered {
+        if self.config.restoration {
             env.note(own("restoration"), || format!("{scscf} {what}: chooses another S-CSCF"));
             locating.lir.capabilities = true;
             let question = CxRequest::Lir(locating.lir.clone());
             return self.ask(env, context, question, out);
-        }
-        if locating.answered {
-            // It rang and then fell silent: no word on whether the S-CSCF is alive.
-            return pass_up(context, branch, response, out);
         }
         let why = format!("{scscf} {what}");
         self.refuse_session(env, context, Refusal::new(504, "5.3.2.2", why), out);
@@ -277,7 +275,7 @@ fn sanitize(env: &mut Env<'_>, request: &mut Request) {
 
 /// Takes away what a network outside the trust domain is not told (TS 24.229 §4.4,
 /// RFC 3325 §7).
-fn leave_trust(response: &mut Response) {
+pub(crate) fn leave_trust(response: &mut Response) {
     let headers = &mut response.headers;
     headers.remove(HeaderName::PChargingVector);
     headers.remove(HeaderName::PChargingFunctionAddresses);

@@ -105,6 +105,20 @@ impl Bench {
         self.act(|icscf, env, out| icscf.on_response(env, answered, out))
     }
 
+    /// As [`Self::respond`], with one header more, from the wire.
+    fn respond_with(&mut self, branch: u32, status: u16, name: HeaderName, value: &str) -> Out {
+        let mut response = request("OPTIONS sip:x SIP/2.0\n").reply(status);
+        response.headers.push(name, value);
+        let answered = Answered {
+            context: ContextId(self.contexts),
+            branch: BranchId(branch),
+            response,
+            cause: Cause::Received,
+            flow: None,
+        };
+        self.act(|icscf, env, out| icscf.on_response(env, answered, out))
+    }
+
     fn end(&mut self) {
         let context = ContextId(self.contexts);
         self.act(|icscf, _, _| icscf.on_context_end(context));

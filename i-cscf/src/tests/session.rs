@@ -153,6 +153,30 @@ fn a_silent_s_cscf_is_a_server_time_out_or_brings_the_next() {
     assert_eq!(passed_up(&bench.respond(0, 408, Cause::Timeout)), 408, "it was alive");
 }
 
+/// I-SES-120
+#[test]
+fn every_answer_to_a_stranger_leaves_the_trust_domain_and_nothing_of_its_request_is_kept() {
+    let vectors_left = |from: &str| {
+        let mut bench = Bench::new();
+        let out = bench.send(from, None, &invite("sip:alice@ims.example", ""));
+        bench.answer(asked(&out).0, server(CxResult::Success, Some(S1)));
+        let mut left = 0;
+        for status in [180, 200, 200] {
+            let out = bench.respond_with(0, status, HeaderName::PChargingVector, "icid-value=1");
+            let [Action::PassUp { response, .. }] = out.as_slice() else {
+                panic!("not passed up: {out:#?}");
+            };
+            left += usize::from(response.headers.contains(HeaderName::PChargingVector));
+        }
+        let kept = format!("{:?}", bench.icscf);
+        assert!(!kept.contains("alice@ims.example"), "{kept}");
+        left
+    };
+
+    assert_eq!(vectors_left(STRANGER), 0);
+    assert_eq!(vectors_left(PEER), 3);
+}
+
 /// I-SES-130
 #[test]
 fn requests_in_a_dialog_follow_their_route() {

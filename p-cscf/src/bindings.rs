@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use cscf_core::dialog::field;
 use cscf_core::role::Side;
@@ -36,7 +37,7 @@ pub(crate) struct Association {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Registration {
     /// Key of the identity in To of the REGISTER.
-    pub(crate) aor: Box<str>,
+    pub(crate) aor: Arc<str>,
     /// The registered contact URI.
     pub(crate) contact: Box<str>,
     /// The Service-Route values in order.
@@ -44,7 +45,7 @@ pub(crate) struct Registration {
     /// P-Associated-URI; the first is the default.
     pub(crate) associated: Vec<Identity>,
     /// The home network's name from the 200.
-    pub(crate) term_ioi: Option<Box<str>>,
+    pub(crate) term_ioi: Option<Arc<str>>,
     /// When it ends unless refreshed.
     pub(crate) expires_at: Instant,
 }
@@ -150,6 +151,8 @@ pub(crate) struct Bindings {
     by_impi: BTreeSet<(u64, UeId)>,
     pending: BTreeSet<(Instant, UeId)>,
     registered_count: usize,
+    /// The home network that was told last; mostly it is that of all.
+    home: Option<Arc<str>>,
     /// Records that the other engines of the node have to hear of.
     changes: Changes<UeId>,
 }
@@ -284,6 +287,15 @@ impl Bindings {
         // It stays for an hour or a week.
         registration.associated.shrink_to_fit();
         registration.service_route.shrink_to_fit();
+        let same = registration.associated.iter().find(|its| its.key == registration.aor);
+        if let Some(same) = same {
+            registration.aor = Arc::clone(&same.key);
+        }
+        if registration.term_ioi == self.home {
+            registration.term_ioi.clone_from(&self.home);
+        } else {
+            self.home.clone_from(&registration.term_ioi);
+        }
         let Some(ue) = self.ues.get_mut(&id) else { return };
         if !ue.is_registered() {
             self.pending.remove(&(ue.pending_until, id));
@@ -407,4 +419,65 @@ fn fingerprint<T: Hash + ?Sized>(of: &T) -> u64 {
 /// The records with a fingerprint.
 fn of(index: &BTreeSet<(u64, UeId)>, fingerprint: u64) -> impl Iterator<Item = UeId> {
     index.range((fingerprint, UeId(0))..=(fingerprint, UeId(u64::MAX))).map(|(_, id)| *id)
+}
+
+#[cfg(test)]
+mod tests {
+    use cscf_core::transport::Transport;
+
+    use super::*;
+
+    fn ue(number: u16) -> Ue {
+        let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let (local, remote) = (address(5060), address(number));
+        Ue {
+            association: Association {
+                source: remote,
+                sent_by: "192.0.2.1".into(),
+                impi: format!("{number}@ims.example").into(),
+            },
+            flow: Flow { transport: Transport::Udp, local, remote, conn: None, sa: None },
+            flow_lost: false,
+            kept: false,
+            signalling_lost: false,
+            side: Side::Air,
+            outbound: false,
+            registrations: Vec::new(),
+            pending_until: Instant::EPOCH,
+            challenged: false,
+            mechanism: Mechanism::Digest,
+        }
+    }
+
+    fn registration(identity: &str, home: &str) -> Registration {
+        Registration {
+            aor: identity.into(),
+            contact: "sip:a@192.0.2.1".into(),
+            service_route: Vec::new(),
+            associated: Identity::read(identity).into_iter().collect(),
+            term_ioi: Some(home.into()),
+            expires_at: Instant::EPOCH,
+        }
+    }
+
+    /// A record holds its identity once, and all records the name of their home.
+    #[test]
+    fn what_is_the_same_is_kept_once() {
+        let mut bindings = Bindings::default();
+        for (number, home) in [(1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "a")] {
+            let id = UeId(number.into());
+            bindings.insert(id, ue(number), Limits::default());
+            bindings.register(id, registration(&format!("sip:{number}@ims.example"), home));
+        }
+        let of = |number| &bindings.get(UeId(number)).expect("known").registrations[0];
+
+        for number in 1..=5 {
+            let (aor, identity) = (&of(number).aor, &of(number).associated[0]);
+            assert_eq!(**aor, *format!("sip:{number}@ims.example"));
+            assert!(Arc::ptr_eq(aor, &identity.key) && Arc::ptr_eq(aor, &identity.uri));
+        }
+        let home = |number| of(number).term_ioi.as_ref().expect("known");
+        assert!(Arc::ptr_eq(home(1), home(2)) && Arc::ptr_eq(home(3), home(4)));
+        assert_eq!([home(1), home(3), home(5)].map(|home| &**home), ["a", "b", "a"]);
+    }
 }

@@ -1,5 +1,7 @@
 //! What is remembered between a forwarded request and its responses.
 
+use std::sync::Arc;
+
 use cscf_core::role::Side;
 use cscf_core::sip::Request;
 use cscf_core::transport::{Flow, SaId};
@@ -25,7 +27,7 @@ pub(crate) struct Register {
     /// The UE's record.
     pub(crate) ue: UeId,
     /// Key of the identity in To.
-    pub(crate) aor: Box<str>,
+    pub(crate) aor: Arc<str>,
     /// What it asks for.
     pub(crate) wish: Wish,
     /// The flow it came by.

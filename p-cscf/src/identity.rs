@@ -1,6 +1,8 @@
 //! Public identities of a UE as this edge compares them (TS 24.229 §5.2.6.3.3): the SIP form with
 //! `user=phone` and the tel form of one number are the same identity.
 
+use std::sync::Arc;
+
 use cscf_core::dialog::field;
 use cscf_core::sip::{HeaderName, Headers, Uri, phone_digits};
 
@@ -8,9 +10,9 @@ use cscf_core::sip::{HeaderName, Headers, Uri, phone_digits};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The URI as the registrar wrote it in P-Associated-URI.
-    pub(crate) uri: Box<str>,
-    /// What it is compared by.
-    pub(crate) key: Box<str>,
+    pub(crate) uri: Arc<str>,
+    /// What it is compared by; mostly the same text.
+    pub(crate) key: Arc<str>,
     /// Whether it is a tel URI.
     pub(crate) is_tel: bool,
 }
@@ -21,7 +23,9 @@ impl Identity {
     pub(crate) fn read(value: &str) -> Option<Self> {
         let uri = field::uri_of(value);
         let (key, is_tel) = key(uri)?;
-        Some(Self { uri: uri.into(), key: key.into(), is_tel })
+        let uri: Arc<str> = uri.into();
+        let key = if *uri == *key { Arc::clone(&uri) } else { key.into() };
+        Some(Self { uri, key, is_tel })
     }
 
     /// All readable values of a header, in order, at most `max`.

@@ -78,7 +78,7 @@ impl Pcscf {
         let registration = record.registrations.iter().find(|it| *it.aor == *aor);
         let Some(registration) = registration else { return };
         let Some(default) = registration.associated.first() else { return };
-        let subject = (record.association.impi.clone(), default.key.clone());
+        let subject = (record.association.impi.clone(), (*default.key).into());
         if self.subscriptions.by_subject.contains_key(&subject) {
             return;
         }
@@ -195,7 +195,7 @@ impl Pcscf {
             .filter_map(|id| self.bindings.get(id))
             .flat_map(|ue| ue.registrations.iter())
             .filter_map(|it| Some((it.associated.first()?, it.expires_at)))
-            .filter(|(default, _)| default.key == *key)
+            .filter(|(default, _)| *default.key == **key)
             .max_by_key(|(_, until)| *until)
             .map(|(default, until)| (default.uri.to_string(), until))
     }

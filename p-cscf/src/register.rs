@@ -3,6 +3,7 @@
 //! is in `security`, what becomes of its associations in `renewal`.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use cscf_core::auth::{Challenge, Credentials, IntegrityProtected, is_digest};
 use cscf_core::clause::{own, rfc3261, ts24229, ts33203};
@@ -37,7 +38,7 @@ const LIST_MAX: usize = 32;
 pub(crate) struct Facts {
     /// What the sender is recognised by.
     pub(crate) association: Association,
-    aor: Box<str>,
+    aor: Arc<str>,
     wish: Wish,
     removes: bool,
     outbound: bool,
@@ -512,7 +513,7 @@ impl Pcscf {
             contact: contact.clone(),
             service_route: service_route(headers),
             associated: Identity::read_all(headers, HeaderName::PAssociatedUri, LIST_MAX),
-            term_ioi: charging::param(headers, "term-ioi"),
+            term_ioi: charging::param(headers, "term-ioi").map(Arc::from),
             expires_at: env.now + granted,
         };
         env.note(ts24229("5.2.2.1"), || {

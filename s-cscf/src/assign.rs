@@ -261,7 +261,7 @@ impl RegistrationOwner {
         }
         if register.wish.deregisters() {
             for binding in removed {
-                headers.push(HeaderName::Contact, &format!("{};expires=0", binding.contact));
+                headers.push(HeaderName::Contact, &format!("{};expires=0", binding.contact.text()));
             }
         }
         for path in &register.path {

@@ -73,7 +73,7 @@ impl RegistrationOwner {
         let Some(set) = self.sets.get_mut(&id) else { return };
         let removed = set.bindings.expire(env.now);
         for binding in &removed {
-            env.note(ts24229("5.4.1.5"), || format!("{} expired", binding.contact.uri));
+            env.note(ts24229("5.4.1.5"), || format!("{} expired", binding.contact.uri()));
         }
         let impus: Vec<Arc<str>> = removed.iter().map(|its| its.registered_with.clone()).collect();
         let users: Vec<Arc<str>> = removed.iter().map(|its| its.impi.clone()).collect();
@@ -271,14 +271,16 @@ impl RegistrationOwner {
         out: &mut ScscfActions,
     ) {
         let target = contact.and_then(|text| Uri::parse(text).ok());
+        let is_target = |its: &Binding| {
+            let address = its.contact.read();
+            target.is_some() && address.map(|address| address.uri) == target
+        };
         for id in self.sets_of(impi) {
             let Some(set) = self.sets.get_mut(&id) else { continue };
             // A registration for emergency calls stands until its time is over
             // (TS 24.229 §5.4.8).
             let removed = set.bindings.remove(event, |its| {
-                *its.impi == *impi
-                    && !its.is_emergency()
-                    && (contact.is_none() || target.as_ref() == Some(&its.contact.uri))
+                *its.impi == *impi && !its.is_emergency() && (contact.is_none() || is_target(its))
             });
             let Some(impu) = removed.first().map(|its| its.registered_with.clone()) else {
                 continue;

@@ -48,7 +48,7 @@ impl ImplicitSet {
     /// A binding as a Contact value of the 200, its GRUUs told if the UE wants them
     /// (RFC 5627 §5.3).
     pub(crate) fn contact(&self, binding: &Binding, expires: u64, register: &Register) -> String {
-        let mut text = binding.contact.text();
+        let mut text = binding.contact.text().to_owned();
         text.push_str(";expires=");
         push_decimal(&mut text, expires);
         let gruus = binding.gruus.as_deref().filter(|_| register.wants_gruu());

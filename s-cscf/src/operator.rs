@@ -84,7 +84,7 @@ impl RegistrationOwner {
                 table.push([
                     binding.impi.to_string(),
                     binding.registered_with.to_string(),
-                    binding.contact.uri.to_string(),
+                    binding.contact.uri().to_owned(),
                     binding.expires_in(now).to_string(),
                     binding.event.as_str().to_owned(),
                     binding.path.join(", "),

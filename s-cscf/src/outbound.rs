@@ -53,7 +53,7 @@ pub(crate) fn too_many(bindings: &Bindings, impi: &str, wish: &Wish, max: usize)
         return None;
     }
     let instance = wish.address.params.unquoted("+sip.instance");
-    let same = |(its, _): &(String, &str)| instance.as_deref() == Some(its.as_str());
+    let same = |(its, _): &(String, String)| instance.as_deref() == Some(its.as_str());
     let flows = bindings.of_user(impi).filter_map(|binding| binding.flow());
     let count = flows.filter(same).count() + 1;
     (count > max).then_some(count)

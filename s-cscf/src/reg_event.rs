@@ -189,7 +189,7 @@ impl RegistrationOwner {
     fn user_of(&self, id: SetId, subscription: &Subscription) -> Option<Arc<str>> {
         let list = self.sets.get(&id)?.bindings.list();
         let target = &subscription.dialog.remote_target;
-        let by_address = list.iter().find(|its| its.contact.uri.to_string() == *target);
+        let by_address = list.iter().find(|its| its.contact.uri() == *target);
         by_address.or_else(|| list.first()).map(|its| its.impi.clone())
     }
 

@@ -373,7 +373,7 @@ impl RegistrationOwner {
     fn bound_contacts(&self, register: &Register) -> String {
         let set = self.set_id(&register.impu).and_then(|id| self.sets.get(&id));
         let bound = set.into_iter().flat_map(|set| set.bindings.of_user(&register.impi));
-        bound.map(|its| its.contact.uri.to_string()).collect::<Vec<_>>().join(", ")
+        bound.map(|its| its.contact.uri()).collect::<Vec<_>>().join(", ")
     }
 
     /// A REGISTER in the clear that answers no challenge under way: the credentials of the last

@@ -232,7 +232,7 @@ impl RegistrationOwner {
 fn kept(binding: &Binding) -> RestoredContact {
     RestoredContact {
         path: binding.path.join(", "),
-        contact: binding.contact.text(),
+        contact: binding.contact.text().to_owned(),
         call_id: Some(binding.call_id.to_string()),
         cseq: Some(binding.cseq),
         subscription: None,

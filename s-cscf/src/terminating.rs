@@ -172,7 +172,7 @@ impl Sessions {
         let mut count = 0;
         let mut to = |binding: &Binding| {
             let mut request = model.clone();
-            request.request_uri = binding.contact.uri.text();
+            request.request_uri = binding.contact.uri().into();
             count += 1;
             let called = &leg.request.request_uri;
             history::add(&mut request.headers, called, &request.request_uri, count);
@@ -248,8 +248,14 @@ fn by_preference(set: &Registration, request: &Request, now: Instant, uri: &Uri)
 /// Whether a contact may be tried: each preference with `require` is met, with `explicit` only by
 /// a contact that tells the feature (RFC 3841 §7.2.4).
 fn accepts(binding: &Binding, wishes: &[ContactPreference]) -> bool {
-    wishes.iter().filter(|wish| wish.is_required()).all(|wish| {
-        wish.features().all(|(name, value)| match binding.params().get(name) {
+    let mut required = wishes.iter().filter(|wish| wish.is_required()).peekable();
+    if required.peek().is_none() {
+        return true;
+    }
+    let address = binding.contact.read();
+    let has = |name: &str| address.as_ref().and_then(|its| its.params.get(name));
+    required.all(|wish| {
+        wish.features().all(|(name, value)| match has(name) {
             None => !wish.is_explicit(),
             Some(has) => feature_matches(has, value),
         })

@@ -103,8 +103,8 @@ impl Sessions {
         let Some(set) = uri.param("gr").and_then(|_| self.published.by_uri(&uri)) else { return };
         let bindings = set.of_gruu(&uri).unwrap_or_default();
         let Some(binding) = bindings.iter().find(|its| its.expires_at > env.now) else { return };
-        env.note(ts24229("5.4.7A"), || format!("{uri} stands for {}", binding.contact.uri));
-        request.request_uri = binding.contact.uri.text();
+        env.note(ts24229("5.4.7A"), || format!("{uri} stands for {}", binding.contact.uri()));
+        request.request_uri = binding.contact.uri().into();
         if !request.headers.contains(HeaderName::Route) {
             for path in &binding.path {
                 request.headers.push(HeaderName::Route, path);

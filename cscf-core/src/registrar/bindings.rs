@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::bound::BoundContact;
 use super::contact::{ContactWish, Wish};
 use super::gruu::{Gruus, TempGruu, instance_of};
 use super::registration::{Binding, ContactEvent};
@@ -112,7 +113,7 @@ impl Bindings {
     /// The binding of this address for this private identity.
     #[must_use]
     pub fn find(&self, impi: &str, contact: &NameAddr) -> Option<&Binding> {
-        self.of_user(impi).find(|binding| same_contact(&binding.contact, contact))
+        self.of_user(impi).find(|binding| binding.contact.is(contact))
     }
 
     /// The next time at which a binding ends.
@@ -136,9 +137,7 @@ impl Bindings {
         let named = |binding: &&Binding| match wish {
             Wish::Fetch => false,
             Wish::RemoveAll => true,
-            Wish::Update(list) => {
-                list.iter().any(|wish| same_contact(&binding.contact, &wish.address))
-            }
+            Wish::Update(list) => list.iter().any(|wish| wish.names(&binding.contact)),
         };
         let last = self
             .of_user(impi)
@@ -157,9 +156,9 @@ impl Bindings {
         let mut change = Change::default();
         let mut contacts = self.list.to_vec();
         for wish in wishes {
-            let at = contacts.iter().position(|binding| {
-                *binding.impi == *source.impi && same_contact(&binding.contact, &wish.address)
-            });
+            let at = contacts
+                .iter()
+                .position(|binding| *binding.impi == *source.impi && wish.names(&binding.contact));
             if wish.expires.is_zero() {
                 if let Some(at) = at {
                     let event = ContactEvent::Unregistered;
@@ -183,9 +182,7 @@ impl Bindings {
         }
         self.list = contacts.into();
         if source.replaces && change.updated {
-            let kept = |binding: &Binding| {
-                wishes.iter().any(|wish| same_contact(&binding.contact, &wish.address))
-            };
+            let kept = |binding: &Binding| wishes.iter().any(|wish| wish.names(&binding.contact));
             let gone = self.remove(ContactEvent::Unregistered, |binding| {
                 *binding.impi == *source.impi && !binding.is_emergency() && !kept(binding)
             });
@@ -198,8 +195,10 @@ impl Bindings {
     /// flows (RFC 5627 §5.2).
     pub fn add_gruus(&mut self, impi: &str, contact: &NameAddr, new: Vec<TempGruu>) {
         let Some(gr) = instance_of(contact) else { return };
+        let its_instance =
+            |binding: &Binding| binding.contact.read().as_ref().and_then(instance_of);
         let flows = |binding: &Binding| {
-            *binding.impi == *impi && instance_of(&binding.contact).as_ref() == Some(&gr)
+            *binding.impi == *impi && its_instance(binding).as_ref() == Some(&gr)
         };
         let known = self.list.iter().filter(|its| flows(its)).find_map(|its| its.gruus.as_deref());
         let first = || Gruus { gr: gr.as_str().into(), temporary: Vec::new() };
@@ -266,7 +265,7 @@ fn bind(
         impi: Arc::clone(&source.impi),
         registered_with: Arc::clone(&source.registered_with),
         q: contact.q_thousandths(),
-        contact,
+        contact: BoundContact::new(&contact),
         expires_at: now + wish.expires,
         path: source.path.into(),
         call_id: source.call_id.into(),
@@ -282,7 +281,8 @@ impl Binding {
     /// and instance are the same (RFC 5627 §5.2).
     fn in_place_of(mut self, old: &Self) -> Self {
         self.token.clone_from(&old.token);
-        if self.call_id == old.call_id && instance_of(&self.contact) == instance_of(&old.contact) {
+        let instance = |its: &Self| its.contact.read().as_ref().and_then(instance_of);
+        if old.gruus.is_some() && self.call_id == old.call_id && instance(&self) == instance(old) {
             self.gruus.clone_from(&old.gruus);
         }
         self
@@ -327,7 +327,7 @@ mod tests {
     }
 
     fn contacts(bindings: &Bindings) -> Vec<String> {
-        bindings.list().iter().map(|binding| binding.contact.to_string()).collect()
+        bindings.list().iter().map(|binding| binding.contact.text().to_owned()).collect()
     }
 
     #[test]

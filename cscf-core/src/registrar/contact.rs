@@ -69,8 +69,8 @@ pub enum WishError {
 impl ContactWish {
     /// Whether it is about the binding of this address, see [`super::Bindings::find`].
     #[must_use]
-    pub fn names(&self, contact: &NameAddr) -> bool {
-        super::bindings::same_contact(&self.address, contact)
+    pub fn names(&self, contact: &super::BoundContact) -> bool {
+        contact.is(&self.address)
     }
 }
 

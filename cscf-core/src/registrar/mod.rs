@@ -5,6 +5,7 @@
 //! out by [`Registrations`]. Authentication and Cx are the role's.
 
 mod bindings;
+mod bound;
 mod contact;
 mod gruu;
 mod reginfo;
@@ -12,6 +13,7 @@ mod registration;
 mod snapshots;
 
 pub use bindings::{Bindings, Change, OutOfOrder, Source};
+pub use bound::BoundContact;
 pub use contact::{CONTACTS_MAX, ContactWish, ExpiryLimits, Wish, WishError};
 pub use gruu::{Gruus, TEMP_GRUUS_MAX, TempGruu, instance_of};
 pub use reginfo::{

@@ -83,17 +83,20 @@ impl ReginfoDocument<'_> {
         if binding.event == ContactEvent::Probation && !active {
             let _ = write!(out, " retry-after=\"{PROBATION_FOR}\"");
         }
-        if binding.params().has("q") {
+        let address = binding.contact.read();
+        if address.as_ref().is_some_and(|its| its.params.has("q")) {
             let (whole, part) = (binding.q / 1000, binding.q % 1000);
             let _ = write!(out, " q=\"{whole}.{part:03}\"");
         }
-        let _ = writeln!(out, ">\n      <uri>{}</uri>", escape(&binding.contact.uri.to_string()));
-        if let Some(name) = &binding.contact.display_name {
+        let _ = writeln!(out, ">\n      <uri>{}</uri>", escape(binding.contact.uri()));
+        if let Some(name) = address.as_ref().and_then(|its| its.display_name.as_ref()) {
             let _ = writeln!(out, "      <display-name>{}</display-name>", escape(name));
         }
-        for param in binding.params().iter().filter(|param| !is_known(param.name())) {
+        let params = address.as_ref().map(|its| &its.params);
+        let params = params.into_iter().flat_map(|all| all.iter().map(move |one| (all, one)));
+        for (all, param) in params.filter(|(_, param)| !is_known(param.name())) {
             let name = escape(param.name());
-            let value = binding.params().unquoted(param.name()).unwrap_or_default();
+            let value = all.unquoted(param.name()).unwrap_or_default();
             let value = escape(&value);
             let _ = writeln!(out, "      <unknown-param name=\"{name}\">{value}</unknown-param>");
         }
@@ -141,6 +144,7 @@ pub fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registrar::BoundContact;
     use crate::sip::NameAddr;
 
     fn binding(id: u64, contact: &str, event: ContactEvent) -> Binding {
@@ -150,7 +154,7 @@ mod tests {
             impi: "alice@home.example".into(),
             registered_with: "sip:alice@home.example".into(),
             q: contact.q_thousandths(),
-            contact,
+            contact: BoundContact::new(&contact),
             expires_at: Instant::from_secs(600),
             path: Box::new([]),
             call_id: "c".into(),

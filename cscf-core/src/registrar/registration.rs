@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use super::bound::BoundContact;
 use super::gruu::Gruus;
 use crate::identity::{Impu, Wildcard};
 use crate::ifc::Filters;
-use crate::sip::{NameAddr, Params, Uri};
+use crate::sip::Uri;
 use crate::time::Instant;
 
 /// A public user identity of a subscription. A copy shares its texts.
@@ -124,7 +125,7 @@ pub struct Binding {
     /// The key of the identity it was registered with; the others of the set came implicitly.
     pub registered_with: Arc<str>,
     /// The address; of its parameters `expires` is left out.
-    pub contact: NameAddr,
+    pub contact: BoundContact,
     /// Preference in thousandths.
     pub q: u16,
     /// When it ends.
@@ -153,21 +154,14 @@ impl Binding {
 
     /// The instance and flow, if it was registered as a flow (RFC 5626 §6).
     #[must_use]
-    pub fn flow(&self) -> Option<(String, &str)> {
-        let instance = self.contact.params.unquoted("+sip.instance")?.into_owned();
-        Some((instance, self.contact.param("reg-id")?))
+    pub fn flow(&self) -> Option<(String, String)> {
+        self.contact.flow()
     }
 
     /// Whether it was registered for emergency calls (TS 24.229 §7.2A.13).
     #[must_use]
-    pub fn is_emergency(&self) -> bool {
-        self.contact.uri.params().has("sos")
-    }
-
-    /// The feature parameters of the contact (RFC 3840 §9).
-    #[must_use]
-    pub const fn params(&self) -> &Params {
-        &self.contact.params
+    pub const fn is_emergency(&self) -> bool {
+        self.contact.is_emergency()
     }
 }
 

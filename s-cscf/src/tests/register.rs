@@ -134,7 +134,7 @@ fn the_200_names_contact_path_service_route_and_open_identities() {
     let all = bench.scscf.registrations();
     for key in ["sip:+15550101@ims.example", "tel:+15550101", "sip:alice@ims.example"] {
         let set = all.by_key(key).expect("registered implicitly");
-        assert_eq!(set.bindings[0].contact.uri.to_string(), CONTACT);
+        assert_eq!(set.bindings[0].contact.uri(), CONTACT);
     }
 }
 

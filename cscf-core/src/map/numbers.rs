@@ -1,5 +1,5 @@
 //! A hash map of numbers that never stops the node to grow: it consists of many small tables, and
-//! only one of them grows at a time.
+//! only one of them grows at a time. What a burst took goes back, table by table.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 
@@ -15,6 +15,10 @@ const WHOLE_MAX: usize = 1024;
 /// Where in a hash the number of the part stands: above what a part of a map of 64 million entries
 /// looks at, and below what tables keep of each hash.
 const PART_SHIFT: u32 = 18;
+/// Room that a part keeps when it becomes empty.
+const ROOM_KEPT: usize = 14;
+/// A part with room for so many times what is in it gives half of that back and more.
+const SPARSE: usize = 8;
 
 /// A hash map whose keys the node has numbered itself; never iterated for output. Large values
 /// belong in a box, since entries are moved now and then.
@@ -96,7 +100,11 @@ impl<K: Hash + Eq, V> Numbers<K, V> {
         let part = self.parts.get_mut(place)?;
         let entry = part.find_entry(hash, |(its, _)| its == key).ok()?;
         self.count -= 1;
-        Some(entry.remove().0.1)
+        let ((_, value), _) = entry.remove();
+        if part.capacity() > ROOM_KEPT && part.len() * SPARSE < part.capacity() {
+            part.shrink_to((part.len() * 2).max(ROOM_KEPT), |(key, _)| hash_of(key));
+        }
+        Some(value)
     }
 
     /// The part an entry with this hash belongs to.
@@ -158,6 +166,30 @@ mod tests {
         assert_eq!(map.len(), 1_000_000);
         assert!(most < 5_000, "{most} entries were moved at once");
         assert!((0..1_000_000).all(|it| map.get(&Counted(it, &hashed)) == Some(&it)));
+    }
+
+    #[test]
+    fn what_a_burst_took_goes_back_and_no_removal_moves_many() {
+        let hashed = Cell::new(0);
+        let mut map = Numbers::default();
+        let room = |map: &Numbers<Counted<'_>, u64>| -> usize {
+            map.parts.iter().map(HashTable::capacity).sum()
+        };
+        for number in 0..300_000 {
+            map.insert(Counted(number, &hashed), number);
+        }
+        assert!(room(&map) >= 300_000);
+        let mut most = 0;
+
+        for number in 0..299_000 {
+            hashed.set(0);
+            assert_eq!(map.remove(&Counted(number, &hashed)), Some(number));
+            most = hashed.get().max(most);
+        }
+
+        assert!(room(&map) <= PARTS * ROOM_KEPT.max(SPARSE * 2 * 1_000 / PARTS), "{}", room(&map));
+        assert!(most < 500, "{most} entries were moved at once");
+        assert!((299_000..300_000).all(|it| map.get(&Counted(it, &hashed)) == Some(&it)));
     }
 
     #[test]

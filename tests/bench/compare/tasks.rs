@@ -231,12 +231,13 @@ fn grown(now: u64, before: u64, count: f64) -> f64 {
 
 fn memories(rig: &Rig, system: System, report: &mut Report) -> Result<(), String> {
     const REGISTERED: f64 = 100_000.0;
-    const DIALOGS: f64 = 5_000.0;
+    // So many that what was given back before does not hide them.
+    const DIALOGS: f64 = 20_000.0;
     let (running, _) = rig.start(system)?;
     let phases =
         [phase("register", 1_000.0, REGISTERED / 1_000.0), phase("call", 400.0, DIALOGS / 400.0)];
     let empty = memory(&running);
-    let mut load = Load::start(rig, 100_000, &["--hold", "170s"], &phases)?;
+    let mut load = Load::start(rig, 100_000, &["--hold", "200s"], &phases)?;
     let registered = load.phase(&running, || ())?;
     report.add(Metric::SubscriberPeak, system, grown(memory(&running), empty, REGISTERED));
     pause(LINGER_SECONDS);

@@ -1,12 +1,13 @@
 //! The table of transactions: found by key, by index, by flow or because their time has come.
 
 use std::collections::BTreeSet;
+use std::hash::{Hash as _, Hasher as _};
 
 use super::super::{
     Client, ClientState, Effect, InviteClient, InviteClientState, InviteServer, InviteServerState,
     Key, Server, ServerState, Timers,
 };
-use crate::map::{Numbers, Places};
+use crate::map::{NumberHasher, Numbers, Places};
 use crate::time::{DeadlineId, Instant, Wheel};
 use crate::transport::Flow;
 
@@ -25,8 +26,9 @@ pub(super) struct Table {
     lives: u32,
     by_key: Numbers<Key, u32>,
     merged: Numbers<Key, u32>,
-    /// Client transactions that wait for a response, by the flow their request took.
-    waiting: BTreeSet<(Flow, u32)>,
+    /// Client transactions that wait for a response, by a fingerprint of the flow their request
+    /// took: that is compared much faster than the flow itself, which stands in the record.
+    waiting: BTreeSet<(u64, u32)>,
     deadlines: Wheel<u32>,
     /// Whether a transaction on a protected flow was ever here.
     pub(super) has_protected: bool,
@@ -75,6 +77,13 @@ pub(super) struct Path {
     /// A CANCEL waits for a provisional response; its Reason.
     pub(super) held_cancel: Option<Option<String>>,
     pub(super) cancel_sent: bool,
+}
+
+/// Equal for equal flows, whatever their security association; seldom for others.
+fn fingerprint(flow: &Flow) -> u64 {
+    let mut hasher = NumberHasher::default();
+    (flow.transport, flow.local, flow.remote, flow.conn).hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Machine {
@@ -223,9 +232,11 @@ impl Table {
     /// its security association.
     pub(super) fn waiting_on(&self, flow: &Flow) -> Vec<u32> {
         let flow = Flow { sa: None, ..*flow };
-        let same = |other: &Flow| Flow { sa: None, ..*other } == flow;
-        let from = self.waiting.range((flow, 0)..);
-        from.take_while(|(other, _)| same(other)).map(|(_, index)| *index).collect()
+        let same = |path: &Path| Flow { sa: None, ..path.flow } == flow;
+        let path = |index: u32| self.get(index)?.path.as_deref();
+        let mark = fingerprint(&flow);
+        let marked = self.waiting.range((mark, 0)..=(mark, u32::MAX)).map(|(_, index)| *index);
+        marked.filter(|index| path(*index).is_some_and(same)).collect()
     }
 
     /// Counts one more copy of a request; says how many there are.
@@ -258,7 +269,7 @@ impl Table {
             record.path = None;
         }
         if client && !waits {
-            self.waiting.remove(&(flow, index));
+            self.waiting.remove(&(fingerprint(&flow), index));
         }
     }
 
@@ -293,7 +304,7 @@ impl Table {
         let index = self.slots.insert(Slot { life: self.lives, record });
         self.by_key.insert(key, index);
         if client {
-            self.waiting.insert((flow, index));
+            self.waiting.insert((fingerprint(&flow), index));
             self.client_count += 1;
         } else {
             self.server_count += 1;
@@ -308,8 +319,11 @@ impl Table {
         if let Some(id) = record.deadline {
             self.deadlines.cancel(id);
         }
+        let client = record.machine.is_client();
         if let Some(path) = record.path {
-            self.waiting.remove(&(path.flow, index));
+            if client {
+                self.waiting.remove(&(fingerprint(&path.flow), index));
+            }
             if let Some(key) = path.merged
                 && let Some(count) = self.merged.get_mut(&key)
             {
@@ -319,7 +333,6 @@ impl Table {
                 }
             }
         }
-        let client = record.machine.is_client();
         if client {
             self.client_count -= 1;
         } else {

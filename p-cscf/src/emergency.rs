@@ -209,7 +209,7 @@ impl Pcscf {
         let mut request = attempt.request.clone();
         set_route(&mut request.headers, e_cscf);
         let record_route = attempt.record_route.clone();
-        self.exchanges.insert(context, Exchange::Call(call));
+        self.exchanges.insert(context, Exchange::Call(Box::new(call)));
         out.push(Action::Forward {
             context,
             request,

@@ -12,13 +12,14 @@ use crate::held::Held;
 use crate::security::Agreement;
 use crate::tokens::{DialogId, UeId};
 
-/// A transaction through this node.
+/// A transaction through this node. Boxed: a tree has room for more than is in it, and moves what
+/// is in it when something goes.
 #[derive(Clone, Debug)]
 pub(crate) enum Exchange {
     /// Any request but REGISTER.
-    Call(Call),
+    Call(Box<Call>),
     /// REGISTER.
-    Register(Register),
+    Register(Box<Register>),
 }
 
 /// A REGISTER on its way to the home network.

@@ -10,7 +10,7 @@ use cscf_core::trace::Diagnosis;
 use cscf_core::transport::SaId;
 
 use crate::associations::{Record, State};
-use crate::exchange::{Exchange, Register};
+use crate::exchange::Exchange;
 use crate::tokens::UeId;
 use crate::{Pcscf, Timer};
 
@@ -90,8 +90,8 @@ impl Pcscf {
     /// The challenge that tells of these associations, if it still waits.
     fn take_held(&mut self, id: SaId) -> Option<(ContextId, Box<Held>)> {
         self.exchanges.iter_mut().find_map(|(context, exchange)| match exchange {
-            Exchange::Register(Register { held, .. }) => {
-                Some((*context, held.take_if(|held| held.set == id)?))
+            Exchange::Register(exchange) => {
+                Some((*context, exchange.held.take_if(|held| held.set == id)?))
             }
             Exchange::Call(_) => None,
         })

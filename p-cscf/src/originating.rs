@@ -195,7 +195,7 @@ impl Pcscf {
         let token = call.dialog.map(Token::Dialog);
         let record_route = token.map(|token| self.own_uri(env, token, Transport::Udp));
         let dialog = call.dialog;
-        self.exchanges.insert(context, Exchange::Call(call));
+        self.exchanges.insert(context, Exchange::Call(Box::new(call)));
         let forward = Action::Forward {
             context,
             request: Box::new(request),
@@ -288,7 +288,7 @@ impl Pcscf {
         let vector = charging::of_request(&self.config, &call.icid);
         headers.push(HeaderName::PChargingVector, &vector);
         if kind != RequestKind::Ack {
-            self.exchanges.insert(context, Exchange::Call(call));
+            self.exchanges.insert(context, Exchange::Call(Box::new(call)));
         }
         let record_route =
             may_begin(&request).then(|| self.own_uri(env, Token::Dialog(id), Transport::Udp));
@@ -319,7 +319,7 @@ impl Pcscf {
             let icid = charging::new_icid(&self.config, env.ids);
             let mut call = Call::new(ue, Direction::FromUe, icid);
             call.sa = flow.sa;
-            self.exchanges.insert(context, Exchange::Call(call));
+            self.exchanges.insert(context, Exchange::Call(Box::new(call)));
         }
         out.push(forward_in_dialog(context, request, None));
     }

@@ -132,7 +132,7 @@ impl Pcscf {
             answers: passage.answers,
             held: None,
         };
-        self.exchanges.insert(context, Exchange::Register(exchange));
+        self.exchanges.insert(context, Exchange::Register(Box::new(exchange)));
         let entry = self.config.core_entries.first().cloned().unwrap_or_default();
         out.push(self.forward_to_entry(context, request, entry));
     }

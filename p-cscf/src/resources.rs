@@ -226,7 +226,7 @@ impl Pcscf {
             Held::Responses(call, all) => {
                 for answered in all {
                     let now = match self.exchanges.get(&answered.context) {
-                        Some(Exchange::Call(now)) => now.clone(),
+                        Some(Exchange::Call(now)) => (**now).clone(),
                         _ => call.clone(),
                     };
                     self.call_response(env, &now, answered, out);

@@ -120,7 +120,7 @@ impl Pcscf {
         let record_route = token.map(|token| self.own_uri_for(env, token, &flow));
         strip_to_ue(&mut request);
         if kind != RequestKind::Ack {
-            self.exchanges.insert(context, Exchange::Call(call));
+            self.exchanges.insert(context, Exchange::Call(Box::new(call)));
         }
         out.push(forward_to_ue(context, request, flow, side, record_route));
     }
@@ -156,7 +156,7 @@ impl Pcscf {
             may_begin(&request).then(|| self.own_uri_for(env, Token::Dialog(id), &flow));
         strip_to_ue(&mut request);
         if kind != RequestKind::Ack {
-            self.exchanges.insert(context, Exchange::Call(call));
+            self.exchanges.insert(context, Exchange::Call(Box::new(call)));
         }
         let forward = forward_to_ue(context, request, flow, side, record_route);
         self.forward_with_resources(env, Some(id), (wanted, forward), out);

@@ -41,9 +41,9 @@ pub(crate) struct Registration {
     /// The registered contact URI.
     pub(crate) contact: Box<str>,
     /// The Service-Route values in order.
-    pub(crate) service_route: Vec<Box<str>>,
+    pub(crate) service_route: Box<[Box<str>]>,
     /// P-Associated-URI; the first is the default.
-    pub(crate) associated: Vec<Identity>,
+    pub(crate) associated: Box<[Identity]>,
     /// The home network's name from the 200.
     pub(crate) term_ioi: Option<Arc<str>>,
     /// When it ends unless refreshed.
@@ -68,7 +68,7 @@ pub(crate) struct Ue {
     /// It registered for outbound (RFC 5626).
     pub(crate) outbound: bool,
     /// Its registrations; empty while the first one is pending.
-    pub(crate) registrations: Vec<Registration>,
+    pub(crate) registrations: Box<[Registration]>,
     /// When an unfinished first registration is forgotten.
     pub(crate) pending_until: Instant,
     /// A challenge went to it.
@@ -284,9 +284,6 @@ impl Bindings {
     /// Stores or replaces the registration of one identity.
     pub(crate) fn register(&mut self, id: UeId, mut registration: Registration) {
         self.changes.note(id);
-        // It stays for an hour or a week.
-        registration.associated.shrink_to_fit();
-        registration.service_route.shrink_to_fit();
         let same = registration.associated.iter().find(|its| its.key == registration.aor);
         if let Some(same) = same {
             registration.aor = Arc::clone(&same.key);
@@ -305,12 +302,9 @@ impl Bindings {
         match old {
             Some(old) => *old = registration,
             None => {
-                if ue.registrations.len() >= REGISTRATIONS_MAX {
-                    ue.registrations.remove(0);
-                }
-                // Most UEs have one.
-                ue.registrations.reserve_exact(1);
-                ue.registrations.push(registration);
+                let all = Vec::from(std::mem::take(&mut ue.registrations));
+                let above = (all.len() + 1).saturating_sub(REGISTRATIONS_MAX);
+                ue.registrations = all.into_iter().skip(above).chain([registration]).collect();
             }
         }
     }
@@ -323,7 +317,9 @@ impl Bindings {
             return false;
         }
         self.changes.note(id);
-        ue.registrations.retain(|registration| !gone(registration));
+        let mut left = Vec::from(std::mem::take(&mut ue.registrations));
+        left.retain(|registration| !gone(registration));
+        ue.registrations = left.into();
         if ue.is_registered() {
             return false;
         }
@@ -442,7 +438,7 @@ mod tests {
             signalling_lost: false,
             side: Side::Air,
             outbound: false,
-            registrations: Vec::new(),
+            registrations: Box::default(),
             pending_until: Instant::EPOCH,
             challenged: false,
             mechanism: Mechanism::Digest,
@@ -453,7 +449,7 @@ mod tests {
         Registration {
             aor: identity.into(),
             contact: "sip:a@192.0.2.1".into(),
-            service_route: Vec::new(),
+            service_route: Box::default(),
             associated: Identity::read(identity).into_iter().collect(),
             term_ioi: Some(home.into()),
             expires_at: Instant::EPOCH,

@@ -227,7 +227,7 @@ impl Pcscf {
             }
         }
         if let Some(home) = home {
-            return Some((out, home.service_route.clone()));
+            return Some((out, home.service_route.to_vec()));
         }
         if let Some(wanted) = wanted.first() {
             env.note(ts24229("5.2.6.3.3"), || {
@@ -235,7 +235,7 @@ impl Pcscf {
             });
         }
         let (home, identity) = ue.default_identity()?;
-        Some((vec![identity.clone()], home.service_route.clone()))
+        Some((vec![identity.clone()], home.service_route.to_vec()))
     }
 
     /// A request with a To tag, or an ACK (TS 24.229 §5.2.6.3.5).

@@ -298,7 +298,7 @@ impl Pcscf {
             side: if facts.access_told { facts.side } else { Side::Air },
             outbound: facts.outbound,
             kept: facts.kept,
-            registrations: Vec::new(),
+            registrations: Box::default(),
             pending_until: until,
             challenged: false,
             mechanism: facts.mechanism,
@@ -512,7 +512,7 @@ impl Pcscf {
             aor: exchange.aor.clone(),
             contact: contact.clone(),
             service_route: service_route(headers),
-            associated: Identity::read_all(headers, HeaderName::PAssociatedUri, LIST_MAX),
+            associated: Identity::read_all(headers, HeaderName::PAssociatedUri, LIST_MAX).into(),
             term_ioi: charging::param(headers, "term-ioi").map(Arc::from),
             expires_at: env.now + granted,
         };
@@ -594,7 +594,7 @@ fn granted(response: &Response, contact: &str) -> Duration {
     Duration::from_secs(ours.map_or(0, |it| expires(it.expires())).into())
 }
 
-fn service_route(headers: &Headers) -> Vec<Box<str>> {
+fn service_route(headers: &Headers) -> Box<[Box<str>]> {
     let values = headers.values(HeaderName::ServiceRoute);
     values.filter(|value| value.len() <= KEPT_MAX).take(LIST_MAX).map(Into::into).collect()
 }

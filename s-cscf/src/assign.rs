@@ -201,7 +201,7 @@ impl RegistrationOwner {
             user.refreshes = 0;
             user.authenticated_at = env.now;
             user.reauthenticate = false;
-            user.spare = std::mem::take(&mut proof.spare).into();
+            user.spare = Vec::from(std::mem::take(&mut proof.spare)).into();
             user.accepted = proof.accepted.take();
         } else {
             user.refreshes = user.refreshes.saturating_add(1);

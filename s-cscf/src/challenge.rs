@@ -253,7 +253,8 @@ impl RegistrationOwner {
         }
         let set = self.set_id(&register.impu).and_then(|id| self.sets.get_mut(&id));
         let user = set.and_then(|set| set.users.get_mut(register.impi.as_str()));
-        user.map(|user| std::mem::take(&mut user.spare).into()).unwrap_or_default()
+        let spare = user.map(|user| std::mem::take(&mut user.spare));
+        Vec::from(spare.unwrap_or_default()).into()
     }
 
     /// Judges the answer to the challenge under way (TS 24.229 §5.4.1.2.2, §5.4.1.2.3A).
@@ -439,7 +440,7 @@ impl RegistrationOwner {
             let spare = std::mem::take(&mut pending.spare);
             let set = id.and_then(|id| self.sets.get_mut(&id));
             if let Some(user) = set.and_then(|set| set.users.get_mut(impi)) {
-                user.spare = spare.into();
+                user.spare = Vec::from(spare).into();
             }
         }
     }

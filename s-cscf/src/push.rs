@@ -131,7 +131,9 @@ impl RegistrationOwner {
             }
         };
         for user in self.sets.values_mut().filter_map(|set| set.users.get_mut(impi)) {
-            user.spare.retain(|item| !matches!(item, AuthItem::Digest { .. }));
+            let mut spare = Vec::from(std::mem::take(&mut user.spare));
+            spare.retain(|item| !matches!(item, AuthItem::Digest { .. }));
+            user.spare = spare.into();
             if let Some(accepted) = &mut user.accepted {
                 replace(&mut accepted.secret);
             }

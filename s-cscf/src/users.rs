@@ -31,7 +31,7 @@ pub(crate) struct User {
     /// The operator wants it authenticated at its next REGISTER (TS 24.229 §5.4.1.6).
     pub(crate) reauthenticate: bool,
     /// Authentication vectors left for its next authentication, first in first out.
-    pub(crate) spare: Vec<AuthItem>,
+    pub(crate) spare: Box<[AuthItem]>,
     /// The nonces it has for requests other than REGISTER, once it got one.
     pub(crate) proxy_nonces: Option<Box<ProxyNonces>>,
     /// The fingerprint of the contacts and Paths that the HSS keeps for restoration; first of none.
@@ -76,7 +76,7 @@ impl Users {
             refreshes: 0,
             authenticated_at: now,
             reauthenticate: false,
-            spare: Vec::new(),
+            spare: Box::default(),
             proxy_nonces: None,
             kept: DefaultHasher::new().finish(),
         };

@@ -160,7 +160,7 @@ fn the_200_is_kept_in_mind_and_shown_without_charging() {
     );
     let ue = bench.pcscf.bindings.get(bench.ue("{U1}")).expect("kept");
     let registration = ue.registrations.first().expect("one");
-    assert_eq!(registration.service_route, [Box::from("<sip:orig-alice@s1.ims.example:5060;lr>")]);
+    assert_eq!(*registration.service_route, [Box::from("<sip:orig-alice@s1.ims.example:5060;lr>")]);
     let uris: Vec<&str> = registration.associated.iter().map(|it| &*it.uri).collect();
     assert_eq!(uris, ["sip:+15550100@ims.example;user=phone", "tel:+15550100"]);
     assert_eq!(registration.term_ioi.as_deref(), Some("Type 1ims.example"));

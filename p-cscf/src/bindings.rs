@@ -3,11 +3,12 @@
 //! flow; its number is the token in Path.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cscf_core::dialog::field;
+use cscf_core::ids::Seed;
+use cscf_core::map::SeededState;
 use cscf_core::role::Side;
 use cscf_core::time::Instant;
 use cscf_core::transport::Flow;
@@ -141,8 +142,10 @@ impl Ue {
 }
 
 /// All UEs with their indexes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Bindings {
+    /// Makes the fingerprints.
+    state: SeededState,
     /// Boxed: a tree has room for more records than are in it.
     ues: BTreeMap<UeId, Box<Ue>>,
     /// By fingerprints of source addresses; the records themselves tell the rest.
@@ -158,6 +161,20 @@ pub(crate) struct Bindings {
 }
 
 impl Bindings {
+    /// Nothing is known of any UE; `seed` is that of the node.
+    pub(crate) fn new(seed: &Seed) -> Self {
+        Self {
+            state: SeededState::new(seed),
+            ues: BTreeMap::new(),
+            by_source: BTreeSet::new(),
+            by_impi: BTreeSet::new(),
+            pending: BTreeSet::new(),
+            registered_count: 0,
+            home: None,
+            changes: Changes::default(),
+        }
+    }
+
     /// The number of records.
     pub(crate) fn len(&self) -> usize {
         self.ues.len()
@@ -215,7 +232,7 @@ impl Bindings {
     #[must_use]
     pub(crate) fn of_association(&self, association: &Association) -> Option<UeId> {
         let same = |id: &UeId| self.get(*id).is_some_and(|ue| ue.association == *association);
-        let (source, whole) = (fingerprint(&association.source), fingerprint(association));
+        let (source, whole) = self.fingerprints(association);
         let all = self.by_source.range((source, whole, UeId(0))..=(source, whole, UeId(u64::MAX)));
         all.map(|(_, _, id)| *id).find(same)
     }
@@ -250,7 +267,7 @@ impl Bindings {
 
     /// Every UE with this private identity.
     pub(crate) fn of_impi(&self, impi: &str) -> impl Iterator<Item = UeId> {
-        of(&self.by_impi, fingerprint(impi))
+        of(&self.by_impi, self.state.fingerprint(impi))
             .filter(move |id| self.get(*id).is_some_and(|ue| *ue.association.impi == *impi))
     }
 
@@ -384,32 +401,30 @@ impl Bindings {
 
     /// Those with the fingerprint of a source.
     fn ids_at(&self, source: SocketAddr) -> impl Iterator<Item = UeId> {
-        let source = fingerprint(&source);
+        let source = self.state.fingerprint(&source);
         let all = self.by_source.range((source, 0, UeId(0))..=(source, u64::MAX, UeId(u64::MAX)));
         all.map(|(_, _, id)| *id)
     }
 
     fn index(&mut self, id: UeId, association: &Association) {
-        self.by_source.insert((fingerprint(&association.source), fingerprint(association), id));
-        self.by_impi.insert((fingerprint(&*association.impi), id));
+        let (source, whole) = self.fingerprints(association);
+        self.by_source.insert((source, whole, id));
+        self.by_impi.insert((self.state.fingerprint(&*association.impi), id));
     }
 
     fn forget(&mut self, id: UeId) {
         let Some(ue) = self.ues.remove(&id) else { return };
         self.changes.note(id);
         self.pending.remove(&(ue.pending_until, id));
-        self.by_impi.remove(&(fingerprint(&*ue.association.impi), id));
-        let Association { source, .. } = &ue.association;
-        self.by_source.remove(&(fingerprint(source), fingerprint(&ue.association), id));
+        self.by_impi.remove(&(self.state.fingerprint(&*ue.association.impi), id));
+        let (source, whole) = self.fingerprints(&ue.association);
+        self.by_source.remove(&(source, whole, id));
     }
-}
 
-/// What an index has in place of a text or an address: 8 bytes. Another one may share it, so
-/// whoever looks there also looks at the record.
-fn fingerprint<T: Hash + ?Sized>(of: &T) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
+    /// Those of a source and of the whole association.
+    fn fingerprints(&self, of: &Association) -> (u64, u64) {
+        (self.state.fingerprint(&of.source), self.state.fingerprint(of))
+    }
 }
 
 /// The records with a fingerprint.
@@ -459,7 +474,7 @@ mod tests {
     /// A record holds its identity once, and all records the name of their home.
     #[test]
     fn what_is_the_same_is_kept_once() {
-        let mut bindings = Bindings::default();
+        let mut bindings = Bindings::new(&Seed([7; 32]));
         for (number, home) in [(1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "a")] {
             let id = UeId(number.into());
             bindings.insert(id, ue(number), Limits::default());

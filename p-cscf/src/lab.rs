@@ -87,7 +87,7 @@ fn part(
     let of = node.edge.policy_of.iter().map(|(who, conduct)| (impi(who), *conduct)).collect();
     let function = Function::new(Rules { all: node.edge.policy, of });
     let settings = Settings { shard, ..lab.settings(node, start)? };
-    let role = Pcscf::new(config).in_shard(shard);
+    let role = Pcscf::new(config, &start.seed).in_shard(shard);
     Ok(PolicyNode::new(Engine::new(&node.name, role, settings, start.seed), function))
 }
 

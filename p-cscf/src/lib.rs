@@ -43,7 +43,7 @@ use std::collections::BTreeMap;
 use cscf_core::clause::{Clause, own, ts24229};
 use cscf_core::cx::AskId;
 use cscf_core::dialog::field;
-use cscf_core::ids::{Shard, ShardId};
+use cscf_core::ids::{Seed, Shard, ShardId};
 use cscf_core::operator::{Order, OrderResult, Refused, Samples, Workload};
 use cscf_core::policy::PolicyEvent;
 use cscf_core::role::{
@@ -117,14 +117,14 @@ pub enum Command {
 }
 
 impl Pcscf {
-    /// A P-CSCF that knows no UE yet.
+    /// A P-CSCF that knows no UE yet; `seed` is that of the node.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, seed: &Seed) -> Self {
         Self {
             config,
             work: Workload::default(),
             associations: Associations::default(),
-            bindings: Bindings::default(),
+            bindings: Bindings::new(seed),
             dialogs: Dialogs::default(),
             exchanges: BTreeMap::new(),
             subscriptions: Subscriptions::default(),

@@ -54,7 +54,7 @@ impl Bench {
         let mut config = config();
         edit(&mut config);
         Self {
-            pcscf: Pcscf::new(config),
+            pcscf: Pcscf::new(config, &Seed::derive(1, "p1")),
             now: Instant::from_secs(1000),
             refusals: Vec::new(),
             ids: Ids::new(Seed::derive(1, "p1"), ShardId(0)),

@@ -225,7 +225,8 @@ impl RegistrationOwner {
             let count = set.bindings.list().len();
             format!("{} is registered, {count} contact(s) in its set", register.impu)
         });
-        let (kept, told) = (set.to_keep(&register.impi), proof.authenticated);
+        let kept = set.to_keep(self.published.state(), &register.impi);
+        let told = proof.authenticated;
         let user = set.users.get_mut(&register.impi);
         let changed = user.is_some_and(|user| std::mem::replace(&mut user.kept, kept) != kept);
         self.publish(id, out);

@@ -2,11 +2,11 @@
 //! under way, and the snapshots that everybody else reads.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use cscf_core::cx::{AskId, AssignmentType, CxRequest, Saa, Sar};
 use cscf_core::identity::Wildcard;
+use cscf_core::map::SeededState;
 use cscf_core::registrar::{
     Binding, Bindings, PublicIdentity, Registration, Registrations, Service,
 };
@@ -301,18 +301,31 @@ impl ImplicitSet {
     }
 
     /// A fingerprint of contacts and Paths of a user, which the HSS keeps: no more is needed to see
-    /// that they have changed.
-    pub(crate) fn to_keep(&self, impi: &str) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for binding in self.bindings.of_user(impi).filter(|its| !its.is_emergency()) {
-            (binding.contact.text(), &binding.path).hash(&mut hasher);
-        }
-        hasher.finish()
+    /// that they have changed. It is 0 while there are none.
+    pub(crate) fn to_keep(&self, state: SeededState, impi: &str) -> u64 {
+        let all = self.bindings.of_user(impi).filter(|its| !its.is_emergency());
+        all.fold(0, |before, its| state.fingerprint(&(before, its.contact.text(), &its.path)))
     }
 
     /// The contacts that have not ended.
     pub(crate) fn active(&self, now: Instant) -> Vec<Binding> {
         let alive = |binding: &&Binding| binding.expires_at > now;
         self.bindings.list().iter().filter(alive).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cscf_core::ids::Seed;
+
+    use super::*;
+
+    #[test]
+    fn a_new_user_has_kept_what_a_set_without_contacts_keeps() {
+        let mut set = ImplicitSet::new();
+        let kept = set.user(Instant::EPOCH, "alice@ims.example").map(|user| user.kept);
+
+        let state = SeededState::new(&Seed([7; 32]));
+        assert_eq!(kept, Some(set.to_keep(state, "alice@ims.example")));
     }
 }

@@ -1,7 +1,6 @@
 //! The users of an implicit registration set: the private identities with a contact in it, and what
 //! is kept of each.
 
-use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
 use cscf_core::cx::AuthItem;
@@ -34,7 +33,8 @@ pub(crate) struct User {
     pub(crate) spare: Box<[AuthItem]>,
     /// The nonces it has for requests other than REGISTER, once it got one.
     pub(crate) proxy_nonces: Option<Box<ProxyNonces>>,
-    /// The fingerprint of the contacts and Paths that the HSS keeps for restoration; first of none.
+    /// The fingerprint of the contacts and Paths that the HSS keeps for restoration, see
+    /// `ImplicitSet::to_keep`; first of none.
     pub(crate) kept: u64,
 }
 
@@ -78,7 +78,7 @@ impl Users {
             reauthenticate: false,
             spare: Box::default(),
             proxy_nonces: None,
-            kept: DefaultHasher::new().finish(),
+            kept: 0,
         };
         self.list.insert(place, user);
     }

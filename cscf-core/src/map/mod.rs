@@ -5,7 +5,7 @@
 mod numbers;
 mod places;
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
 
@@ -25,6 +25,13 @@ impl SeededState {
     #[must_use]
     pub fn new(seed: &Seed) -> Self {
         Self { keys: seed.map_keys() }
+    }
+
+    /// What an index has in place of a text or an address: 8 bytes. Another one may share it, so
+    /// whoever looks there also looks at what was meant; but no peer can choose many that do.
+    #[must_use]
+    pub fn fingerprint<T: Hash + ?Sized>(&self, of: &T) -> u64 {
+        self.hash_one(of)
     }
 }
 
@@ -88,4 +95,20 @@ pub fn map<K, V>(seed: &Seed) -> Map<K, V> {
 #[must_use]
 pub fn set<K>(seed: &Seed) -> Set<K> {
     Set::with_hasher(SeededState::new(seed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_of_what_is_equal_and_of_one_node() {
+        let mine = SeededState::new(&Seed([7; 32]));
+        let other = SeededState::new(&Seed([8; 32]));
+        let text = String::from("alice@ims.example");
+
+        assert_eq!(mine.fingerprint(&text), mine.fingerprint("alice@ims.example"));
+        assert_ne!(mine.fingerprint(&text), mine.fingerprint("bob@ims.example"));
+        assert_ne!(mine.fingerprint(&text), other.fingerprint(&text));
+    }
 }

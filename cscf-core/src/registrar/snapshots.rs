@@ -32,6 +32,12 @@ impl Registrations {
         Self { by_identity: map(), by_token: map(), by_wildcard }
     }
 
+    /// What makes hashes with the keys of the node.
+    #[must_use]
+    pub fn state(&self) -> SeededState {
+        *self.by_identity.hasher()
+    }
+
     /// The set that holds the identity with this key, see [`identity_key`].
     #[must_use]
     pub fn by_key(&self, key: &str) -> Option<Arc<Registration>> {

@@ -21,7 +21,8 @@ impl Wire {
         let mut config = Config::new("p1", P1, "ims.example", "sip:127.0.0.1:5070");
         config.trusted_peers = vec![I1.parse().expect("address"), P1.parse().expect("address")];
         let settings = Settings::new(Listen::both(P1.parse().expect("address")));
-        let engine = Engine::new("p1", Pcscf::new(config), settings, Seed::derive(7, "p1"));
+        let seed = Seed::derive(7, "p1");
+        let engine = Engine::new("p1", Pcscf::new(config, &seed), settings, seed);
         Self { engine, now: Instant::from_secs(1) }
     }
 

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, UdpSocket as StdSocket};
 use std::os::fd::AsRawFd as _;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -19,13 +20,17 @@ use nix::sys::socket::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::{Sleep, sleep};
 
 use super::quiet::Quiet;
+use crate::time::Duration;
 
 /// The largest payload of a UDP datagram, with room to see that nothing was cut.
 pub(super) const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// Wished for in both directions; the system may give less.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// How long what waits for room waits at most where nobody can tell that there is some.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// A socket for datagrams. It wakes its node for what comes, not for room in the system's buffer
 /// when nothing waits for that: each datagram that a peer takes up on loopback makes room, which
@@ -34,7 +39,7 @@ const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 pub(super) struct UdpSocket {
     incoming: AsyncFd<StdSocket>,
     /// While something waits for room.
-    room: RefCell<Option<AsyncFd<StdSocket>>>,
+    room: RefCell<Option<Room>>,
 }
 
 impl UdpSocket {
@@ -72,18 +77,41 @@ impl UdpSocket {
     /// Whether there may be room for what waits.
     pub(super) fn poll_send_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut room = self.room.borrow_mut();
-        let waiting = match room.take() {
-            Some(waiting) => waiting,
-            None => {
-                let socket = self.incoming.get_ref().try_clone()?;
-                watch(socket, Interest::WRITABLE)?
-            }
-        };
-        let ready = waiting.poll_write_ready(context).map_ok(|mut guard| guard.retain_ready());
+        let mut waiting = room.take().unwrap_or_else(|| {
+            let socket = self.incoming.get_ref().try_clone();
+            Room::of(socket.and_then(|socket| watch(socket, Interest::WRITABLE)))
+        });
+        let ready = waiting.poll(context);
         if ready.is_pending() {
             *room = Some(waiting);
         }
         ready
+    }
+}
+
+/// How it is found that the system's buffer has room.
+#[derive(Debug)]
+enum Room {
+    /// The system had no descriptor for that: it is looked for after a while.
+    Later(Pin<Box<Sleep>>),
+    /// The system tells.
+    Watched(AsyncFd<StdSocket>),
+}
+
+impl Room {
+    /// By a second descriptor of the socket, if there is one.
+    fn of(watched: io::Result<AsyncFd<StdSocket>>) -> Self {
+        watched.map_or_else(|_| Self::Later(Box::pin(sleep(LOOK_AGAIN_AFTER))), Self::Watched)
+    }
+
+    /// Whether there may be room.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Later(sleep) => sleep.as_mut().poll(context).map(Ok),
+            Self::Watched(socket) => {
+                socket.poll_write_ready(context).map_ok(|mut guard| guard.retain_ready())
+            }
+        }
     }
 }
 
@@ -283,6 +311,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn without_a_descriptor_room_is_looked_for_after_a_while_and_not_at_once() {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(async {
+            let mut room = Room::of(Err(Errno::EMFILE.into()));
+            let mut polls = 0;
+
+            let found = std::future::poll_fn(|context| {
+                polls += 1;
+                room.poll(context)
+            });
+            let found = tokio::time::timeout(Duration::from_secs(5), found).await;
+
+            found.expect("in time").expect("no fault");
+            assert_eq!(polls, 2, "the second when the timer has woken it");
+        });
+    }
+
+    #[test]
     fn a_datagram_to_a_closed_port_comes_back_with_its_destination() {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
@@ -295,8 +342,7 @@ mod tests {
             let waiting = Waiting::default();
 
             let gone = waiting.send(&socket, (closed, Bytes::from_static(b"x")), 10);
-            let back =
-                tokio::time::timeout(std::time::Duration::from_secs(5), undelivered(&socket));
+            let back = tokio::time::timeout(Duration::from_secs(5), undelivered(&socket));
             let back = back.await.expect("in time").expect("reads");
             let kept = waiting.send(&socket, (alive, Bytes::from_static(b"y")), 10);
 

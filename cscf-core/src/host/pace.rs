@@ -110,7 +110,10 @@ pub(super) fn took() {
     INPUTS.set(INPUTS.get().saturating_add(1));
 }
 
-/// The thread has nothing to do; what comes next wakes it.
+/// The thread has nothing to do; what comes next wakes it. Only then the runtime says that it
+/// parks: a `LocalSet` whose tick is used up with tasks left, and a task whose budget is, have
+/// woken the runtime before, which then looks at its sockets and goes on. A test of the host holds
+/// that against the runtime.
 pub(super) fn rest() {
     let Some(mut pace) = PACE.get() else { return };
     pace.rate.count(pace.clock.now(), INPUTS.replace(0));

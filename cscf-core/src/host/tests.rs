@@ -6,6 +6,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -298,4 +300,31 @@ fn stopping_writes_what_waits() {
         stream.read_to_string(&mut said).await.expect("reads");
         assert_eq!(said, "bye");
     });
+}
+
+#[test]
+fn a_thread_does_not_rest_while_its_tasks_have_work() {
+    /// More than a set of tasks takes up between two looks at the sockets.
+    const TASKS: usize = 1_000;
+    let (left, rests) = (Arc::new(AtomicUsize::new(TASKS)), Arc::new(AtomicUsize::new(0)));
+    let (seen, early) = (Arc::clone(&left), Arc::clone(&rests));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || {
+            early.fetch_add(usize::from(seen.load(Ordering::Acquire) > 0), Ordering::AcqRel);
+        })
+        .build()
+        .expect("runtime");
+    let local = LocalSet::new();
+    for _ in 0..TASKS {
+        let left = Arc::clone(&left);
+        local.spawn_local(async move {
+            tokio::task::yield_now().await;
+            left.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+
+    runtime.block_on(local);
+
+    assert_eq!((left.load(Ordering::Acquire), rests.load(Ordering::Acquire)), (0, 0));
 }

@@ -2,8 +2,8 @@
 //! line.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 /// The longest any single event may take on a busy machine.
@@ -37,6 +37,18 @@ impl Program {
             before.push(line);
         }
     }
+
+    /// Waits for its end, which ends its lines.
+    fn end(&mut self) -> ExitStatus {
+        loop {
+            match self.lines.recv_timeout(WITHIN) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end"),
+            }
+        }
+        self.child.wait().expect("ends")
+    }
 }
 
 impl Drop for Program {
@@ -56,8 +68,12 @@ fn read(from: impl Read + Send + 'static, sender: Sender<String>) {
     });
 }
 
+/// The program, which Ctrl-C ends even where whoever runs the tests ignores it, as what a shell
+/// starts in the background does.
 fn cscf() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_cscf-under-test"))
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_cscf-under-test")]);
+    command
 }
 
 #[test]
@@ -85,7 +101,7 @@ fn a_saved_file_runs_again_and_a_broken_one_is_waited_for() {
 
     let pid = program.child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
-    let status = program.child.wait().expect("ends");
+    let status = program.end();
     assert!(!status.success(), "{status}");
 }
 
@@ -95,5 +111,5 @@ fn what_cannot_change_is_not_watched() {
     command.args(["run", "--virtual", "--watch", "volte-call"]);
     let mut program = Program::start(&mut command);
     program.wait_for("--watch needs a file");
-    assert_eq!(program.child.wait().expect("ends").code(), Some(2));
+    assert_eq!(program.end().code(), Some(2));
 }

@@ -287,13 +287,13 @@ fn lab(tree: &Node, mut subscribers: ReadSubscribers, problems: &mut Problems) -
         .unwrap_or_default();
     let listed = reader.required("nodes", problems);
     let nodes = listed.map(|node| nodes(node, problems));
+    let (nodes, all_read) = nodes.unwrap_or_default();
     if let Some(node) = reader.optional("subscribers") {
         subscribers.read(node, &domain);
     }
     let subscribers = subscribers.end(problems);
     let dns = names(&mut reader, problems);
     let secs = Duration::from_secs;
-    let nodes = nodes.unwrap_or_default();
     let (control, control_token) = control::read(reader.optional("control"), problems);
     let mut lab = Lab {
         untrusted: reader
@@ -341,16 +341,21 @@ fn lab(tree: &Node, mut subscribers: ReadSubscribers, problems: &mut Problems) -
     lab.listen_as_agreed();
     lab.read_faults(&mut reader, problems);
     reader.finish(problems);
-    names_known(&lab, tree, listed, problems);
+    names_known(&lab, tree, (listed, all_read), problems);
     lab
 }
 
+/// The nodes as they are written, and whether all of them could be read: else what one of them
+/// would have been is not missed, too.
+type Listed<'a> = (Option<&'a Node>, bool);
+
 /// Whether the names that parts of the lab have for others are known.
-fn names_known(lab: &Lab, tree: &Node, listed: Option<&Node>, problems: &mut Problems) {
+fn names_known(lab: &Lab, tree: &Node, (listed, all_read): Listed<'_>, problems: &mut Problems) {
     control::check_nodes(lab, listed, problems);
     super::ports::check(lab, tree, problems);
-    let faults = lab.unknown_servers().into_iter().chain(lab.unknown_places());
-    for fault in faults.chain(lab.incomplete_networks()) {
+    let of_nodes = [Lab::unknown_servers, Lab::incomplete_networks];
+    let faults = of_nodes.iter().filter(|_| all_read).flat_map(|faults| faults(lab));
+    for fault in faults.chain(lab.unknown_places()) {
         problems.push(tree.at, fault, None);
     }
     if let Some(nodes) = listed {
@@ -490,22 +495,28 @@ pub fn named_entries<'a>(
     }
 }
 
-fn nodes(node: &Node, problems: &mut Problems) -> Vec<NodeConfig> {
+/// The nodes, and whether all of them could be read.
+fn nodes(node: &Node, problems: &mut Problems) -> (Vec<NodeConfig>, bool) {
     let mut out: Vec<NodeConfig> = Vec::new();
+    let mut all_read = matches!(node.value, Value::Map(_));
     for (name, at, node) in named_entries(node, "nodes", problems) {
-        let Some(config) = read_node(name, node, problems) else { continue };
+        let Some(config) = read_node(name, node, problems) else {
+            all_read = false;
+            continue;
+        };
         if let Some(other) = out.iter().find(|other| other.listen == config.listen) {
             problems.push(at, format!("{} is taken by `{}`", config.listen, other.name), None);
         }
         out.push(config);
     }
     // Application servers are the only nodes a lab can be without.
-    for (name, role) in NodeRole::ALL.into_iter().filter(|(_, role)| *role != NodeRole::As) {
+    let needed = NodeRole::ALL.into_iter().filter(|(_, role)| all_read && *role != NodeRole::As);
+    for (name, role) in needed {
         if !out.iter().any(|node| node.role == role) {
             problems.push(node.at, format!("the lab has no node with role {name}"), None);
         }
     }
-    out
+    (out, all_read)
 }
 
 pub(super) fn numbers(node: &Node, problems: &mut Problems) -> Vec<u32> {
@@ -548,6 +559,19 @@ mod tests {
         assert_eq!(some.to_yaml_for_cscfs().matches("impi:").count(), 1);
         let flow = yaml.replace("subscribers:\n", "subscribers: {}\n");
         assert_eq!(read_lab_but_subscribers(&flow), None);
+    }
+
+    #[test]
+    fn what_a_node_that_could_not_be_read_would_have_been_is_not_missed() {
+        let said = |source: &str| -> Vec<String> {
+            let problems = read_lab(source).expect_err("wrong");
+            problems.0.into_iter().map(|problem| problem.text).collect()
+        };
+        let lab = Lab::default_lab().to_yaml();
+        let misspelt = said(&lab.replacen("role: hss", "rle: hss", 1));
+        assert_eq!(misspelt, ["a node needs `role`", "unknown key `rle` in a node"]);
+        assert_eq!(said("domain: ims.example\nnodes:\n"), ["nodes must be a mapping by name"]);
+        assert_eq!(said("domain: ims.example\nnodes: {}\n").len(), 4);
     }
 
     #[test]

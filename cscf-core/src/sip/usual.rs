@@ -489,6 +489,9 @@ impl<'a> Cursor<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::address::NameAddr;
+    use super::super::cseq::CSeq;
+    use super::super::misc::{parse_expires, parse_max_forwards};
+    use super::super::scan;
     use super::super::uri::Uri;
     use super::super::via::Via;
     use super::*;
@@ -554,6 +557,26 @@ mod tests {
             assert_eq!(by_rules.params.to_string(), via.params, "{text}");
         }
         assert!(usual > 3_000, "{usual} are usual");
+    }
+
+    #[test]
+    fn a_usual_cseq_or_number_is_right_by_the_rules() {
+        let mut usual = 0;
+        for text in ["7 INVITE", "999999999 A-b.c"].into_iter().flat_map(neighbours) {
+            let Some(method) = cseq_method(&text) else { continue };
+            usual += 1;
+            assert_eq!(CSeq::check(&text), Ok(method), "{text}");
+        }
+        for text in ["7", "99", "999999999"].into_iter().flat_map(neighbours) {
+            let is = |name| usize::from(value(name, &text).is_some());
+            let all = [HeaderName::MaxForwards, HeaderName::ContentLength, HeaderName::Expires];
+            let [hops, length, expires] = all.map(is);
+            usual += hops + length + expires;
+            assert!(hops == 0 || parse_max_forwards(&text).is_ok(), "{text}");
+            assert!(length == 0 || scan::number(&text).is_some(), "{text}");
+            assert!(expires == 0 || parse_expires(&text).is_ok(), "{text}");
+        }
+        assert!(usual > 200, "{usual} are usual");
     }
 
     #[test]

@@ -246,6 +246,7 @@ pub fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::Uri;
 
     fn table() -> Hosts {
         let mut hosts = Hosts::new();
@@ -280,6 +281,21 @@ mod tests {
         check("sip:plain.example;transport=tcp", &["TCP [2001:db8::1]:5060"]);
         check("sip:u@unknown.example;maddr=192.0.2.7", &["UDP 192.0.2.7:5060"]);
         check("sip:unknown.example", &[]);
+    }
+
+    #[test]
+    fn the_first_of_several_transports_counts_as_for_the_full_reader() {
+        for (uri, first) in [
+            ("sip:h.example;transport=tcp;transport=udp", "tcp"),
+            ("sip:h.example;Transport=udp;lr;TRANSPORT=tcp", "udp"),
+            ("sip:h.example;transport=carrier;transport=tcp", "carrier"),
+            ("sip:[2001:db8::9];transport=tcp;transport=udp", "tcp"),
+        ] {
+            let full = Uri::parse(uri).expect(uri);
+            assert_eq!(full.as_sip().and_then(|sip| sip.transport()), Some(first), "{uri}");
+            let place = Place::of_uri(uri).expect(uri);
+            assert_eq!(place.transport, first.parse().ok(), "{uri}");
+        }
     }
 
     #[test]

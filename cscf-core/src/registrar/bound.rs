@@ -67,7 +67,7 @@ impl BoundContact {
     /// The instance and flow, if it was registered as a flow (RFC 5626 §6).
     #[must_use]
     pub fn flow(&self) -> Option<(String, String)> {
-        let address = self.read().filter(|_| self.flow)?;
+        let address = if self.flow { self.read()? } else { return None };
         let instance = address.params.unquoted("+sip.instance")?.into_owned();
         Some((instance, address.param("reg-id")?.to_owned()))
     }

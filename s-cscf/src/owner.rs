@@ -1,7 +1,7 @@
 //! The one owner of the registration state: implicit registration sets, their users, challenges
 //! under way, and the snapshots that everybody else reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cscf_core::cx::{AskId, AssignmentType, CxRequest, Saa, Sar};
@@ -41,8 +41,9 @@ pub(crate) struct RegistrationOwner {
     pub(crate) published: Registrations,
     /// Boxed: a tree that is filled in order has room for twice as many.
     pub(crate) sets: BTreeMap<SetId, Box<ImplicitSet>>,
-    /// Which set an identity belongs to, by its key, whose text is the identity's own.
-    pub(crate) set_of: BTreeMap<Arc<str>, SetId>,
+    /// Which set an identity belongs to, by a fingerprint of its key: the sets themselves tell the
+    /// rest, and a look at many numbers is a look at few places.
+    set_of: BTreeSet<(u64, SetId)>,
     /// The same for identities that stand for many, by their texts (TS 23.003 §13.4A).
     wildcards: BTreeMap<Box<str>, (Wildcard, SetId)>,
     /// Challenges that wait for their answer, by private identity.
@@ -106,7 +107,7 @@ impl RegistrationOwner {
             config,
             published,
             sets: BTreeMap::new(),
-            set_of: BTreeMap::new(),
+            set_of: BTreeSet::new(),
             wildcards: BTreeMap::new(),
             challenges: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -131,9 +132,27 @@ impl RegistrationOwner {
         ]
     }
 
+    /// The set whose list has the identity with this key.
+    fn listed_in(&self, key: &str) -> Option<SetId> {
+        let mark = self.published.state().fingerprint(key);
+        let marked = self.set_of.range((mark, SetId::MIN)..=(mark, SetId::MAX)).map(|(_, id)| *id);
+        marked.into_iter().find(|id| self.sets.get(id).is_some_and(|set| set.lists(key)))
+    }
+
+    /// Lets no other set be found by this identity.
+    fn take_from_others(&mut self, key: &str, id: SetId) {
+        let mark = self.published.state().fingerprint(key);
+        let sets = &self.sets;
+        let all = (mark, SetId::MIN)..=(mark, SetId::MAX);
+        let others = self.set_of.extract_if(all, |(_, its)| {
+            *its != id && sets.get(its).is_some_and(|set| set.lists(key))
+        });
+        others.for_each(drop);
+    }
+
     /// The set that this identity belongs to.
     pub(crate) fn set_id(&self, key: &str) -> Option<SetId> {
-        self.set_of.get(key).copied().or_else(|| {
+        self.listed_in(key).or_else(|| {
             let stands = |its: &&(Wildcard, SetId)| its.0.stands_for(key);
             self.wildcards.values().find(stands).map(|(_, id)| *id)
         })
@@ -146,11 +165,15 @@ impl RegistrationOwner {
 
     /// The set that holds one of these identities, or a new one, with these identities.
     pub(crate) fn open_set(&mut self, identities: &Arc<[PublicIdentity]>) -> SetId {
-        let known = identities.iter().find_map(|its| self.set_of.get(&its.key).copied());
+        let known = identities.iter().find_map(|its| self.listed_in(&its.key));
         let id = known.unwrap_or_else(|| {
             self.set_count += 1;
             self.set_count
         });
+        for identity in identities.iter() {
+            self.take_from_others(&identity.key, id);
+        }
+        let state = self.published.state();
         let set = self.sets.entry(id).or_insert_with(|| Box::new(ImplicitSet::new()));
         // Identities of another user of a shared set that this profile does not hold stay.
         let shared = set.users.len() > 1;
@@ -162,7 +185,7 @@ impl RegistrationOwner {
         };
         for old in set.identities.iter() {
             if !list.iter().any(|identity| identity.key == old.key) {
-                self.set_of.remove(&old.key);
+                self.set_of.remove(&(state.fingerprint(&*old.key), id));
             }
         }
         for old in &set.wildcards {
@@ -175,7 +198,7 @@ impl RegistrationOwner {
             self.wildcards.insert(wildcard.as_str().into(), (wildcard.clone(), id));
         }
         for identity in list.iter() {
-            self.set_of.insert(Arc::clone(&identity.key), id);
+            self.set_of.insert((state.fingerprint(&*identity.key), id));
         }
         set.identities = list;
         id
@@ -186,6 +209,7 @@ impl RegistrationOwner {
     pub(crate) fn publish(&mut self, id: SetId, out: &mut ScscfActions) -> Vec<Arc<str>> {
         let Some(set) = self.sets.get_mut(&id) else { return Vec::new() };
         let bindings = &set.bindings;
+        let state = self.published.state();
         let left = set.users.retain(|impi| bindings.has_user(impi));
         let old = set.published.take();
         let was = old.iter().flat_map(|old| old.bindings.iter()).map(|binding| &binding.token);
@@ -195,7 +219,7 @@ impl RegistrationOwner {
         if set.bindings.is_empty() {
             self.published.replace(old.as_deref(), None);
             for identity in set.identities.iter() {
-                self.set_of.remove(&identity.key);
+                self.set_of.remove(&(state.fingerprint(&*identity.key), id));
             }
             for wildcard in &set.wildcards {
                 self.wildcards.remove(wildcard.as_str());
@@ -270,10 +294,14 @@ impl ImplicitSet {
         }
     }
 
+    /// Whether the list of the set has the identity with this key.
+    fn lists(&self, key: &str) -> bool {
+        self.identities.iter().any(|identity| *identity.key == *key)
+    }
+
     /// Whether an identity with this key belongs to the set.
     pub(crate) fn has_identity(&self, key: &str) -> bool {
-        let listed = self.identities.iter().any(|identity| *identity.key == *key);
-        listed || self.wildcards.iter().any(|wildcard| wildcard.stands_for(key))
+        self.lists(key) || self.wildcards.iter().any(|wildcard| wildcard.stands_for(key))
     }
 
     /// The user, new if it has no contact yet.
@@ -319,6 +347,32 @@ mod tests {
     use cscf_core::ids::Seed;
 
     use super::*;
+
+    fn list(uris: &[&str]) -> Arc<[PublicIdentity]> {
+        uris.iter().filter_map(|uri| PublicIdentity::new(uri, false)).collect()
+    }
+
+    /// An identity leads to the set that had it last, and nowhere when that has it no more.
+    #[test]
+    fn an_identity_leads_to_one_set() {
+        let config =
+            Config::new("sip:s1.ims.example:6060", "ims.example", "sip:i1.ims.example:4060");
+        let published = Registrations::new(&Seed([7; 32]));
+        let mut owner = RegistrationOwner::new(Arc::new(config), published);
+        let (a, b, c) = ("sip:a@ims.example", "sip:b@ims.example", "sip:c@ims.example");
+
+        let first = owner.open_set(&list(&[a, c]));
+        let second = owner.open_set(&list(&[b]));
+        assert_ne!(first, second);
+        let ids = |owner: &RegistrationOwner| [a, b, c].map(|key| owner.set_id(key));
+        assert_eq!(ids(&owner), [Some(first), Some(second), Some(first)]);
+
+        assert_eq!(owner.open_set(&list(&[b, c])), second);
+        assert_eq!(ids(&owner), [Some(first), Some(second), Some(second)]);
+
+        assert_eq!(owner.open_set(&list(&[b])), second);
+        assert_eq!(ids(&owner), [Some(first), Some(second), None]);
+    }
 
     #[test]
     fn a_new_user_has_kept_what_a_set_without_contacts_keeps() {

@@ -193,7 +193,7 @@ impl Icscf {
         env.note(ts24229("5.3.1.2"), || format!("REGISTER goes to S-CSCF {name}"));
         registering.tried.push(name.clone());
         let mut request = registering.request.clone();
-        request.request_uri = name;
+        request.request_uri = name.into();
         out.push(Action::Forward {
             context,
             request: Box::new(request),

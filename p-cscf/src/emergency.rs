@@ -184,7 +184,7 @@ impl Pcscf {
         headers.push(HeaderName::PChargingVector, &vector);
         env.note(rfc3325("6"), || format!("asserts {}", in_words(&asserted)));
         if service.number.is_some() {
-            (*service.urn).clone_into(&mut request.request_uri);
+            request.request_uri = (*service.urn).into();
         }
         let record_route =
             call.dialog.map(|id| self.own_uri(env, Token::Dialog(id), Transport::Udp));

@@ -174,7 +174,7 @@ pub(crate) fn may_begin(request: &Request) -> bool {
 fn strip_to_ue(request: &mut Request) {
     edit::strip_to_ue(&mut request.headers);
     if let Some(uri) = edit::without_iotl(&request.request_uri) {
-        request.request_uri = uri;
+        request.request_uri = uri.into();
     }
 }
 

@@ -214,7 +214,7 @@ impl Dialog {
     /// Whether the next hop of a request is an application server of the dialog.
     pub(crate) fn goes_to_server(&self, request: &Request) -> bool {
         let next = request.headers.first_value(HeaderName::Route);
-        let next = next.map_or(request.request_uri.as_str(), |route| route);
+        let next = next.map_or(&*request.request_uri, |route| route);
         let Some(next) = Place::of_uri(next) else { return false };
         let place = |place: &Place<'_>| (place.host.to_ascii_lowercase(), place.effective_port());
         let here = place(&next);

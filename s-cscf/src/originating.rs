@@ -109,7 +109,7 @@ impl Sessions {
         }
         if let Some(uri) = target.request_uri {
             env.note(ts24229("5.4.3.2"), || format!("Request-URI becomes {uri}"));
-            request.request_uri = uri;
+            request.request_uri = uri.into();
         }
         out.push(Action::Forward {
             context: leg.context,

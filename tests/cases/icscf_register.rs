@@ -158,7 +158,7 @@ fn assigned() {
         let name = answers[0].text(&dictionary::SERVER_NAME).expect("a name").to_owned();
         let heard = hand.bench.heard("fakes");
         let Some(Message::Request(request)) = heard.first() else { panic!("a REGISTER") };
-        assert_eq!((request.request_uri.as_str(), name.as_str()), (&*format!("sip:{s1}"), &*name));
+        assert_eq!((&*request.request_uri, name.as_str()), (&*format!("sip:{s1}"), &*name));
         assert_eq!(request.request_uri, name);
         let came = &heard[0];
         let sent = cscf_core::sip::parse(&cscf_tests::crlf(&text).into()).expect("SIP");

@@ -109,7 +109,7 @@ fn in_turn() {
         requests.dedup_by_key(|it| header(it, "Via"));
         let [one] = requests.as_slice() else { panic!("one flow at a time: {requests:?}") };
         let Message::Request(request) = one else { panic!("a request") };
-        tried.push(request.request_uri.clone());
+        tried.push(request.request_uri.to_string());
         let answer = super::hand::response(one, status, "");
         hand.bench.send("edge", s1, &answer);
         hand.bench.run_for(A_MOMENT);

@@ -311,7 +311,7 @@ fn loops() {
         panic!("a request")
     };
     // As it was when it came in: same target and Route.
-    back.request_uri = format!("sip:+15550100002@{};user=phone", cscf_tests::DOMAIN);
+    back.request_uri = format!("sip:+15550100002@{};user=phone", cscf_tests::DOMAIN).into();
     back.headers.remove(HeaderName::Route);
     back.headers.push(HeaderName::Route, &format!("<sip:{};lr>", lab.s1));
     let via = format!("SIP/2.0/UDP {};branch=z9hG4bKback", lab.p);
@@ -322,7 +322,7 @@ fn loops() {
     assert_eq!(count(&lab.down(), "482 MESSAGE"), 1, "{:?}", labels(&lab.down()));
     assert_eq!(count(&lab.down(), "MESSAGE"), 1, "a loop is not forwarded");
     // The same with another target is a spiral.
-    back.request_uri = "sip:somebody@elsewhere.example".to_owned();
+    back.request_uri = "sip:somebody@elsewhere.example".into();
     back.headers.pop_front_value(HeaderName::Via);
     back.headers.push_front(HeaderName::Via, &via.replace("back", "spiral"));
     lab.bench.send_bytes("p", s1, &back.to_bytes());

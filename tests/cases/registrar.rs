@@ -442,7 +442,7 @@ fn shared() {
         let mut all: Vec<String> = heard
             .iter()
             .filter_map(|it| match it {
-                Message::Request(request) => Some(request.request_uri.clone()),
+                Message::Request(request) => Some(request.request_uri.to_string()),
                 Message::Response(_) => None,
             })
             .collect();

@@ -194,7 +194,7 @@ fn gruu() {
             hand.bench.send("edge", s1, &text);
         }
         hand.bench.run_for(A_MOMENT);
-        found.first().map(|it| it.request_uri.clone())
+        found.first().map(|it| it.request_uri.to_string())
     };
     reached(&mut hand, &format!("sip:alice@{DOMAIN}"), 2);
     for to in [&public, &temporary] {

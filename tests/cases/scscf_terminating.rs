@@ -97,7 +97,7 @@ fn to_bob(i1: &Hand, method: &str, n: u32, lines: &str) -> String {
 /// Who is tried: the hosts of the Request-URIs.
 fn tried(p1: &Hand, bench: &mut Bench, method: &str) -> Vec<(String, Request)> {
     let heard = p1.heard(bench, method).into_iter();
-    heard.map(|request| (request.request_uri.clone(), request)).collect()
+    heard.map(|request| (request.request_uri.to_string(), request)).collect()
 }
 
 const EQUAL: [&str; 2] = ["<sip:bob@10.9.9.1>;expires=3600", "<sip:bob@10.9.9.2>;expires=3600"];

@@ -237,7 +237,7 @@ fn elements() {
     let sent = bench.sent("s1");
     let first = |it: &&&Told| it.at == registers(&sent)[0].at;
     let all = registers(&sent);
-    let told = all.iter().filter(first).map(|it| it.request().request_uri.clone());
+    let told = all.iter().filter(first).map(|it| it.request().request_uri.to_string());
     let told: Vec<_> = told.collect();
     let mut expected: Vec<u32> = criteria.iter().filter(|it| it.1).map(|it| it.0).collect();
     expected.sort_unstable();

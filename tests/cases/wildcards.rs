@@ -34,7 +34,7 @@ fn pbx() -> (Hand, [String; 2]) {
 
 fn requests(heard: &[Message]) -> Vec<(String, String)> {
     let of = heard.iter().filter_map(|message| match message {
-        Message::Request(request) => Some((request.request_uri.clone(), header(message, "To"))),
+        Message::Request(request) => Some((request.request_uri.to_string(), header(message, "To"))),
         Message::Response(_) => None,
     });
     of.collect()

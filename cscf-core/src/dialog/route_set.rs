@@ -51,12 +51,12 @@ impl RouteSet {
         let first = routes.first().and_then(|first| NameAddr::parse(first).ok());
         match first.map(|first| first.uri) {
             Some(first) if !first.is_loose_router() => {
-                request.request_uri = first.to_string();
+                request.request_uri = first.to_string().into();
                 last = format!("<{target}>");
                 routes.remove(0);
                 routes.push(&last);
             }
-            _ => request.request_uri = target.to_owned(),
+            _ => request.request_uri = target.into(),
         }
         for route in routes {
             request.headers.push(HeaderName::Route, route);

@@ -201,7 +201,7 @@ impl Looked {
             }
             Content::Sip(message) => {
                 let uri = match &**message {
-                    Message::Request(request) => request.request_uri.as_bytes(),
+                    Message::Request(request) => request.request_uri.as_bytes().as_ref(),
                     Message::Response(_) => b"",
                 };
                 mentions_one(uri, &known.identities)
@@ -236,7 +236,7 @@ impl Looked {
                 vec![String::from_utf8_lossy(body).into_owned()]
             }
             (Content::Sip(message), "request_uri") => match &**message {
-                Message::Request(request) => vec![request.request_uri.clone()],
+                Message::Request(request) => vec![request.request_uri.to_string()],
                 Message::Response(_) => Vec::new(),
             },
             (Content::Sip(message), _) => {

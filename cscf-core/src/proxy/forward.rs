@@ -32,7 +32,7 @@ pub fn add_record_route(request: &mut Request, value: &str) {
 /// [`SyntaxError`] when the topmost Route cannot be read; the peer gets 400.
 pub fn post_process_routes(request: &mut Request) -> Result<String, SyntaxError> {
     let Some(top) = request.headers.first_value(HeaderName::Route) else {
-        return Ok(request.request_uri.clone());
+        return Ok(request.request_uri.to_string());
     };
     // Nearly all are no more than a URI of a loose router.
     if let Some(address) = UsualAddress::read(top)
@@ -46,7 +46,7 @@ pub fn post_process_routes(request: &mut Request) -> Result<String, SyntaxError>
         return Ok(text);
     }
     request.headers.pop_front_value(HeaderName::Route);
-    let target = std::mem::replace(&mut request.request_uri, text.clone());
+    let target = std::mem::replace(&mut request.request_uri, text.as_str().into());
     request.headers.push(HeaderName::Route, &format!("<{target}>"));
     Ok(text)
 }

@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(guard.passage(&back, again, |_| false), Passage::First);
 
         let mut elsewhere = back.clone();
-        elsewhere.request_uri = "sip:bob@192.0.2.4".to_owned();
+        elsewhere.request_uri = "sip:bob@192.0.2.4".into();
         let again = guard.fingerprint(&elsewhere);
         assert_eq!(guard.passage(&elsewhere, again, own), Passage::Spiral);
 

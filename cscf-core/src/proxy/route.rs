@@ -124,8 +124,8 @@ pub fn preprocess(
         let last = request.headers.values(HeaderName::Route).last();
         if let Some(target) = last.map(read_route).transpose()? {
             remove_last_route(request);
-            let own = std::mem::replace(&mut request.request_uri, target.to_string());
-            found = Preprocessed { own_route: Some(own), strict_routed: true };
+            let own = std::mem::replace(&mut request.request_uri, target.to_string().into());
+            found = Preprocessed { own_route: Some(own.into()), strict_routed: true };
         }
     }
     let Some(top) = request.headers.first_value(HeaderName::Route) else { return Ok(found) };
@@ -252,7 +252,7 @@ mod tests {
         let is_own = |place: &Place<'_>| place.host == "p1.ims.example";
         let found = preprocess(&mut request, is_own).expect("readable");
         let routes = request.headers.values(HeaderName::Route).map(str::to_owned).collect();
-        (found, request.request_uri, routes)
+        (found, request.request_uri.to_string(), routes)
     }
 
     // G-ROUTE-010

@@ -78,7 +78,7 @@ impl Facts {
     pub fn of(message: &Message) -> Self {
         let (kind, method, status, request_uri) = match message {
             Message::Request(it) => {
-                ("request", Some(it.method.to_string()), None, Some(it.request_uri.clone()))
+                ("request", Some(it.method.to_string()), None, Some(it.request_uri.to_string()))
             }
             Message::Response(it) => ("response", None, Some(it.status), None),
         };

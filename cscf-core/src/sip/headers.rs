@@ -2,6 +2,7 @@
 //! Fields nobody changed are written as they were received.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -60,6 +61,13 @@ impl Headers {
             Ok(text) => self.wire = text,
             Err(_) => self.raw.get_or_insert_with(Box::default).wire = head,
         }
+    }
+
+    /// A view of the head as received, without another look whether it is text; none if the head
+    /// is not, or does not reach there.
+    pub(super) fn shared(&self, place: Range<usize>) -> Option<ByteString> {
+        let text = self.wire.get(place)?;
+        Some(self.wire.slice_ref(text))
     }
 
     /// Sees to it that there is room for lines.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::headers::Headers;
 use super::method::Method;
@@ -13,8 +14,10 @@ use super::name::HeaderName;
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// The Request-URI as text; read it with [`crate::sip::Uri::parse`].
-    pub request_uri: String,
+    /// The Request-URI as text; read it with [`crate::sip::Uri::parse`]. That of a received request
+    /// is a view into the message: what outlives the message takes a copy (`to_string`), since a
+    /// clone keeps the whole datagram.
+    pub request_uri: ByteString,
     /// The header fields.
     pub headers: Headers,
     /// The body; Content-Length is the caller's to keep in step, see [`Request::set_body`].
@@ -101,7 +104,7 @@ fn write_to(start_line: &[&str], headers: &Headers, body: &Bytes, out: &mut Vec<
 impl Request {
     /// A request without headers or body.
     #[must_use]
-    pub fn new(method: Method, request_uri: impl Into<String>) -> Self {
+    pub fn new(method: Method, request_uri: impl Into<ByteString>) -> Self {
         Self {
             method,
             request_uri: request_uri.into(),

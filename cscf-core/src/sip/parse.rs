@@ -97,8 +97,9 @@ pub(super) fn parse_loose(bytes: &Bytes) -> Result<(Message, Option<Flaw>), Pars
         None => body(bytes, lines.at, &headers),
     };
     let message = match start_line {
-        StartLine::Request(method, uri) => {
-            let request_uri = uri.to_owned();
+        StartLine::Request(method, uri, at) => {
+            // A head that is not text as a whole has no view to give.
+            let request_uri = headers.shared(at..at + uri.len()).unwrap_or_else(|| uri.into());
             Message::Request(Request { method, request_uri, headers, body, version: 2 })
         }
         StartLine::Response(status, reason) => {
@@ -291,7 +292,9 @@ fn body(bytes: &Bytes, start: usize, headers: &Headers) -> (Bytes, Option<Flaw>)
 }
 
 enum StartLine<'a> {
-    Request(Method, &'a str),
+    /// Method, Request-URI, and where in the message that begins.
+    Request(Method, &'a str, usize),
+    /// Status and reason phrase.
     Response(u16, &'a str),
 }
 
@@ -331,7 +334,8 @@ impl<'a> StartLine<'a> {
         } else {
             None
         };
-        Ok((Self::Request(Method::from_token(method), uri.trim()), flaw))
+        let begin = uri_at + (uri.len() - uri.trim_start().len());
+        Ok((Self::Request(Method::from_token(method), uri.trim(), begin), flaw))
     }
 }
 
@@ -364,6 +368,22 @@ mod tests {
         v: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
         X-Odd :  one,\r\n\t two\r\n\
         Content-Length: 4\r\n\r\nbody-and-more";
+
+    #[test]
+    fn the_request_uri_is_a_view_into_the_message_where_its_head_is_text() {
+        for (subject, shared) in [("caf\u{e9}".as_bytes(), true), (b"caf\xe9", false)] {
+            let mut text = b"\r\nOPTIONS sip:bob@ims.example SIP/2.0\r\nSubject: ".to_vec();
+            text.extend_from_slice(subject);
+            text.extend_from_slice(b"\r\n\r\n");
+            let bytes = Bytes::from(text);
+
+            let Ok(Message::Request(request)) = parse(&bytes) else { panic!("a request") };
+
+            assert_eq!(request.request_uri, "sip:bob@ims.example");
+            let within = bytes.as_ptr_range().contains(&request.request_uri.as_ptr());
+            assert_eq!(within, shared);
+        }
+    }
 
     #[test]
     fn an_untouched_message_leaves_as_it_came() {

@@ -175,7 +175,7 @@ fn a_call_passes_both_sides_and_leaves_nothing() {
     let via = format!("SIP/2.0/UDP {I1};branch=z9hG4bKs1");
     onward.headers.push_front(HeaderName::Via, &via);
     onward.headers.push(HeaderName::PCalledPartyId, "<sip:+15550101@ims.example;user=phone>");
-    onward.request_uri = format!("sip:{UE_B}");
+    onward.request_uri = format!("sip:{UE_B}").into();
     let (to, at_bob) = Wire::forwarded(wire.send(I1, onward.to_bytes()));
     assert_eq!(to, UE_B);
     assert_eq!(at_bob.headers.values(HeaderName::RecordRoute).count(), 3);

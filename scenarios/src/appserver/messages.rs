@@ -59,7 +59,7 @@ impl AppServer {
             env.refuse(own("limits"), || format!("503: {MESSAGES_MAX} messages are kept already"));
             return self.answer(incoming, request.reply(503), out);
         }
-        let target = request.request_uri.clone();
+        let target = request.request_uri.to_string();
         let Some(mut message) = self.far_request(env, request, &target) else {
             env.refuse(own("behaviour"), || "483: Max-Forwards is used up".to_owned());
             return self.answer(incoming, request.reply(483), out);

@@ -68,7 +68,7 @@ impl AppServer {
             ServerBehaviour::Retargets(to) if initial => {
                 let mut incoming = incoming;
                 env.note(ts24229("5.7.3.1"), || format!("sends it on to {to}"));
-                incoming.request.request_uri = to;
+                incoming.request.request_uri = to.into();
                 out.push(Action::State(format!("retargeted {method}")));
                 self.pass_on(env, incoming, out);
             }

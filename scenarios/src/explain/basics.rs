@@ -328,10 +328,10 @@ fn cancels(traffic: &Traffic, invites: &Invites<'_>, found: &mut Found) {
             }
             continue;
         };
-        let uri = invite.as_request().map(|it| it.request_uri.as_str()).unwrap_or_default();
+        let uri = invite.as_request().map(|it| &*it.request_uri).unwrap_or_default();
         let pairs = [
             ("branch", item.branch.as_str(), invite.branch.as_str()),
-            ("Request-URI", request.request_uri.as_str(), uri),
+            ("Request-URI", &*request.request_uri, uri),
             ("From", item.header(HeaderName::From), invite.header(HeaderName::From)),
             ("To", item.header(HeaderName::To), invite.header(HeaderName::To)),
         ];

@@ -177,7 +177,7 @@ fn within(
     let Some(request) = item.as_request() else { return };
     let same = |text: &String| match (Uri::parse(text), request.uri()) {
         (Ok(known), Ok(uri)) => uri_eq(&known, &uri),
-        _ => *text == request.request_uri,
+        _ => request.request_uri == *text,
     };
     if !dialog.targets.iter().any(same) {
         let last = dialog.targets.last().map_or("nothing", String::as_str);

@@ -237,7 +237,7 @@ fn numbers(traffic: &Traffic, found: &mut Found) {
         }
         let Some(number) = request.request_uri.strip_prefix("tel:") else { continue };
         if !number.starts_with('+') && !number.contains(";phone-context=") {
-            found.add(&NO_CONTEXT, item, &request.request_uri);
+            found.add(&NO_CONTEXT, item, &*request.request_uri);
         }
     }
 }

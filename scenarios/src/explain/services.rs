@@ -99,6 +99,6 @@ fn emergency(traffic: &Traffic, item: &Item, request: &Request, found: &mut Foun
         found.add(&TO_SERVICE, item, format!("To {to}"));
     }
     if !item.has(HeaderName::PAccessNetworkInfo) {
-        found.add(&EMERGENCY_ACCESS, item, request.request_uri.clone());
+        found.add(&EMERGENCY_ACCESS, item, request.request_uri.to_string());
     }
 }

@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
 
     /// Whom a request is for, as a scenario names it; nothing where it cannot, which is told.
     fn target(&mut self, who: &str, item: &Item) -> Option<String> {
-        let uri = item.as_request()?.request_uri.clone();
+        let uri = item.as_request()?.request_uri.to_string();
         let to = item.message.to_addr().map(|it| it.uri.to_string()).unwrap_or_default();
         let known = self.people.with_identity(&uri);
         let known = known.or_else(|| self.people.with_identity(&to)).map(str::to_owned);

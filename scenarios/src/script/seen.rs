@@ -93,7 +93,7 @@ fn values(event: &TraceEvent, name: &str) -> Vec<String> {
     }
     let Ok(message) = sip::parse(&wire.bytes) else { return Vec::new() };
     match (name, &message) {
-        ("request_uri", Message::Request(request)) => vec![request.request_uri.clone()],
+        ("request_uri", Message::Request(request)) => vec![request.request_uri.to_string()],
         ("interval", message) => interval(message).into_iter().collect(),
         ("reason", Message::Response(response)) => vec![response.reason.clone()],
         (name, _) if is_of_sms(name) => sms_values(&message, name),

@@ -30,11 +30,11 @@ fn change(request: &mut Request, changes: &[Change]) {
         let first = values.first().map(String::as_str).unwrap_or_default();
         let size = || first.parse::<usize>().unwrap_or_default().min(SIZE_MAX);
         match name.as_str() {
-            "request_uri" => first.clone_into(&mut request.request_uri),
+            "request_uri" => request.request_uri = first.into(),
             "request_uri_size" => {
                 let more = size().saturating_sub(request.request_uri.len());
-                request.request_uri.push_str(";x=");
-                request.request_uri.push_str(&"u".repeat(more));
+                let uri = format!("{};x={}", request.request_uri, "u".repeat(more));
+                request.request_uri = uri.into();
             }
             "header_size" => request.headers.push_named("X-Filler", &"h".repeat(size())),
             "version" => request.version = first.parse().unwrap_or(request.version),

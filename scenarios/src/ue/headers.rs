@@ -210,7 +210,7 @@ pub(super) fn dress_from(
                             let length = request.body.len().to_string();
                             request.headers.set(HeaderName::ContentLength, &length);
                         }
-                        ("request_uri", Some(uri)) => request.request_uri.clone_from(uri),
+                        ("request_uri", Some(uri)) => request.request_uri = uri.as_str().into(),
                         (name, value) => replace(&mut request.headers, name, value.as_deref()),
                     }
                 }

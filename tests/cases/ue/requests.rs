@@ -425,7 +425,7 @@ fn forks() {
     let did = phone.respond(tag, reply(200, "x", ""));
     assert_eq!(did.acks.len(), 1);
     let (_, bye) = did.request();
-    assert_eq!((&bye.method, bye.request_uri.as_str()), (&Method::Bye, "sip:x@10.0.0.2"));
+    assert_eq!((&bye.method, &*bye.request_uri), (&Method::Bye, "sip:x@10.0.0.2"));
 }
 
 fn robots() {

@@ -25,7 +25,7 @@ impl Role for Asker {
 
     fn on_request(&mut self, env: &mut Env<'_>, incoming: Incoming, out: &mut Actions<u32>) {
         let ask = env.next_ask();
-        let impu = incoming.request.request_uri.clone();
+        let impu = incoming.request.request_uri.to_string();
         let lir = Lir { impu, originating: false, capabilities: false };
         out.push(Action::Ask { ask, question: Question::Cx(CxRequest::Lir(lir)) });
         self.waiting.push((ask, incoming.context, incoming.request));

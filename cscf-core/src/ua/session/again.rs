@@ -102,7 +102,7 @@ impl<C: Copy> Session<C> {
         let status = response.status;
         turn.note(rfc3261("8.1.3.4"), || format!("{status}: calls {target} instead"));
         turn.event(SessionEvent::Redirected(target.clone()));
-        self.invite_changed(turn, |invite| invite.request_uri = target);
+        self.invite_changed(turn, |invite| invite.request_uri = target.into());
         true
     }
 }

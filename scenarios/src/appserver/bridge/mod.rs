@@ -248,7 +248,7 @@ impl AppServer {
                 for entry in &history.entries {
                     far.headers.push(HeaderName::HistoryInfo, entry);
                 }
-                far.request_uri.clone_from(&history.target);
+                far.request_uri = history.target.as_str().into();
                 out.push(Action::State("diverted INVITE".to_owned()));
                 if self.config.notify_caller {
                     self.tell_diverted(number, &history, out);
@@ -285,7 +285,7 @@ impl AppServer {
     fn target_of(&self, request: &Request) -> String {
         match &self.config.behaviour {
             ServerBehaviour::Bridges(Some(to)) => to.clone(),
-            _ => request.request_uri.clone(),
+            _ => request.request_uri.to_string(),
         }
     }
 

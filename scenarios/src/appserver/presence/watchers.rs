@@ -80,7 +80,7 @@ impl AppServer {
         self.presence.dialogs.insert(dialog.id.clone(), number);
         let event = request.headers.get(HeaderName::Event).unwrap_or(PACKAGE).to_owned();
         let until = env.now + Duration::from_secs(seconds.into());
-        let entity = request.request_uri.clone();
+        let entity = request.request_uri.to_string();
         let watcher = Watcher { of, entity, dialog, event, until, consent };
         self.presence.watchers.insert(number, watcher);
         self.settle_watcher(env, number, seconds, out);

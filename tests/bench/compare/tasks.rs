@@ -269,6 +269,8 @@ fn scale(rig: &Rig, report: &mut Report) -> Result<(), String> {
         ];
         let mut load = Load::start(&rig, registered, &[], &phases)?;
         load.phase(&running, || ())?;
+        // What the registrations left behind is forgotten first, or that is measured with it.
+        pause(LINGER_SECONDS);
         let few = registered == 1_000;
         let metrics = if few {
             [Metric::RegisterFew, Metric::CallFew]

@@ -153,7 +153,6 @@ fn a_silent_s_cscf_is_a_server_time_out_or_brings_the_next() {
     assert_eq!(passed_up(&bench.respond(0, 408, Cause::Timeout)), 408, "it was alive");
 }
 
-/// I-SES-120
 #[test]
 fn every_answer_to_a_stranger_leaves_the_trust_domain_and_nothing_of_its_request_is_kept() {
     let vectors_left = |from: &str| {

@@ -63,7 +63,7 @@ impl TransactionLayer {
     /// No transactions yet.
     #[must_use]
     pub fn new(seed: &Seed, settings: LayerSettings) -> Self {
-        let (table, answers) = (Table::new(), Answers::default());
+        let (table, answers) = (Table::new(seed), Answers::default());
         Self { keys: Keys::new(seed), settings, table, answers, effects: Vec::new() }
     }
 

@@ -1,13 +1,13 @@
 //! The table of transactions: found by key, by index, by flow or because their time has come.
 
 use std::collections::BTreeSet;
-use std::hash::{Hash as _, Hasher as _};
 
 use super::super::{
     Client, ClientState, Effect, InviteClient, InviteClientState, InviteServer, InviteServerState,
     Key, Server, ServerState, Timers,
 };
-use crate::map::{NumberHasher, Numbers, Places};
+use crate::ids::Seed;
+use crate::map::{Numbers, Places, SeededState};
 use crate::time::{DeadlineId, Instant, Wheel};
 use crate::transport::Flow;
 
@@ -29,6 +29,8 @@ pub(super) struct Table {
     /// Client transactions that wait for a response, by a fingerprint of the flow their request
     /// took: that is compared much faster than the flow itself, which stands in the record.
     waiting: BTreeSet<(u64, u32)>,
+    /// Makes the fingerprints: peers choose their addresses.
+    state: SeededState,
     deadlines: Wheel<u32>,
     /// Whether a transaction on a protected flow was ever here.
     pub(super) has_protected: bool,
@@ -77,13 +79,6 @@ pub(super) struct Path {
     /// A CANCEL waits for a provisional response; its Reason.
     pub(super) held_cancel: Option<Option<String>>,
     pub(super) cancel_sent: bool,
-}
-
-/// Equal for equal flows, whatever their security association; seldom for others.
-fn fingerprint(flow: &Flow) -> u64 {
-    let mut hasher = NumberHasher::default();
-    (flow.transport, flow.local, flow.remote, flow.conn).hash(&mut hasher);
-    hasher.finish()
 }
 
 impl Machine {
@@ -186,8 +181,9 @@ impl Machine {
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(seed: &Seed) -> Self {
         Self {
+            state: SeededState::new(seed),
             slots: Places::new(),
             lives: 0,
             by_key: Numbers::default(),
@@ -228,13 +224,18 @@ impl Table {
         Some(index)
     }
 
+    /// Equal for equal flows, whatever their security association.
+    fn fingerprint(&self, flow: &Flow) -> u64 {
+        self.state.fingerprint(&(flow.transport, flow.local, flow.remote, flow.conn))
+    }
+
     /// The client transactions that wait for a response to what they sent on this flow, whatever
     /// its security association.
     pub(super) fn waiting_on(&self, flow: &Flow) -> Vec<u32> {
         let flow = Flow { sa: None, ..*flow };
         let same = |path: &Path| Flow { sa: None, ..path.flow } == flow;
         let path = |index: u32| self.get(index)?.path.as_deref();
-        let mark = fingerprint(&flow);
+        let mark = self.fingerprint(&flow);
         let marked = self.waiting.range((mark, 0)..=(mark, u32::MAX)).map(|(_, index)| *index);
         marked.filter(|index| path(*index).is_some_and(same)).collect()
     }
@@ -269,7 +270,7 @@ impl Table {
             record.path = None;
         }
         if client && !waits {
-            self.waiting.remove(&(fingerprint(&flow), index));
+            self.waiting.remove(&(self.fingerprint(&flow), index));
         }
     }
 
@@ -304,7 +305,7 @@ impl Table {
         let index = self.slots.insert(Slot { life: self.lives, record });
         self.by_key.insert(key, index);
         if client {
-            self.waiting.insert((fingerprint(&flow), index));
+            self.waiting.insert((self.fingerprint(&flow), index));
             self.client_count += 1;
         } else {
             self.server_count += 1;
@@ -322,7 +323,7 @@ impl Table {
         let client = record.machine.is_client();
         if let Some(path) = record.path {
             if client {
-                self.waiting.remove(&(fingerprint(&path.flow), index));
+                self.waiting.remove(&(self.fingerprint(&path.flow), index));
             }
             if let Some(key) = path.merged
                 && let Some(count) = self.merged.get_mut(&key)

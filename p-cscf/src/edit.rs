@@ -139,11 +139,11 @@ fn without_loc_src(value: &str) -> Option<String> {
 
 /// Whether the Route lists are the same entries in the same order (RFC 3261 §19.1.4).
 #[must_use]
-pub(crate) fn same_routes(headers: &Headers, stored: &[Box<str>]) -> bool {
+pub(crate) fn same_routes(headers: &Headers, stored: &[impl AsRef<str>]) -> bool {
     let mut stored = stored.iter();
     headers
         .values(HeaderName::Route)
-        .all(|value| stored.next().is_some_and(|other| same_uri(value, other)))
+        .all(|value| stored.next().is_some_and(|other| same_uri(value, other.as_ref())))
         && stored.next().is_none()
 }
 
@@ -155,10 +155,10 @@ pub(crate) fn same_uri(a: &str, b: &str) -> bool {
 }
 
 /// Puts these entries in the place of Route.
-pub(crate) fn set_routes(headers: &mut Headers, routes: &[Box<str>]) {
+pub(crate) fn set_routes(headers: &mut Headers, routes: &[impl AsRef<str>]) {
     headers.remove(HeaderName::Route);
     for route in routes.iter().rev() {
-        headers.push_front(HeaderName::Route, route);
+        headers.push_front(HeaderName::Route, route.as_ref());
     }
 }
 

@@ -296,7 +296,7 @@ fn set_route(headers: &mut Headers, e_cscf: &str) {
         true => format!("<{e_cscf}>"),
         false => format!("<{e_cscf};lr>"),
     };
-    edit::set_routes(headers, &[route.into()]);
+    edit::set_routes(headers, &[route]);
 }
 
 fn in_words(asserted: &[String]) -> String {

@@ -125,7 +125,7 @@ impl Pcscf {
             work: Workload::default(),
             associations: Associations::default(),
             bindings: Bindings::new(seed),
-            dialogs: Dialogs::default(),
+            dialogs: Dialogs::new(seed),
             exchanges: BTreeMap::new(),
             subscriptions: Subscriptions::default(),
             waiting: AllWaiting::new(),
@@ -322,7 +322,8 @@ impl Pcscf {
         }
         if !dialog.failed && dialog.released.is_none() {
             env.note(own("dialog expiry"), || {
-                format!("dialog {} is forgotten: nothing refreshed it in time", dialog.call_id)
+                let call_id = dialog.between.call_id();
+                format!("dialog {call_id} is forgotten: nothing refreshed it in time")
             });
         }
         self.resources_end(env, id, out);

@@ -112,11 +112,11 @@ impl Pcscf {
         let mut table = Table::new(&["call_id", "usage", "direction", "expires_s", "flow"]);
         for dialog in self.dialogs.iter() {
             table.push([
-                dialog.call_id.to_string(),
+                dialog.between.call_id().to_owned(),
                 format!("{:?}", dialog.usage).to_lowercase(),
                 format!("{:?}", dialog.direction).to_lowercase(),
                 dialog.expires_at.since(now).as_secs().to_string(),
-                dialog.flow.to_string(),
+                dialog.flow().to_string(),
             ]);
         }
         table

@@ -2,7 +2,6 @@
 //! may say.
 
 use cscf_core::clause::{own, rfc3261, rfc3325, ts24229};
-use cscf_core::dialog::Between;
 use cscf_core::operator::Refused;
 use cscf_core::role::{
     Action, Actions, ContextId, Env, Incoming, NextHop, RequestKind, Role as _, Side,
@@ -251,9 +250,9 @@ impl Pcscf {
             return self.unknown_dialog_from_ue(env, incoming, ue, out);
         };
         let Some(dialog) = self.dialogs.get(id) else { return };
-        let (flow, its) = (&incoming.flow, &dialog.flow);
+        let (flow, its) = (&incoming.flow, dialog.flow());
         let same_place = flow.remote == its.remote
-            && flow.may_continue(its, |one, other| self.is_one_peer(one, other));
+            && flow.may_continue(&its, |one, other| self.is_one_peer(one, other));
         if ue != Some(dialog.ue) && !same_place {
             let why = "the dialog is another UE's".to_owned();
             return Self::refuse(env, out, &incoming, 403, (ts24229("5.2.6.3.5"), why));
@@ -269,7 +268,7 @@ impl Pcscf {
         let (from, to) = tags(&incoming.request);
         let routes = dialog.ue_routes(&from, &to);
         if let Some(routes) = routes
-            && !edit::same_routes(&incoming.request.headers, routes)
+            && !edit::same_routes(&incoming.request.headers, &routes)
         {
             let clause = ts24229("5.2.6.3.5");
             if self.config.route_mismatch == RouteMismatch::Reject {
@@ -277,7 +276,7 @@ impl Pcscf {
                 return Self::refuse(env, out, &incoming, 400, (clause, why));
             }
             env.note(clause, || "Route differs from the route set, which takes its place".into());
-            edit::set_routes(&mut incoming.request.headers, routes);
+            edit::set_routes(&mut incoming.request.headers, &routes);
         }
         let mut call = in_dialog(id, dialog, Direction::FromUe, &incoming.request);
         call.sa = incoming.flow.sa;
@@ -354,31 +353,11 @@ impl Pcscf {
         // Who makes an emergency call need not be registered.
         let ue = self.bindings.get(call.ue);
         let (flow, side) = ue.map_or((came.flow, self.side(&came.flow)), |ue| (ue.flow, ue.side));
-        let called = call.direction == Direction::ToUe;
-        let routes = request.headers.values(HeaderName::RecordRoute).take(ROUTES_MAX);
-        let dialog = Dialog {
-            ue: call.ue,
-            flow,
-            side,
-            direction: call.direction,
-            usage,
-            call_id: request.call_id().unwrap_or_default().into(),
-            caller_tag: request.from_tag().unwrap_or_default().into(),
-            failed: false,
-            open: true,
-            forks: Vec::new(),
-            icid: call.icid.clone(),
-            orig_ioi: call.orig_ioi.clone(),
-            called_party: call.called_party.clone(),
-            called_routes: if called { routes.map(Into::into).collect() } else { Vec::new() },
-            between: (usage == Usage::Session).then(|| Box::new(Between::of_invite(request))),
-            expires_at: env.now + self.config.dialog_idle_max,
-            invite: (usage == Usage::Session).then(|| Box::new(self.pending_invite(came))),
-            asking: None,
-            granted: None,
-            released: None,
-            emergency: false,
-        };
+        let expires_at = env.now + self.config.dialog_idle_max;
+        let mut dialog = Dialog::new(request, call, usage, (flow, side), expires_at);
+        if usage == Usage::Session {
+            dialog.invite = Some(Box::new(self.pending_invite(came)));
+        }
         let id = DialogId(tokens::number(env.ids));
         self.dialogs.insert(id, dialog);
         (call.dialog, call.makes_dialog) = (Some(id), true);
@@ -434,7 +413,7 @@ pub(crate) fn in_dialog(
     request: &Request,
 ) -> Call {
     let (from, to) = tags(request);
-    let other = if *dialog.caller_tag == *from { to } else { from };
+    let other = if dialog.between.caller_tag() == from { to } else { from };
     let (ends, may_end) = match (dialog.usage, &request.method) {
         (Usage::Session, Method::Bye) => (true, true),
         (Usage::Subscription, Method::Notify) => (is_last_notify(request), true),
@@ -442,12 +421,12 @@ pub(crate) fn in_dialog(
         | (Usage::Subscription, Method::Subscribe) => (false, true),
         _ => (false, false),
     };
-    let mut call = Call::new(dialog.ue, direction, dialog.icid.clone());
+    let mut call = Call::new(dialog.ue, direction, dialog.icid().into());
     call.dialog = Some(id);
     call.fork = Some(other.into());
     (call.ends, call.may_end) = (ends, may_end);
     call.offered = sdp_of(&request.headers, &request.body).is_some();
-    call.orig_ioi.clone_from(&dialog.orig_ioi);
+    call.orig_ioi = dialog.orig_ioi().map(Into::into);
     call
 }
 

@@ -7,7 +7,7 @@ use cscf_core::role::{Action, Actions, Answered, Env, NextHop, OwnTag, Side};
 use cscf_core::sip::{HeaderName, Request, Response, reason_phrase};
 use cscf_core::time::Duration;
 
-use crate::dialogs::{Dialog, Direction, PendingInvite};
+use crate::dialogs::{Dialog, Direction, PendingInvite, Usage};
 use crate::tokens::{self, DialogId, Token, UeId};
 use crate::{DIALOG_LINGER, Pcscf, Timer, charging, token_of};
 
@@ -48,7 +48,7 @@ impl Pcscf {
     pub(crate) fn release_soon(&self, env: &Env<'_>, ue: UeId, out: &mut Actions<Timer>) {
         for id in self.dialogs.all_of(ue) {
             // An emergency call does not depend on a registration (TS 24.229 §5.2.5).
-            let ends = |dialog: &Dialog| dialog.between.is_some() && !dialog.emergency;
+            let ends = |dialog: &Dialog| dialog.usage == Usage::Session && !dialog.emergency;
             if self.dialogs.get(id).is_some_and(ends) {
                 let at = env.now + OTHERS_FIRST;
                 out.push(Action::SetTimer { timer: Timer::Release(id), at });
@@ -66,11 +66,11 @@ impl Pcscf {
         // The dialogs of a UE that moved to another record stay with it.
         let gone = |ue| self.bindings.get(ue).is_none();
         let Some(dialog) = self.dialogs.get(id).filter(|it| gone(it.ue)) else { return };
-        if !dialog.between.as_ref().is_some_and(|between| between.is_confirmed()) {
+        if !dialog.between.is_confirmed() {
             return;
         }
         env.note(ts24229("5.2.8.1.2"), || {
-            format!("releases the session {}: its user is deregistered", dialog.call_id)
+            format!("releases the session {}: its user is deregistered", dialog.between.call_id())
         });
         self.release(env, id, Release::NOT_REGISTERED, out);
     }
@@ -88,9 +88,9 @@ impl Pcscf {
             |ue: UeId| self.bindings.get(ue).is_none_or(|ue| !ue.flow_lost && !ue.signalling_lost);
         let Some(dialog) = self.dialogs.get(id).filter(|it| it.released.is_none()) else { return };
         let to_ue_too = reachable(dialog.ue);
-        let vector = charging::of_request(&self.config, &dialog.icid);
+        let vector = charging::of_request(&self.config, dialog.icid());
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
-        dialog.released = Some(how);
+        dialog.released = Some(Box::new(how));
         dialog.expires_at = env.now + DIALOG_LINGER;
         out.push(Action::SetTimer { timer: Timer::Dialog(id), at: dialog.expires_at });
         if let Some(invite) = dialog.invite.take() {
@@ -104,9 +104,10 @@ impl Pcscf {
             out.push(Action::Reply { context, response: Box::new(response) });
             return;
         }
-        let Some((to_caller, to_callee)) = dialog.between.as_mut().map(|it| it.byes()) else {
+        if dialog.usage != Usage::Session {
             return;
-        };
+        }
+        let (to_caller, to_callee) = dialog.between.byes();
         let (to_ue, to_core) = match dialog.direction {
             Direction::FromUe => (to_caller, to_callee),
             Direction::ToUe => (to_callee, to_caller),
@@ -119,7 +120,7 @@ impl Pcscf {
         if let Some(request) = to_ue
             && to_ue_too
         {
-            let to = (NextHop::Flow(dialog.flow), dialog.side);
+            let to = (NextHop::Flow(dialog.flow()), dialog.side);
             out.push(bye(env, request, how.reason, to));
         }
     }
@@ -150,11 +151,11 @@ impl Pcscf {
         let response = &answered.response;
         let Some(id) = id.filter(|_| (200..300).contains(&response.status)) else { return false };
         let Some(dialog) = self.dialogs.get_mut(id) else { return false };
-        let Some(how) = dialog.released else { return false };
-        let vector = charging::of_request(&self.config, &dialog.icid);
+        let Some(how) = dialog.released.as_deref().copied() else { return false };
+        let vector = charging::of_request(&self.config, dialog.icid());
         let to = way_to_callee(dialog);
         let to_core = dialog.direction == Direction::FromUe;
-        let Some(between) = &mut dialog.between else { return false };
+        let between = &mut dialog.between;
         if !between.is_made_by(response) {
             return false;
         }
@@ -180,7 +181,7 @@ impl Pcscf {
 fn way_to_callee(dialog: &Dialog) -> (NextHop, Side) {
     match dialog.direction {
         Direction::FromUe => (NextHop::AsRouted, Side::Core),
-        Direction::ToUe => (NextHop::Flow(dialog.flow), dialog.side),
+        Direction::ToUe => (NextHop::Flow(dialog.flow()), dialog.side),
     }
 }
 

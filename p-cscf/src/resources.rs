@@ -73,8 +73,8 @@ impl Pcscf {
             return None;
         }
         let wish = wishes(sdp);
-        let granted = self.dialogs.get(dialog?)?.granted.as_ref();
-        (granted != Some(&wish)).then(|| Wanted { wish, came: Box::new(came.clone()) })
+        let granted = self.dialogs.has_granted(dialog?, &wish)?;
+        (!granted).then(|| Wanted { wish, came: Box::new(came.clone()) })
     }
 
     /// Lets a request go on, at once or when its media have resources.
@@ -107,7 +107,7 @@ impl Pcscf {
             return None;
         }
         let dialog = self.dialogs.get(id)?;
-        if dialog.granted.as_deref() == Some(wish) {
+        if self.dialogs.has_granted(id, wish)? {
             return None;
         }
         let who = self.bindings.get(dialog.ue)?.impi().to_owned();
@@ -208,15 +208,13 @@ impl Pcscf {
         &mut self,
         env: &mut Env<'_>,
         id: DialogId,
-        (mut wish, held): (Vec<MediaWish>, Held),
+        (wish, held): (Vec<MediaWish>, Held),
         out: &mut Actions<Timer>,
     ) {
-        let Some(dialog) = self.dialogs.get_mut(id).filter(|it| it.released.is_none()) else {
+        if self.dialogs.get(id).is_none_or(|it| it.released.is_some()) {
             return Self::end_session(env, id, out);
-        };
-        // Kept as long as the dialog.
-        wish.shrink_to_fit();
-        dialog.granted = Some(wish);
+        }
+        self.dialogs.grant(id, &wish);
         match held {
             // Cancelled meanwhile: nobody waits for it any more.
             Held::Request(came, _) if !self.exchanges.contains_key(&came.context) => {
@@ -281,8 +279,7 @@ impl Pcscf {
         id: DialogId,
         out: &mut Actions<Timer>,
     ) {
-        let had = self.dialogs.get_mut(id).and_then(|dialog| dialog.granted.take()).is_some();
-        if had {
+        if self.dialogs.end_grant(id) {
             Self::end_session(env, id, out);
         }
     }
@@ -304,11 +301,14 @@ impl Pcscf {
         match event {
             PolicyEvent::BearerLost(PolicySession(number)) => {
                 let id = DialogId(number);
-                let Some(dialog) = self.dialogs.get_mut(id) else { return };
-                dialog.granted = None;
+                self.dialogs.end_grant(id);
+                let Some(dialog) = self.dialogs.get(id) else { return };
                 let retry_after = self.config.policy_retry_after;
                 env.refuse(ts24229("5.2.8.1"), || {
-                    format!("the bearers of {} are lost: the session ends", dialog.call_id)
+                    format!(
+                        "the bearers of {} are lost: the session ends",
+                        dialog.between.call_id()
+                    )
                 });
                 self.release(env, id, Release { retry_after, ..Release::UNAVAILABLE }, out);
             }

@@ -3,6 +3,7 @@
 //! the dialog only, so that a repeated 2xx leaves as the first one did.
 
 use cscf_core::clause::ts24229;
+use cscf_core::dialog::Texts;
 use cscf_core::ids::ShardId;
 use cscf_core::role::{Action, Actions, Answered, Cause, Env};
 use cscf_core::sip::{
@@ -122,11 +123,11 @@ impl Pcscf {
         match id.and_then(|id| self.dialogs.get(id)) {
             _ if from_core => self.to_ue(env, id, &mut response),
             Some(dialog) => {
-                let mut call = Call::new(dialog.ue, Direction::ToUe, dialog.icid.clone());
+                let mut call = Call::new(dialog.ue, Direction::ToUe, dialog.icid().into());
                 call.dialog = id;
                 call.makes_dialog = true;
-                call.orig_ioi.clone_from(&dialog.orig_ioi);
-                call.called_party.clone_from(&dialog.called_party);
+                call.orig_ioi = dialog.orig_ioi().map(Into::into);
+                call.called_party = dialog.called_party().map(Into::into);
                 self.to_core(env, &call, &mut response, cause);
             }
             None => edit::strip_from_ue(&mut response.headers),
@@ -144,7 +145,7 @@ impl Pcscf {
         }
         let Some(id) = dialog else { return };
         let Some(dialog) = self.dialogs.get(id) else { return };
-        let ours = self.own_uri_for(env, Token::Dialog(id), &dialog.flow);
+        let ours = self.own_uri_for(env, Token::Dialog(id), &dialog.flow());
         rewrite_record_route(headers, id, &ours);
     }
 
@@ -230,11 +231,10 @@ impl Pcscf {
         {
             let calls = dialog.direction == Direction::FromUe;
             dialog.learn(tag, status >= 200, || {
-                if calls { routes_of_caller(&response.headers, id) } else { Vec::new() }
+                if calls { routes_of_caller(&response.headers, id) } else { Texts::default() }
             });
         }
-        if status >= 300 && call.makes_dialog && !dialog.forks.is_empty() && !dialog.is_confirmed()
-        {
+        if status >= 300 && call.makes_dialog && dialog.has_forks() && !dialog.is_confirmed() {
             // A PRACK may have crossed the failure; whoever gets it answers for the dialog.
             (dialog.failed, dialog.expires_at) = (true, env.now + FAILED_LINGER);
             out.push(Action::SetTimer { timer: Timer::Dialog(id), at: dialog.expires_at });
@@ -243,13 +243,13 @@ impl Pcscf {
             return;
         }
         let method = response.cseq().map(|cseq| cseq.method);
-        if let Some(between) = &mut dialog.between
-            && matches!(method, Ok(Method::Invite | Method::Update))
-        {
+        if dialog.usage == Usage::Session && matches!(method, Ok(Method::Invite | Method::Update)) {
             let by_caller = call.direction == dialog.direction;
-            match call.makes_dialog {
-                true => between.confirm(response, |it| token_of(it) == Some(Token::Dialog(id))),
-                false => between.on_success(by_caller, response),
+            if call.makes_dialog {
+                dialog.between.confirm(response, |it| token_of(it) == Some(Token::Dialog(id)));
+                dialog.settle();
+            } else {
+                dialog.between.on_success(by_caller, response);
             }
         }
         let Some(mut lasts) = self.lasts(id, response) else { return };
@@ -285,12 +285,12 @@ impl Pcscf {
     /// A fork of the dialog is over; the last one takes the record along.
     fn end_fork(&mut self, env: &mut Env<'_>, id: DialogId, call: &Call, out: &mut Actions<Timer>) {
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
-        dialog.forks.retain(|it| Some(&*it.to_tag) != call.fork.as_deref());
+        dialog.end_fork(call.fork.as_deref());
         if dialog.is_confirmed() {
             return;
         }
         let timer = Timer::Dialog(id);
-        if dialog.open && !dialog.forks.is_empty() {
+        if dialog.open && dialog.has_forks() {
             // Another early dialog of the same request may still be confirmed.
             dialog.expires_at = env.now + DIALOG_LINGER;
             out.push(Action::SetTimer { timer, at: dialog.expires_at });
@@ -323,13 +323,13 @@ fn rewrite_record_route(headers: &mut Headers, id: DialogId, ours: &str) {
 
 /// The route set of a calling UE behind our own entry: Record-Route read backwards from it
 /// (RFC 3261 §12.1.2).
-fn routes_of_caller(headers: &Headers, id: DialogId) -> Vec<Box<str>> {
-    let mut routes: Vec<Box<str>> = headers
+fn routes_of_caller(headers: &Headers, id: DialogId) -> Texts {
+    let mut routes: Vec<_> = headers
         .values(HeaderName::RecordRoute)
         .take_while(|value| token_of(value) != Some(Token::Dialog(id)))
         .take(ROUTES_MAX)
-        .map(Into::into)
+        .map(Some)
         .collect();
     routes.reverse();
-    routes
+    Texts::new(&routes)
 }

@@ -142,7 +142,7 @@ impl Pcscf {
         }
         // The UE may have come back by another flow; without a record, the last one known must do.
         let ue = self.bindings.get(dialog.ue);
-        let (flow, side) = ue.map_or((dialog.flow, dialog.side), |ue| (ue.flow, ue.side));
+        let (flow, side) = ue.map_or((dialog.flow(), dialog.side), |ue| (ue.flow, ue.side));
         if ue.is_some_and(|ue| ue.flow_lost) {
             let why = "the flow of the UE is gone".to_owned();
             return Self::refuse(env, out, &incoming, 480, (ts24229("5.2.6.4"), why));

@@ -21,7 +21,7 @@ pub(crate) struct Dialogs {
     /// Boxed: a tree that is filled in order has room for twice as many.
     list: BTreeMap<u64, Box<Dialog>>,
     /// The dialogs of each user, by its Service-Route token.
-    by_user: BTreeMap<Arc<str>, BTreeSet<u64>>,
+    by_user: BTreeSet<(Arc<str>, u64)>,
     byes: BTreeMap<OwnTag, u64>,
     count: u64,
     bye_count: u64,
@@ -30,15 +30,15 @@ pub(crate) struct Dialogs {
 /// One dialog that an INVITE opened.
 #[derive(Debug)]
 pub(crate) struct Dialog {
-    pub(crate) icid: Box<str>,
-    users: Vec<Arc<str>>,
+    users: Box<[Arc<str>]>,
     /// The media profile of the user served in it.
     pub(crate) media: Option<u32>,
     /// The URIs of application servers that its INVITE went to.
-    servers: Vec<Box<str>>,
+    servers: Box<[Box<str>]>,
+    /// Both ends; its only word is the icid.
     between: Between,
     /// BYEs of our own without an answer; requests are refused meanwhile.
-    byes: usize,
+    byes: u32,
 }
 
 impl Dialogs {
@@ -70,11 +70,10 @@ impl Dialogs {
     pub(crate) fn open(&mut self, invite: &Request, icid: &str, users: Vec<Arc<str>>) -> u64 {
         self.count += 1;
         let dialog = Dialog {
-            icid: icid.into(),
-            users: Vec::new(),
-            servers: Vec::new(),
+            users: Box::default(),
+            servers: Box::default(),
             media: None,
-            between: Between::of_invite(invite),
+            between: Between::of_request(invite, &[Some(icid)]),
             byes: 0,
         };
         self.list.insert(self.count, Box::new(dialog));
@@ -86,17 +85,10 @@ impl Dialogs {
     pub(crate) fn set_users(&mut self, number: u64, users: Vec<Arc<str>>) {
         let Some(dialog) = self.list.get_mut(&number) else { return };
         for user in std::mem::take(&mut dialog.users) {
-            if let Some(numbers) = self.by_user.get_mut(&user) {
-                numbers.remove(&number);
-                if numbers.is_empty() {
-                    self.by_user.remove(&user);
-                }
-            }
+            self.by_user.remove(&(user, number));
         }
-        for user in &users {
-            self.by_user.entry(user.clone()).or_default().insert(number);
-        }
-        dialog.users = users;
+        self.by_user.extend(users.iter().map(|user| (user.clone(), number)));
+        dialog.users = users.into();
     }
 
     /// Notes the media profile of the served user.
@@ -111,7 +103,9 @@ impl Dialogs {
         if let Some(dialog) = self.list.get_mut(&number)
             && !dialog.servers.iter().any(|its| **its == *server)
         {
-            dialog.servers.push(server.into());
+            let mut servers = std::mem::take(&mut dialog.servers).into_vec();
+            servers.push(server.into());
+            dialog.servers = servers.into();
         }
     }
 
@@ -135,13 +129,13 @@ impl Dialogs {
         number: u64,
         response: &Response,
         marker: &str,
-        user: Option<&str>,
+        user: Option<&Arc<str>>,
     ) {
         let Some(dialog) = self.list.get_mut(&number) else { return };
         let first = !dialog.between.is_confirmed();
         dialog.between.confirm(response, |text| is_marked(text, marker));
         if first && let Some(user) = user {
-            self.set_users(number, vec![user.into()]);
+            self.set_users(number, vec![user.clone()]);
         }
     }
 
@@ -160,11 +154,15 @@ impl Dialogs {
 
     /// A user is gone: the numbers of its dialogs that nobody else of the same set may still take.
     pub(crate) fn of_user(&mut self, user: &str) -> Vec<u64> {
-        let numbers = self.by_user.remove(user).unwrap_or_default();
+        let user: Arc<str> = user.into();
+        let all = (user.clone(), 0)..=(user.clone(), u64::MAX);
+        let numbers: Vec<u64> = self.by_user.range(all).map(|(_, number)| *number).collect();
         let mut over = Vec::new();
         for number in numbers {
+            self.by_user.remove(&(user.clone(), number));
             let Some(dialog) = self.list.get_mut(&number) else { continue };
-            dialog.users.retain(|its| **its != *user);
+            let others = dialog.users.iter().filter(|its| **its != user);
+            dialog.users = others.cloned().collect();
             if dialog.users.is_empty() {
                 over.push(number);
             }
@@ -180,7 +178,7 @@ impl Dialogs {
         let mut list = Vec::new();
         for mut request in to_caller.into_iter().chain(to_callee) {
             request.headers.push(HeaderName::Reason, reason);
-            charging::keep_icid(&mut request.headers, &dialog.icid);
+            charging::keep_icid(&mut request.headers, dialog.icid());
             request.headers.push(HeaderName::ContentLength, "0");
             self.bye_count += 1;
             let tag = OwnTag(BYE_TAGS | self.bye_count);
@@ -206,6 +204,11 @@ impl Dialogs {
 }
 
 impl Dialog {
+    /// The charging identifier.
+    pub(crate) fn icid(&self) -> &str {
+        self.between.word(0).unwrap_or_default()
+    }
+
     /// Whether the request names this dialog as only its parties can.
     pub(crate) fn is_of(&self, request: &Request) -> bool {
         self.between.is_of(request)

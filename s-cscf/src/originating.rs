@@ -60,7 +60,12 @@ impl Sessions {
             false => ifc::SessionCase::Originating,
         };
         let PublicIdentity { uri, key, .. } = served;
-        let served = Served { case, uri, key, set, token: token.map(Into::into) };
+        // It is kept with the dialog: the text that the binding has already.
+        let token = token.map(|token| {
+            let its = set.bindings.iter().find(|binding| *binding.token == *token);
+            its.map_or_else(|| token.into(), |binding| binding.token.clone())
+        });
+        let served = Served { case, uri, key, set, token };
         let profile = Self::media_profile(&served);
         if self.refuses_media(env, (context, &request), profile, out) {
             return;

@@ -342,7 +342,7 @@ impl Sessions {
             // From now on BYE ends it; and it is kept for half a minute, for a repeated 2xx.
             call.refusal = None;
             if let Some(number) = call.dialog {
-                let user = call.users.get(branch.0 as usize).map(|user| &**user);
+                let user = call.users.get(branch.0 as usize);
                 let user = user.filter(|user| !user.is_empty());
                 let marker = self.config.marked(&marker(call.case, number));
                 self.dialogs.confirm(number, &response, &marker, user);

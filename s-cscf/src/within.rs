@@ -54,9 +54,9 @@ impl Sessions {
                 (false, true) => Ioi::Type2(home),
                 (false, false) => Ioi::Type1(home),
             };
-            charging::set_request(&mut request.headers, &dialog.icid, &ours);
+            charging::set_request(&mut request.headers, dialog.icid(), &ours);
         }
-        let icid = dialog.map(|dialog| ChargingVector::new(&dialog.icid));
+        let icid = dialog.map(|dialog| ChargingVector::new(dialog.icid()));
         let came = came.or(icid).unwrap_or_default();
         env.note(ts24229("5.4.3.2"), || {
             let known = if dialog.is_some() { "" } else { ", of a dialog not known here" };

@@ -2,115 +2,190 @@
 //! used, so that the proxy can end it in the name of each end towards the other
 //! (TS 24.229 §5.2.8.1.2, §5.4.5.1.2).
 
+use std::borrow::Cow;
+
+use super::{Texts, field};
 use crate::sip::{HeaderName, Headers, Method, Request, Response, UsualAddress};
 
 /// Longest address and target kept, in bytes; without them there is no BYE. Call-ID and tags are
 /// bounded by whoever keeps the dialog.
 const VALUE_MAX: usize = 4096;
-/// Routes kept.
+/// Routes kept towards each end.
 const ROUTES_MAX: usize = 32;
 
-/// Both ends of a session.
+/// Both ends of a dialog, and words of whoever keeps it: one block of memory with all texts, and a
+/// few numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Between {
-    call_id: Box<str>,
-    caller: End,
-    callee: End,
+    /// The Call-ID; of each end address, tag and target; the words; the routes to the caller, the
+    /// routes to the callee.
+    texts: Texts,
+    words: u8,
+    caller_routes: u8,
     confirmed: bool,
-    /// The number of the INVITE that made it.
-    invite: u32,
+    /// The highest number of each end.
+    caller_cseq: u32,
+    callee_cseq: u32,
+    /// The number of the request that made it.
+    made_by: u32,
 }
 
-/// One end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct End {
-    /// Its From or To value, tag included.
-    address: Box<str>,
-    tag: Box<str>,
-    target: Option<Box<str>>,
-    /// From here to it, nearest first.
-    routes: Vec<Box<str>>,
-    /// The highest number in its direction.
-    cseq: u32,
-}
+/// Where a text stands.
+const CALL_ID: usize = 0;
+const CALLER: usize = 1;
+const CALLEE: usize = 4;
+const WORDS: usize = 7;
+/// Texts of most dialogs.
+const LISTED: usize = 20;
 
 impl Between {
-    /// What an INVITE, as it was received, says of the caller.
+    /// What the request that makes it, as it was received, says of the caller; `words` are kept
+    /// with it, at most 255.
     #[must_use]
-    pub fn of_invite(invite: &Request) -> Self {
-        let headers = &invite.headers;
-        let caller = End {
-            address: value(headers, HeaderName::From),
-            tag: invite.from_tag().unwrap_or_default().into(),
-            target: target(headers),
-            routes: routes(headers, |_| false),
-            cseq: invite.cseq().map_or(0, |cseq| cseq.number),
-        };
-        let call_id = invite.call_id().unwrap_or_default().into();
-        let invite = caller.cseq;
-        Self { call_id, caller, invite, ..Self::default() }
+    pub fn of_request(request: &Request, words: &[Option<&str>]) -> Self {
+        let headers = &request.headers;
+        let target = target(headers);
+        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+        let words = words.get(..u8::MAX.into()).unwrap_or(words);
+        let mut texts = Vec::with_capacity(LISTED);
+        texts.push(request.call_id());
+        texts.extend(end(value(headers, HeaderName::From), request.from_tag(), target.as_deref()));
+        texts.extend([None; 3]);
+        texts.extend(words);
+        let before = texts.len();
+        texts.extend(headers.values(HeaderName::RecordRoute).take(ROUTES_MAX).map(Some));
+        Self {
+            words: words.len() as u8,
+            caller_routes: (texts.len() - before) as u8,
+            texts: Texts::new(&texts),
+            caller_cseq: cseq,
+            made_by: cseq,
+            ..Self::default()
+        }
     }
 
     /// Takes the callee's end from the 2xx to INVITE, as it was received; `is_ours` finds our own
     /// Record-Route. Of several that answer the first counts.
     pub fn confirm(&mut self, response: &Response, is_ours: impl Fn(&str) -> bool) {
         let headers = &response.headers;
-        let tag = response.to_tag().unwrap_or_default();
-        if !self.confirmed {
-            self.confirmed = true;
-            self.callee.address = value(headers, HeaderName::To);
-            self.callee.tag = tag.into();
-            self.callee.routes = routes(headers, is_ours);
-            self.callee.routes.reverse();
+        if self.confirmed {
+            if self.callee_tag() == response.to_tag().unwrap_or_default() {
+                self.take_target(false, headers);
+            }
+            return;
         }
-        if *self.callee.tag == *tag {
-            self.callee.target = target(headers).or(self.callee.target.take());
+        self.confirmed = true;
+        let target = target(headers);
+        let mut texts = Vec::with_capacity(LISTED);
+        texts.extend(self.texts.iter());
+        let address = value(headers, HeaderName::To);
+        let target = target.as_deref().or_else(|| self.texts.get(CALLEE + 2));
+        let callee = end(address, response.to_tag(), target);
+        for (place, text) in texts.iter_mut().skip(CALLEE).zip(callee) {
+            *place = text;
         }
+        let before = texts.len();
+        let values = headers.values(HeaderName::RecordRoute).take_while(|value| !is_ours(value));
+        texts.extend(values.take(ROUTES_MAX).map(Some));
+        texts.get_mut(before..).unwrap_or_default().reverse();
+        self.texts = Texts::new(&texts);
     }
 
     /// Notes number and target of a request in the dialog (RFC 3261 §12.2.2, RFC 3311 §5.2); says
     /// whether the caller sent it.
     pub fn on_request(&mut self, request: &Request) -> bool {
-        let by_caller = request.from_tag() == Some(&*self.caller.tag);
-        let sender = if by_caller { &mut self.caller } else { &mut self.callee };
+        let by_caller = request.from_tag() == Some(self.caller_tag());
         if let Ok(cseq) = request.cseq() {
-            sender.cseq = sender.cseq.max(cseq.number);
+            let highest = if by_caller { &mut self.caller_cseq } else { &mut self.callee_cseq };
+            *highest = cseq.number.max(*highest);
         }
         if matches!(request.method, Method::Invite | Method::Update) {
-            sender.target = target(&request.headers).or(sender.target.take());
+            self.take_target(by_caller, &request.headers);
         }
         by_caller
     }
 
     /// Notes the target in the 2xx to an INVITE or UPDATE of the caller, or of the callee.
     pub fn on_success(&mut self, by_caller: bool, response: &Response) {
-        let other = if by_caller { &mut self.callee } else { &mut self.caller };
-        other.target = target(&response.headers).or(other.target.take());
+        self.take_target(!by_caller, &response.headers);
+    }
+
+    /// Notes the target of an end, if there is one.
+    fn take_target(&mut self, of_caller: bool, headers: &Headers) {
+        let Some(target) = target(headers) else { return };
+        let place = if of_caller { CALLER } else { CALLEE } + 2;
+        // Mostly it is what it was.
+        if self.texts.get(place) == Some(&*target) {
+            return;
+        }
+        let mut all: Vec<_> = self.texts.iter().collect();
+        if let Some(its) = all.get_mut(place) {
+            *its = Some(&target);
+        }
+        self.texts = Texts::new(&all);
     }
 
     /// The Call-ID.
     #[must_use]
     pub fn call_id(&self) -> &str {
-        &self.call_id
+        self.texts.get(CALL_ID).unwrap_or_default()
     }
 
     /// The caller as its From has it.
     #[must_use]
     pub fn caller(&self) -> &str {
-        &self.caller.address
+        self.texts.get(CALLER).unwrap_or_default()
     }
 
     /// The callee as the To of the first 2xx has it; empty before.
     #[must_use]
     pub fn callee(&self) -> &str {
-        &self.callee.address
+        self.texts.get(CALLEE).unwrap_or_default()
+    }
+
+    /// The tag of the caller; empty if it gave none.
+    #[must_use]
+    pub fn caller_tag(&self) -> &str {
+        self.tag(CALLER)
+    }
+
+    /// The tag of the callee whose 2xx was the first; empty before.
+    #[must_use]
+    pub fn callee_tag(&self) -> &str {
+        self.tag(CALLEE)
+    }
+
+    fn tag(&self, end: usize) -> &str {
+        let mut texts = self.texts.iter().skip(end);
+        let address = texts.next().flatten().unwrap_or_default();
+        texts.next().flatten().or_else(|| field::param(address, "tag")).unwrap_or_default()
+    }
+
+    /// A word of whoever keeps it, by its place.
+    #[must_use]
+    pub fn word(&self, place: u8) -> Option<&str> {
+        self.texts.get(WORDS + usize::from(place)).filter(|_| place < self.words)
+    }
+
+    /// The way to the caller: Record-Route of the request that made it.
+    pub fn caller_routes(&self) -> impl Iterator<Item = &str> + Clone {
+        self.routes(0, self.caller_routes.into())
+    }
+
+    /// The way to the callee whose 2xx was the first: Record-Route before our own, backwards.
+    pub fn callee_routes(&self) -> impl Iterator<Item = &str> + Clone {
+        self.routes(self.caller_routes.into(), ROUTES_MAX)
+    }
+
+    fn routes(&self, skipped: usize, most: usize) -> impl Iterator<Item = &str> + Clone {
+        self.texts.iter().skip(WORDS + usize::from(self.words) + skipped).take(most).flatten()
     }
 
     /// Whether a request names this dialog as only its parties can.
     #[must_use]
     pub fn is_of(&self, request: &Request) -> bool {
-        let caller = Some(&*self.caller.tag);
-        request.call_id() == Some(&*self.call_id)
+        let caller = Some(self.caller_tag());
+        request.call_id() == Some(self.call_id())
             && (request.from_tag() == caller || request.to_tag() == caller)
     }
 
@@ -126,9 +201,12 @@ impl Between {
         if !self.confirmed {
             return (None, None);
         }
-        self.caller.cseq = self.caller.cseq.saturating_add(1);
-        self.callee.cseq = self.callee.cseq.saturating_add(1);
-        (self.bye(&self.callee, &self.caller), self.bye(&self.caller, &self.callee))
+        self.caller_cseq = self.caller_cseq.saturating_add(1);
+        self.callee_cseq = self.callee_cseq.saturating_add(1);
+        (
+            self.request(Method::Bye, CALLER, self.callee_cseq),
+            self.request(Method::Bye, CALLEE, self.caller_cseq),
+        )
     }
 
     /// Whether a response is to the INVITE that made it.
@@ -136,7 +214,7 @@ impl Between {
     pub fn is_made_by(&self, response: &Response) -> bool {
         response
             .cseq()
-            .is_ok_and(|cseq| cseq.method == Method::Invite && cseq.number == self.invite)
+            .is_ok_and(|cseq| cseq.method == Method::Invite && cseq.number == self.made_by)
     }
 
     /// The ACK of the 2xx to the INVITE that made it, in the name of the caller
@@ -146,51 +224,61 @@ impl Between {
         if !self.confirmed {
             return None;
         }
-        self.request(Method::Ack, (&self.caller, &self.callee), self.invite)
+        self.request(Method::Ack, CALLEE, self.made_by)
     }
 
-    fn bye(&self, from: &End, to: &End) -> Option<Request> {
-        self.request(Method::Bye, (from, to), from.cseq)
-    }
-
-    fn request(&self, method: Method, (from, to): (&End, &End), cseq: u32) -> Option<Request> {
-        if from.address.is_empty() || to.address.is_empty() {
+    /// A request to this end in the name of the other.
+    fn request(&self, method: Method, to: usize, cseq: u32) -> Option<Request> {
+        let (from, address) = match to {
+            CALLER => (self.callee(), self.caller()),
+            _ => (self.caller(), self.callee()),
+        };
+        if from.is_empty() || address.is_empty() {
             return None;
         }
         let line = format!("{cseq} {method}");
-        let mut request = Request::new(method, to.target.as_deref()?);
-        for route in &to.routes {
+        let mut request = Request::new(method, self.texts.get(to + 2)?);
+        let (skipped, most) = match to {
+            CALLER => (0, self.caller_routes.into()),
+            _ => (self.caller_routes.into(), ROUTES_MAX),
+        };
+        for route in self.routes(skipped, most) {
             request.headers.push(HeaderName::Route, route);
         }
-        request.headers.push(HeaderName::From, &from.address);
-        request.headers.push(HeaderName::To, &to.address);
-        request.headers.push(HeaderName::CallId, &self.call_id);
+        request.headers.push(HeaderName::From, from);
+        request.headers.push(HeaderName::To, address);
+        request.headers.push(HeaderName::CallId, self.call_id());
         request.headers.push(HeaderName::CSeq, &line);
         Some(request)
     }
 }
 
-fn value(headers: &Headers, name: HeaderName) -> Box<str> {
-    headers.get(name).filter(|value| value.len() <= VALUE_MAX).unwrap_or_default().into()
+fn value(headers: &Headers, name: HeaderName) -> &str {
+    headers.get(name).filter(|value| value.len() <= VALUE_MAX).unwrap_or_default()
+}
+
+/// What is kept of an end: its address, its tag unless the address tells it, its target.
+fn end<'a>(
+    address: &'a str,
+    tag: Option<&'a str>,
+    target: Option<&'a str>,
+) -> [Option<&'a str>; 3] {
+    let tag = tag.unwrap_or_default();
+    let told = field::param(address, "tag").unwrap_or_default();
+    [Some(address), (told != tag).then_some(tag), target]
 }
 
 /// The URI of Contact.
-fn target(headers: &Headers) -> Option<Box<str>> {
+fn target(headers: &Headers) -> Option<Cow<'_, str>> {
     let mut values = headers.values(HeaderName::Contact);
     if let Some(first) = values.next().and_then(UsualAddress::read)
         && values.next().is_none()
     {
-        return (first.text.len() <= VALUE_MAX).then(|| first.text.into());
+        return (first.text.len() <= VALUE_MAX).then_some(first.text.into());
     }
     let contacts = headers.contacts().ok()?;
     let uri = contacts.first()?.uri.to_string();
-    (uri.len() <= VALUE_MAX).then(|| uri.into())
-}
-
-/// The Record-Route entries before our own.
-fn routes(headers: &Headers, is_ours: impl Fn(&str) -> bool) -> Vec<Box<str>> {
-    let values = headers.values(HeaderName::RecordRoute).take_while(|value| !is_ours(value));
-    values.take(ROUTES_MAX).map(Into::into).collect()
+    (uri.len() <= VALUE_MAX).then_some(uri.into())
 }
 
 #[cfg(test)]
@@ -211,8 +299,10 @@ mod tests {
         ) else {
             panic!("a request")
         };
-        let mut between = Between::of_invite(&invite);
+        let mut between = Between::of_request(&invite, &[Some("icid"), None]);
         assert!(matches!(between.byes(), (None, None)), "not confirmed");
+        assert_eq!((between.caller_tag(), between.callee_tag()), ("1", ""));
+        assert_eq!((between.callee_routes().count(), between.callee()), (0, ""));
         let Message::Response(ok) = message(
             "SIP/2.0 200 OK\nVia: SIP/2.0/UDP s;branch=z9hG4bK1\n\
              Record-Route: <sip:q;lr>, <sip:r;lr>, <sip:us;lr>, <sip:s;lr>, <sip:a;lr>\n\
@@ -238,5 +328,43 @@ mod tests {
         assert_eq!((&*ack.request_uri, ack.method.as_str()), ("sip:b@2", "ACK"));
         assert_eq!(ack.headers.get(HeaderName::CSeq), Some("7 ACK"));
         assert_eq!(routes(&ack), routes(&to_callee));
+        assert_eq!((between.word(0), between.word(1), between.word(2)), (Some("icid"), None, None));
+        assert_eq!((between.caller_tag(), between.callee_tag()), ("1", "2"));
+        assert!(between.caller_routes().eq(["<sip:s;lr>", "<sip:a;lr>"]));
+        assert!(between.callee_routes().eq(["<sip:r;lr>", "<sip:q;lr>"]));
+    }
+
+    #[test]
+    fn a_target_changes_and_all_else_stays() {
+        let Message::Request(invite) = message(
+            "INVITE sip:b@x SIP/2.0\nVia: SIP/2.0/UDP s;branch=z9hG4bK1\nRecord-Route: <sip:s;lr>\n\
+             From: <sip:a@x>;tag=1\nTo: <sip:b@x>\nCall-ID: c\nCSeq: 7 INVITE\n\
+             Contact: <sip:a@1>\n\n",
+        ) else {
+            panic!("a request")
+        };
+        // An address too long to be kept does not take the tag along.
+        let mut long = invite.clone();
+        long.headers.remove(HeaderName::From);
+        long.headers.push(HeaderName::From, &format!("\"{}\" <sip:a@x>;tag=1", "a".repeat(5_000)));
+        let mut update = Request::new(Method::Update, "sip:us");
+        for (name, value) in [
+            (HeaderName::From, "<sip:a@x>;tag=1"),
+            (HeaderName::To, "<sip:b@x>;tag=2"),
+            (HeaderName::CallId, "c"),
+            (HeaderName::CSeq, "9 UPDATE"),
+            (HeaderName::Contact, "<sip:a@elsewhere>"),
+        ] {
+            update.headers.push(name, value);
+        }
+        for made_by in [&invite, &long] {
+            let mut between = Between::of_request(made_by, &[]);
+            assert_eq!(between.texts.get(CALLER + 2), Some("sip:a@1"));
+            assert!(between.on_request(&update), "the caller's");
+            assert_eq!(between.texts.get(CALLER + 2), Some("sip:a@elsewhere"));
+            assert_eq!((between.caller_cseq, between.call_id()), (9, "c"));
+            assert_eq!((between.caller_tag(), between.callee_tag()), ("1", ""));
+            assert!(between.is_of(&update) && between.caller_routes().eq(["<sip:s;lr>"]));
+        }
     }
 }

@@ -6,10 +6,12 @@ mod between;
 pub mod field;
 mod route_set;
 mod session_timer;
+mod texts;
 
 pub use between::Between;
 pub use route_set::{ROUTES_MAX, RouteSet};
 pub use session_timer::{IntervalTooSmall, MIN_SE, Refresher, SessionTimer, TimerPolicy, due};
+pub use texts::Texts;
 
 use crate::sip::{Contacts, HeaderName, Headers, Method, Request, Response};
 

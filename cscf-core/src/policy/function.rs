@@ -6,6 +6,8 @@ use super::{
     Conduct, MediaWish, PolicyAnswer, PolicyEvent, PolicyRequest, PolicySession, PolicyWish, Rules,
 };
 use crate::cx::AskId;
+use crate::ids::Seed;
+use crate::map::SeededState;
 use crate::time::{Deadlines, Instant};
 
 /// Sessions on record; more are granted without being watched.
@@ -34,10 +36,13 @@ enum Due {
 }
 
 /// The policy function.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Function {
     rules: Rules,
-    sessions: BTreeMap<PolicySession, Box<str>>,
+    /// Makes the fingerprints.
+    state: SeededState,
+    /// The sessions, each with a fingerprint of whose it is.
+    sessions: BTreeMap<PolicySession, u64>,
     deadlines: Deadlines<Due>,
     said: VecDeque<Told>,
 }
@@ -46,7 +51,14 @@ impl Function {
     /// A policy function with these rules.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, ..Self::default() }
+        Self {
+            rules,
+            // Users are those that the network has, so no peer chooses what is marked.
+            state: SeededState::new(&Seed::derive(0, "policy function")),
+            sessions: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            said: VecDeque::new(),
+        }
     }
 
     /// The sessions with resources.
@@ -94,7 +106,7 @@ impl Function {
             }
         }
         if self.sessions.len() < SESSIONS_MAX {
-            self.sessions.insert(*session, who.as_str().into());
+            self.sessions.insert(*session, self.state.fingerprint(who.as_str()));
         }
     }
 
@@ -108,8 +120,9 @@ impl Function {
 
     /// The bearers of all sessions of a user are lost now; says of how many.
     pub fn lose(&mut self, who: &str) -> usize {
+        let who = self.state.fingerprint(who);
         let lost: Vec<PolicySession> =
-            self.sessions.iter().filter(|(_, its)| ***its == *who).map(|(id, _)| *id).collect();
+            self.sessions.iter().filter(|(_, its)| **its == who).map(|(id, _)| *id).collect();
         for session in &lost {
             self.lose_session(*session);
         }
@@ -213,7 +226,7 @@ mod tests {
 
     #[test]
     fn bearers_are_lost_once_and_only_those_of_the_user() {
-        let mut function = Function::default();
+        let mut function = Function::new(Rules::default());
         assert_eq!(asked(&mut function, audio(41, None)), [GRANTED]);
         assert_eq!(function.lose("bob@ims.example"), 0);
         assert_eq!(function.lose("alice@ims.example"), 1);
@@ -223,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_comes_and_bearers_end_after_their_time() {
-        let mut function = Function::default();
+        let mut function = Function::new(Rules::default());
         function.set_conduct(None, Conduct::Late(SHORT));
         assert_eq!(asked(&mut function, audio(41, None)), []);
         function.handle_timeout(Instant::EPOCH + SHORT);

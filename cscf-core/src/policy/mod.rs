@@ -34,7 +34,7 @@ pub enum PolicyWish {
 }
 
 /// One medium of a session description, as far as policy looks at it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MediaWish {
     /// `audio`, `video`, …
     pub kind: String,

@@ -397,7 +397,7 @@ pub trait Role {
     /// What the bench may order (CSCFs: an operator's commands).
     type Command;
     /// The role's timers; equal values are the same timer.
-    type Timer: Clone + Ord + std::fmt::Debug;
+    type Timer: Clone + Ord + std::hash::Hash + std::fmt::Debug;
 
     /// Whether a message that came by this flow is taken at all; else why it is dropped, unanswered
     /// and before any transaction hears of it (TS 33.203 §7.1: what may come without protection).

@@ -89,7 +89,7 @@ pub struct Pcscf {
 }
 
 /// The timers of a P-CSCF.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
     /// Security associations may have come to their end.
     Association(SaId),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cscf_core::clause::{rfc3261, ts24229, ts29228};
 use cscf_core::cx::{AssignmentType, CxAnswer, CxRequest, Saa};
 use cscf_core::identity::Wildcard;
-use cscf_core::ifc::{ServiceProfile, UserProfile};
+use cscf_core::ifc::{ProfileReader, ServiceProfile};
 use cscf_core::registrar::{Binding, ContactWish, PublicIdentity, Source, Wish};
 use cscf_core::role::{Action, Env, Question};
 use cscf_core::sip::{ChargingFunctionAddresses, HeaderName, Uri};
@@ -138,7 +138,7 @@ impl RegistrationOwner {
     /// The identities of the profile in the SAA; `None` if it brings no profile and there is one
     /// already. An unusable one goes back to the HSS with this reason (TS 29.228 §6.1.2.1).
     fn profile(
-        &self,
+        &mut self,
         register: &Register,
         saa: &Saa,
     ) -> Result<Option<Profile>, (Refusal, AssignmentType)> {
@@ -157,7 +157,7 @@ impl RegistrationOwner {
         if size > max {
             return Err(unusable(format!("a user profile of {size} bytes, {max} can be kept")));
         }
-        let profile = read_profile(text).map_err(unusable)?;
+        let profile = read_profile(&mut self.profiles, text).map_err(unusable)?;
         let list = &profile.identities;
         if !list.iter().any(|identity| stands_for(identity, &register.impu)) {
             return Err(unusable(format!("the user profile does not hold {}", register.impu)));
@@ -234,7 +234,7 @@ impl RegistrationOwner {
         if changed && !told {
             self.keep(env, id, &register.impi, out);
         }
-        out.push(Action::State(format!("registered {}", register.impu)));
+        out.push(Action::State(["registered ", &register.impu].concat()));
         let became = match first {
             true => Became::Registered,
             false => Became::Reregistered,
@@ -333,16 +333,16 @@ pub(crate) struct Profile {
 }
 
 /// Reads an `IMSSubscription` document.
-pub(crate) fn read_profile(text: &str) -> Result<Profile, String> {
-    let profile = UserProfile::parse(text).map_err(|fault| format!("user profile: {fault}"))?;
+pub(crate) fn read_profile(reader: &mut ProfileReader, text: &str) -> Result<Profile, String> {
+    let profile = reader.read(text).map_err(|fault| format!("user profile: {fault}"))?;
     let identities = profile.public_identities();
     let identities = identities.filter_map(|its| PublicIdentity::new(&its.identity, its.barred));
     let criteria = profile.service_profiles.iter().flat_map(|its| &its.initial_filter_criteria);
     let servers = criteria.filter_map(|its| Uri::parse(&its.application_server.server_name).ok());
     Ok(Profile {
-        private_id: profile.private_id.clone(),
         identities: identities.collect(),
         servers: servers.collect(),
+        private_id: profile.private_id,
         services: profile.service_profiles,
     })
 }

@@ -83,7 +83,7 @@ pub struct Scscf {
 pub type ScscfActions = Actions<Timer>;
 
 /// The timers of an S-CSCF.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
     /// reg-await-auth of a private identity (TS 24.229 §7.8).
     AwaitAuth(Box<str>),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cscf_core::cx::{AskId, AssignmentType, CxRequest, Saa, Sar};
 use cscf_core::identity::Wildcard;
+use cscf_core::ifc::ProfileReader;
 use cscf_core::map::SeededState;
 use cscf_core::registrar::{
     Binding, Bindings, PublicIdentity, Registration, Registrations, Service,
@@ -52,6 +53,8 @@ pub(crate) struct RegistrationOwner {
     pub(crate) jobs: BTreeMap<AskId, Job>,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) third_parties: ThirdParties,
+    /// Reads user profiles.
+    pub(crate) profiles: ProfileReader,
     pub(crate) unregistered: Unregistered,
     /// Service-Route tokens that are no longer good; the sessions take them from here.
     pub(crate) gone: Vec<Arc<str>>,
@@ -102,7 +105,7 @@ pub(crate) struct ImplicitSet {
 }
 
 impl RegistrationOwner {
-    pub(crate) const fn new(config: Arc<Config>, published: Registrations) -> Self {
+    pub(crate) fn new(config: Arc<Config>, published: Registrations) -> Self {
         Self {
             config,
             published,
@@ -113,6 +116,7 @@ impl RegistrationOwner {
             jobs: BTreeMap::new(),
             subscriptions: Subscriptions::new(),
             third_parties: ThirdParties::new(),
+            profiles: ProfileReader::default(),
             unregistered: Unregistered::new(),
             gone: Vec::new(),
             set_count: 0,

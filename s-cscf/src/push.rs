@@ -68,13 +68,14 @@ impl RegistrationOwner {
     }
 
     /// The profile in a document, if it can be kept and is of a user here.
-    fn readable(&self, impi: &str, text: &str) -> Result<Profile, (CxResult, String)> {
+    fn readable(&mut self, impi: &str, text: &str) -> Result<Profile, (CxResult, String)> {
         let (size, max) = (text.len(), self.config.profile_max);
         if size > max {
             let why = format!("a user profile of {size} bytes, {max} can be kept");
             return Err((CxResult::TooMuchData, why));
         }
-        let profile = read_profile(text).map_err(|why| (CxResult::NotSupportedUserData, why))?;
+        let profile = read_profile(&mut self.profiles, text)
+            .map_err(|why| (CxResult::NotSupportedUserData, why))?;
         let list = &profile.identities;
         if list.is_empty() {
             let why = "a user profile without public identities".to_owned();

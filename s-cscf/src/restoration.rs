@@ -107,7 +107,7 @@ impl RegistrationOwner {
         out: &mut ScscfActions,
     ) -> Result<usize, String> {
         let text = saa.user_data.as_ref().ok_or("the HSS sends no user profile")?;
-        let profile = read_profile(text)?;
+        let profile = read_profile(&mut self.profiles, text)?;
         let default = profile.identities.iter().find(|its| its.is_shown());
         let key = default.map(|its| its.key.clone()).ok_or("no identity to restore")?;
         let id = self.open_set(&profile.identities);

@@ -93,7 +93,7 @@ impl RegistrationOwner {
     ) -> Option<Arc<Registration>> {
         let CxAnswer::Saa(saa) = answer else { return None };
         let text = saa.user_data.as_ref().filter(|_| saa.result.is_success())?;
-        let profile = match read_profile(text) {
+        let profile = match read_profile(&mut self.profiles, text) {
             Ok(profile) => profile,
             Err(why) => {
                 env.refuse(ts24229("5.4.3.3"), || why);

@@ -4,11 +4,14 @@
 //! A value is held as it stands between its quotes, escapes included, because that is what goes
 //! into the digest on both sides (`unq`, RFC 7616 §3.3).
 
+mod reader;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use thiserror::Error;
 
+use self::reader::Reader;
 use crate::sip::is_token_byte;
 
 /// Octets of one header field value that are read at most.
@@ -56,7 +59,19 @@ impl fmt::Display for AuthParam<'_> {
 struct Place {
     name: Span,
     raw: Span,
+    /// [`mark`] of the name.
+    mark: u32,
     quoted: bool,
+}
+
+/// Differs for most names that differ, and for none that are equal in any case: looked at first.
+fn mark(name: &str) -> u32 {
+    let len = u32::try_from(name.len()).unwrap_or(u32::MAX);
+    match name.as_bytes() {
+        [first, .., last] => len << 16 | u32::from(first | 0x20) << 8 | u32::from(last | 0x20),
+        [one] => len << 16 | u32::from(one | 0x20),
+        [] => 0,
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -142,9 +157,9 @@ impl AuthParams {
     }
 
     fn position(&self, name: &str) -> Option<usize> {
+        let mark = mark(name);
         self.list.iter().position(|place| {
-            place.name.len as usize == name.len()
-                && place.name.of(&self.text).eq_ignore_ascii_case(name)
+            place.mark == mark && place.name.of(&self.text).eq_ignore_ascii_case(name)
         })
     }
 
@@ -191,8 +206,9 @@ impl AuthParams {
     /// Takes a parameter over from another list, with its escapes.
     pub fn copy(&mut self, name: &str, from: &Self) {
         if let Some(param) = from.param(name) {
+            let mark = mark(param.name);
             let (name, raw) = (self.kept_whole(param.name), self.kept_whole(param.raw));
-            self.insert(Place { name, raw, quoted: param.quoted });
+            self.insert(Place { name, raw, mark, quoted: param.quoted });
         }
     }
 
@@ -235,17 +251,18 @@ impl AuthParams {
         } else {
             self.kept(name.chars().filter(|c| u8::try_from(*c).is_ok_and(is_token_byte)))
         };
+        let mark = mark(name.of(&self.text));
         // As nearly every value is: nothing to escape, and nothing to leave out.
         if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
             let raw = self.kept_whole(value);
-            return self.insert(Place { name, raw, quoted });
+            return self.insert(Place { name, raw, mark, quoted });
         }
         let escaped = value.chars().filter(|c| !is_forbidden(*c)).flat_map(|character| {
             let escape = matches!(character, '"' | '\\').then_some('\\');
             escape.into_iter().chain([character])
         });
         let raw = self.kept(escaped);
-        self.insert(Place { name, raw, quoted });
+        self.insert(Place { name, raw, mark, quoted });
     }
 
     fn kept_whole(&mut self, piece: &str) -> Span {
@@ -344,152 +361,14 @@ pub enum AuthHeaderError {
     },
 }
 
-struct Reader<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn new(text: &'a str) -> Result<Self, AuthHeaderError> {
-        if text.len() > VALUE_MAX {
-            return Err(AuthHeaderError::TooLong { length: text.len() });
-        }
-        Ok(Self { text, at: 0 })
-    }
-
-    fn params(mut self) -> Result<AuthParams, AuthHeaderError> {
-        let mut params = AuthParams { text: self.text.to_owned(), list: Vec::with_capacity(12) };
-        loop {
-            // Empty elements are no reason to lose a registration (RFC 9110 §5.6.1.2).
-            while self.skip_space() > 0 || self.take(b',') {}
-            if self.peek().is_none() {
-                break;
-            }
-            let at = self.at;
-            if params.list.len() == PARAMS_MAX {
-                return Err(AuthHeaderError::TooMany { at });
-            }
-            let place = self.param()?;
-            let name = place.name.of(self.text);
-            if params.position(name).is_some() {
-                return Err(AuthHeaderError::Repeated { at, name: name.to_owned() });
-            }
-            params.list.push(place);
-            self.skip_space();
-            if self.peek().is_some_and(|byte| byte != b',') {
-                return Err(AuthHeaderError::CommaMissing { at: self.at });
-            }
-        }
-        if params.list.is_empty() {
-            return Err(AuthHeaderError::NameMissing { at: self.at });
-        }
-        Ok(params)
-    }
-
-    fn param(&mut self) -> Result<Place, AuthHeaderError> {
-        let start = self.at;
-        let name = self.token();
-        if name.is_empty() {
-            return Err(AuthHeaderError::NameMissing { at: self.at });
-        }
-        let span = Span::new(start, name.len());
-        self.skip_space();
-        if !self.take(b'=') {
-            return Err(AuthHeaderError::ValueMissing { at: self.at, name: name.to_owned() });
-        }
-        self.skip_space();
-        if self.peek() == Some(b'"') {
-            return Ok(Place { name: span, raw: self.quoted()?, quoted: true });
-        }
-        // Some clients leave the quotes of nonce, uri and response out; no harm is done.
-        let start = self.at;
-        let raw = self.run(|byte| byte.is_ascii_graphic() && !matches!(byte, b',' | b'"' | b';'));
-        if raw.is_empty() {
-            return Err(AuthHeaderError::ValueMissing { at: self.at, name: name.to_owned() });
-        }
-        Ok(Place { name: span, raw: Span::new(start, raw.len()), quoted: false })
-    }
-
-    /// The inside of a quoted string, escapes kept.
-    fn quoted(&mut self) -> Result<Span, AuthHeaderError> {
-        let start = self.at + 1;
-        let inside = self.text.as_bytes().get(start..).unwrap_or_default();
-        let mut at = 0;
-        let end = loop {
-            let rest = inside.get(at..).unwrap_or_default();
-            let Some(found) = memchr::memchr2(b'"', b'\\', rest) else { break None };
-            at += found;
-            if inside.get(at) == Some(&b'"') {
-                break Some(at);
-            }
-            // The byte behind a backslash is no end.
-            at += 2;
-        };
-        if let Some(at) = first_control(inside.get(..end.unwrap_or(inside.len())).unwrap_or(b"")) {
-            return Err(AuthHeaderError::ControlCharacter { at: start + at });
-        }
-        let end = end.ok_or(AuthHeaderError::Unterminated { at: start - 1 })?;
-        self.at = start + end + 1;
-        Ok(Span::new(start, end))
-    }
-
-    fn token(&mut self) -> &'a str {
-        self.run(is_token_byte)
-    }
-
-    /// Skips blanks and folds, and tells how many octets.
-    fn skip_space(&mut self) -> usize {
-        self.run(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).len()
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    /// Takes what `belongs`, which no byte outside ASCII does.
-    fn run(&mut self, belongs: impl Fn(u8) -> bool) -> &'a str {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let len = rest.iter().position(|byte| !belongs(*byte)).unwrap_or(rest.len());
-        let taken = self.text.get(self.at..self.at + len).unwrap_or_default();
-        self.at += len;
-        taken
-    }
-}
-
 /// What may stand in no header field value, quoted or not.
 fn is_forbidden(character: char) -> bool {
     character.is_control() && character != '\t'
 }
 
-/// The place of the first character that [`is_forbidden`].
-fn first_control(text: &[u8]) -> Option<usize> {
-    // Looking at all bytes without stopping takes many in one step; most texts have none.
-    let suspect = |any, byte: &u8| any | (*byte < b' ') | (*byte == 0x7f) | (*byte == 0xc2);
-    if !text.iter().fold(false, suspect) {
-        return None;
-    }
-    let next = |at: usize| text.get(at + 1).copied();
-    text.iter().enumerate().position(|(at, byte)| is_control(*byte, next(at)))
-}
-
-/// [`is_forbidden`] for the character that begins with these bytes: outside ASCII it is U+0080 to
-/// U+009F.
-const fn is_control(first: u8, second: Option<u8>) -> bool {
-    match (first, second) {
-        (b'\t', _) => false,
-        (0xc2, Some(second)) => second < 0xa0,
-        _ => first.is_ascii_control(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::reader::is_control;
     use super::*;
 
     #[test]

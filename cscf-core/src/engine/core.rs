@@ -9,6 +9,7 @@ use super::settings::{Counters, Settings};
 use super::state::{Arrival, Core, Event};
 use super::{Input, Node, Output, ShardEvent};
 use crate::ids::Seed;
+use crate::map::SeededState;
 use crate::operator::{Order, OrderAnswer, OrderResult, Samples, Show, Table};
 use crate::role::{Action, Actions, ContextId, Role};
 use crate::sip::{Message, Response};
@@ -21,7 +22,7 @@ use crate::transport::Flow;
 pub struct Engine<R: Role> {
     role: R,
     core: Core,
-    timers: Deadlines<R::Timer>,
+    timers: Deadlines<R::Timer, SeededState>,
     /// Reused from event to event.
     actions: Actions<R::Timer>,
 }
@@ -30,8 +31,9 @@ impl<R: Role> Engine<R> {
     /// An engine around `role`; all chance comes from `seed`.
     pub fn new(name: &str, role: R, settings: Settings, seed: Seed) -> Self {
         let extensions = role.proxy_extensions().iter().map(|tag| (*tag).to_owned()).collect();
+        let timers = Deadlines::keyed(SeededState::new(&seed));
         let core = Core::new(name, settings, seed, role.is_proxy(), extensions);
-        Self { role, core, timers: Deadlines::new(), actions: Vec::new() }
+        Self { role, core, timers, actions: Vec::new() }
     }
 
     /// Gives the role an order. The drain rule holds as after [`Node::handle_input`].

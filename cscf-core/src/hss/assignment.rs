@@ -1,6 +1,8 @@
 //! What the HSS answers to SAR: who serves an identity, in which state, with which profile
 //! (TS 29.228 §6.1.2.1). A whole implicit registration set changes at once (TS 29.228 §6.5).
 
+use std::sync::Arc;
+
 use crate::clause::ts29228;
 use crate::cx::{AssignmentType, CxResult, Saa, Sar};
 use crate::diameter::dictionary::result;
@@ -133,8 +135,12 @@ fn take_over(asking: &Asking<'_>, state: &mut SetState, name: &str) -> Result<()
         let text = format!("{name} is assigned to {}, {asks} asks", server.name);
         return Err((CxResult::IdentityAlreadyRegistered, text));
     }
-    let origin_host = asking.origin_host.to_owned();
-    state.server = Some(AssignedServer { name: asks.clone(), origin_host });
+    // Mostly it has just authenticated, and stands there.
+    let stands = state.server.as_deref();
+    if !stands.is_some_and(|it| it.name == *asks && it.origin_host == asking.origin_host) {
+        let origin_host = asking.origin_host.to_owned();
+        state.server = Some(Arc::new(AssignedServer { name: asks.clone(), origin_host }));
+    }
     state.reassignment_pending = false;
     Ok(())
 }
@@ -174,9 +180,9 @@ fn register(
     state.pending.remove(&impi);
     state.kept = false;
     if let Some(info) = &asking.sar.restoration {
-        state.restoration.insert(impi, info.clone());
+        state.restoration.insert(impi, Box::new(info.clone()));
     }
-    Ok((CxResult::Success, format!("{name} is registered at {}", asking.sar.server_name)))
+    Ok((CxResult::Success, [name, " is registered at ", &asking.sar.server_name].concat()))
 }
 
 /// `UNREGISTERED_USER`: the profile is wanted for a request to or from a user that is not
@@ -320,7 +326,9 @@ fn saa(asking: &Asking<'_>, subscription: &Subscription, set: usize, result: CxR
     );
     let state = subscription.states.get(set).filter(|_| restores);
     Saa {
-        restoration: state.map(|it| it.restoration.values().cloned().collect()).unwrap_or_default(),
+        restoration: state
+            .map(|it| it.restoration.values().map(|info| (**info).clone()).collect())
+            .unwrap_or_default(),
         result,
         user_data: if wants { subscription.user_data(set, private) } else { None },
         charging_ccf: subscriber.charging_ccf.clone().filter(|_| wants),

@@ -1,6 +1,8 @@
 //! What the HSS answers to MAR: AKA vectors or digest credentials, resynchronisation, and the
 //! S-CSCF that may now assign itself (TS 29.228 §6.3.1, TS 33.102 §6.3.5).
 
+use std::sync::Arc;
+
 use crate::auth::{AkaSet, AuthVector, Auts, Resync, SequenceGenerator, Sqn};
 use crate::clause::{ts29228, ts33102};
 use crate::cx::{AuthItem, AuthScheme, CxResult, Maa, Mar};
@@ -80,7 +82,7 @@ impl Store {
                             .next_sqn(env.unix_now)
                             .map_err(|error| (CxResult::UnableToComply, error.to_string()))?
                     };
-                    let vector = AuthVector::generate(functions, env.ids.rand16(), sqn, *amf);
+                    let vector = AuthVector::generate(&**functions, env.ids.rand16(), sqn, *amf);
                     items.push(AuthItem::Aka {
                         rand: vector.rand,
                         autn: vector.autn.to_bytes(),
@@ -164,17 +166,20 @@ fn check_scheme(
 /// Step 5: the S-CSCF that authenticates is the one that will assign itself.
 fn assign(env: &mut HssEnv<'_>, state: &mut SetState, number: usize, origin_host: &str, mar: &Mar) {
     let same = state.server.as_ref().is_some_and(|server| server.name == mar.server_name);
-    if same && let Some(server) = &mut state.server {
-        origin_host.clone_into(&mut server.origin_host);
+    if same
+        && let Some(server) = &mut state.server
+        && server.origin_host != origin_host
+    {
+        origin_host.clone_into(&mut Arc::make_mut(server).origin_host);
     }
     if !same {
         let before = state.server.take();
         env.note(ts29228("6.3.1"), || {
-            let before = before.map_or_else(|| "none".to_owned(), |server| server.name);
+            let before = before.map_or_else(|| "none".to_owned(), |server| server.name.clone());
             format!("S-CSCF of {}: {} instead of {before}", mar.impu, mar.server_name)
         });
         let (name, origin_host) = (mar.server_name.clone(), origin_host.to_owned());
-        state.server = Some(AssignedServer { name, origin_host });
+        state.server = Some(Arc::new(AssignedServer { name, origin_host }));
         state.reassignment_pending = false;
     }
     if !same || state.registration() != RegistrationState::Registered {

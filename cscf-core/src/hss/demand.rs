@@ -2,6 +2,7 @@
 //! the S-CSCF keeps has changed (TS 29.228 §6.1.3, §6.2.2).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::clause::ts29228;
 use crate::cx::{AuthItem, CxDemand, CxResult, DemandId, DeregistrationReason};
@@ -127,7 +128,7 @@ impl HssNode {
             return self.note(now, true, clause, format!("PPR: IMPI {impi} is unknown"));
         };
         if let Some(subscription) = self.store.at_mut(found) {
-            subscription.provisioned.charging_ccf = Some(ccf.to_owned());
+            Arc::make_mut(&mut subscription.provisioned).charging_ccf = Some(ccf.to_owned());
         }
         let text = format!("charging function of {impi} is {ccf}");
         self.note(now, false, clause, text);
@@ -236,7 +237,6 @@ impl Store {
         let found = self.find_impu(impu).ok_or_else(unknown)?;
         let before: Vec<String> = self.impus_of(found);
         let subscription = self.at_mut(found.subscription).ok_or_else(unknown)?;
-        let set = subscription.provisioned.implicit_sets.get_mut(found.set).ok_or_else(unknown)?;
         let (service_profiles, profile_xml) = match services {
             Services::Profiles(profiles) => (profiles, None),
             Services::Document(document) => {
@@ -254,6 +254,8 @@ impl Store {
         if let Some(odd) = after.iter().find(|it| !before.iter().any(|known| known == *it)) {
             return Err(StoreError::IdentityWrong((*odd).to_owned()));
         }
+        let provisioned = Arc::make_mut(&mut subscription.provisioned);
+        let set = provisioned.implicit_sets.get_mut(found.set).ok_or_else(unknown)?;
         set.service_profiles = service_profiles;
         set.profile_xml = profile_xml;
         let state = subscription.states.get(found.set).ok_or_else(unknown)?;
@@ -279,7 +281,8 @@ impl Store {
         let subscription = self.at_mut(found).ok_or_else(unknown)?;
         let number = subscription.impi_index(impi).ok_or_else(unknown)?;
         let Subscription { provisioned, secrets, .. } = subscription;
-        let identity = provisioned.private_identities.get_mut(number).ok_or_else(unknown)?;
+        let identities = &mut Arc::make_mut(provisioned).private_identities;
+        let identity = identities.get_mut(number).ok_or_else(unknown)?;
         let Credentials::Digest { password: kept, .. } = &mut identity.credentials else {
             return Err(StoreError::NoPassword(impi.to_owned()));
         };

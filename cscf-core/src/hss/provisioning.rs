@@ -2,6 +2,8 @@
 //! profile is pushed (TS 29.228 §6.2.2), and a user that goes, or whose identities change, is
 //! deregistered before (§6.1.3).
 
+use std::sync::Arc;
+
 use crate::clause::{own, ts29228};
 use crate::cx::DeregistrationReason;
 use crate::hss::demand::Services;
@@ -134,7 +136,7 @@ impl Subscription {
 
     /// Nobody's.
     pub(super) fn gone() -> Self {
-        Self { provisioned: Subscriber::default(), secrets: Vec::new(), states: Vec::new() }
+        Self { provisioned: Arc::default(), secrets: Vec::new(), states: Vec::new() }
     }
 }
 
@@ -160,7 +162,7 @@ impl Store {
     /// All data of a subscription at once.
     fn settle(&mut self, number: usize, new: Subscriber) {
         if let Some(subscription) = self.at_mut(number) {
-            subscription.provisioned = new;
+            subscription.provisioned = Arc::new(new);
         }
     }
 
@@ -192,18 +194,17 @@ impl Store {
                 *place = secret;
             }
         }
-        let pushed = std::mem::take(&mut subscription.provisioned);
-        subscription.provisioned = Subscriber {
+        let pushed = Arc::unwrap_or_clone(std::mem::take(&mut subscription.provisioned));
+        let mut provisioned = Subscriber {
             implicit_sets: pushed.implicit_sets,
             // One that goes is not pushed: a PPR can name another, not none (TS 29.228 §6.2.2).
             charging_ccf: pushed.charging_ccf.filter(|_| new.charging_ccf.is_some()),
             ..new.clone()
         };
-        for (place, new) in
-            subscription.provisioned.implicit_sets.iter_mut().zip(&new.implicit_sets)
-        {
+        for (place, new) in provisioned.implicit_sets.iter_mut().zip(&new.implicit_sets) {
             place.unregistered_services = new.unregistered_services;
         }
+        subscription.provisioned = Arc::new(provisioned);
         Ok(())
     }
 }

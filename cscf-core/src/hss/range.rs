@@ -98,16 +98,15 @@ pub(super) struct Servers(VecDeque<Arc<AssignedServer>>);
 const SERVERS_MAX: usize = 8;
 
 impl Servers {
-    fn shared(&mut self, server: &AssignedServer) -> Arc<AssignedServer> {
-        if let Some(known) = self.0.iter().find(|known| ***known == *server) {
+    fn shared(&mut self, server: Arc<AssignedServer>) -> Arc<AssignedServer> {
+        if let Some(known) = self.0.iter().find(|known| **known == server) {
             return Arc::clone(known);
         }
         if self.0.len() == SERVERS_MAX {
             self.0.pop_front();
         }
-        let new = Arc::new(server.clone());
-        self.0.push_back(Arc::clone(&new));
-        new
+        self.0.push_back(Arc::clone(&server));
+        server
     }
 }
 
@@ -115,7 +114,7 @@ impl Servers {
 #[derive(Debug)]
 pub(super) struct Members {
     range: SubscriberRange,
-    functions: AkaSet,
+    functions: Arc<AkaSet>,
     sequence: SequenceGenerator,
     kept: BTreeMap<u64, Kept>,
     /// Members whose identities lead nowhere.
@@ -130,7 +129,7 @@ impl Members {
         let last =
             Sqn::new(range.sqn).ok_or_else(|| StoreError::SqnTooLong(range.imsis.impi(0)))?;
         Ok(Self {
-            functions: range.keys.functions(),
+            functions: Arc::new(range.keys.functions()),
             sequence: SequenceGenerator::new(scheme, last),
             range,
             kept: BTreeMap::new(),
@@ -203,14 +202,30 @@ impl Members {
         self.kept.iter().filter(move |(_, kept)| has_server(kept)).map(|(member, _)| *member)
     }
 
-    /// A member as it is.
-    pub(super) fn make(&self, member: u64) -> Subscription {
-        match self.kept.get(&member) {
+    /// A member as it is, and its first data if it has them still.
+    pub(super) fn make(&self, member: u64) -> (Subscription, Option<Arc<Subscriber>>) {
+        let made = match self.kept.get(&member) {
             None => self.made(member, None),
             Some(Kept::Used(used)) => self.made(member, Some(used)),
-            Some(Kept::Whole(whole)) => (**whole).clone(),
-            Some(Kept::Gone) => Subscription::gone(),
+            Some(Kept::Whole(whole)) => return ((**whole).clone(), None),
+            Some(Kept::Gone) => return (Subscription::gone(), None),
+        };
+        let first = Arc::clone(&made.provisioned);
+        (made, Some(first))
+    }
+
+    /// As [`Self::make`], for one that is given back with [`Self::keep`]: what was left for its
+    /// restoration is not copied but taken.
+    pub(super) fn wake(&mut self, member: u64) -> (Subscription, Option<Arc<Subscriber>>) {
+        let left = match self.kept.get_mut(&member) {
+            Some(Kept::Used(used)) => used.restoration.take(),
+            _ => None,
+        };
+        let mut awake = self.make(member);
+        if let Some(state) = awake.0.states.first_mut() {
+            state.restoration.extend(left.map(|info| (0, info)));
         }
+        awake
     }
 
     fn made(&self, member: u64, used: Option<&Used>) -> Subscription {
@@ -222,24 +237,29 @@ impl Members {
             state.pending.extend(used.pending.then_some(0));
             state.kept = used.unregistered;
             state.reassignment_pending = used.reassignment_pending;
-            state.server = used.server.as_deref().cloned();
-            let restoration = used.restoration.iter().map(|it| (0, (**it).clone()));
-            state.restoration.extend(restoration);
+            state.server.clone_from(&used.server);
+            state.restoration.extend(used.restoration.iter().map(|it| (0, it.clone())));
         }
-        let functions = self.functions.clone();
+        let functions = Arc::clone(&self.functions);
         Subscription {
-            provisioned: self.range.subscriber(member),
+            provisioned: Arc::new(self.range.subscriber(member)),
             secrets: vec![Secret::Aka { functions, amf: self.range.amf, sequence }],
             states: vec![state],
         }
     }
 
-    /// Keeps of a member what is not as it was made.
-    pub(super) fn keep(&mut self, member: u64, now: Subscription, servers: &mut Servers) {
+    /// Keeps of a member what is not as it was made; `first` as [`Self::make`] gave it.
+    pub(super) fn keep(
+        &mut self,
+        member: u64,
+        (mut now, first): (Subscription, Option<Arc<Subscriber>>),
+        servers: &mut Servers,
+    ) {
+        let untouched = first.is_some_and(|first| Arc::ptr_eq(&first, &now.provisioned));
         let kept = if now.provisioned.private_identities.is_empty() {
             Some(Kept::Gone)
-        } else if now.provisioned == self.range.subscriber(member) {
-            match Self::used_as(&now, servers) {
+        } else if untouched || *now.provisioned == self.range.subscriber(member) {
+            match Self::used_as(&mut now, servers) {
                 Some(used) if self.is_as_made(&used) => None,
                 Some(used) => Some(Kept::Used(used)),
                 None => Some(Kept::Whole(Box::new(now))),
@@ -262,15 +282,15 @@ impl Members {
     }
 
     /// How a member with its first data was used; `None` if it has more than one identity can have.
-    fn used_as(now: &Subscription, servers: &mut Servers) -> Option<Used> {
+    fn used_as(now: &mut Subscription, servers: &mut Servers) -> Option<Used> {
         let ([Secret::Aka { sequence, .. }], [state]) =
-            (now.secrets.as_slice(), now.states.as_slice())
+            (now.secrets.as_slice(), now.states.as_mut_slice())
         else {
             return None;
         };
         let SetState { registered_by, kept, pending, server, reassignment_pending, restoration } =
             state;
-        let mut impis = registered_by.iter().chain(pending).chain(restoration.keys());
+        let mut impis = registered_by.iter().chain(pending.iter()).chain(restoration.keys());
         impis.all(|impi| *impi == 0).then(|| Used {
             last: sequence.last(),
             offset: sequence.offset(),
@@ -278,8 +298,8 @@ impl Members {
             unregistered: *kept,
             pending: !pending.is_empty(),
             reassignment_pending: *reassignment_pending,
-            server: server.as_ref().map(|server| servers.shared(server)),
-            restoration: restoration.get(&0).cloned().map(Box::new),
+            server: server.take().map(|server| servers.shared(server)),
+            restoration: restoration.remove(&0),
         })
     }
 }

@@ -6,7 +6,8 @@ use super::tests::{aka, set, subscriber};
 use super::*;
 use crate::auth::{AkaKeys, Scheme};
 use crate::cx::{
-    AssignmentType, AuthScheme, AuthorizationType, CxAnswer, CxRequest, Lir, Mar, Sar, Uar,
+    AssignmentType, AuthScheme, AuthorizationType, CxAnswer, CxRequest, Lir, Mar, Restoration,
+    RestoredContact, Sar, Uar,
 };
 use crate::diameter::{LocalPeer, Timing};
 use crate::identity::ImsiRange;
@@ -79,13 +80,16 @@ impl Bench {
             scheme: AuthScheme::Aka,
             resync: None,
         });
+        let contact = format!("<sip:{impi};tag=1>");
+        let contacts = vec![RestoredContact { contact, ..RestoredContact::default() }];
+        let left = Restoration { impi: impi.clone(), contacts };
         let sar = CxRequest::Sar(Sar {
             impi: Some(impi),
             impus: vec![impu],
             server_name,
             assignment_type: AssignmentType::Registration,
             profile_available: false,
-            restoration: None,
+            restoration: Some(left),
             wildcard: None,
         });
         [uar.clone(), mar, uar, sar].map(|request| self.ask(&request)).to_vec()

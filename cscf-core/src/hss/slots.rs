@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::auth::Scheme;
 use crate::hss::range::{Members, Servers, SubscriberRange};
-use crate::hss::store::{Found, RegistrationState, SetState, StoreError, Subscription};
+use crate::hss::store::{Found, RegistrationState, SetState, StoreError, Subscriber, Subscription};
 use crate::identity::{imsi_value, number_value};
 
 /// Members of ranges that may be there whole at a time. The questions of a registration find the
@@ -27,13 +28,17 @@ enum Kind {
     Range(Box<Members>),
 }
 
+/// A member of a range in use, with its first data if it had them when it woke: as long as it
+/// shares them, nothing of them was changed.
+type Awake = (Subscription, Option<Arc<Subscriber>>);
+
 /// All subscriptions.
 #[derive(Debug)]
 pub(super) struct Slots {
     blocks: Vec<Block>,
     len: usize,
     /// Members of ranges in use, by number.
-    awake: BTreeMap<usize, Subscription>,
+    awake: BTreeMap<usize, Awake>,
     /// The same in the order in which they woke.
     woken: VecDeque<usize>,
     servers: Servers,
@@ -237,8 +242,8 @@ impl Slots {
         match &self.blocks.get(block)?.kind {
             Kind::Listed(listed) => listed.get(place).map(Seen::Here),
             Kind::Range(members) => Some(match self.awake.get(&number) {
-                Some(awake) => Seen::Here(awake),
-                None => Seen::Made(Box::new(members.make(u64::try_from(place).ok()?))),
+                Some((awake, _)) => Seen::Here(awake),
+                None => Seen::Made(Box::new(members.make(u64::try_from(place).ok()?).0)),
             }),
         }
     }
@@ -257,7 +262,7 @@ impl Slots {
             Kind::Listed(listed) => listed.get_mut(place),
             Kind::Range(members) => {
                 let member = u64::try_from(place).ok()?;
-                Some(self.awake.entry(number).or_insert_with(|| members.make(member)))
+                Some(&mut self.awake.entry(number).or_insert_with(|| members.wake(member)).0)
             }
         }
     }
@@ -265,7 +270,7 @@ impl Slots {
     /// Lets the member go that woke first; what differs from how it was made is kept.
     fn put_oldest_away(&mut self) {
         let Some(number) = self.woken.pop_front() else { return };
-        let (Some(subscription), Some((block, place))) =
+        let (Some(awake), Some((block, place))) =
             (self.awake.remove(&number), self.block_with(number))
         else {
             return;
@@ -273,7 +278,7 @@ impl Slots {
         if let (Some(Block { kind: Kind::Range(members), .. }), Ok(member)) =
             (self.blocks.get_mut(block), u64::try_from(place))
         {
-            members.keep(member, subscription, &mut self.servers);
+            members.keep(member, awake, &mut self.servers);
         }
     }
 
@@ -343,7 +348,7 @@ impl Slots {
         let mut each = |states: &[SetState]| {
             states.iter().for_each(|state| add(state.registration(), 1));
         };
-        self.awake.values().for_each(|one| each(&one.states));
+        self.awake.values().for_each(|(one, _)| each(&one.states));
         for block in &self.blocks {
             match &block.kind {
                 Kind::Listed(listed) => listed.iter().for_each(|one| each(&one.states)),

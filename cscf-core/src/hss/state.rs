@@ -203,12 +203,12 @@ impl Store {
             pending: line.pending.iter().filter_map(number).collect(),
             server: line
                 .s_cscf
-                .map(|Name { uri, origin_host }| AssignedServer { name: uri, origin_host }),
+                .map(|Name { uri, origin_host }| AssignedServer { name: uri, origin_host }.into()),
             reassignment_pending: line.reassignment_pending,
             restoration: line
                 .restoration
                 .into_iter()
-                .filter_map(|left| Some((number(&left.impi)?, left.into())))
+                .filter_map(|left| Some((number(&left.impi)?, Box::new(left.into()))))
                 .collect(),
         };
         *subscription.states.get_mut(found.set)? = state;
@@ -272,13 +272,14 @@ fn set_line(subscription: &Subscription, set: &ImplicitSet, state: &SetState) ->
         impu: set.identities().next()?.identity.clone(),
         s_cscf: state
             .server
-            .clone()
+            .as_deref()
+            .cloned()
             .map(|server| Name { uri: server.name, origin_host: server.origin_host }),
         registered_by: state.registered_by.iter().filter_map(name).collect(),
         pending: state.pending.iter().filter_map(name).collect(),
         unregistered: state.kept,
         reassignment_pending: state.reassignment_pending,
-        restoration: state.restoration.values().cloned().map(Left::from).collect(),
+        restoration: state.restoration.values().map(|left| Left::from((**left).clone())).collect(),
     })))
 }
 

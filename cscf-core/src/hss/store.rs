@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -218,11 +219,11 @@ pub(super) struct SetState {
     /// The private identities whose authentication is pending.
     pub(super) pending: BTreeSet<usize>,
     /// The assigned S-CSCF.
-    pub(super) server: Option<AssignedServer>,
+    pub(super) server: Option<Arc<AssignedServer>>,
     /// The next S-CSCF that asks may take over.
     pub(super) reassignment_pending: bool,
     /// What its S-CSCF left for its restoration, by private identity (TS 23.380 §4).
-    pub(super) restoration: BTreeMap<usize, Restoration>,
+    pub(super) restoration: BTreeMap<usize, Box<Restoration>>,
 }
 
 impl SetState {
@@ -254,7 +255,8 @@ impl SetState {
 #[derive(Clone)]
 pub(super) enum Secret {
     Aka {
-        functions: AkaSet,
+        /// That of a range is one for all its members.
+        functions: Arc<AkaSet>,
         amf: Amf,
         sequence: SequenceGenerator,
     },
@@ -277,7 +279,8 @@ impl fmt::Debug for Secret {
 /// A subscription in use.
 #[derive(Clone, Debug)]
 pub(super) struct Subscription {
-    pub(super) provisioned: Subscriber,
+    /// Shared with what a member of a range was made as, until it is changed.
+    pub(super) provisioned: Arc<Subscriber>,
     /// One for each private identity.
     pub(super) secrets: Vec<Secret>,
     /// One for each implicit registration set.
@@ -299,8 +302,8 @@ impl Subscription {
 
     /// The S-CSCF of any other set: one subscription is served by one S-CSCF (TS 29.228 §6.1.1.1).
     pub(super) fn any_server(&self, first: usize) -> Option<&AssignedServer> {
-        let own = self.states.get(first).and_then(|state| state.server.as_ref());
-        own.or_else(|| self.states.iter().find_map(|state| state.server.as_ref()))
+        let own = self.states.get(first).and_then(|state| state.server.as_deref());
+        own.or_else(|| self.states.iter().find_map(|state| state.server.as_deref()))
     }
 
     /// The user profile of a set for a private identity (TS 29.228 §6.5.1.4, §6.6).
@@ -425,7 +428,8 @@ impl Store {
         self.by_impu.extend(impus);
         self.wildcards.extend(wildcards);
         let states = vec![SetState::default(); subscriber.implicit_sets.len()];
-        self.slots.push(Subscription { provisioned: subscriber, secrets, states });
+        let provisioned = Arc::new(subscriber);
+        self.slots.push(Subscription { provisioned, secrets, states });
         Ok(())
     }
 
@@ -440,7 +444,7 @@ impl Store {
     #[must_use]
     pub fn server(&self, impu: &str) -> Option<AssignedServer> {
         let found = self.find_impu(impu)?;
-        self.subscription(found)?.states.get(found.set)?.server.clone()
+        self.subscription(found)?.states.get(found.set)?.server.as_deref().cloned()
     }
 
     /// Whether an authentication of a public identity is pending.
@@ -527,7 +531,7 @@ pub(super) fn secret(identity: &PrivateIdentity, scheme: Scheme) -> Result<Secre
         Credentials::Aka { keys, amf, sqn } => {
             let last = Sqn::new(*sqn).ok_or_else(|| StoreError::SqnTooLong(impi.clone()))?;
             let sequence = SequenceGenerator::new(scheme, last);
-            Ok(Secret::Aka { functions: keys.functions(), amf: *amf, sequence })
+            Ok(Secret::Aka { functions: Arc::new(keys.functions()), amf: *amf, sequence })
         }
         Credentials::Digest { realm, password, algorithms } => {
             let home = impi.split_once('@').map_or("", |(_, realm)| realm);

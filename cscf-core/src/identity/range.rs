@@ -4,6 +4,8 @@
 
 use std::ops::RangeInclusive;
 
+use crate::ids::push_decimal;
+
 /// A range of IMSIs at one home domain, with as many numbers if it has any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImsiRange {
@@ -97,35 +99,51 @@ impl ImsiRange {
     /// The IMSI of a member, counted from 0.
     #[must_use]
     pub fn imsi(&self, member: u64) -> String {
-        let (imsi, width) = (self.first + member, self.width);
-        format!("{imsi:0width$}")
+        let mut out = String::with_capacity(self.width);
+        self.push_imsi(&mut out, member);
+        out
     }
 
     /// Its private identity (TS 23.003 §13.3).
     #[must_use]
     pub fn impi(&self, member: u64) -> String {
-        let (imsi, width, domain) = (self.first + member, self.width, &self.domain);
-        format!("{imsi:0width$}@{domain}")
+        let mut out = String::with_capacity(self.width + 1 + self.domain.len());
+        self.push_imsi(&mut out, member);
+        out.push('@');
+        out.push_str(&self.domain);
+        out
     }
 
     /// Its number with `+`.
     #[must_use]
     pub fn number(&self, member: u64) -> Option<String> {
-        self.number.map(|first| format!("+{}", first + member))
+        self.number.map(|first| {
+            let mut out = String::with_capacity(16);
+            out.push('+');
+            push_decimal(&mut out, first + member);
+            out
+        })
     }
 
     /// Its public identities, each with whether it is barred: the number in its two forms, and that
     /// of the IMSI, which is only to register with where there is a number (TS 23.003 §13.4).
     #[must_use]
     pub fn impus(&self, member: u64) -> Vec<(String, bool)> {
-        let (imsi, width, domain) = (self.first + member, self.width, &self.domain);
         let mut out = Vec::with_capacity(3);
-        if let Some(number) = self.number.map(|first| first + member) {
-            out.push((format!("sip:+{number}@{domain};user=phone"), false));
-            out.push((format!("tel:+{number}"), false));
+        if let Some(number) = self.number(member) {
+            out.push((["sip:", &number, "@", &self.domain, ";user=phone"].concat(), false));
+            out.push((["tel:", &number].concat(), false));
         }
-        out.push((format!("sip:{imsi:0width$}@{domain}"), self.number.is_some()));
+        out.push((["sip:", &self.impi(member)].concat(), self.number.is_some()));
         out
+    }
+
+    /// Written without formatting: a member is made for each question about it.
+    fn push_imsi(&self, out: &mut String, member: u64) {
+        let at = out.len();
+        push_decimal(out, self.first + member);
+        let missing = self.width.saturating_sub(out.len() - at);
+        out.insert_str(at, "000000000000000".get(..missing).unwrap_or_default());
     }
 
     /// The member with this IMSI.

@@ -4,11 +4,13 @@
 
 mod evaluate;
 mod expression;
+mod kept;
 mod model;
 mod profile;
 
 pub use evaluate::{Filter, Filters, Subject};
 pub use expression::Expressions;
+pub use kept::ProfileReader;
 pub use model::{
     ApplicationServer, Condition, DefaultHandling, IdentityType, InitialFilterCriteria,
     ProfilePart, PublicIdentity, RegistrationType, ServicePointTrigger, ServiceProfile,

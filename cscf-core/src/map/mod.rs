@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
 
-pub use numbers::Numbers;
+pub use numbers::{Numbered, Numbers};
 pub use places::Places;
 
 use crate::ids::Seed;

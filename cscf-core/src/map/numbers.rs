@@ -1,11 +1,12 @@
 //! A hash map of numbers that never stops the node to grow: it consists of many small tables, and
-//! only one of them grows at a time. What a burst took goes back, table by table.
+//! only one of them grows at a time. What a burst took goes back, table by table. With the keys of
+//! the node it is one of texts as well.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 
 use hashbrown::HashTable;
 
-use super::NumberHasher;
+use super::{NumberHasher, SeededState};
 
 /// So many parts has a map once it is large: at a million entries one has 4,000, which are moved in
 /// well below a millisecond.
@@ -20,25 +21,33 @@ const ROOM_KEPT: usize = 14;
 /// A part with room for so many times what is in it gives half of that back and more.
 const SPARSE: usize = 8;
 
-/// A hash map whose keys the node has numbered itself; never iterated for output. Large values
-/// belong in a box, since entries are moved now and then.
+/// Makes the hashes of what the node has numbered itself.
+pub type Numbered = BuildHasherDefault<NumberHasher>;
+
+/// A hash map whose keys the node has numbered itself, or with hashes by the keys of the node;
+/// never iterated for output. Large values belong in a box, since entries are moved now and then.
 #[derive(Clone, Debug)]
-pub struct Numbers<K, V> {
+pub struct Numbers<K, V, S = Numbered> {
     parts: Vec<HashTable<(K, V)>>,
     count: usize,
+    state: S,
 }
 
 impl<K, V> Default for Numbers<K, V> {
     fn default() -> Self {
-        Self { parts: Vec::new(), count: 0 }
+        Self { parts: Vec::new(), count: 0, state: Numbered::default() }
     }
 }
 
-fn hash_of<K: Hash>(key: &K) -> u64 {
-    BuildHasherDefault::<NumberHasher>::default().hash_one(key)
+impl<K, V> Numbers<K, V, SeededState> {
+    /// A map with keys that peers may choose.
+    #[must_use]
+    pub const fn keyed(state: SeededState) -> Self {
+        Self { parts: Vec::new(), count: 0, state }
+    }
 }
 
-impl<K: Hash + Eq, V> Numbers<K, V> {
+impl<K: Hash + Eq, V, S: BuildHasher> Numbers<K, V, S> {
     /// The number of entries.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -60,14 +69,14 @@ impl<K: Hash + Eq, V> Numbers<K, V> {
     /// The value of this key.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
-        let hash = hash_of(key);
+        let hash = self.state.hash_one(key);
         let part = self.parts.get(self.place(hash))?;
         part.find(hash, |(its, _)| its == key).map(|(_, value)| value)
     }
 
     /// The value of this key, to change it.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let hash = hash_of(key);
+        let hash = self.state.hash_one(key);
         let place = self.place(hash);
         let part = self.parts.get_mut(place)?;
         part.find_mut(hash, |(its, _)| its == key).map(|(_, value)| value)
@@ -84,10 +93,10 @@ impl<K: Hash + Eq, V> Numbers<K, V> {
         if self.count >= WHOLE_MAX && self.parts.len() == 1 {
             self.divide();
         }
-        let hash = hash_of(&key);
+        let hash = self.state.hash_one(&key);
         let place = self.place(hash);
         if let Some(part) = self.parts.get_mut(place) {
-            part.insert_unique(hash, (key, value), |(key, _)| hash_of(key));
+            part.insert_unique(hash, (key, value), |(key, _)| self.state.hash_one(key));
             self.count += 1;
         }
         None
@@ -95,14 +104,14 @@ impl<K: Hash + Eq, V> Numbers<K, V> {
 
     /// Takes the value of this key out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let hash = hash_of(key);
+        let hash = self.state.hash_one(key);
         let place = self.place(hash);
         let part = self.parts.get_mut(place)?;
         let entry = part.find_entry(hash, |(its, _)| its == key).ok()?;
         self.count -= 1;
         let ((_, value), _) = entry.remove();
         if part.capacity() > ROOM_KEPT && part.len() * SPARSE < part.capacity() {
-            part.shrink_to((part.len() * 2).max(ROOM_KEPT), |(key, _)| hash_of(key));
+            part.shrink_to((part.len() * 2).max(ROOM_KEPT), |(key, _)| self.state.hash_one(key));
         }
         Some(value)
     }
@@ -117,10 +126,10 @@ impl<K: Hash + Eq, V> Numbers<K, V> {
         let whole = std::mem::take(&mut self.parts);
         self.parts = (0..PARTS).map(|_| HashTable::new()).collect();
         for (key, value) in whole.into_iter().flatten() {
-            let hash = hash_of(&key);
+            let hash = self.state.hash_one(&key);
             let place = self.place(hash);
             if let Some(part) = self.parts.get_mut(place) {
-                part.insert_unique(hash, (key, value), |(key, _)| hash_of(key));
+                part.insert_unique(hash, (key, value), |(key, _)| self.state.hash_one(key));
             }
         }
     }
@@ -131,6 +140,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::ids::Seed;
 
     /// A key that counts how often it is hashed: looking up hashes once, moving once more.
     #[derive(Clone, Copy)]
@@ -194,7 +204,11 @@ mod tests {
 
     #[test]
     fn entries_come_change_and_go_across_the_division() {
-        let mut map = Numbers::default();
+        comes_changes_and_goes(Numbers::default());
+        comes_changes_and_goes(Numbers::keyed(SeededState::new(&Seed([7; 32]))));
+    }
+
+    fn comes_changes_and_goes<S: BuildHasher>(mut map: Numbers<u64, u64, S>) {
         let keys = 0..3 * WHOLE_MAX as u64;
         for key in keys.clone() {
             assert_eq!(map.insert(key, key), None);

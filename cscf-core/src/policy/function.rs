@@ -27,7 +27,7 @@ pub enum Told {
 }
 
 /// What it waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Due {
     /// An answer that is late.
     Answer(AskId),

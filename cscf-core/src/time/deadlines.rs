@@ -1,32 +1,44 @@
 //! Deadlines named by their keys: equal keys are one deadline.
 
-use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hash};
 
 use super::{DeadlineId, Instant, Wheel};
+use crate::map::{Numbered, Numbers, SeededState};
 
 /// A set of (instant, key), earliest first; among equal instants in the order they were set.
 ///
 /// For keys that name themselves (a role's timers). Who keeps a record for each deadline anyway
 /// keeps a [`DeadlineId`] in it and uses the [`Wheel`] alone.
 #[derive(Clone, Debug)]
-pub struct Deadlines<K> {
+pub struct Deadlines<K, S = Numbered> {
     wheel: Wheel<K>,
-    ids: BTreeMap<K, DeadlineId>,
+    /// Hashed: where there are many, most of a tree has to be fetched from memory.
+    ids: Numbers<K, DeadlineId, S>,
 }
 
-impl<K: Clone + Ord> Default for Deadlines<K> {
+impl<K> Default for Deadlines<K> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<K: Clone + Ord> Deadlines<K> {
-    /// No deadlines.
+impl<K> Deadlines<K> {
+    /// No deadlines; their keys will be numbers of the node's own.
     #[must_use]
     pub fn new() -> Self {
-        Self { wheel: Wheel::new(), ids: BTreeMap::new() }
+        Self { wheel: Wheel::new(), ids: Numbers::default() }
     }
+}
 
+impl<K> Deadlines<K, SeededState> {
+    /// No deadlines; peers may choose their keys.
+    #[must_use]
+    pub fn keyed(state: SeededState) -> Self {
+        Self { wheel: Wheel::new(), ids: Numbers::keyed(state) }
+    }
+}
+
+impl<K: Clone + Eq + Hash, S: BuildHasher> Deadlines<K, S> {
     /// How many deadlines are set.
     #[must_use]
     pub const fn len(&self) -> usize {

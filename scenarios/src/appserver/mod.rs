@@ -112,7 +112,7 @@ struct User {
 }
 
 /// The timers of an application server, each with the key of an identity.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServerTimer {
     /// A bridged call was not heard of for long.
     Bridge(u32),

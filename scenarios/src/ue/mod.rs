@@ -91,7 +91,7 @@ use subscription::Subscription;
 use watches::Watch;
 
 /// The timers of a UE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UeTimer {
     /// The end of a set of security associations.
     Associations,

@@ -30,7 +30,7 @@ use lines::{Line, Sent};
 use reach::Reach;
 
 /// The timers of a gateway.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SmsTimer {
     /// The validity period of a message ends.
     Expiry(u32),

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{Texts, field};
+use super::Texts;
 use crate::sip::{HeaderName, Headers, Method, Request, Response, UsualAddress};
 
 /// Longest address and target kept, in bytes; without them there is no BYE. Call-ID and tags are
@@ -158,7 +158,7 @@ impl Between {
     fn tag(&self, end: usize) -> &str {
         let mut texts = self.texts.iter().skip(end);
         let address = texts.next().flatten().unwrap_or_default();
-        texts.next().flatten().or_else(|| field::param(address, "tag")).unwrap_or_default()
+        texts.next().flatten().unwrap_or_else(|| told_tag(address))
     }
 
     /// A word of whoever keeps it, by its place.
@@ -264,8 +264,17 @@ fn end<'a>(
     target: Option<&'a str>,
 ) -> [Option<&'a str>; 3] {
     let tag = tag.unwrap_or_default();
-    let told = field::param(address, "tag").unwrap_or_default();
-    [Some(address), (told != tag).then_some(tag), target]
+    [Some(address), (told_tag(address) != tag).then_some(tag), target]
+}
+
+/// The tag as it stands in most addresses: at the end. What this gives is compared with the tag
+/// before an address is trusted to tell it.
+fn told_tag(address: &str) -> &str {
+    let start = memchr::memrchr(b'=', address.as_bytes()).unwrap_or_default();
+    match address.split_at_checked(start) {
+        Some((before, tag)) if before.ends_with(";tag") => tag.get(1..).unwrap_or_default(),
+        _ => "",
+    }
 }
 
 /// The URI of Contact.

@@ -4,10 +4,14 @@
 /// A list of texts, each of which may be missing; read from the first on, changed by being written
 /// anew.
 ///
-/// In the block stands before each text its length and one, seven bits a byte, the last byte
-/// without the eighth; of a missing text 0.
+/// In the block stands before each text its length and one, six bits a character below 128, the
+/// last without the seventh; of a missing text 0. So the block is text itself, and nothing need be
+/// checked again when a piece of it is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Texts(Box<[u8]>);
+pub struct Texts(Box<str>);
+
+/// Says that the length goes on.
+const MORE: u8 = 0x40;
 
 impl Texts {
     /// These texts.
@@ -15,57 +19,54 @@ impl Texts {
     pub fn new(texts: &[Option<&str>]) -> Self {
         let size = |text: &Option<&str>| {
             let mark = text.map_or(0, |text| text.len() + 1);
-            text.map_or(0, str::len) + mark.max(1).ilog2() as usize / 7 + 1
+            text.map_or(0, str::len) + mark.max(1).ilog2() as usize / 6 + 1
         };
-        let mut bytes = Vec::with_capacity(texts.iter().map(size).sum());
+        let mut block = String::with_capacity(texts.iter().map(size).sum());
         for text in texts {
             let mut mark = text.map_or(0, |text| text.len() + 1);
-            while mark > 0x7f {
-                bytes.push((mark & 0x7f) as u8 | 0x80);
-                mark >>= 7;
+            while mark >= MORE.into() {
+                block.push(char::from(mark as u8 & (MORE - 1) | MORE));
+                mark >>= 6;
             }
-            bytes.push(mark as u8);
-            bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
+            block.push(char::from(mark as u8));
+            block.push_str(text.unwrap_or_default());
         }
-        Self(bytes.into_boxed_slice())
+        Self(block.into_boxed_str())
     }
 
     /// The texts in order.
     pub fn iter(&self) -> impl Iterator<Item = Option<&str>> + Clone {
-        let text = |piece| std::str::from_utf8(piece).unwrap_or_default();
-        Pieces(&self.0).map(move |piece| piece.map(text))
+        Pieces(&self.0)
     }
 
     /// The text at this place, counted from 0; `None` too if there are not so many.
     #[must_use]
     pub fn get(&self, place: usize) -> Option<&str> {
-        // What lies before it is passed over unread.
-        std::str::from_utf8(Pieces(&self.0).nth(place)??).ok()
+        Pieces(&self.0).nth(place)?
     }
 }
 
 /// What is left to read of a block.
 #[derive(Clone)]
-struct Pieces<'a>(&'a [u8]);
+struct Pieces<'a>(&'a str);
 
 impl<'a> Iterator for Pieces<'a> {
-    type Item = Option<&'a [u8]>;
+    type Item = Option<&'a str>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (mut mark, mut shift) = (0_usize, 0);
+        let (mut mark, mut marks) = (0_usize, 0);
         loop {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            mark |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
+            let byte = *self.0.as_bytes().get(marks)?;
+            mark |= usize::from(byte & (MORE - 1)) << (6 * marks);
+            marks += 1;
+            if byte & MORE == 0 {
                 break;
             }
-            shift += 7;
         }
-        let Some(len) = mark.checked_sub(1) else { return Some(None) };
-        let (piece, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(Some(piece))
+        let end = marks + mark.saturating_sub(1);
+        let piece = self.0.get(marks..end)?;
+        self.0 = self.0.get(end..)?;
+        Some((mark > 0).then_some(piece))
     }
 }
 
@@ -81,9 +82,10 @@ mod tests {
             None,
             Some(""),
             Some(edge.as_str()),
-            Some(&long[..127]),
-            Some(&long[..16_382]),
-            Some(&long[..16_383]),
+            Some(&long[..62]),
+            Some(&long[..63]),
+            Some(&long[..4_094]),
+            Some(&long[..4_095]),
             Some(long.as_str()),
             None,
             Some("end"),
@@ -95,7 +97,7 @@ mod tests {
         }
         assert_eq!(texts.get(all.len()), None);
         let lengths: usize = all.iter().map(|text| text.map_or(0, str::len)).sum();
-        assert_eq!(texts.0.len(), lengths + 6 + 2 * 2 + 2 * 3, "{lengths}");
+        assert_eq!(texts.0.len(), lengths + 6 + 3 * 2 + 2 * 3, "{lengths}");
         assert_eq!(Texts::default().iter().count(), 0);
     }
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::control::NodeControl;
 use super::edge::EdgeConfig;
 use super::entry::EntryConfig;
+use super::gather::Gather;
 use super::lab::{Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues};
 use super::load::LoadConfig;
 use super::numbering::{DnsConfig, NumberingConfig};
@@ -64,7 +65,7 @@ impl Lab {
             reg_await_auth: secs(240),
             cx_timeout: secs(5),
             path_mtu: PathMtu::Known(65_536),
-            gather: Duration::ZERO,
+            gather: Gather::default(),
             numbering: NumberingConfig::default(),
             dns: DnsConfig::default(),
             faults: Vec::new(),

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::control::{self, ControlToken, NodeControl};
 use super::edge::EdgeConfig;
 use super::entry::EntryConfig;
+use super::gather::Gather;
 use super::load::LoadConfig;
 use super::node::read_node;
 use super::numbering::{DnsConfig, NumberingConfig};
@@ -61,8 +62,8 @@ pub struct Lab {
     pub cx_timeout: Duration,
     /// The largest datagram that passes; larger requests go by TCP (RFC 3261 §18.1.1).
     pub path_mtu: PathMtu,
-    /// How long a node under load gathers messages before it looks at them; zero: not at all.
-    pub gather: Duration,
+    /// How long a node under load gathers messages before it looks at them.
+    pub gather: Gather,
     /// What becomes of numbers (TS 24.229 §5.4.3.2).
     pub numbering: NumberingConfig,
     /// What the DNS knows.
@@ -328,7 +329,7 @@ fn lab(tree: &Node, mut subscribers: ReadSubscribers, problems: &mut Problems) -
         reg_await_auth: reader.or("reg_await_auth", secs(240), problems, duration),
         cx_timeout: reader.or("cx_timeout", secs(5), problems, duration),
         path_mtu: reader.or("path_mtu", PathMtu::Known(65_536), problems, path_mtu),
-        gather: reader.or("gather", Duration::ZERO, problems, gather),
+        gather: reader.or("gather", Gather::Auto, problems, Gather::read),
         numbering: reader
             .optional("numbering")
             .map(|node| NumberingConfig::read(node, problems))
@@ -414,19 +415,6 @@ fn path_mtu(text: &str) -> Result<PathMtu, String> {
         .filter(|bytes| (576..=65_536).contains(bytes))
         .map(PathMtu::Known)
         .ok_or_else(|| format!("`{text}` is no MTU; write 576 to 65536, or unknown"))
-}
-
-/// How long a node may gather: no timer of SIP is shorter than 20 hops of it.
-const GATHER_MAX: Duration = Duration::from_millis(20);
-
-fn gather(text: &str) -> Result<Duration, String> {
-    if text == "off" {
-        return Ok(Duration::ZERO);
-    }
-    duration(text)
-        .ok()
-        .filter(|span| (Duration::from_millis(1)..=GATHER_MAX).contains(span))
-        .ok_or_else(|| format!("`{text}` is no time to gather; write 1ms to 20ms, or off"))
 }
 
 pub(super) fn socket_addr(text: &str) -> Result<SocketAddr, String> {

@@ -9,6 +9,7 @@ mod default;
 mod edge;
 mod entry;
 mod fault;
+mod gather;
 mod import;
 mod lab;
 mod load;
@@ -40,6 +41,7 @@ pub use criteria::filter_criteria;
 pub use edge::{EdgeConfig, EmergencyCalls};
 pub use entry::EntryConfig;
 pub use fault::{headers_below, inside, read_faults, rule_at};
+pub use gather::Gather;
 pub use import::import_subscribers;
 pub use lab::{
     Lab, NodeConfig, NodeRole, PathMtu, RegistrationLimits, TimerValues, named_entries, read_lab,

@@ -164,7 +164,8 @@ impl Lab {
              # Largest datagram that passes, or unknown (then requests above 1300 bytes go by \
              TCP).\npath_mtu: {mtu}\n\n\
              # How long a node under load gathers messages before it looks at them: less work \
-             for each,\n# later answers. 1ms to 20ms, or off.\ngather: {}\n",
+             for each,\n# later answers. auto (up to 2ms where much comes), off, or 1ms to \
+             20ms.\ngather: {}\n",
             if self.aka_without_sec_agree { "allow" } else { "refuse" },
             on_off(self.reg_event_subscription),
             on_off(self.outbound),
@@ -175,7 +176,7 @@ impl Lab {
             timers(&self.air_timers),
             span(self.reg_await_auth),
             span(self.cx_timeout),
-            if self.gather.is_zero() { "off".to_owned() } else { span(self.gather) },
+            self.gather,
         );
     }
 }

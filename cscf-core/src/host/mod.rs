@@ -45,6 +45,7 @@ pub use secure::{Tls, TlsFault};
 pub use signal::{stdin_lines, stop_signal};
 pub use state::StateFile;
 
+use crate::config::Gather;
 use crate::engine::{Input, Node, Output};
 use crate::hss::{Provisioning, StateFault};
 use crate::operator::{Order, OrderResult};
@@ -225,9 +226,9 @@ impl Host {
     }
 
     /// Lets this thread follow its load: above a rate it takes its turns as a batch process does,
-    /// and it gathers what comes for so long (zero: it looks at once).
+    /// and it gathers what comes.
     #[must_use]
-    pub fn with_pace(self, gather: Duration) -> Self {
+    pub fn with_pace(self, gather: Gather) -> Self {
         pace::start(self.clock, gather);
         self
     }

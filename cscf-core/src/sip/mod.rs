@@ -26,6 +26,7 @@ mod name;
 mod network;
 mod params;
 mod parse;
+mod plain_run;
 mod qos;
 mod scan;
 mod sdp;

@@ -54,7 +54,7 @@ pub(super) fn document() -> Value {
             ("path_mtu", json!({"type": ["string", "integer"]}), "Bytes, or unknown"),
             (
                 "gather",
-                json!({"anyOf": [{"enum": ["off", false]}, time()]}),
+                json!({"anyOf": [{"enum": ["auto", "off", false]}, time()]}),
                 "How long a node under load gathers messages",
             ),
             ("numbering", defined("numbering"), "What becomes of numbers"),

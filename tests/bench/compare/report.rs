@@ -124,7 +124,7 @@ impl Report {
         let mut out = String::new();
         let pairs = [
             (System::Kamailio, System::Cscf),
-            (System::Kamailio, System::CscfGather),
+            (System::Kamailio, System::CscfPrompt),
             (System::Kamailio, System::CscfOne),
             (System::KamailioFull, System::CscfFull),
         ];

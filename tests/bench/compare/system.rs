@@ -30,8 +30,8 @@ pub(crate) enum System {
     KamailioFull,
     /// cscf, each node a process, with what Kamailio does too.
     Cscf,
-    /// The same with `gather: 1ms`.
-    CscfGather,
+    /// The same with `gather: off`: every message is looked at when it comes.
+    CscfPrompt,
     /// The same as a lab is by default: the P-CSCF subscribes to each registration.
     CscfFull,
     /// All nodes in one process.
@@ -43,7 +43,7 @@ impl System {
     pub(crate) const ALL: [Self; 6] = [
         Self::Kamailio,
         Self::Cscf,
-        Self::CscfGather,
+        Self::CscfPrompt,
         Self::CscfOne,
         Self::KamailioFull,
         Self::CscfFull,
@@ -55,7 +55,7 @@ impl System {
             Self::Kamailio => "kamailio",
             Self::KamailioFull => "kamailio-full",
             Self::Cscf => "cscf",
-            Self::CscfGather => "cscf-gather",
+            Self::CscfPrompt => "cscf-prompt",
             Self::CscfFull => "cscf-full",
             Self::CscfOne => "cscf-one-process",
         }
@@ -114,7 +114,7 @@ impl Rig {
 
     fn lab(&self, system: System) -> String {
         let reg_event = if system == System::CscfFull { "on" } else { "off" };
-        let gather = if system == System::CscfGather { "1ms" } else { "off" };
+        let gather = if system == System::CscfPrompt { "off" } else { "auto" };
         format!(
             "domain: {DOMAIN}\ncontrol: \"off\"\nreg_event_subscription: {reg_event}\n\
              gather: \"{gather}\"\nnodes:\n  \

@@ -21,8 +21,6 @@ use crate::{Pcscf, Timer, charging, edit, own_token, sent_by};
 
 /// The longest Call-ID or tag of a dialog that is kept, in bytes.
 pub(crate) const NAME_MAX: usize = 512;
-/// Entries of a dialog's route set that are kept.
-pub(crate) const ROUTES_MAX: usize = 32;
 
 impl Pcscf {
     /// A request other than REGISTER from outside the trust domain.

@@ -3,7 +3,7 @@
 //! the dialog only, so that a repeated 2xx leaves as the first one did.
 
 use cscf_core::clause::ts24229;
-use cscf_core::dialog::Texts;
+use cscf_core::dialog::{Between, Texts};
 use cscf_core::ids::ShardId;
 use cscf_core::role::{Action, Actions, Answered, Cause, Env};
 use cscf_core::sip::{
@@ -16,7 +16,7 @@ use crate::alternative::Alternative;
 use crate::dialogs::{Direction, Usage};
 use crate::exchange::{Call, Exchange};
 use crate::media::sdp_of;
-use crate::originating::{NAME_MAX, ROUTES_MAX};
+use crate::originating::NAME_MAX;
 use crate::shards::Told;
 use crate::tokens::{DialogId, Token};
 use crate::{DIALOG_LINGER, Pcscf, Timer, charging, edit, token_of};
@@ -327,7 +327,7 @@ fn routes_of_caller(headers: &Headers, id: DialogId) -> Texts {
     let mut routes: Vec<_> = headers
         .values(HeaderName::RecordRoute)
         .take_while(|value| token_of(value) != Some(Token::Dialog(id)))
-        .take(ROUTES_MAX)
+        .take(Between::ROUTES_MAX)
         .map(Some)
         .collect();
     routes.reverse();

@@ -10,8 +10,6 @@ use crate::sip::{HeaderName, Headers, Method, Request, Response, UsualAddress};
 /// Longest address and target kept, in bytes; without them there is no BYE. Call-ID and tags are
 /// bounded by whoever keeps the dialog.
 const VALUE_MAX: usize = 4096;
-/// Routes kept towards each end.
-const ROUTES_MAX: usize = 32;
 
 /// Both ends of a dialog, and words of whoever keeps it: one block of memory with all texts, and a
 /// few numbers.
@@ -39,6 +37,9 @@ const WORDS: usize = 7;
 const LISTED: usize = 20;
 
 impl Between {
+    /// Routes kept towards each end.
+    pub const ROUTES_MAX: usize = 32;
+
     /// What the request that makes it, as it was received, says of the caller; `words` are kept
     /// with it, at most 255.
     #[must_use]
@@ -53,7 +54,7 @@ impl Between {
         texts.extend([None; 3]);
         texts.extend(words);
         let before = texts.len();
-        texts.extend(headers.values(HeaderName::RecordRoute).take(ROUTES_MAX).map(Some));
+        texts.extend(headers.values(HeaderName::RecordRoute).take(Self::ROUTES_MAX).map(Some));
         Self {
             words: words.len() as u8,
             caller_routes: (texts.len() - before) as u8,
@@ -86,7 +87,7 @@ impl Between {
         }
         let before = texts.len();
         let values = headers.values(HeaderName::RecordRoute).take_while(|value| !is_ours(value));
-        texts.extend(values.take(ROUTES_MAX).map(Some));
+        texts.extend(values.take(Self::ROUTES_MAX).map(Some));
         texts.get_mut(before..).unwrap_or_default().reverse();
         self.texts = Texts::new(&texts);
     }
@@ -174,7 +175,7 @@ impl Between {
 
     /// The way to the callee whose 2xx was the first: Record-Route before our own, backwards.
     pub fn callee_routes(&self) -> impl Iterator<Item = &str> + Clone {
-        self.routes(self.caller_routes.into(), ROUTES_MAX)
+        self.routes(self.caller_routes.into(), Self::ROUTES_MAX)
     }
 
     fn routes(&self, skipped: usize, most: usize) -> impl Iterator<Item = &str> + Clone {
@@ -240,7 +241,7 @@ impl Between {
         let mut request = Request::new(method, self.texts.get(to + 2)?);
         let (skipped, most) = match to {
             CALLER => (0, self.caller_routes.into()),
-            _ => (self.caller_routes.into(), ROUTES_MAX),
+            _ => (self.caller_routes.into(), Self::ROUTES_MAX),
         };
         for route in self.routes(skipped, most) {
             request.headers.push(HeaderName::Route, route);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::facts::{Facts, ParseFacts, facts};
+use super::parse::both_ways;
 use super::{
     Framer, HeaderName, Headers, Media, Message, NameAddr, Rejected, STREAM_BYTES_MAX, Sdp, Uri,
     Via, parse, read,
@@ -239,7 +240,7 @@ fn same_but_for_line_ends(sent: &[u8], message: &Message) -> bool {
 fn damaged_messages_neither_panic_nor_change_on_their_way_through() {
     let all: Vec<Bytes> = manifest().iter().map(|entry| bytes_of(&entry.file)).collect();
     let mut damage = Damage(0x5EED_0001);
-    let (mut taken, mut refused) = (0_u32, 0_u32);
+    let (mut taken, mut refused, mut usual) = (0_u32, 0_u32, 0_u32);
     for round in 0..20_000_usize {
         let mut bytes = all[round % all.len()].to_vec();
         let other = &all[damage.below(all.len())];
@@ -247,6 +248,10 @@ fn damaged_messages_neither_panic_nor_change_on_their_way_through() {
             damage.once(&mut bytes, other);
         }
         let bytes = Bytes::from(bytes);
+        if let Some([one, other]) = both_ways(&bytes) {
+            usual += 1;
+            assert_eq!(one, other, "{bytes:?}");
+        }
         if let Ok(message) = parse(&bytes) {
             assert!(same_but_for_line_ends(&bytes, &message), "{bytes:?}");
             let again = parse(&message.to_bytes()).expect("reads its own writing");
@@ -266,7 +271,7 @@ fn damaged_messages_neither_panic_nor_change_on_their_way_through() {
             }
         }
     }
-    assert!(taken > 2_000 && refused > 5_000, "{taken} {refused}");
+    assert!(taken > 2_000 && refused > 5_000 && usual > 5_000, "{taken} {refused} {usual}");
 }
 
 /// The typed readers see any text at all without a panic, and print what they would read again.

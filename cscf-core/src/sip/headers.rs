@@ -55,6 +55,11 @@ impl Headers {
         Self { wire: ByteString::new(), own, raw: None, lines }
     }
 
+    /// Takes out what was appended.
+    pub(super) fn forget_lines(&mut self) {
+        self.lines.clear();
+    }
+
     /// Says what the lines were read from; offsets count from its beginning.
     pub(super) fn set_wire(&mut self, head: Bytes) {
         match ByteString::try_from(head.clone()) {

@@ -14,6 +14,7 @@ mod escape;
 mod facts;
 mod field;
 mod frame;
+mod head;
 mod headers;
 mod host;
 mod line;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::head::usual_lines;
 use super::headers::Headers;
 use super::message::{Message, Request, Response};
 use super::method::Method;
@@ -113,6 +114,16 @@ pub(super) fn parse_loose(bytes: &Bytes) -> Result<(Message, Option<Flaw>), Pars
 /// Lines up to the empty one; a line that is no header is left out and the first such reported.
 fn header_lines(lines: &mut Lines<'_>) -> (Headers, Option<Flaw>) {
     let mut headers = Headers::received();
+    if let Some(end) = usual_lines(lines.bytes, lines.at, &mut headers) {
+        lines.at = end;
+        return (headers, None);
+    }
+    headers.forget_lines();
+    line_by_line(lines, headers)
+}
+
+/// The same for every head there is.
+fn line_by_line(lines: &mut Lines<'_>, mut headers: Headers) -> (Headers, Option<Flaw>) {
     let mut first = None;
     loop {
         let start = lines.at;
@@ -133,6 +144,19 @@ fn header_lines(lines: &mut Lines<'_>) -> (Headers, Option<Flaw>) {
         // Every turn takes at least one line end.
         debug_assert!(lines.at > start);
     }
+}
+
+/// What both ways read of the header lines of a message whose head is usual: with the flaw, and
+/// where the body begins.
+#[cfg(test)]
+pub(super) fn both_ways(bytes: &Bytes) -> Option<[String; 2]> {
+    let mut lines = Lines { bytes, at: 0 };
+    lines.next_line().ok()?;
+    let mut headers = Headers::received();
+    let end = usual_lines(bytes, lines.at, &mut headers)?;
+    let usual = format!("{headers:?} None {end}");
+    let (headers, flaw) = line_by_line(&mut lines, Headers::received());
+    Some([usual, format!("{headers:?} {flaw:?} {}", lines.at)])
 }
 
 /// Whether a byte may stand in a token (RFC 3261 §25.1).
@@ -242,7 +266,8 @@ impl Lines<'_> {
     }
 }
 
-fn is_field_name(name: &[u8]) -> bool {
+#[inline]
+pub(super) fn is_field_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| is_token_byte(*byte))
 }
 
@@ -309,14 +334,19 @@ impl<'a> StartLine<'a> {
                 .ok_or(error(offset + 8, "status code is not 100 to 699"))?;
             return Ok((Self::Response(code, reason), None));
         }
-        let (method, rest) = text.split_once(' ').ok_or(error(offset, "start line is not SIP"))?;
+        let space = find_near(text.as_bytes(), b' ');
+        let parts = space.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)));
+        let (method, rest) = parts.ok_or(error(offset, "start line is not SIP"))?;
         if method.is_empty() || !method.bytes().all(is_token_byte) {
             return Err(error(offset, "method is not a token"));
         }
         let uri_at = offset + method.len() + 1;
         let line = rest.trim_end_matches([' ', '\t']);
-        let (uri, version) =
-            line.rsplit_once(' ').ok_or(error(uri_at, "start line without SIP version"))?;
+        let usual = line.strip_suffix(VERSION).and_then(|uri| uri.strip_suffix(' '));
+        let (uri, version) = usual
+            .map(|uri| (uri, VERSION))
+            .or_else(|| line.rsplit_once(' '))
+            .ok_or(error(uri_at, "start line without SIP version"))?;
         let version_at = uri_at + uri.len() + 1;
         let usual = version.eq_ignore_ascii_case(VERSION);
         if !usual && !is_version(version) {

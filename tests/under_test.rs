@@ -3,6 +3,9 @@
 
 use std::process::ExitCode;
 
+// As in `cscf` itself.
+use mimalloc as _;
+
 fn main() -> ExitCode {
     scenarios::main()
 }

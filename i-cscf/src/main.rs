@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use cscf_core::config::NodeRole;
-use cscf_core::host::{Allocator, program};
-
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
+use cscf_core::host::program;
+// Linked, it is the allocator of the program (`docs/decisions.md` has why); a library chooses none.
+use mimalloc as _;
 
 fn main() -> ExitCode {
     program::run(NodeRole::Icscf, |lab, node, start| {

@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use cscf_core::host::Allocator;
-
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
+// Linked, it is the allocator of the program (`docs/decisions.md` has why); a library chooses none.
+use mimalloc as _;
 
 fn main() -> ExitCode {
     scenarios::main()

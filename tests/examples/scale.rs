@@ -17,20 +17,16 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use cscf_core::config::{Lab as LabFile, NodeRole, Start, read_lab};
-#[cfg(not(feature = "system-allocator"))]
-use cscf_core::host::Allocator;
 use cscf_core::ids::Seed;
 use cscf_core::time::{Duration, Instant};
+// The tools that count bytes see only what the allocator of the system gives.
+#[cfg(not(feature = "system-allocator"))]
+use mimalloc as _;
 use scenarios::lab::{Lab, NetworkOptions};
 use scenarios::load::fleet::{Fleet, Setup};
 use scenarios::load::people::{People, Sources};
 use scenarios::load::plan::Work;
 use scenarios::run::{UNIX_AT_EPOCH, lab_node};
-
-// The tools that count bytes see only what the allocator of the system gives.
-#[cfg(not(feature = "system-allocator"))]
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
 
 /// Between the beginnings of two pieces of work: each is through before the next.
 const PAUSE: Duration = Duration::from_millis(300);

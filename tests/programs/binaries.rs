@@ -172,6 +172,14 @@ fn children(lab_file: &Path) -> Vec<(u32, Vec<String>)> {
 }
 
 #[test]
+fn the_program_has_an_allocator_of_its_own() {
+    let said = cscf(&["--version"]).env("MIMALLOC_VERBOSE", "1").output().expect("runs");
+
+    // With the allocator of the system nobody reads that variable.
+    assert!(text(&said.stderr).contains("mimalloc"), "{}", text(&said.stderr));
+}
+
+#[test]
 fn up_says_ready_first_then_how_to_reach_it_and_ends_in_order() {
     let own = OwnLab::new(1);
     let up = own.up(&[]);

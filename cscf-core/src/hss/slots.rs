@@ -11,8 +11,10 @@ use crate::hss::store::{Found, RegistrationState, SetState, StoreError, Subscrib
 use crate::identity::{imsi_value, number_value};
 
 /// Members of ranges that may be there whole at a time. The questions of a registration find the
-/// same one. One goes for each that comes when there is no more room: all at once would be a pause.
-const AWAKE_MAX: usize = 1_024;
+/// same one, also of all that begin within some ten milliseconds; with more, the one that goes has
+/// left the caches of the processor before. One goes for each that comes when there is no more
+/// room: all at once would be a pause.
+const AWAKE_MAX: usize = 256;
 
 /// Subscriptions that were provisioned together.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::role::{Action, Actions, ContextId, Role};
 use crate::sip::{Message, Response};
 use crate::time::{Deadlines, Instant};
 use crate::trace::{Refused, TraceKind};
-use crate::transport::Flow;
+use crate::transport::{Flow, Packet};
 
 /// One node: a role, and everything RFC 3261 asks of any element around it.
 #[derive(Debug)]
@@ -89,6 +89,7 @@ impl<R: Role> Engine<R> {
             match arrival {
                 Arrival::Message(message) => self.take(now, flow, message),
                 Arrival::Broken(fault) => self.core.on_broken_stream(now, &flow, &fault),
+                Arrival::Malformed(why) => self.core.on_malformed(now, &flow, why),
             }
             self.hand_over(now);
         }
@@ -221,6 +222,19 @@ impl<R: Role> Engine<R> {
         self.core.outlet.counts.waited(now.since(received_at));
     }
 
+    fn datagram(&mut self, now: Instant, packet: Packet) {
+        self.taken(now, packet.received_at);
+        self.core.on_datagram(now, packet);
+    }
+
+    /// Serves what has come, and the deadlines that lie at or before it: a host that is busy with
+    /// packets must not starve them.
+    fn serve(&mut self, now: Instant) {
+        self.run(now);
+        self.timeouts(now);
+        self.run(now);
+    }
+
     /// What another engine of the node hands over.
     fn on_shard(&mut self, now: Instant, event: ShardEvent) {
         if let ShardEvent::Message(packet) = &event {
@@ -273,10 +287,7 @@ impl<R: Role> Node for Engine<R> {
                 self.core.on_bytes(now, conn, &bytes);
             }
             Input::Closed { conn, cause } => self.core.on_closed(now, conn, cause),
-            Input::Datagram(packet) => {
-                self.taken(now, packet.received_at);
-                self.core.on_datagram(now, packet);
-            }
+            Input::Datagram(packet) => self.datagram(now, packet),
             Input::Dropped { remote, reason } => {
                 self.core.outlet.dropped(now, remote, &reason);
             }
@@ -292,11 +303,18 @@ impl<R: Role> Node for Engine<R> {
                 self.core.on_unreachable(now, local, remote, cause);
             }
         }
-        self.run(now);
-        // Deadlines that lie at or before this event are served with it: a host that is busy with
-        // packets must not starve them.
-        self.timeouts(now);
-        self.run(now);
+        self.serve(now);
+    }
+
+    fn handle_datagrams(&mut self, now: Instant, packets: &mut Vec<Packet>) {
+        for packet in packets.drain(..) {
+            self.datagram(now, packet);
+            // Who reads the trace sees what each message led to before the next.
+            if self.core.outlet.tracing {
+                self.serve(now);
+            }
+        }
+        self.serve(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {

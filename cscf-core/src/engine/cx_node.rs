@@ -10,7 +10,7 @@ use crate::operator::{Order, OrderAnswer, OrderResult, Samples, Show};
 use crate::role::{Answer, Question, Role};
 use crate::time::Instant;
 use crate::trace::TraceEvent;
-use crate::transport::{ConnId, Transport};
+use crate::transport::{ConnId, Packet, Transport};
 
 /// A node that asks the HSS over Diameter. Its connections to the HSS are numbered apart from those
 /// of the engine ([`DiameterClient::owns`]).
@@ -140,6 +140,11 @@ impl<R: Role> Node for CxNode<R> {
             }
             other => self.engine.handle_input(now, other),
         }
+        self.pump(now);
+    }
+
+    fn handle_datagrams(&mut self, now: Instant, packets: &mut Vec<Packet>) {
+        self.engine.handle_datagrams(now, packets);
         self.pump(now);
     }
 

@@ -1,9 +1,9 @@
 //! The engine: the only thing between bytes and a role. It does everything RFC 3261 asks of any
 //! element, so that roles contain only what TS 24.229 asks of theirs.
 //!
-//! **Drain rule**: after each [`Node::handle_input`] call [`Node::poll_output`] until it returns
-//! `None`, then [`Node::poll_timeout`] once; nothing is sent otherwise. `now` never decreases; an
-//! early [`Input::Timeout`] is harmless.
+//! **Drain rule**: after each [`Node::handle_input`] or [`Node::handle_datagrams`] call
+//! [`Node::poll_output`] until it returns `None`, then [`Node::poll_timeout`] once; nothing is sent
+//! otherwise. `now` never decreases; an early [`Input::Timeout`] is harmless.
 
 mod alive;
 mod answered;
@@ -161,6 +161,14 @@ pub trait Node {
     fn name(&self) -> &str;
     /// Takes one event.
     fn handle_input(&mut self, now: Instant, input: Input);
+    /// Takes all these datagrams, in their order. What a node wants is the same as if it took one
+    /// after the other; one that can do the same thing to each of them before the next thing spares
+    /// the processor to fetch its code for each anew. By default none can.
+    fn handle_datagrams(&mut self, now: Instant, packets: &mut Vec<Packet>) {
+        for packet in packets.drain(..) {
+            self.handle_input(now, Input::Datagram(packet));
+        }
+    }
     /// Gives one output; `None` when drained.
     fn poll_output(&mut self) -> Option<Output>;
     /// The next time the node wants [`Input::Timeout`].

@@ -15,6 +15,7 @@ use crate::policy::{Function, PolicyRequest, PolicyWish, Told};
 use crate::role::{Answer, Question, Role};
 use crate::time::Instant;
 use crate::trace::{Note, TraceEvent, TraceKind};
+use crate::transport::Packet;
 
 /// A node with a policy function of its own.
 #[derive(Debug)]
@@ -142,6 +143,12 @@ impl<R: Role> Node for PolicyNode<R> {
     fn handle_input(&mut self, now: Instant, input: Input) {
         self.function.handle_timeout(now);
         self.engine.handle_input(now, input);
+        self.pump(now);
+    }
+
+    fn handle_datagrams(&mut self, now: Instant, packets: &mut Vec<Packet>) {
+        self.function.handle_timeout(now);
+        self.engine.handle_datagrams(now, packets);
         self.pump(now);
     }
 

@@ -60,12 +60,17 @@ impl Core {
     /// One whole message of this engine's own.
     pub(super) fn take_whole(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
         self.outlet.received(now, &flow, bytes);
-        match sip::read(bytes) {
-            Ok(message) => self.inbox.push_back((flow, Arrival::Message(message))),
-            Err(Rejected::Answerable { request, status, reason, offset }) => {
-                self.refuse_malformed(now, &flow, *request, (status, &reason), offset);
+        let arrival = sip::read(bytes).map_or_else(Arrival::Malformed, Arrival::Message);
+        self.inbox.push_back((flow, arrival));
+    }
+
+    /// What was no message, in its turn.
+    pub(super) fn on_malformed(&mut self, now: Instant, flow: &Flow, why: Rejected) {
+        match why {
+            Rejected::Answerable { request, status, reason, offset } => {
+                self.refuse_malformed(now, flow, *request, (status, &reason), offset);
             }
-            Err(Rejected::Unanswerable(fault)) => {
+            Rejected::Unanswerable(fault) => {
                 self.outlet.dropped(now, flow.remote, &fault.to_string());
             }
         }

@@ -24,7 +24,7 @@ use crate::proxy::{ContextAction, LoopGuard};
 use crate::role::{
     Answer, Answered, ContextId, Env, Incoming, News, OwnAnswered, OwnTag, Question, Side,
 };
-use crate::sip::{FrameError, HeaderName, Message, Request, Response};
+use crate::sip::{FrameError, HeaderName, Message, Rejected, Request, Response};
 use crate::time::{DeadlineId, Instant, Wheel};
 use crate::trace::Note;
 use crate::transaction::{
@@ -57,6 +57,8 @@ pub(super) enum Arrival {
     Message(Message),
     /// The stream cannot be read any further; what came before is served first.
     Broken(FrameError),
+    /// It is answered, if it can be, or dropped.
+    Malformed(Rejected),
 }
 
 /// What an engine itself waits for.

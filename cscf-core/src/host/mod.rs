@@ -10,6 +10,7 @@ mod bind;
 mod clock;
 mod conn;
 pub mod control;
+mod datagrams;
 mod greeting;
 pub mod json;
 pub mod log;
@@ -39,8 +40,6 @@ use tokio::task::LocalSet;
 
 pub use bind::{Addresses, BindError, Sockets, file_limits, raise_file_limit};
 pub use clock::Clock;
-/// The allocator of the programs (`docs/decisions.md` has why); a library never chooses one.
-pub use mimalloc::MiMalloc as Allocator;
 pub use secure::{Tls, TlsFault};
 pub use signal::{stdin_lines, stop_signal};
 pub use state::StateFile;
@@ -51,6 +50,7 @@ use crate::hss::{Provisioning, StateFault};
 use crate::operator::{Order, OrderResult};
 use crate::time::{Duration, Instant};
 use crate::trace::TraceEvent;
+use crate::transport::Packet;
 use resolver::Resolver;
 use task::NodeTask;
 
@@ -346,6 +346,10 @@ impl<N: Node + ?Sized> Node for Box<N> {
 
     fn handle_input(&mut self, now: Instant, input: Input) {
         (**self).handle_input(now, input);
+    }
+
+    fn handle_datagrams(&mut self, now: Instant, packets: &mut Vec<Packet>) {
+        (**self).handle_datagrams(now, packets);
     }
 
     fn poll_output(&mut self) -> Option<Output> {

@@ -8,13 +8,12 @@ use bytes::Bytes;
 use super::bind::PortWanted;
 use super::conn::{self, Outgoing};
 use super::task::{Conn, Event, NodeTask, Path};
-use super::udp::Datagrams;
-use super::{bind, secure, udp};
+use super::{bind, secure};
 use crate::cx::AskId;
 use crate::engine::{Input, Node, Output};
 use crate::role::{Answer, Question};
 use crate::transport::dns::{DnsAnswer, DnsQuestion};
-use crate::transport::{ConnId, Flow, Packet, Transport};
+use crate::transport::{ConnId, Flow, Transport};
 
 impl<N: Node> NodeTask<N> {
     /// Does one thing the node wants. What that leads to is held until the node is drained.
@@ -34,10 +33,14 @@ impl<N: Node> NodeTask<N> {
                 self.protected_connect(conn, flow);
             }
             Output::Datagram(packet) if packet.flow.sa.is_some() => self.protected_datagram(packet),
-            Output::Datagram(packet) => self.datagram(packet),
+            Output::Datagram(packet) => self.leave(packet),
             // The engines of a node are joined before they come here.
             Output::DemandAnswer(..) | Output::Shard(..) => {}
-            Output::Security(command) => self.secure(&command),
+            Output::Security(command) => {
+                // It may close the socket that they leave by.
+                self.send_all();
+                self.secure(&command);
+            }
             Output::Trace(event) => (self.with.sink)(event),
             Output::Write { conn, bytes } => self.write(conn, bytes),
         }
@@ -54,29 +57,6 @@ impl<N: Node> NodeTask<N> {
             let answer = resolver.answer(&question).await;
             let _ = events.send(Event::Answered(ask, question, answer)).await;
         });
-    }
-
-    fn datagram(&mut self, packet: Packet) {
-        let Packet { flow, bytes, .. } = packet;
-        let Some(Datagrams { addr, socket, waiting, .. }) = self
-            .datagrams
-            .iter()
-            .find(|from| from.addr == flow.local)
-            .or_else(|| self.datagrams.iter().find(|from| same_family(from.addr, flow.remote)))
-        else {
-            self.unreachable(flow.local, flow.remote, "no socket for this address".to_owned());
-            return;
-        };
-        let local = *addr;
-        if let Some(switch) = &self.with.switch
-            && switch.datagram(local, flow.remote, &bytes)
-        {
-            return;
-        }
-        let max = self.with.limits.datagrams_waiting_max;
-        if let udp::Sent::Refused(cause) = waiting.send(socket, (flow.remote, bytes), max) {
-            self.unreachable(flow.local, flow.remote, cause);
-        }
     }
 
     pub(super) fn unreachable(&mut self, local: SocketAddr, remote: SocketAddr, cause: String) {
@@ -201,8 +181,4 @@ impl<N: Node> NodeTask<N> {
             }
         }
     }
-}
-
-const fn same_family(one: SocketAddr, other: SocketAddr) -> bool {
-    one.is_ipv4() == other.is_ipv4()
 }

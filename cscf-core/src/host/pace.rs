@@ -165,9 +165,9 @@ pub(super) fn start(clock: Clock, gather: Gather) {
     PACE.set(Some(Pace { clock, rate, busy: false, gathering: Gathering::new(gather), class }));
 }
 
-/// A node of this thread takes up an input.
-pub(super) fn took() {
-    INPUTS.set(INPUTS.get().saturating_add(1));
+/// A node of this thread takes up so many inputs.
+pub(super) fn took(inputs: usize) {
+    INPUTS.set(INPUTS.get().saturating_add(u32::try_from(inputs).unwrap_or(u32::MAX)));
 }
 
 /// The thread has nothing to do; what comes next wakes it. Only then the runtime says that it

@@ -143,6 +143,10 @@ pub(super) struct NodeTask<N> {
     order: Option<Command<N>>,
     accepted: u64,
     pub(super) buffer: Vec<u8>,
+    /// Room for what is taken up together.
+    pub(super) packets: Vec<Packet>,
+    /// What is sent together.
+    pub(super) leaving: Vec<Packet>,
     /// When the node last had nothing to do: what it takes up now has waited since then at most.
     pub(super) rested_at: Instant,
     deadline: Option<Instant>,
@@ -185,6 +189,8 @@ impl<N: Node> NodeTask<N> {
             order: None,
             accepted: 0,
             buffer: vec![0; udp::DATAGRAM_BYTES_MAX],
+            packets: Vec::new(),
+            leaving: Vec::new(),
             rested_at,
             deadline: None,
             sleep: None,
@@ -234,6 +240,7 @@ impl<N: Node> NodeTask<N> {
             self.stop_at = Some(now + LEAVE_FOR);
             self.node.shut_down(now);
             self.drain();
+            self.send_all();
             self.write_all();
             return self.conns.is_empty();
         };
@@ -284,11 +291,7 @@ impl<N: Node> NodeTask<N> {
             self.event(event);
             busy = true;
         }
-        for _ in 0..TURN_MAX {
-            let Some(hop) = self.inbox.take() else { break };
-            self.hop(hop);
-            busy = true;
-        }
+        busy |= self.hops_turn();
         for index in 0..self.datagrams.len() {
             busy |= self.datagrams_turn(index);
         }
@@ -297,6 +300,7 @@ impl<N: Node> NodeTask<N> {
             self.input(Input::Timeout);
             busy = true;
         }
+        self.send_all();
         self.write_all();
         self.keep_turn();
         busy
@@ -323,35 +327,17 @@ impl<N: Node> NodeTask<N> {
         busy
     }
 
-    fn datagrams_turn(&mut self, index: usize) -> bool {
-        let mut busy = false;
-        for _ in 0..TURN_MAX {
-            let Some(Datagrams { addr, socket, waiting, quiet }) = self.datagrams.get(index) else {
-                break;
-            };
-            if !waiting.is_empty() {
-                waiting.flush(socket);
-            }
-            if quiet.is_quiet() {
-                break;
-            }
-            let local = *addr;
-            let Some((count, remote)) = udp::try_receive(socket, &mut self.buffer) else { break };
-            // A copy of its own size: what keeps a slice of it keeps nothing else alive.
-            let bytes = Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default());
-            busy = true;
-            let Ok(sa) = self.admitted(local, remote) else { continue };
-            let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa };
-            let received_at = self.rested_at;
-            self.input(Input::Datagram(Packet { flow, bytes, received_at }));
-        }
-        busy
-    }
-
     /// Hands one input to the node and does what it wants.
     pub(super) fn input(&mut self, input: Input) {
-        pace::took();
+        pace::took(1);
         self.node.handle_input(self.with.clock.now(), input);
+        self.drain();
+    }
+
+    /// Hands datagrams to the node, which takes them all, and does what it wants.
+    pub(super) fn inputs(&mut self, packets: &mut Vec<Packet>) {
+        pace::took(packets.len());
+        self.node.handle_datagrams(self.with.clock.now(), packets);
         self.drain();
     }
 
@@ -436,7 +422,8 @@ impl<N: Node> NodeTask<N> {
         ConnId::accepted(self.accepted)
     }
 
-    fn hop(&mut self, hop: Hop) {
+    /// One hop; a datagram goes to those that are handed over together.
+    pub(super) fn hop(&mut self, hop: Hop, packets: &mut Vec<Packet>) {
         match hop {
             Hop::Bytes { conn, bytes } => {
                 if self.conns.contains_key(&conn) {
@@ -446,8 +433,7 @@ impl<N: Node> NodeTask<N> {
             Hop::Closed(conn) => self.closed(conn, "closed by the peer".to_owned()),
             Hop::Datagram { local, remote, bytes } => {
                 let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa: None };
-                let received_at = self.rested_at;
-                self.input(Input::Datagram(Packet { flow, bytes, received_at }));
+                packets.push(Packet { flow, bytes, received_at: self.rested_at });
             }
             Hop::Open { local, remote, back } => {
                 let conn = self.next_accepted();
@@ -537,6 +523,7 @@ impl<N: Node> NodeTask<N> {
     }
 
     async fn finish(mut self) {
+        self.send_all();
         self.write_all();
         self.finish_protection();
         self.keep_last();

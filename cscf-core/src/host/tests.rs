@@ -328,3 +328,29 @@ fn a_thread_does_not_rest_while_its_tasks_have_work() {
 
     assert_eq!((left.load(Ordering::Acquire), rests.load(Ordering::Acquire)), (0, 0));
 }
+
+#[test]
+fn datagrams_that_wait_together_are_all_answered_in_order() {
+    block_on(async {
+        let host = host();
+        let (echo, addr) = start(&host, "127.92.0.17");
+        let socket = UdpSocket::bind("127.92.0.17:0").await.expect("binds");
+        // The node has not begun to look at its sockets.
+        let numbers: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+        for number in &numbers {
+            socket.send_to(number.as_bytes(), addr).await.expect("sends");
+        }
+        host.run_until(async {
+            for number in &numbers {
+                let mut buffer = [0; 16];
+                let got = timeout(WITHIN, socket.recv_from(&mut buffer)).await;
+                let (count, from) = got.expect("in time").expect("arrives");
+                assert_eq!((&buffer[..count], from), (number.as_bytes(), addr));
+            }
+            let happened = wait_for(&echo, "datagram 199").await;
+            let expected: Vec<String> = numbers.iter().map(|it| format!("datagram {it}")).collect();
+            assert_eq!(happened, expected);
+        })
+        .await;
+    });
+}

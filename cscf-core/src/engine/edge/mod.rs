@@ -333,6 +333,16 @@ impl<N: Node> Node for FaultEdge<N> {
         self.on_input(now, input);
     }
 
+    fn handle_datagrams(&mut self, now: Instant, packets: &mut Vec<Packet>) {
+        if self.down.is_none() && self.is_idle() {
+            self.now = self.now.max(now);
+            return self.node.handle_datagrams(now, packets);
+        }
+        for packet in packets.drain(..) {
+            self.handle_input(now, Input::Datagram(packet));
+        }
+    }
+
     fn poll_output(&mut self) -> Option<Output> {
         loop {
             if let Some(output) = self.outputs.pop_front() {

@@ -194,3 +194,57 @@ fn the_same_storm_gives_the_same_bytes() {
     let run = || storm(proxy(2, Proxy::default()), 7).1;
     assert_eq!(run(), run());
 }
+
+#[test]
+fn datagrams_together_lead_to_what_they_lead_to_one_by_one() {
+    let mut grouped = 0;
+    for seed in 0..30 {
+        let fresh = || {
+            let mut engine = proxy(2, Proxy::default());
+            engine.set_tracing(false);
+            engine
+        };
+        let (mut one, mut other) = (fresh(), fresh());
+        let mut dice = Dice::new(seed);
+        let (mut now, mut sent) = (START, Vec::<Bytes>::new());
+        for _ in 0..60 {
+            now += Duration::from_millis(dice.below(700) as u64);
+            let packets: Vec<Packet> = (0..=dice.below(8))
+                .map(|_| {
+                    let peer = addr(u8::try_from(dice.below(9)).unwrap_or(0));
+                    let bytes = match dice.below(3) {
+                        0 if !sent.is_empty() => {
+                            let text = String::from_utf8_lossy(&sent[dice.below(sent.len())]);
+                            let line = text.lines().next().unwrap_or_default();
+                            Bytes::from(text.replacen(line, "SIP/2.0 200 X", 1))
+                        }
+                        _ => Bytes::from(dice.message()),
+                    };
+                    let flow = flow(Transport::Udp, addr(2), peer, None);
+                    Packet { flow, bytes, received_at: now }
+                })
+                .collect();
+            grouped += packets.len();
+            let mut outputs = [Vec::new(), Vec::new()];
+            for engine in [&mut one, &mut other] {
+                engine.handle_input(now, Input::Timeout);
+            }
+            for packet in packets.clone() {
+                one.handle_input(now, Input::Datagram(packet));
+            }
+            other.handle_datagrams(now, &mut packets.clone());
+            for (engine, outputs) in [&mut one, &mut other].into_iter().zip(&mut outputs) {
+                while let Some(output) = engine.poll_output() {
+                    if let Output::Datagram(packet) = &output {
+                        sent.push(packet.bytes.clone());
+                    }
+                    outputs.push(format!("{output:?}"));
+                }
+            }
+            assert_eq!(outputs[0], outputs[1], "seed {seed}");
+            assert_eq!(one.poll_timeout(), other.poll_timeout(), "seed {seed}");
+        }
+        assert_eq!(one.sizes(), other.sizes(), "seed {seed}");
+    }
+    assert!(grouped > 5_000, "{grouped}");
+}

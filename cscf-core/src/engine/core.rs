@@ -7,7 +7,7 @@
 use super::injected::Injected;
 use super::settings::{Counters, Settings};
 use super::state::{Arrival, Core, Event};
-use super::{Input, Node, Output, ShardEvent};
+use super::{Input, Node, Output, ShardEvent, one_by_one};
 use crate::ids::Seed;
 use crate::map::SeededState;
 use crate::operator::{Order, OrderAnswer, OrderResult, Samples, Show, Table};
@@ -307,12 +307,11 @@ impl<R: Role> Node for Engine<R> {
     }
 
     fn handle_datagrams(&mut self, now: Instant, packets: &mut Vec<Packet>) {
+        if self.tracing() {
+            return one_by_one(self, now, packets);
+        }
         for packet in packets.drain(..) {
             self.datagram(now, packet);
-            // Who reads the trace sees what each message led to before the next.
-            if self.core.outlet.tracing {
-                self.serve(now);
-            }
         }
         self.serve(now);
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Engine, Input, Node, Output};
+use super::{Engine, Input, Node, Output, one_by_one};
 use crate::diameter::{ClientInput, ClientOutput, DiameterClient};
 use crate::operator::{Order, OrderAnswer, OrderResult, Samples, Show};
 use crate::role::{Answer, Question, Role};
@@ -144,6 +144,9 @@ impl<R: Role> Node for CxNode<R> {
     }
 
     fn handle_datagrams(&mut self, now: Instant, packets: &mut Vec<Packet>) {
+        if self.engine.tracing() {
+            return one_by_one(self, now, packets);
+        }
         self.engine.handle_datagrams(now, packets);
         self.pump(now);
     }

@@ -155,19 +155,28 @@ pub enum Output {
     },
 }
 
+/// Hands datagrams to a node one after the other: each is through before the next, but for what
+/// the outside answers. Who reads the trace finds each decision behind its message then.
+fn one_by_one(node: &mut (impl Node + ?Sized), now: Instant, packets: &mut Vec<Packet>) {
+    for packet in packets.drain(..) {
+        node.handle_input(now, Input::Datagram(packet));
+    }
+}
+
 /// A node of the network: bytes and events in, bytes and events out, one deadline.
 pub trait Node {
     /// Its name in traces.
     fn name(&self) -> &str;
     /// Takes one event.
     fn handle_input(&mut self, now: Instant, input: Input);
-    /// Takes all these datagrams, in their order. What a node wants is the same as if it took one
-    /// after the other; one that can do the same thing to each of them before the next thing spares
-    /// the processor to fetch its code for each anew. By default none can.
+    /// Takes all these datagrams, in their order, and leaves none. What it wants is the same as if
+    /// they came one after the other and faster than anybody outside answers: what was asked of the
+    /// HSS or the policy function is asked behind the last of them, keep-alives are answered before
+    /// the first is decided, and deadlines wait for all. A node that can do the same thing to each
+    /// before the next thing spares the processor to fetch its code for each anew. By default none
+    /// can.
     fn handle_datagrams(&mut self, now: Instant, packets: &mut Vec<Packet>) {
-        for packet in packets.drain(..) {
-            self.handle_input(now, Input::Datagram(packet));
-        }
+        one_by_one(self, now, packets);
     }
     /// Gives one output; `None` when drained.
     fn poll_output(&mut self) -> Option<Output>;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::edge::{listed, removed};
-use super::{Engine, Input, Node, Output};
+use super::{Engine, Input, Node, Output, one_by_one};
 use crate::clause::own;
 use crate::cx::AskId;
 use crate::fault::{Action, Hit, Table};
@@ -147,6 +147,9 @@ impl<R: Role> Node for PolicyNode<R> {
     }
 
     fn handle_datagrams(&mut self, now: Instant, packets: &mut Vec<Packet>) {
+        if self.engine.tracing() {
+            return one_by_one(self, now, packets);
+        }
         self.function.handle_timeout(now);
         self.engine.handle_datagrams(now, packets);
         self.pump(now);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Input, Node, Output};
+use super::{Input, Node, Output, one_by_one};
 use crate::fault::{Cutter, Direction, Table};
 use crate::hss::{Provisioning, StateFault};
 use crate::ids::Seed;
@@ -338,9 +338,7 @@ impl<N: Node> Node for FaultEdge<N> {
             self.now = self.now.max(now);
             return self.node.handle_datagrams(now, packets);
         }
-        for packet in packets.drain(..) {
-            self.handle_input(now, Input::Datagram(packet));
-        }
+        one_by_one(self, now, packets);
     }
 
     fn poll_output(&mut self) -> Option<Output> {

@@ -2,13 +2,13 @@
 //! registrations with Service-Route and identities, and when all that ends. One record per UE and
 //! flow; its number is the token in Path.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cscf_core::dialog::field;
 use cscf_core::ids::Seed;
-use cscf_core::map::SeededState;
+use cscf_core::map::{Marks, Numbers, SeededState};
 use cscf_core::role::Side;
 use cscf_core::time::Instant;
 use cscf_core::transport::Flow;
@@ -146,12 +146,13 @@ impl Ue {
 pub(crate) struct Bindings {
     /// Makes the fingerprints.
     state: SeededState,
-    /// Boxed: a tree has room for more records than are in it.
-    ues: BTreeMap<UeId, Box<Ue>>,
-    /// By fingerprints of source addresses; the records themselves tell the rest.
-    by_source: BTreeSet<(u64, u64, UeId)>,
+    /// Boxed: a table has room for more records than are in it.
+    ues: Numbers<UeId, Box<Ue>>,
+    /// By fingerprints of source addresses, with those of the whole association; the records
+    /// themselves tell the rest.
+    by_source: Marks<(u64, UeId)>,
     /// By fingerprints of private identities.
-    by_impi: BTreeSet<(u64, UeId)>,
+    by_impi: Marks<UeId>,
     pending: BTreeSet<(Instant, UeId)>,
     registered_count: usize,
     /// The home network that was told last; mostly it is that of all.
@@ -165,9 +166,9 @@ impl Bindings {
     pub(crate) fn new(seed: &Seed) -> Self {
         Self {
             state: SeededState::new(seed),
-            ues: BTreeMap::new(),
-            by_source: BTreeSet::new(),
-            by_impi: BTreeSet::new(),
+            ues: Numbers::default(),
+            by_source: Marks::default(),
+            by_impi: Marks::default(),
             pending: BTreeSet::new(),
             registered_count: 0,
             home: None,
@@ -180,9 +181,11 @@ impl Bindings {
         self.ues.len()
     }
 
-    /// All records in the order they were made.
+    /// All records in the order of their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Ue> {
-        self.ues.values().map(|ue| &**ue)
+        let mut all: Vec<_> = self.ues.iter().collect();
+        all.sort_unstable_by_key(|(id, _)| **id);
+        all.into_iter().map(|(_, ue)| &**ue)
     }
 
     /// Whether nothing is known of any UE.
@@ -233,8 +236,8 @@ impl Bindings {
     pub(crate) fn of_association(&self, association: &Association) -> Option<UeId> {
         let same = |id: &UeId| self.get(*id).is_some_and(|ue| ue.association == *association);
         let (source, whole) = self.fingerprints(association);
-        let all = self.by_source.range((source, whole, UeId(0))..=(source, whole, UeId(u64::MAX)));
-        all.map(|(_, _, id)| *id).find(same)
+        let all = self.by_source.of_from(source, (whole, UeId(0)));
+        all.take_while(|(its, _)| *its == whole).map(|(_, id)| id).find(same)
     }
 
     /// The registered UE a packet without associations comes from: the one with this source and
@@ -243,32 +246,32 @@ impl Bindings {
     /// address alone is anybody's.
     #[must_use]
     pub(crate) fn registered_at(&self, flow: &Flow, sent_by: &str) -> Option<UeId> {
+        let mut exact: Option<(&Association, UeId)> = None;
         let mut only = None;
         let mut others = false;
-        for (association, id) in self.at(flow.remote) {
-            let speaks = |ue: &Ue| ue.is_registered() && ue.may_speak_by(flow);
-            if !self.get(id).is_some_and(speaks) {
+        for (ue, id) in self.at(flow.remote) {
+            if !ue.is_registered() || !ue.may_speak_by(flow) {
                 continue;
             }
-            if *association.sent_by == *sent_by {
-                return Some(id);
+            if *ue.association.sent_by == *sent_by {
+                let this = (&ue.association, id);
+                exact = Some(exact.map_or(this, |other| other.min(this)));
             }
             others |= only.replace(id).is_some();
         }
-        only.filter(|_| !others)
+        exact.map(|(_, id)| id).or(only.filter(|_| !others))
     }
 
     /// Any UE at this source, registered or not.
     #[must_use]
     pub(crate) fn any_at(&self, source: SocketAddr) -> Option<&Ue> {
-        let mut all = self.ids_at(source).filter_map(|id| self.get(id));
-        all.find(|ue| ue.association.source == source)
+        self.at(source).next().map(|(ue, _)| ue)
     }
 
     /// Every UE with this private identity.
     pub(crate) fn of_impi(&self, impi: &str) -> impl Iterator<Item = UeId> {
-        of(&self.by_impi, self.state.fingerprint(impi))
-            .filter(move |id| self.get(*id).is_some_and(|ue| *ue.association.impi == *impi))
+        let all = self.by_impi.of(self.state.fingerprint(impi));
+        all.filter(move |id| self.get(*id).is_some_and(|ue| *ue.association.impi == *impi))
     }
 
     /// Records a UE in its first registration. When too many are pending the oldest is forgotten.
@@ -362,8 +365,10 @@ impl Bindings {
         let key = &ue.association;
         let same_place = self
             .at(key.source)
-            .into_iter()
-            .filter(|(other, _)| other.sent_by == key.sent_by && other.impi != key.impi)
+            .filter(|(other, _)| {
+                let other = &other.association;
+                other.sent_by == key.sent_by && other.impi != key.impi
+            })
             .map(|(_, other)| other);
         let same_contact = self.of_impi(&key.impi).filter(|other| {
             self.get(*other).is_some_and(|ue| {
@@ -383,53 +388,36 @@ impl Bindings {
             let known = &ue.flow;
             known.transport == flow.transport && known.conn == flow.conn && known.sa == flow.sa
         };
-        self.at(flow.remote)
-            .into_iter()
-            .map(|(_, id)| id)
-            .filter(|id| self.get(*id).is_some_and(same))
-            .collect()
+        self.at(flow.remote).filter(|(ue, _)| same(ue)).map(|(_, id)| id).collect()
     }
 
-    /// The records of a source, by sent-by and private identity.
-    fn at(&self, source: SocketAddr) -> Vec<(&Association, UeId)> {
-        let all = self.ids_at(source).filter_map(|id| Some((&self.get(id)?.association, id)));
-        let mut list: Vec<_> =
-            all.filter(|(association, _)| association.source == source).collect();
-        list.sort_unstable();
-        list
-    }
-
-    /// Those with the fingerprint of a source.
-    fn ids_at(&self, source: SocketAddr) -> impl Iterator<Item = UeId> {
-        let source = self.state.fingerprint(&source);
-        let all = self.by_source.range((source, 0, UeId(0))..=(source, u64::MAX, UeId(u64::MAX)));
-        all.map(|(_, _, id)| *id)
+    /// The records of a source.
+    fn at(&self, source: SocketAddr) -> impl Iterator<Item = (&Ue, UeId)> {
+        let all = self.by_source.of(self.state.fingerprint(&source));
+        all.filter_map(move |(_, id)| {
+            self.get(id).filter(|ue| ue.association.source == source).map(|ue| (ue, id))
+        })
     }
 
     fn index(&mut self, id: UeId, association: &Association) {
         let (source, whole) = self.fingerprints(association);
-        self.by_source.insert((source, whole, id));
-        self.by_impi.insert((self.state.fingerprint(&*association.impi), id));
+        self.by_source.insert(source, (whole, id));
+        self.by_impi.insert(self.state.fingerprint(&*association.impi), id);
     }
 
     fn forget(&mut self, id: UeId) {
         let Some(ue) = self.ues.remove(&id) else { return };
         self.changes.note(id);
         self.pending.remove(&(ue.pending_until, id));
-        self.by_impi.remove(&(self.state.fingerprint(&*ue.association.impi), id));
+        self.by_impi.remove(self.state.fingerprint(&*ue.association.impi), id);
         let (source, whole) = self.fingerprints(&ue.association);
-        self.by_source.remove(&(source, whole, id));
+        self.by_source.remove(source, (whole, id));
     }
 
     /// Those of a source and of the whole association.
     fn fingerprints(&self, of: &Association) -> (u64, u64) {
         (self.state.fingerprint(&of.source), self.state.fingerprint(of))
     }
-}
-
-/// The records with a fingerprint.
-fn of(index: &BTreeSet<(u64, UeId)>, fingerprint: u64) -> impl Iterator<Item = UeId> {
-    index.range((fingerprint, UeId(0))..=(fingerprint, UeId(u64::MAX))).map(|(_, id)| *id)
 }
 
 #[cfg(test)]

@@ -191,7 +191,9 @@ impl RegistrationOwner {
     /// The sets in which a private identity has a contact.
     pub(crate) fn sets_of(&self, impi: &str) -> Vec<SetId> {
         let mine = self.sets.iter().filter(|(_, set)| set.users.contains(impi));
-        mine.map(|(id, _)| *id).collect()
+        let mut ids: Vec<SetId> = mine.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Acts on an order of the operator (TS 24.229 §5.4.1.5, §5.4.1.6).

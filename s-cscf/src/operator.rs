@@ -60,7 +60,7 @@ impl Scscf {
 impl RegistrationOwner {
     /// Whether a private identity has a contact here.
     fn is_registered(&self, impi: &str) -> bool {
-        self.sets.values().any(|set| set.users.contains(impi))
+        self.sets.iter().any(|(_, set)| set.users.contains(impi))
     }
 
     fn registration_table(&self, now: Instant) -> Table {
@@ -74,7 +74,7 @@ impl RegistrationOwner {
             "identities",
             "associated_impis",
         ]);
-        for set in self.sets.values() {
+        for set in self.in_order() {
             let identities: Vec<String> = set
                 .identities
                 .iter()

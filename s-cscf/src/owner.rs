@@ -1,13 +1,13 @@
 //! The one owner of the registration state: implicit registration sets, their users, challenges
 //! under way, and the snapshots that everybody else reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cscf_core::cx::{AskId, AssignmentType, CxRequest, Saa, Sar};
 use cscf_core::identity::Wildcard;
 use cscf_core::ifc::ProfileReader;
-use cscf_core::map::SeededState;
+use cscf_core::map::{Marks, Numbers, SeededState};
 use cscf_core::registrar::{
     Binding, Bindings, PublicIdentity, Registration, Registrations, Service,
 };
@@ -40,11 +40,11 @@ pub(crate) type SetId = u64;
 pub(crate) struct RegistrationOwner {
     pub(crate) config: Arc<Config>,
     pub(crate) published: Registrations,
-    /// Boxed: a tree that is filled in order has room for twice as many.
-    pub(crate) sets: BTreeMap<SetId, Box<ImplicitSet>>,
+    /// Boxed: a table has room for more than are in it.
+    pub(crate) sets: Numbers<SetId, Box<ImplicitSet>>,
     /// Which set an identity belongs to, by a fingerprint of its key: the sets themselves tell the
-    /// rest, and a look at many numbers is a look at few places.
-    set_of: BTreeSet<(u64, SetId)>,
+    /// rest.
+    set_of: Marks<SetId>,
     /// The same for identities that stand for many, by their texts (TS 23.003 §13.4A).
     wildcards: BTreeMap<Box<str>, (Wildcard, SetId)>,
     /// Challenges that wait for their answer, by private identity.
@@ -109,8 +109,8 @@ impl RegistrationOwner {
         Self {
             config,
             published,
-            sets: BTreeMap::new(),
-            set_of: BTreeSet::new(),
+            sets: Numbers::default(),
+            set_of: Marks::default(),
             wildcards: BTreeMap::new(),
             challenges: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -139,19 +139,24 @@ impl RegistrationOwner {
     /// The set whose list has the identity with this key.
     fn listed_in(&self, key: &str) -> Option<SetId> {
         let mark = self.published.state().fingerprint(key);
-        let marked = self.set_of.range((mark, SetId::MIN)..=(mark, SetId::MAX)).map(|(_, id)| *id);
-        marked.into_iter().find(|id| self.sets.get(id).is_some_and(|set| set.lists(key)))
+        self.set_of.of(mark).find(|id| self.sets.get(id).is_some_and(|set| set.lists(key)))
     }
 
     /// Lets no other set be found by this identity.
     fn take_from_others(&mut self, key: &str, id: SetId) {
         let mark = self.published.state().fingerprint(key);
-        let sets = &self.sets;
-        let all = (mark, SetId::MIN)..=(mark, SetId::MAX);
-        let others = self.set_of.extract_if(all, |(_, its)| {
-            *its != id && sets.get(its).is_some_and(|set| set.lists(key))
-        });
-        others.for_each(drop);
+        let lists = |its: &SetId| self.sets.get(its).is_some_and(|set| set.lists(key));
+        let others = self.set_of.of(mark).filter(|its| *its != id && lists(its));
+        for other in others.collect::<Vec<_>>() {
+            self.set_of.remove(mark, other);
+        }
+    }
+
+    /// All sets in the order they were opened.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = &ImplicitSet> {
+        let mut all: Vec<_> = self.sets.iter().collect();
+        all.sort_unstable_by_key(|(id, _)| **id);
+        all.into_iter().map(|(_, set)| &**set)
     }
 
     /// The set that this identity belongs to.
@@ -178,7 +183,10 @@ impl RegistrationOwner {
             self.take_from_others(&identity.key, id);
         }
         let state = self.published.state();
-        let set = self.sets.entry(id).or_insert_with(|| Box::new(ImplicitSet::new()));
+        if known.is_none() {
+            self.sets.insert(id, Box::new(ImplicitSet::new()));
+        }
+        let Some(set) = self.sets.get_mut(&id) else { return id };
         // Identities of another user of a shared set that this profile does not hold stay.
         let shared = set.users.len() > 1;
         let lacks = |old: &&PublicIdentity| !identities.iter().any(|its| its.key == old.key);
@@ -189,7 +197,7 @@ impl RegistrationOwner {
         };
         for old in set.identities.iter() {
             if !list.iter().any(|identity| identity.key == old.key) {
-                self.set_of.remove(&(state.fingerprint(&*old.key), id));
+                self.set_of.remove(state.fingerprint(&*old.key), id);
             }
         }
         for old in &set.wildcards {
@@ -202,7 +210,7 @@ impl RegistrationOwner {
             self.wildcards.insert(wildcard.as_str().into(), (wildcard.clone(), id));
         }
         for identity in list.iter() {
-            self.set_of.insert((state.fingerprint(&*identity.key), id));
+            self.set_of.insert(state.fingerprint(&*identity.key), id);
         }
         set.identities = list;
         id
@@ -223,7 +231,7 @@ impl RegistrationOwner {
         if set.bindings.is_empty() {
             self.published.replace(old.as_deref(), None);
             for identity in set.identities.iter() {
-                self.set_of.remove(&(state.fingerprint(&*identity.key), id));
+                self.set_of.remove(state.fingerprint(&*identity.key), id);
             }
             for wildcard in &set.wildcards {
                 self.wildcards.remove(wildcard.as_str());

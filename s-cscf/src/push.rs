@@ -131,7 +131,7 @@ impl RegistrationOwner {
                 *kept = list.to_vec();
             }
         };
-        for user in self.sets.values_mut().filter_map(|set| set.users.get_mut(impi)) {
+        for user in self.sets.iter_mut().filter_map(|(_, set)| set.users.get_mut(impi)) {
             let mut spare = Vec::from(std::mem::take(&mut user.spare));
             spare.retain(|item| !matches!(item, AuthItem::Digest { .. }));
             user.spare = spare.into();

@@ -1,7 +1,7 @@
 //! Subscriptions that are counted up. Of a range the HSS has one description; a member is made when
 //! it is asked about, and what is kept of it is what differs from how it was made.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::auth::{AkaKeys, AkaSet, Amf, Scheme, SequenceGenerator, Sqn};
@@ -12,6 +12,7 @@ use crate::hss::store::{
 };
 use crate::identity::ImsiRange;
 use crate::ifc::PublicIdentity;
+use crate::map::{Numbers, SeededState};
 
 /// Subscriptions that differ in their identities only: each has one private identity with a USIM,
 /// and one implicit registration set without services.
@@ -116,7 +117,7 @@ pub(super) struct Members {
     range: SubscriberRange,
     functions: Arc<AkaSet>,
     sequence: SequenceGenerator,
-    kept: BTreeMap<u64, Kept>,
+    kept: Numbers<u64, Kept, SeededState>,
     /// Members whose identities lead nowhere.
     hidden: BTreeSet<u64>,
 }
@@ -125,14 +126,18 @@ impl Members {
     /// # Errors
     ///
     /// A sequence number of more than 48 bits.
-    pub(super) fn new(range: SubscriberRange, scheme: Scheme) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        range: SubscriberRange,
+        scheme: Scheme,
+        state: SeededState,
+    ) -> Result<Self, StoreError> {
         let last =
             Sqn::new(range.sqn).ok_or_else(|| StoreError::SqnTooLong(range.imsis.impi(0)))?;
         Ok(Self {
             functions: Arc::new(range.keys.functions()),
             sequence: SequenceGenerator::new(scheme, last),
             range,
-            kept: BTreeMap::new(),
+            kept: Numbers::keyed(state),
             hidden: BTreeSet::new(),
         })
     }
@@ -160,9 +165,9 @@ impl Members {
         }
     }
 
-    /// The members of which something is kept, in order.
+    /// The members of which something is kept, in no order.
     pub(super) fn used(&self) -> impl Iterator<Item = u64> {
-        self.kept.keys().copied()
+        self.kept.iter().map(|(member, _)| *member)
     }
 
     /// Whether something is kept of a member.
@@ -192,7 +197,7 @@ impl Members {
         add(RegistrationState::NotRegistered, others);
     }
 
-    /// The members with an S-CSCF, in order.
+    /// The members with an S-CSCF, in no order.
     pub(super) fn served(&self) -> impl Iterator<Item = u64> {
         let has_server = |kept: &Kept| match kept {
             Kept::Used(used) => used.server.is_some(),

@@ -9,6 +9,8 @@ use crate::auth::Scheme;
 use crate::hss::range::{Members, Servers, SubscriberRange};
 use crate::hss::store::{Found, RegistrationState, SetState, StoreError, Subscriber, Subscription};
 use crate::identity::{imsi_value, number_value};
+use crate::ids::Seed;
+use crate::map::SeededState;
 
 /// Members of ranges that may be there whole at a time. The questions of a registration find the
 /// same one, also of all that begin within some ten milliseconds; with more, the one that goes has
@@ -48,6 +50,8 @@ pub(super) struct Slots {
     by_imsi: BTreeMap<(usize, u64), usize>,
     by_number: BTreeMap<u64, usize>,
     home_domain: String,
+    /// Spreads what is kept of members.
+    state: SeededState,
 }
 
 /// A subscription to be looked at: where it is, or made for this.
@@ -69,7 +73,7 @@ impl Deref for Seen<'_> {
 }
 
 impl Slots {
-    pub(super) fn new(home_domain: &str) -> Self {
+    pub(super) fn new(home_domain: &str, seed: &Seed) -> Self {
         Self {
             blocks: Vec::new(),
             len: 0,
@@ -79,6 +83,7 @@ impl Slots {
             by_imsi: BTreeMap::new(),
             by_number: BTreeMap::new(),
             home_domain: home_domain.to_ascii_lowercase(),
+            state: SeededState::new(seed),
         }
     }
 
@@ -133,7 +138,7 @@ impl Slots {
         if let Some(numbers) = range.imsis.numbers() {
             self.by_number.insert(*numbers.start(), block);
         }
-        let members = Members::new(range, scheme)?;
+        let members = Members::new(range, scheme, self.state)?;
         let first = self.len;
         self.len = self.len.saturating_add(members.count());
         self.blocks.push(Block { first, kind: Kind::Range(Box::new(members)) });

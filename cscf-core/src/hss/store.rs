@@ -355,7 +355,7 @@ impl Store {
         let mut store = Self {
             home_domain: home_domain.to_ascii_lowercase(),
             scheme,
-            slots: Slots::new(home_domain),
+            slots: Slots::new(home_domain, seed),
             by_impi: map(seed),
             by_impu: map(seed),
             wildcards: Vec::new(),

@@ -1,7 +1,8 @@
 //! Hash maps whose order no peer can choose and no run can leak: keyed from the node's seed, looked
 //! up by key, never iterated for output. What the node has numbered itself needs no such care. And
-//! tables that grow without a pause, however large they are: [`Numbers`] and [`Places`].
+//! tables that grow without a pause, however large they are: [`Numbers`], [`Marks`] and [`Places`].
 
+mod marks;
 mod numbers;
 mod places;
 
@@ -9,6 +10,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
 
+pub use marks::Marks;
 pub use numbers::{Numbered, Numbers};
 pub use places::Places;
 

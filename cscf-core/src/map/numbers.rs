@@ -116,6 +116,16 @@ impl<K: Hash + Eq, V, S: BuildHasher> Numbers<K, V, S> {
         Some(value)
     }
 
+    /// All entries, in no order: who shows them puts them in one.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.parts.iter().flatten().map(|(key, value)| (key, value))
+    }
+
+    /// The same, to change the values.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.parts.iter_mut().flatten().map(|(key, value)| (&*key, value))
+    }
+
     /// The part an entry with this hash belongs to.
     const fn place(&self, hash: u64) -> usize {
         if self.parts.len() > 1 { (hash >> PART_SHIFT) as usize % PARTS } else { 0 }

@@ -459,6 +459,48 @@ mod tests {
         }
     }
 
+    /// Users behind one address are told apart by sent-by, and nobody is taken for another.
+    #[test]
+    fn users_behind_one_address_are_told_apart() {
+        let mut bindings = Bindings::new(&Seed([7; 32]));
+        let at = SocketAddr::from(([192, 0, 2, 1], 5060));
+        let here = |sent_by: &str, impi: &str| {
+            let association =
+                Association { source: at, sent_by: sent_by.into(), impi: impi.into() };
+            Ue { association, flow: Flow { remote: at, ..ue(5060).flow }, ..ue(5060) }
+        };
+        let found = |bindings: &Bindings, sent_by: &str| {
+            bindings.registered_at(&ue(5060).flow, sent_by).map(|id| id.0)
+        };
+        for (number, sent_by, impi) in [(3, "a", "1"), (1, "b", "2"), (2, "c", "3")] {
+            bindings.insert(UeId(number), here(sent_by, impi), Limits::default());
+        }
+        bindings.register(UeId(1), registration("sip:2@ims.example", "home"));
+
+        assert_eq!(found(&bindings, "other"), Some(1), "the only one that has registered");
+        bindings.register(UeId(2), registration("sip:3@ims.example", "home"));
+        assert_eq!(
+            ["a", "b", "c", "other"].map(|it| found(&bindings, it)),
+            [None, Some(1), Some(2), None]
+        );
+
+        let of = |bindings: &Bindings, sent_by: &str, impi: &str| {
+            bindings.of_association(&here(sent_by, impi).association).map(|id| id.0)
+        };
+        assert_eq!(of(&bindings, "a", "1"), Some(3));
+        assert_eq!(of(&bindings, "a", "2"), None);
+        bindings.insert(UeId(4), here("c", "4"), Limits::default());
+        assert_eq!(bindings.superseded_by(UeId(4), "sip:a@192.0.2.1"), [UeId(2)], "its place");
+
+        for number in [2, 4, 1] {
+            bindings.remove(UeId(number));
+        }
+        assert!(bindings.any_at(at).is_some_and(|ue| ue.impi() == "1"));
+        assert_eq!(bindings.of_impi("2").count(), 0);
+        bindings.remove(UeId(3));
+        assert!(bindings.any_at(at).is_none() && bindings.is_empty());
+    }
+
     /// A record holds its identity once, and all records the name of their home.
     #[test]
     fn what_is_the_same_is_kept_once() {

@@ -81,7 +81,7 @@ fn a_kernel_that_has_esp() {
     each_end_may_be_the_kernel(&hosts);
     // The kernel counts for a host: what comes late of the connections before counts, too.
     what_is_no_esp_is_dropped_and_told(&Hosts::make().expect("two hosts"));
-    what_is_forged_or_repeated_is_told_of_its_set(&hosts);
+    what_is_forged_or_repeated_is_told_of_its_set(&Hosts::make().expect("two hosts"));
     a_set_that_goes_resets_its_connections(&hosts);
     what_is_left_over_is_removed(&hosts);
     the_main_job_runs_over_it(&hosts);

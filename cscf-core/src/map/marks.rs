@@ -1,5 +1,5 @@
-//! Who has a fingerprint: mostly one, in the odd case several. Looking is one look at a table, where
-//! a tree of many has to be walked from its root through what is in no cache.
+//! Who has a fingerprint: mostly one, in the odd case several. To look is one look at a table; a
+//! tree of many has to be walked from its root through what is in no cache.
 
 use std::collections::BTreeSet;
 

@@ -91,6 +91,12 @@ impl Ue {
         !self.registrations.is_empty()
     }
 
+    /// Whether its requests come and go by this flow.
+    fn is_on(&self, flow: &Flow) -> bool {
+        let known = &self.flow;
+        known.transport == flow.transport && known.conn == flow.conn && known.sa == flow.sa
+    }
+
     /// Whether what comes by this flow can be of it, as far as TLS tells.
     #[must_use]
     pub(crate) fn may_speak_by(&self, flow: &Flow) -> bool {
@@ -141,6 +147,31 @@ impl Ue {
     }
 }
 
+/// Where a UE stands among all at its source: the registered before the pending, of which anybody
+/// can make as many as may be; then by sent-by, then by private identity (32 bits of fingerprints
+/// less one).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(u64);
+
+impl Place {
+    const PENDING: u64 = 1 << 63;
+
+    /// The first of a sent-by.
+    const fn first(is_registered: bool, sent_by: u64) -> Self {
+        let pending = if is_registered { 0 } else { Self::PENDING };
+        Self(pending | (sent_by >> 1 & !(u32::MAX as u64)))
+    }
+
+    const fn new(is_registered: bool, sent_by: u64, impi: u64) -> Self {
+        Self(Self::first(is_registered, sent_by).0 | (impi & u32::MAX as u64))
+    }
+
+    /// Whether both are registered or both not, with the same sent-by.
+    const fn is_beside(self, other: Self) -> bool {
+        self.0 >> 32 == other.0 >> 32
+    }
+}
+
 /// All UEs with their indexes.
 #[derive(Debug)]
 pub(crate) struct Bindings {
@@ -148,9 +179,8 @@ pub(crate) struct Bindings {
     state: SeededState,
     /// Boxed: a table has room for more records than are in it.
     ues: Numbers<UeId, Box<Ue>>,
-    /// By fingerprints of source addresses, with those of the whole association; the records
-    /// themselves tell the rest.
-    by_source: Marks<(u64, UeId)>,
+    /// By fingerprints of source addresses; the records themselves tell the rest.
+    by_source: Marks<(Place, UeId)>,
     /// By fingerprints of private identities.
     by_impi: Marks<UeId>,
     pending: BTreeSet<(Instant, UeId)>,
@@ -221,7 +251,7 @@ impl Bindings {
         self.remove(id);
         let Some(ue) = ue else { return };
         self.registered_count += usize::from(ue.is_registered());
-        self.index(id, &ue.association);
+        self.index(id, &ue.association, ue.is_registered());
         self.ues.insert(id, Box::new(ue.clone()));
     }
 
@@ -235,9 +265,12 @@ impl Bindings {
     #[must_use]
     pub(crate) fn of_association(&self, association: &Association) -> Option<UeId> {
         let same = |id: &UeId| self.get(*id).is_some_and(|ue| ue.association == *association);
-        let (source, whole) = self.fingerprints(association);
-        let all = self.by_source.of_from(source, (whole, UeId(0)));
-        all.take_while(|(its, _)| *its == whole).map(|(_, id)| id).find(same)
+        let find = |is_registered| {
+            let (source, place) = self.marks(association, is_registered);
+            let all = self.by_source.of_from(source, (place, UeId(0)));
+            all.take_while(move |(its, _)| *its == place).map(|(_, id)| id).find(same)
+        };
+        find(true).or_else(|| find(false))
     }
 
     /// The registered UE a packet without associations comes from: the one with this source and
@@ -246,20 +279,17 @@ impl Bindings {
     /// address alone is anybody's.
     #[must_use]
     pub(crate) fn registered_at(&self, flow: &Flow, sent_by: &str) -> Option<UeId> {
-        let mut exact: Option<(&Association, UeId)> = None;
-        let mut only = None;
-        let mut others = false;
-        for (ue, id) in self.at(flow.remote) {
-            if !ue.is_registered() || !ue.may_speak_by(flow) {
-                continue;
-            }
-            if *ue.association.sent_by == *sent_by {
-                let this = (&ue.association, id);
-                exact = Some(exact.map_or(this, |other| other.min(this)));
-            }
-            others |= only.replace(id).is_some();
+        let speaks = |(ue, _): &(&Ue, UeId)| ue.may_speak_by(flow);
+        let exact = self
+            .beside(flow.remote, sent_by, true)
+            .filter(speaks)
+            .min_by_key(|(ue, _)| &ue.association);
+        if let Some((_, id)) = exact {
+            return Some(id);
         }
-        exact.map(|(_, id)| id).or(only.filter(|_| !others))
+        let registered = self.at(flow.remote).take_while(|(ue, _)| ue.is_registered());
+        let mut all = registered.filter(speaks).map(|(_, id)| id);
+        all.next().filter(|_| all.next().is_none())
     }
 
     /// Any UE at this source, registered or not.
@@ -284,7 +314,7 @@ impl Bindings {
             self.remove(old);
         }
         self.changes.note(id);
-        self.index(id, &ue.association);
+        self.index(id, &ue.association, ue.is_registered());
         self.pending.insert((ue.pending_until, id));
         self.ues.insert(id, Box::new(ue));
     }
@@ -313,11 +343,8 @@ impl Bindings {
         } else {
             self.home.clone_from(&registration.term_ioi);
         }
+        self.confirm(id);
         let Some(ue) = self.ues.get_mut(&id) else { return };
-        if !ue.is_registered() {
-            self.pending.remove(&(ue.pending_until, id));
-            self.registered_count += 1;
-        }
         let old = ue.registrations.iter_mut().find(|old| old.aor == registration.aor);
         match old {
             Some(old) => *old = registration,
@@ -327,6 +354,17 @@ impl Bindings {
                 ue.registrations = all.into_iter().skip(above).chain([registration]).collect();
             }
         }
+    }
+
+    /// Counts a UE that is about to get its first registration among the registered.
+    fn confirm(&mut self, id: UeId) {
+        let Some(ue) = self.ues.get(&id).filter(|ue| !ue.is_registered()) else { return };
+        self.pending.remove(&(ue.pending_until, id));
+        self.registered_count += 1;
+        let (source, before) = self.marks(&ue.association, false);
+        let (_, now) = self.marks(&ue.association, true);
+        self.by_source.remove(source, (before, id));
+        self.by_source.insert(source, (now, id));
     }
 
     /// Removes the registrations for which `gone` says so; says whether the record went with the
@@ -344,16 +382,17 @@ impl Bindings {
             return false;
         }
         self.registered_count = self.registered_count.saturating_sub(1);
-        self.forget(id);
+        self.forget(id, true);
         true
     }
 
     /// Removes a record.
     pub(crate) fn remove(&mut self, id: UeId) {
-        if self.get(id).is_some_and(Ue::is_registered) {
+        let was_registered = self.get(id).is_some_and(Ue::is_registered);
+        if was_registered {
             self.registered_count = self.registered_count.saturating_sub(1);
         }
-        self.forget(id);
+        self.forget(id, was_registered);
     }
 
     /// The other registered UEs with the same source and sent-by, and those of the same private
@@ -363,12 +402,10 @@ impl Bindings {
     pub(crate) fn superseded_by(&self, id: UeId, contact: &str) -> Vec<UeId> {
         let Some(ue) = self.get(id) else { return Vec::new() };
         let key = &ue.association;
-        let same_place = self
-            .at(key.source)
-            .filter(|(other, _)| {
-                let other = &other.association;
-                other.sent_by == key.sent_by && other.impi != key.impi
-            })
+        let same_place = [true, false]
+            .into_iter()
+            .flat_map(|is_registered| self.beside(key.source, &key.sent_by, is_registered))
+            .filter(|(other, _)| other.association.impi != key.impi)
             .map(|(_, other)| other);
         let same_contact = self.of_impi(&key.impi).filter(|other| {
             self.get(*other).is_some_and(|ue| {
@@ -384,141 +421,66 @@ impl Bindings {
     /// The UEs whose requests come and go by this flow.
     #[must_use]
     pub(crate) fn on_flow(&self, flow: &Flow) -> Vec<UeId> {
-        let same = |ue: &Ue| {
-            let known = &ue.flow;
-            known.transport == flow.transport && known.conn == flow.conn && known.sa == flow.sa
-        };
-        self.at(flow.remote).filter(|(ue, _)| same(ue)).map(|(_, id)| id).collect()
+        let all = self.at(flow.remote).filter(|(ue, _)| ue.is_on(flow));
+        all.map(|(_, id)| id).collect()
     }
 
-    /// The records of a source.
+    /// Those of them that are registered.
+    pub(crate) fn registered_on(&self, flow: &Flow) -> impl Iterator<Item = &Ue> {
+        let registered = self.at(flow.remote).take_while(|(ue, _)| ue.is_registered());
+        registered.map(|(ue, _)| ue).filter(|ue| ue.is_on(flow))
+    }
+
+    /// The records of a source, the registered first.
     fn at(&self, source: SocketAddr) -> impl Iterator<Item = (&Ue, UeId)> {
-        let all = self.by_source.of(self.state.fingerprint(&source));
+        self.who(source, self.by_source.of(self.state.fingerprint(&source)))
+    }
+
+    /// The records of a source with this sent-by, those registered or the others.
+    fn beside<'a>(
+        &'a self,
+        source: SocketAddr,
+        sent_by: &'a str,
+        is_registered: bool,
+    ) -> impl Iterator<Item = (&'a Ue, UeId)> {
+        let first = Place::first(is_registered, self.state.fingerprint(sent_by));
+        let all = self.by_source.of_from(self.state.fingerprint(&source), (first, UeId(0)));
+        let beside = all.take_while(move |(place, _)| place.is_beside(first));
+        self.who(source, beside).filter(move |(ue, _)| *ue.association.sent_by == *sent_by)
+    }
+
+    fn who(
+        &self,
+        source: SocketAddr,
+        all: impl Iterator<Item = (Place, UeId)>,
+    ) -> impl Iterator<Item = (&Ue, UeId)> {
         all.filter_map(move |(_, id)| {
             self.get(id).filter(|ue| ue.association.source == source).map(|ue| (ue, id))
         })
     }
 
-    fn index(&mut self, id: UeId, association: &Association) {
-        let (source, whole) = self.fingerprints(association);
-        self.by_source.insert(source, (whole, id));
+    fn index(&mut self, id: UeId, association: &Association, is_registered: bool) {
+        let (source, place) = self.marks(association, is_registered);
+        self.by_source.insert(source, (place, id));
         self.by_impi.insert(self.state.fingerprint(&*association.impi), id);
     }
 
-    fn forget(&mut self, id: UeId) {
+    fn forget(&mut self, id: UeId, was_registered: bool) {
         let Some(ue) = self.ues.remove(&id) else { return };
         self.changes.note(id);
         self.pending.remove(&(ue.pending_until, id));
         self.by_impi.remove(self.state.fingerprint(&*ue.association.impi), id);
-        let (source, whole) = self.fingerprints(&ue.association);
-        self.by_source.remove(source, (whole, id));
+        let (source, place) = self.marks(&ue.association, was_registered);
+        self.by_source.remove(source, (place, id));
     }
 
-    /// Those of a source and of the whole association.
-    fn fingerprints(&self, of: &Association) -> (u64, u64) {
-        (self.state.fingerprint(&of.source), self.state.fingerprint(of))
+    /// The fingerprint of a source, and the place among all that are there.
+    fn marks(&self, of: &Association, is_registered: bool) -> (u64, Place) {
+        let sent_by = self.state.fingerprint(&*of.sent_by);
+        let place = Place::new(is_registered, sent_by, self.state.fingerprint(&*of.impi));
+        (self.state.fingerprint(&of.source), place)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use cscf_core::transport::Transport;
-
-    use super::*;
-
-    fn ue(number: u16) -> Ue {
-        let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
-        let (local, remote) = (address(5060), address(number));
-        Ue {
-            association: Association {
-                source: remote,
-                sent_by: "192.0.2.1".into(),
-                impi: format!("{number}@ims.example").into(),
-            },
-            flow: Flow { transport: Transport::Udp, local, remote, conn: None, sa: None },
-            flow_lost: false,
-            kept: false,
-            signalling_lost: false,
-            side: Side::Air,
-            outbound: false,
-            registrations: Box::default(),
-            pending_until: Instant::EPOCH,
-            challenged: false,
-            mechanism: Mechanism::Digest,
-        }
-    }
-
-    fn registration(identity: &str, home: &str) -> Registration {
-        Registration {
-            aor: identity.into(),
-            contact: "sip:a@192.0.2.1".into(),
-            service_route: Box::default(),
-            associated: Identity::read(identity).into_iter().collect(),
-            term_ioi: Some(home.into()),
-            expires_at: Instant::EPOCH,
-        }
-    }
-
-    /// Users behind one address are told apart by sent-by, and nobody is taken for another.
-    #[test]
-    fn users_behind_one_address_are_told_apart() {
-        let mut bindings = Bindings::new(&Seed([7; 32]));
-        let at = SocketAddr::from(([192, 0, 2, 1], 5060));
-        let here = |sent_by: &str, impi: &str| {
-            let association =
-                Association { source: at, sent_by: sent_by.into(), impi: impi.into() };
-            Ue { association, flow: Flow { remote: at, ..ue(5060).flow }, ..ue(5060) }
-        };
-        let found = |bindings: &Bindings, sent_by: &str| {
-            bindings.registered_at(&ue(5060).flow, sent_by).map(|id| id.0)
-        };
-        for (number, sent_by, impi) in [(3, "a", "1"), (1, "b", "2"), (2, "c", "3")] {
-            bindings.insert(UeId(number), here(sent_by, impi), Limits::default());
-        }
-        bindings.register(UeId(1), registration("sip:2@ims.example", "home"));
-
-        assert_eq!(found(&bindings, "other"), Some(1), "the only one that has registered");
-        bindings.register(UeId(2), registration("sip:3@ims.example", "home"));
-        assert_eq!(
-            ["a", "b", "c", "other"].map(|it| found(&bindings, it)),
-            [None, Some(1), Some(2), None]
-        );
-
-        let of = |bindings: &Bindings, sent_by: &str, impi: &str| {
-            bindings.of_association(&here(sent_by, impi).association).map(|id| id.0)
-        };
-        assert_eq!(of(&bindings, "a", "1"), Some(3));
-        assert_eq!(of(&bindings, "a", "2"), None);
-        bindings.insert(UeId(4), here("c", "4"), Limits::default());
-        assert_eq!(bindings.superseded_by(UeId(4), "sip:a@192.0.2.1"), [UeId(2)], "its place");
-
-        for number in [2, 4, 1] {
-            bindings.remove(UeId(number));
-        }
-        assert!(bindings.any_at(at).is_some_and(|ue| ue.impi() == "1"));
-        assert_eq!(bindings.of_impi("2").count(), 0);
-        bindings.remove(UeId(3));
-        assert!(bindings.any_at(at).is_none() && bindings.is_empty());
-    }
-
-    /// A record holds its identity once, and all records the name of their home.
-    #[test]
-    fn what_is_the_same_is_kept_once() {
-        let mut bindings = Bindings::new(&Seed([7; 32]));
-        for (number, home) in [(1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "a")] {
-            let id = UeId(number.into());
-            bindings.insert(id, ue(number), Limits::default());
-            bindings.register(id, registration(&format!("sip:{number}@ims.example"), home));
-        }
-        let of = |number| &bindings.get(UeId(number)).expect("known").registrations[0];
-
-        for number in 1..=5 {
-            let (aor, identity) = (&of(number).aor, &of(number).associated[0]);
-            assert_eq!(**aor, *format!("sip:{number}@ims.example"));
-            assert!(Arc::ptr_eq(aor, &identity.key) && Arc::ptr_eq(aor, &identity.uri));
-        }
-        let home = |number| of(number).term_ioi.as_ref().expect("known");
-        assert!(Arc::ptr_eq(home(1), home(2)) && Arc::ptr_eq(home(3), home(4)));
-        assert_eq!([home(1), home(3), home(5)].map(|home| &**home), ["a", "b", "a"]);
-    }
-}
+mod tests;

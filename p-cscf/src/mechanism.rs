@@ -196,10 +196,8 @@ impl Pcscf {
             _ if facts.ipsec => Some(Flag::No),
             Mechanism::Giba => None,
             _ if flow.transport.is_secure() => {
-                let bound = self.bindings.on_flow(flow).into_iter().any(|id| {
-                    let ue = self.bindings.get(id).filter(|ue| ue.is_registered());
-                    ue.is_some_and(|ue| *ue.association.impi == *facts.association.impi)
-                });
+                let impi = &facts.association.impi;
+                let bound = self.bindings.registered_on(flow).any(|ue| ue.impi() == &**impi);
                 Some(if bound { Flag::TlsYes } else { Flag::TlsPending })
             }
             // A new beginning: the address does not stand for a user who has TLS.
@@ -229,9 +227,7 @@ impl Pcscf {
         if !flow.transport.is_secure() {
             return Ok(());
         }
-        let ids = self.bindings.on_flow(flow);
-        let mut owners = ids.iter().filter_map(|id| self.bindings.get(*id));
-        match owners.find(|ue: &&Ue| ue.is_registered() && ue.impi() != impi) {
+        match self.bindings.registered_on(flow).find(|ue| ue.impi() != impi) {
             None => Ok(()),
             Some(owner) => {
                 let cause = Box::new(cause::other_user(impi, owner.impi()));

@@ -195,7 +195,8 @@ impl RegistrationOwner {
                 self.third_parties.services(env, (&profile.services, &profile.identities));
         }
         let Wish::Update(wishes) = &register.wish else { return };
-        let Some(user) = set.user(env.now, &register.impi) else { return };
+        let index = (&mut self.sets_of_users, id);
+        let Some(user) = set.user(env.now, &register.impi, index) else { return };
         let impi = Arc::clone(&user.impi);
         if proof.authenticated {
             user.refreshes = 0;

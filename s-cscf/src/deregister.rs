@@ -188,12 +188,10 @@ impl RegistrationOwner {
         DemandReply { result, emergency }
     }
 
-    /// The sets in which a private identity has a contact.
+    /// The sets in which a private identity has a contact, in the order they were opened.
     pub(crate) fn sets_of(&self, impi: &str) -> Vec<SetId> {
-        let mine = self.sets.iter().filter(|(_, set)| set.users.contains(impi));
-        let mut ids: Vec<SetId> = mine.map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        ids
+        let has = |id: &SetId| self.sets.get(id).is_some_and(|set| set.users.contains(impi));
+        self.sets_of_users.of(impi).filter(has).collect()
     }
 
     /// Acts on an order of the operator (TS 24.229 §5.4.1.5, §5.4.1.6).

@@ -33,7 +33,7 @@ impl Scscf {
             Order::Show { what, of } => return self.show(env.now, *what, of),
             _ => return self.work.obey(order).ok_or(OrderError::NotHere),
         };
-        if !self.owner.is_registered(impi) {
+        if self.owner.sets_of(impi).is_empty() {
             return Err(OrderError::refused(format!("{impi} is not registered here")));
         }
         self.command(env, command, out);
@@ -58,11 +58,6 @@ impl Scscf {
 }
 
 impl RegistrationOwner {
-    /// Whether a private identity has a contact here.
-    fn is_registered(&self, impi: &str) -> bool {
-        self.sets.iter().any(|(_, set)| set.users.contains(impi))
-    }
-
     fn registration_table(&self, now: Instant) -> Table {
         let mut table = Table::new(&[
             "impi",

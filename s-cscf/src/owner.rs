@@ -22,7 +22,7 @@ use crate::restoration::Waiting;
 use crate::secret::Proof;
 use crate::third_party::ThirdParties;
 use crate::unregistered::Unregistered;
-use crate::users::{User, Users};
+use crate::users::{SetsOfUsers, User, Users};
 use crate::{Config, ScscfActions, Timer};
 
 /// Private identities that are kept of a subscription.
@@ -45,6 +45,8 @@ pub(crate) struct RegistrationOwner {
     /// Which set an identity belongs to, by a fingerprint of its key: the sets themselves tell the
     /// rest.
     set_of: Marks<SetId>,
+    /// Where the private identities with a contact are.
+    pub(crate) sets_of_users: SetsOfUsers,
     /// The same for identities that stand for many, by their texts (TS 23.003 §13.4A).
     wildcards: BTreeMap<Box<str>, (Wildcard, SetId)>,
     /// Challenges that wait for their answer, by private identity.
@@ -108,6 +110,7 @@ impl RegistrationOwner {
     pub(crate) fn new(config: Arc<Config>, published: Registrations) -> Self {
         Self {
             config,
+            sets_of_users: SetsOfUsers::new(published.state()),
             published,
             sets: Numbers::default(),
             set_of: Marks::default(),
@@ -127,6 +130,7 @@ impl RegistrationOwner {
     pub(crate) fn remainders(&self) -> Vec<(&'static str, usize)> {
         vec![
             ("registrations", self.sets.len()),
+            ("users of registrations", self.sets_of_users.len()),
             ("published identities", self.published.len()),
             ("challenges", self.challenges.len()),
             ("questions", self.jobs.len()),
@@ -223,6 +227,9 @@ impl RegistrationOwner {
         let bindings = &set.bindings;
         let state = self.published.state();
         let left = set.users.retain(|impi| bindings.has_user(impi));
+        for impi in &left {
+            self.sets_of_users.leave(impi, id);
+        }
         let old = set.published.take();
         let was = old.iter().flat_map(|old| old.bindings.iter()).map(|binding| &binding.token);
         let is = |token: &str| bindings.list().iter().any(|its| *its.token == *token);
@@ -316,9 +323,15 @@ impl ImplicitSet {
         self.lists(key) || self.wildcards.iter().any(|wildcard| wildcard.stands_for(key))
     }
 
-    /// The user, new if it has no contact yet.
-    pub(crate) fn user(&mut self, now: Instant, impi: &str) -> Option<&mut User> {
+    /// The user, new if it has no contact yet; `sets` and the number of this set are for the index.
+    pub(crate) fn user(
+        &mut self,
+        now: Instant,
+        impi: &str,
+        (sets, id): (&mut SetsOfUsers, SetId),
+    ) -> Option<&mut User> {
         if !self.users.contains(impi) {
+            sets.enter(impi, id);
             let known = self.associated.iter().find(|its| ***its == *impi);
             let impi = known.map_or_else(|| impi.into(), Arc::clone);
             self.users.add(now, &impi);
@@ -386,12 +399,30 @@ mod tests {
         assert_eq!(ids(&owner), [Some(first), Some(second), None]);
     }
 
+    /// What an operator is shown is in the order in which sets were opened.
+    #[test]
+    fn sets_are_told_in_the_order_they_were_opened() {
+        let config =
+            Config::new("sip:s1.ims.example:6060", "ims.example", "sip:i1.ims.example:4060");
+        let published = Registrations::new(&Seed([7; 32]));
+        let mut owner = RegistrationOwner::new(Arc::new(config), published);
+        let all: Vec<_> = (0..40).map(|it| format!("sip:{}@ims.example", it * 7 % 41)).collect();
+        for uri in &all {
+            owner.open_set(&list(&[uri]));
+        }
+
+        let told: Vec<_> = owner.in_order().map(|set| &*set.identities[0].key).collect();
+
+        assert_eq!(told, all);
+    }
+
     #[test]
     fn a_new_user_has_kept_what_a_set_without_contacts_keeps() {
-        let mut set = ImplicitSet::new();
-        let kept = set.user(Instant::EPOCH, "alice@ims.example").map(|user| user.kept);
-
         let state = SeededState::new(&Seed([7; 32]));
+        let mut set = ImplicitSet::new();
+        let index = (&mut SetsOfUsers::new(state), 1);
+        let kept = set.user(Instant::EPOCH, "alice@ims.example", index).map(|user| user.kept);
+
         assert_eq!(kept, Some(set.to_keep(state, "alice@ims.example")));
     }
 }

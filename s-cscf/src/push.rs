@@ -131,7 +131,9 @@ impl RegistrationOwner {
                 *kept = list.to_vec();
             }
         };
-        for user in self.sets.iter_mut().filter_map(|(_, set)| set.users.get_mut(impi)) {
+        for id in self.sets_of(impi) {
+            let set = self.sets.get_mut(&id);
+            let Some(user) = set.and_then(|set| set.users.get_mut(impi)) else { continue };
             let mut spare = Vec::from(std::mem::take(&mut user.spare));
             spare.retain(|item| !matches!(item, AuthItem::Digest { .. }));
             user.spare = spare.into();

@@ -117,7 +117,8 @@ impl RegistrationOwner {
         set.keep(profile.servers, saa);
         set.services = self.third_parties.services(env, (&profile.services, &profile.identities));
         for kept in saa.restoration.iter().filter(|kept| !kept.impi.is_empty()) {
-            let Some(user) = set.user(env.now, &kept.impi) else { continue };
+            let index = (&mut self.sets_of_users, id);
+            let Some(user) = set.user(env.now, &kept.impi, index) else { continue };
             let impi = Arc::clone(&user.impi);
             for contact in &kept.contacts {
                 let Ok(address) = NameAddr::parse(&contact.contact) else { continue };

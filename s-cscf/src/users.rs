@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use cscf_core::cx::AuthItem;
+use cscf_core::map::{Marks, SeededState};
 use cscf_core::time::Instant;
 
+use crate::owner::SetId;
 use crate::proxy_auth::ProxyNonces;
 use crate::secret::Accepted;
 
@@ -14,6 +16,41 @@ use crate::secret::Accepted;
 #[derive(Debug, Default)]
 pub(crate) struct Users {
     list: Vec<User>,
+}
+
+/// In which sets private identities have a contact: what the HSS and the operator say of one of
+/// them is done without a look at all sets.
+#[derive(Debug)]
+pub(crate) struct SetsOfUsers {
+    state: SeededState,
+    /// By fingerprints of private identities: the sets themselves tell the rest.
+    sets: Marks<SetId>,
+}
+
+impl SetsOfUsers {
+    pub(crate) fn new(state: SeededState) -> Self {
+        Self { state, sets: Marks::default() }
+    }
+
+    /// How many private identities have a contact.
+    pub(crate) fn len(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Lets a set be found by one of its users.
+    pub(crate) fn enter(&mut self, impi: &str, set: SetId) {
+        self.sets.insert(self.state.fingerprint(impi), set);
+    }
+
+    /// Lets it be found no longer.
+    pub(crate) fn leave(&mut self, impi: &str, set: SetId) {
+        self.sets.remove(self.state.fingerprint(impi), set);
+    }
+
+    /// The sets that may have this user, in the order they were opened.
+    pub(crate) fn of(&self, impi: &str) -> impl Iterator<Item = SetId> {
+        self.sets.of(self.state.fingerprint(impi))
+    }
 }
 
 /// A private identity with a contact in the set.

@@ -2,6 +2,7 @@
 //! tree of many has to be walked from its root through what is in no cache.
 
 use std::collections::BTreeSet;
+use std::ops::{Bound, RangeBounds};
 
 use super::Numbers;
 
@@ -27,6 +28,18 @@ impl<T> Default for Marks<T> {
 }
 
 impl<T: Copy + Ord> Marks<T> {
+    /// How many fingerprints somebody has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether nobody has any.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Lets somebody be found by a fingerprint.
     pub fn insert(&mut self, mark: u64, who: T) {
         match self.known.get_mut(&mark) {
@@ -66,19 +79,19 @@ impl<T: Copy + Ord> Marks<T> {
 
     /// Those with a fingerprint, in their order.
     pub fn of(&self, mark: u64) -> impl Iterator<Item = T> {
-        let (one, more) = match self.known.get(&mark) {
-            Some(Few::One(its)) => (Some(*its), None),
-            Some(Few::More(all)) => (None, Some(all.iter())),
-            None => (None, None),
-        };
-        one.into_iter().chain(more.into_iter().flatten().copied())
+        self.range(mark, Bound::Unbounded)
     }
 
     /// The same without those before `first`; what is before them is not looked at.
     pub fn of_from(&self, mark: u64, first: T) -> impl Iterator<Item = T> {
+        self.range(mark, Bound::Included(first))
+    }
+
+    fn range(&self, mark: u64, from: Bound<T>) -> impl Iterator<Item = T> {
+        let range = (from, Bound::Unbounded);
         let (one, more) = match self.known.get(&mark) {
-            Some(Few::One(its)) => (Some(*its).filter(|its| *its >= first), None),
-            Some(Few::More(all)) => (None, Some(all.range(first..))),
+            Some(Few::One(its)) => (Some(*its).filter(|its| range.contains(its)), None),
+            Some(Few::More(all)) => (None, Some(all.range(range))),
             None => (None, None),
         };
         one.into_iter().chain(more.into_iter().flatten().copied())
@@ -101,6 +114,7 @@ mod tests {
         assert_eq!(all(&marks, 1), [10, 20, 30]);
         assert_eq!(all(&marks, 2), [10]);
         assert_eq!(marks.of(3).count(), 0);
+        assert_eq!(marks.len(), 2);
         assert_eq!(marks.of_from(1, 11).collect::<Vec<_>>(), [20, 30]);
         assert_eq!(marks.of_from(2, 10).collect::<Vec<_>>(), [10]);
         assert_eq!(marks.of_from(2, 11).count(), 0);
@@ -114,6 +128,6 @@ mod tests {
         marks.remove(1, 30);
         marks.remove(2, 10);
 
-        assert!(all(&marks, 1).is_empty() && marks.known.is_empty());
+        assert!(all(&marks, 1).is_empty() && marks.is_empty());
     }
 }

@@ -13,7 +13,7 @@ use std::str::FromStr;
 pub use self::numbering::{NumberFault, Numbering};
 pub use self::range::{ImsiRange, RangeFault, imsi_value, number_value};
 pub use self::wildcard::Wildcard;
-use crate::sip::{Uri, UriError, decode, encode, host_ip, phone_digits};
+use crate::sip::{Uri, UriError, decode, encode, host_ip, phone_digits, push_phone_digits};
 
 /// A text that is no identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -134,15 +134,18 @@ impl Impu {
                 key
             }
             Uri::Tel(tel) => {
-                let digits = tel.digits();
+                let number = tel.number();
+                let mut key = String::with_capacity("tel:".len() + number.len());
+                key.push_str("tel:");
+                push_phone_digits(&mut key, number);
                 match tel.phone_context().filter(|_| !tel.is_global()) {
                     Some(context) if context.starts_with('+') => {
-                        format!("tel:{digits};phone-context={}", phone_digits(context))
+                        format!("{key};phone-context={}", phone_digits(context))
                     }
                     Some(context) => {
-                        format!("tel:{digits};phone-context={}", context.to_ascii_lowercase())
+                        format!("{key};phone-context={}", context.to_ascii_lowercase())
                     }
-                    None => ["tel:", &*digits].concat(),
+                    None => key,
                 }
             }
             Uri::Other(_) => format!("{}:{}", uri.scheme(), uri.opaque().unwrap_or_default()),

@@ -140,7 +140,8 @@ impl Ids {
     /// A Via branch with the magic cookie and our shard number: `z9hG4bK<shard>-<token>`
     /// (RFC 3261 §8.1.1.7).
     pub fn branch(&mut self) -> String {
-        let mut out = String::with_capacity("z9hG4bK255-".len() + 24);
+        // With room for a mark against loops.
+        let mut out = String::with_capacity("z9hG4bK255-".len() + 24 + 17);
         out.push_str("z9hG4bK");
         push_decimal(&mut out, self.shard.0.into());
         out.push('-');
@@ -188,19 +189,42 @@ const fn hex_digit(nibble: u8) -> u8 {
 }
 
 /// Writes a number in decimal, as `Display` does and without its machinery.
-pub fn push_decimal(out: &mut String, mut number: u64) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-        at -= 1;
-        if number == 0 {
-            break;
+pub fn push_decimal(out: &mut String, number: u64) {
+    out.push_str(&Decimal::new(number));
+}
+
+/// A number in decimal, in no memory of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    digits: [u8; 20],
+    from: usize,
+}
+
+impl Decimal {
+    /// Writes a number.
+    #[must_use]
+    pub fn new(mut number: u64) -> Self {
+        let mut digits = [b'0'; 20];
+        let mut from = digits.len();
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+            number /= 10;
+            from -= 1;
+            if number == 0 {
+                break;
+            }
         }
+        Self { digits, from }
     }
-    let digits = digits.get(at..).unwrap_or_default();
-    out.push_str(std::str::from_utf8(digits).unwrap_or_default());
+}
+
+impl std::ops::Deref for Decimal {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        let digits = self.digits.get(self.from..).unwrap_or_default();
+        std::str::from_utf8(digits).unwrap_or_default()
+    }
 }
 
 fn words(block: [u8; 32]) -> [u64; 4] {

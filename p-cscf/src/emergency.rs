@@ -1,6 +1,8 @@
 //! Emergency calls (TS 24.229 §5.2.10): every request that begins something is looked at first for
 //! an emergency service; such a call goes to an E-CSCF, or its UE is sent another way with 380.
 
+use std::sync::Arc;
+
 use cscf_core::clause::{Clause, rfc3325, ts24229};
 use cscf_core::config::EmergencyCalls;
 use cscf_core::role::{
@@ -209,7 +211,7 @@ impl Pcscf {
         let mut request = attempt.request.clone();
         set_route(&mut request.headers, e_cscf);
         let record_route = attempt.record_route.clone();
-        self.exchanges.insert(context, Exchange::Call(Box::new(call)));
+        self.exchanges.insert(context, Exchange::Call(Arc::new(call)));
         out.push(Action::Forward {
             context,
             request,

@@ -17,7 +17,7 @@ use crate::tokens::{DialogId, UeId};
 #[derive(Clone, Debug)]
 pub(crate) enum Exchange {
     /// Any request but REGISTER.
-    Call(Box<Call>),
+    Call(Arc<Call>),
     /// REGISTER.
     Register(Box<Register>),
 }

@@ -39,6 +39,7 @@ mod terminating;
 mod tokens;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cscf_core::clause::{Clause, own, ts24229};
 use cscf_core::cx::AskId;
@@ -367,7 +368,7 @@ impl Role for Pcscf {
         match self.exchanges.get(&answered.context) {
             Some(Exchange::Register(_)) => self.register_response(env, answered, out),
             Some(Exchange::Call(call)) => {
-                let call = call.clone();
+                let call = Arc::clone(call);
                 self.call_response(env, &call, answered, out);
             }
             None => self.late_response(env, answered, out),

@@ -1,6 +1,8 @@
 //! Requests from UEs (TS 24.229 §5.2.6.3): who the sender is, which route it must take, and what it
 //! may say.
 
+use std::sync::Arc;
+
 use cscf_core::clause::{own, rfc3261, rfc3325, ts24229};
 use cscf_core::operator::Refused;
 use cscf_core::role::{
@@ -192,7 +194,7 @@ impl Pcscf {
         let token = call.dialog.map(Token::Dialog);
         let record_route = token.map(|token| self.own_uri(env, token, Transport::Udp));
         let dialog = call.dialog;
-        self.exchanges.insert(context, Exchange::Call(Box::new(call)));
+        self.exchanges.insert(context, Exchange::Call(Arc::new(call)));
         let forward = Action::Forward {
             context,
             request: Box::new(request),
@@ -264,7 +266,7 @@ impl Pcscf {
         }
         let wanted = self.wanted(Some(id), &incoming);
         let (from, to) = tags(&incoming.request);
-        let routes = dialog.ue_routes(&from, &to);
+        let routes = dialog.ue_routes(from, to);
         if let Some(routes) = routes
             && !edit::same_routes(&incoming.request.headers, &routes)
         {
@@ -285,7 +287,7 @@ impl Pcscf {
         let vector = charging::of_request(&self.config, &call.icid);
         headers.push(HeaderName::PChargingVector, &vector);
         if kind != RequestKind::Ack {
-            self.exchanges.insert(context, Exchange::Call(Box::new(call)));
+            self.exchanges.insert(context, Exchange::Call(Arc::new(call)));
         }
         let record_route =
             may_begin(&request).then(|| self.own_uri(env, Token::Dialog(id), Transport::Udp));
@@ -316,7 +318,7 @@ impl Pcscf {
             let icid = charging::new_icid(&self.config, env.ids);
             let mut call = Call::new(ue, Direction::FromUe, icid);
             call.sa = flow.sa;
-            self.exchanges.insert(context, Exchange::Call(Box::new(call)));
+            self.exchanges.insert(context, Exchange::Call(Arc::new(call)));
         }
         out.push(forward_in_dialog(context, request, None));
     }
@@ -332,11 +334,10 @@ impl Pcscf {
         let call_id = request.call_id()?;
         let (from, to) = tags(request);
         if let Some(Token::Dialog(id)) = token {
-            return Some(id).filter(|id| {
-                self.dialogs.get(*id).is_some_and(|it| it.holds(call_id, &from, &to))
-            });
+            return Some(id)
+                .filter(|id| self.dialogs.get(*id).is_some_and(|it| it.holds(call_id, from, to)));
         }
-        self.dialogs.of_ue(ue?, call_id, &from, &to)
+        self.dialogs.of_ue(ue?, call_id, from, to)
     }
 
     /// Records the dialog that a request begins.
@@ -398,9 +399,8 @@ pub(crate) enum Keep {
 pub(crate) const FULL: (Refused, u32) = (Refused::Overloaded, 10);
 
 /// From and To tag, empty where there is none.
-pub(crate) fn tags(request: &Request) -> (String, String) {
-    let text = |tag: Option<&str>| tag.unwrap_or_default().to_owned();
-    (text(request.from_tag()), text(request.to_tag()))
+pub(crate) fn tags(request: &Request) -> (&str, &str) {
+    (request.from_tag().unwrap_or_default(), request.to_tag().unwrap_or_default())
 }
 
 /// The exchange of a request inside a dialog.

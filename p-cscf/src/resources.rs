@@ -6,6 +6,7 @@
 //! media than before. Without an answer in time there are no resources.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cscf_core::clause::ts24229;
 use cscf_core::cx::AskId;
@@ -224,10 +225,10 @@ impl Pcscf {
             Held::Responses(call, all) => {
                 for answered in all {
                     let now = match self.exchanges.get(&answered.context) {
-                        Some(Exchange::Call(now)) => (**now).clone(),
-                        _ => call.clone(),
+                        Some(Exchange::Call(now)) => Some(Arc::clone(now)),
+                        _ => None,
                     };
-                    self.call_response(env, &now, answered, out);
+                    self.call_response(env, now.as_deref().unwrap_or(&call), answered, out);
                 }
             }
         }

@@ -2,6 +2,8 @@
 //! own Record-Route, and what the response makes of the dialog. The edits depend on the exchange or
 //! the dialog only, so that a repeated 2xx leaves as the first one did.
 
+use std::sync::Arc;
+
 use cscf_core::clause::ts24229;
 use cscf_core::dialog::{Between, Texts};
 use cscf_core::ids::ShardId;
@@ -50,8 +52,9 @@ impl Pcscf {
         let Some(Answered { context, branch, mut response, cause, .. }) = answered else { return };
         if cause == Cause::Received
             && let Some(Exchange::Call(kept)) = self.exchanges.get_mut(&context)
+            && kept.unanswered
         {
-            kept.unanswered = false;
+            Arc::make_mut(kept).unanswered = false;
         }
         match (call.direction, cause) {
             (Direction::FromUe, Cause::Received)

@@ -1,6 +1,8 @@
 //! Requests from the home network to UEs (TS 24.229 §5.2.6.4): by the token of Path for what begins
 //! here, by the token of Record-Route for what goes on, along the UE's flow.
 
+use std::sync::Arc;
+
 use cscf_core::clause::{own, rfc3261, ts24229};
 use cscf_core::dialog::field;
 use cscf_core::role::{Action, Actions, ContextId, Env, Incoming, NextHop, RequestKind, Side};
@@ -120,7 +122,7 @@ impl Pcscf {
         let record_route = token.map(|token| self.own_uri_for(env, token, &flow));
         strip_to_ue(&mut request);
         if kind != RequestKind::Ack {
-            self.exchanges.insert(context, Exchange::Call(Box::new(call)));
+            self.exchanges.insert(context, Exchange::Call(Arc::new(call)));
         }
         out.push(forward_to_ue(context, request, flow, side, record_route));
     }
@@ -156,7 +158,7 @@ impl Pcscf {
             may_begin(&request).then(|| self.own_uri_for(env, Token::Dialog(id), &flow));
         strip_to_ue(&mut request);
         if kind != RequestKind::Ack {
-            self.exchanges.insert(context, Exchange::Call(Box::new(call)));
+            self.exchanges.insert(context, Exchange::Call(Arc::new(call)));
         }
         let forward = forward_to_ue(context, request, flow, side, record_route);
         self.forward_with_resources(env, Some(id), (wanted, forward), out);

@@ -8,7 +8,7 @@ use cscf_core::auth::{AuthenticationInfo, Auts, Challenge as WwwAuthenticate, No
 use cscf_core::clause::{own, ts24229, ts33102};
 use cscf_core::cx::{AssignmentType, AuthItem, AuthScheme, CxAnswer, CxRequest, Mar};
 use cscf_core::role::{Action, Env, Question};
-use cscf_core::sip::{HeaderName, Headers, Ioi};
+use cscf_core::sip::{HeaderName, Headers};
 use cscf_core::time::{Duration, Instant};
 
 use crate::cause;
@@ -466,16 +466,6 @@ impl RegistrationOwner {
     /// Returns what came in P-Charging-Vector, and our own network (TS 24.229 §5.4.1.2.2F).
     pub(crate) fn charge(&self, register: &Register, headers: &mut Headers) {
         let came = charging::vector(&register.request.headers);
-        charging::set_response(headers, came.as_ref(), &self.type_1());
-    }
-
-    /// This network towards its application servers (TS 24.229 §4.5.4).
-    pub(crate) fn type_3(&self) -> Ioi {
-        Ioi::Type3(self.config.realm().to_owned())
-    }
-
-    /// This network towards that of the P-CSCF.
-    pub(crate) fn type_1(&self) -> Ioi {
-        Ioi::Type1(self.config.realm().to_owned())
+        charging::set_response(headers, came.as_ref(), &charging::to_p_cscf(&self.config));
     }
 }

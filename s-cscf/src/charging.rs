@@ -3,6 +3,8 @@
 
 use cscf_core::sip::{ChargingVector, HeaderName, Headers, Ioi};
 
+use crate::Config;
+
 const NAME: HeaderName = HeaderName::PChargingVector;
 
 /// The vector of a message, if it has a readable one.
@@ -17,7 +19,7 @@ pub(crate) fn icid(headers: &Headers) -> Option<String> {
 
 /// Makes the vector of a request that leaves: `icid` where there is none, the identifier received
 /// replaced by our own, no term-ioi (TS 24.229 §4.5.4).
-pub(crate) fn set_request(headers: &mut Headers, icid: &str, ours: &Ioi) {
+pub(crate) fn set_request(headers: &mut Headers, icid: &str, ours: &Ioi<'_>) {
     let came = headers.first_value(NAME);
     let text = came.and_then(|value| ChargingVector::passed_on(value, ours)).unwrap_or_else(|| {
         let mut vector = ChargingVector::new(icid);
@@ -27,13 +29,21 @@ pub(crate) fn set_request(headers: &mut Headers, icid: &str, ours: &Ioi) {
     headers.set(NAME, &text);
 }
 
+/// This network towards its application servers (TS 24.229 §4.5.4).
+pub(crate) fn to_server(config: &Config) -> Ioi<'_> {
+    Ioi::Type3(config.realm().into())
+}
+
+/// This network towards that of the P-CSCF.
+pub(crate) fn to_p_cscf(config: &Config) -> Ioi<'_> {
+    Ioi::Type1(config.realm().into())
+}
+
 /// Makes the vector of a response: what `came` with the request goes back, with our own identifier
 /// as term-ioi (TS 24.229 §4.5.4).
-pub(crate) fn set_response(headers: &mut Headers, came: Option<&ChargingVector>, ours: &Ioi) {
+pub(crate) fn set_response(headers: &mut Headers, came: Option<&ChargingVector>, ours: &Ioi<'_>) {
     let Some(came) = came else { return };
-    let mut vector = came.clone();
-    vector.set_term_ioi(Some(ours));
-    headers.set(NAME, &vector.text());
+    headers.set(NAME, &came.answered_by(ours));
 }
 
 /// Puts the icid of the dialog into a message that came without (TS 24.229 §4.5.2).

@@ -2,6 +2,7 @@
 //! refuses, while others are still tried.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cscf_core::clause::rfc6228;
 use cscf_core::role::{Action, BranchId, ContextId, Env};
@@ -88,7 +89,7 @@ impl Sessions {
             return;
         }
         let ended = early.ended(branch, status);
-        let (open, case, vector) = (call.open, call.case, call.vector.clone());
+        let (open, case, vector) = (call.open, call.case, Arc::clone(&call.vector));
         if open == 0 {
             return;
         }

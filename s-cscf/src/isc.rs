@@ -59,7 +59,7 @@ pub(crate) struct Leg {
     /// The dialog it opens, if that is known from before.
     pub(crate) dialog: Option<u64>,
     /// The P-Charging-Vector it came with, or that it was given.
-    pub(crate) vector: ChargingVector,
+    pub(crate) vector: Arc<ChargingVector>,
 }
 
 /// A request that is at a server.
@@ -121,7 +121,7 @@ impl Leg {
     ) -> Self {
         let came = charging::vector(&request.headers);
         let vector = came.unwrap_or_else(|| ChargingVector::new(&env.ids.token(16)));
-        Self { context, request, served, from: 0, dialog: None, vector }
+        Self { context, request, served, from: 0, dialog: None, vector: Arc::new(vector) }
     }
 
     /// Ends the request of a user without contacts, when no service of it took it.
@@ -190,7 +190,7 @@ impl Sessions {
     pub(crate) fn enter(&mut self, env: &mut Env<'_>, leg: &Leg) -> &mut Call {
         let Leg { context, request, served, dialog, vector, .. } = leg;
         if !self.calls.contains_key(context) {
-            let mut call = Call::new(served.side(), request.method.clone(), vector.clone());
+            let mut call = Call::new(served.side(), request.method.clone(), Arc::clone(vector));
             call.charging_ccf.clone_from(&served.set.charging_ccf);
             if request.method == Method::Invite {
                 let mut refusal = request.reply(480);
@@ -213,7 +213,8 @@ impl Sessions {
             }
             self.calls.insert(*context, Box::new(call));
         }
-        let fresh = || Box::new(Call::new(served.side(), request.method.clone(), vector.clone()));
+        let fresh =
+            || Box::new(Call::new(served.side(), request.method.clone(), Arc::clone(vector)));
         self.calls.entry(*context).or_insert_with(fresh)
     }
 

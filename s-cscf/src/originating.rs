@@ -105,7 +105,7 @@ impl Sessions {
         call.add_branch(Arc::default(), VecDeque::new());
         let record_route = call.record_route.clone();
         let request = &mut leg.request;
-        let home = Ioi::Type2(self.config.realm().to_owned());
+        let home = Ioi::Type2(self.config.realm().into());
         charging::set_request(&mut request.headers, leg.vector.icid(), &home);
         if !target.home {
             request.headers.remove(HeaderName::PAccessNetworkInfo);

@@ -277,7 +277,11 @@ impl RegistrationOwner {
         response.headers.push(HeaderName::Contact, &self.contact_of(token));
         response.headers.push(HeaderName::Expires, &expires.as_secs().to_string());
         let came = charging::vector(&request.headers);
-        charging::set_response(&mut response.headers, came.as_ref(), &self.type_1());
+        charging::set_response(
+            &mut response.headers,
+            came.as_ref(),
+            &charging::to_p_cscf(&self.config),
+        );
         response
     }
 
@@ -380,7 +384,8 @@ impl RegistrationOwner {
         ending: Option<Ending>,
         out: &mut ScscfActions,
     ) {
-        let (contact, ioi) = (self.contact_of(token), self.type_1());
+        let (contact, config) = (self.contact_of(token), Arc::clone(&self.config));
+        let ioi = charging::to_p_cscf(&config);
         let Some(subscription) = self.subscriptions.list.get_mut(token) else { return };
         let set = self.sets.get(&subscription.set);
         let active = set.map(|set| set.active(env.now)).unwrap_or_default();

@@ -71,7 +71,7 @@ pub(crate) struct Call {
     pub(crate) case: SessionCase,
     pub(crate) method: Method,
     /// The P-Charging-Vector it came with, or that it was given.
-    pub(crate) vector: ChargingVector,
+    pub(crate) vector: Arc<ChargingVector>,
     /// Where the served user's charging data go (TS 24.229 §4.5.6).
     pub(crate) charging_ccf: Option<Box<str>>,
     /// The dialog it opens.
@@ -119,7 +119,11 @@ pub(crate) struct Target {
 }
 
 impl Call {
-    pub(crate) const fn new(case: SessionCase, method: Method, vector: ChargingVector) -> Self {
+    pub(crate) const fn new(
+        case: SessionCase,
+        method: Method,
+        vector: Arc<ChargingVector>,
+    ) -> Self {
         Self {
             case,
             method,
@@ -355,7 +359,7 @@ impl Sessions {
                 Self::note_session_timer(env, number, &response, out);
             }
         }
-        let (case, vector, searching) = (call.case, call.vector.clone(), call.searching);
+        let (case, vector, searching) = (call.case, Arc::clone(&call.vector), call.searching);
         let charging_ccf = call.charging_ccf.clone();
         if self.server_answered(env, (context, branch), &response, cause, out) {
             return;
@@ -372,7 +376,7 @@ impl Sessions {
             self.add_alias(env, &mut response);
         }
         self.add_charging_functions(case, &vector, charging_ccf.as_deref(), &mut response);
-        let came = (!vector.icid().is_empty()).then_some(&vector);
+        let came = (!vector.icid().is_empty()).then_some(&*vector);
         charging::set_response(&mut response.headers, came, &self.own_ioi(case, &vector));
         out.push(Action::PassUp { context, branch, response: Box::new(response) });
     }
@@ -396,8 +400,8 @@ impl Sessions {
 
     /// What this network is called towards the side the request came from: of the same type as
     /// the identifier that came (TS 24.229 §4.5.4).
-    pub(crate) fn own_ioi(&self, case: SessionCase, came: &ChargingVector) -> Ioi {
-        let home = self.config.realm().to_owned();
+    pub(crate) fn own_ioi(&self, case: SessionCase, came: &ChargingVector) -> Ioi<'_> {
+        let home = self.config.realm().into();
         match (came.orig_ioi(), case) {
             (Some(Ioi::Type1(_)), _) | (None, SessionCase::Originating) => Ioi::Type1(home),
             (Some(Ioi::Type2(_)), _) | (None, SessionCase::Terminating) => Ioi::Type2(home),

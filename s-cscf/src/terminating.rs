@@ -165,7 +165,7 @@ impl Sessions {
     /// identity that was called in P-Called-Party-ID (TS 24.229 §5.4.3.3).
     fn to_contacts(&self, leg: &Leg, groups: &[Group]) -> VecDeque<Vec<Target>> {
         let mut model = leg.request.clone();
-        let home = Ioi::Type1(self.config.realm().to_owned());
+        let home = Ioi::Type1(self.config.realm().into());
         charging::set_request(&mut model.headers, leg.vector.icid(), &home);
         let called = format!("<{}>", leg.request.request_uri);
         model.headers.set(HeaderName::PCalledPartyId, &called);

@@ -252,7 +252,8 @@ impl RegistrationOwner {
         let Order { set, does, key, expires, came, bodies, charging_ccf } = order;
         let (identity, server) = &key;
         let trusted = self.config.is_trusted_server(server);
-        let ioi = self.type_3();
+        let config = Arc::clone(&self.config);
+        let ioi = charging::to_server(&config);
         let Some(party) = self.third_parties.list.get_mut(&(set, key.clone())) else { return };
         party.cseq = party.cseq.saturating_add(1);
         let us = &self.config.uri;

@@ -48,7 +48,7 @@ impl Sessions {
             return Refusal::by(481, rfc3261("12.2.2"), why).send(env, context, &request, out);
         }
         if let Some(dialog) = dialog {
-            let home = self.config.realm().to_owned();
+            let home = self.config.realm().into();
             let ours = match (dialog.goes_to_server(&request), serves_sender(marker, by_caller)) {
                 (true, _) => Ioi::Type3(home),
                 (false, true) => Ioi::Type2(home),
@@ -57,7 +57,7 @@ impl Sessions {
             charging::set_request(&mut request.headers, dialog.icid(), &ours);
         }
         let icid = dialog.map(|dialog| ChargingVector::new(dialog.icid()));
-        let came = came.or(icid).unwrap_or_default();
+        let came = Arc::new(came.or(icid).unwrap_or_default());
         env.note(ts24229("5.4.3.2"), || {
             let known = if dialog.is_some() { "" } else { ", of a dialog not known here" };
             format!("{}{known} follows its route", request.method)

@@ -32,12 +32,12 @@ impl Core {
             }
         };
         let Some(id) = self.clients.get(&client).copied() else { return };
-        let via = response.headers.pop_front_value(HeaderName::Via);
         if self.settings.offers_keep
-            && let Some(every) = via.as_deref().and_then(kept)
+            && let Some(every) = response.headers.first_value(HeaderName::Via).and_then(kept)
         {
             self.events.push_back(Event::Flow(FlowEvent::Keep { flow, every }));
         }
+        response.headers.drop_front_value(HeaderName::Via);
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         attempt.heard = true;
         let forwarded = matches!(attempt.owner, Owner::Branch(..));

@@ -235,7 +235,7 @@ impl Core {
     fn push_via(&mut self, request: &mut Request, flow: &Flow, loop_mark: Option<u64>) {
         let mut branch = self.ids.branch();
         if let Some(mark) = loop_mark {
-            branch = self.loop_guard.branch(&branch, mark);
+            self.loop_guard.mark(&mut branch, mark);
         }
         let local = self.named_by(flow);
         let sent_by = self.addresses.sent_by(flow.transport, &local);
@@ -245,8 +245,7 @@ impl Core {
         let keep = if offers { ";keep" } else { "" };
         let transport = flow.transport.via_name();
         let pieces = ["SIP/2.0/", transport, " ", &sent_by, ";branch=", &branch, rport, keep];
-        let via = pieces.concat();
-        request.headers.push_front(HeaderName::Via, &via);
+        request.headers.push_front_pieces(HeaderName::Via, &pieces);
     }
 
     /// Finds the flow for a hop: UDP or TCP by size (RFC 3261 §18.1.1), the connection there is or

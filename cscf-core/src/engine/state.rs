@@ -276,11 +276,11 @@ impl Core {
     /// Carries out what calls have left behind, until nothing is left.
     pub(super) fn pump(&mut self, now: Instant) {
         while !self.outbox.transmits.is_empty() || !self.outbox.events.is_empty() {
-            let Outbox { transmits, events } = std::mem::take(&mut self.outbox);
-            for transmit in transmits {
+            let Outbox { mut transmits, mut events } = std::mem::take(&mut self.outbox);
+            for transmit in transmits.drain(..) {
                 self.transmit(now, transmit);
             }
-            for event in events {
+            for event in events.drain(..) {
                 match event {
                     LayerEvent::ClientEnded(client) => self.on_client_ended(client),
                     LayerEvent::ClientTimedOut(client) => self.on_client_timed_out(now, client),
@@ -293,6 +293,7 @@ impl Core {
                     }
                 }
             }
+            self.outbox.reuse(Outbox { transmits, events });
         }
     }
 

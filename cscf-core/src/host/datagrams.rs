@@ -6,12 +6,11 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-
 use super::memory::Hop;
 use super::task::{NodeTask, TURN_MAX};
 use super::udp::{self, Datagrams};
 use crate::engine::Node;
+use crate::sip::received;
 use crate::transport::{Flow, Packet, Transport};
 
 /// Datagrams of a socket that are taken up, or leave, together. The first of them waits for the
@@ -52,8 +51,7 @@ impl<N: Node> NodeTask<N> {
         while packets.len() < TOGETHER_MAX
             && let Some((count, remote)) = udp::try_receive(socket, &mut self.buffer)
         {
-            // A copy of its own size: what keeps a slice of it keeps nothing else alive.
-            let bytes = Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default());
+            let bytes = received(self.buffer.get(..count).unwrap_or_default());
             let flow = Flow { transport: Transport::Udp, local, remote, conn: None, sa: None };
             packets.push(Packet { flow, bytes, received_at });
         }

@@ -1,6 +1,7 @@
 //! Max-Breadth (RFC 5393 §5): on how many branches at a time a request may be, over all the proxies
 //! that fork it. A proxy shares what came among the branches it has pending, and never gives more.
 
+use crate::ids::Decimal;
 use crate::sip::{HeaderName, Request};
 
 /// What a request without Max-Breadth has, and the most that any may have (RFC 5393 §5.3.3).
@@ -16,7 +17,7 @@ pub fn max_breadth(request: &Request) -> u32 {
 
 /// Writes the only Max-Breadth of a request that is forwarded (RFC 5393 §5.3.3).
 pub fn set_max_breadth(request: &mut Request, breadth: u32) {
-    request.headers.set(HeaderName::MaxBreadth, &breadth.to_string());
+    request.headers.set(HeaderName::MaxBreadth, &Decimal::new(breadth.into()));
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The steps of forwarding a request (RFC 3261 §16.6), in the order in which a proxy takes them.
 //! Which targets there are (step 2) is the role's to say, where they are (step 7) the engine's.
 
-use crate::ids::push_decimal;
+use crate::ids::Decimal;
 use crate::sip::{HeaderName, NameAddr, Request, SyntaxError, UsualAddress, Via};
 use crate::transport::target::Place;
 
@@ -12,9 +12,7 @@ const MAX_FORWARDS: u8 = 70;
 /// [`super::validate`], so it is not 0.
 pub fn lower_max_forwards(request: &mut Request) {
     let left = request.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
-    let mut digits = String::with_capacity("255".len());
-    push_decimal(&mut digits, left.into());
-    request.headers.set(HeaderName::MaxForwards, &digits);
+    request.headers.set(HeaderName::MaxForwards, &Decimal::new(left.into()));
 }
 
 /// Puts a Record-Route value such as `<sip:tok@p1.ims.example;lr>` on top (RFC 3261 §16.6 step 4).
@@ -45,7 +43,7 @@ pub fn post_process_routes(request: &mut Request) -> Result<String, SyntaxError>
     if uri.as_sip().is_none_or(|uri| uri.params().has("lr")) {
         return Ok(text);
     }
-    request.headers.pop_front_value(HeaderName::Route);
+    request.headers.drop_front_value(HeaderName::Route);
     let target = std::mem::replace(&mut request.request_uri, text.as_str().into());
     request.headers.push(HeaderName::Route, &format!("<{target}>"));
     Ok(text)

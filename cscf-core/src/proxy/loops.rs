@@ -73,14 +73,10 @@ impl LoopGuard {
         hash.finish()
     }
 
-    /// The branch of our Via for a request with this fingerprint.
-    #[must_use]
-    pub fn branch(&self, branch: &str, fingerprint: u64) -> String {
-        let mut out = String::with_capacity(branch.len() + 17);
-        out.push_str(branch);
-        out.push('.');
-        push_hex(&mut out, &fingerprint.to_be_bytes());
-        out
+    /// Makes a branch that of our Via for a request with this fingerprint.
+    pub fn mark(&self, branch: &mut String, fingerprint: u64) {
+        branch.push('.');
+        push_hex(branch, &fingerprint.to_be_bytes());
     }
 
     /// Whether a request with this fingerprint has been here before. `is_own` says whether a Via is
@@ -128,7 +124,8 @@ mod tests {
         assert_eq!(guard.passage(&first, mark, own), Passage::First);
 
         let mut back = first;
-        let branch = guard.branch("z9hG4bK0-77", mark);
+        let mut branch = "z9hG4bK0-77".to_owned();
+        guard.mark(&mut branch, mark);
         let via = Via::new("UDP", "s1.ims.example", None, &branch);
         back.headers.push_front(HeaderName::Via, &via.to_string());
         back.headers.push_front(HeaderName::Via, "SIP/2.0/UDP x.example;branch=z9hG4bKb");

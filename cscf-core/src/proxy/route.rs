@@ -134,7 +134,7 @@ pub fn preprocess(
         None => Some(read_route(top)?).filter(is_ours).map(|uri| uri.to_string()),
     };
     if let Some(own) = own {
-        request.headers.pop_front_value(HeaderName::Route);
+        request.headers.drop_front_value(HeaderName::Route);
         found.own_route.get_or_insert(own);
     }
     Ok(found)

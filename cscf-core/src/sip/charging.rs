@@ -7,7 +7,7 @@ use super::headers::Headers;
 use super::message_ext::HeaderError;
 use super::name::HeaderName;
 use super::params::{HeaderParams, Params};
-use super::scan::{SyntaxError, quote, strip_quotes};
+use super::scan::{SyntaxError, push_quoted, strip_quotes};
 
 /// A P-Charging-Vector: `icid-value` and its companions, order and unknown ones kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,8 +41,8 @@ impl ChargingVector {
     /// The value of the header with this originating identifier and without the two that came;
     /// `None` where [`ChargingVector::parse`] fails. Written without taking all apart.
     #[must_use]
-    pub fn passed_on(value: &str, ours: &Ioi) -> Option<String> {
-        let mut out = String::with_capacity(value.len() + 32);
+    pub fn passed_on(value: &str, ours: &Ioi<'_>) -> Option<String> {
+        let mut out = String::with_capacity(value.len() + ours.room());
         let mut icid = None;
         for param in HeaderParams::leading(value) {
             let (name, its) = param.ok()?;
@@ -62,8 +62,39 @@ impl ChargingVector {
         }
         icid.filter(|icid| !icid.is_empty())?;
         out.push_str("orig-ioi=");
-        out.push_str(&quote(&ours.text()));
+        ours.push_quoted(&mut out);
         Some(out)
+    }
+
+    /// The value of the header with this terminating identifier in the place of the one that came,
+    /// else at the end.
+    #[must_use]
+    pub fn answered_by(&self, ours: &Ioi<'_>) -> String {
+        const NAME: &str = "term-ioi";
+        let mut out = String::with_capacity(self.params.text_len() + ours.room());
+        let mut told = false;
+        for param in self.params.iter() {
+            if !out.is_empty() {
+                out.push(';');
+            }
+            if !told && param.name().eq_ignore_ascii_case(NAME) {
+                out.push_str(param.name());
+                out.push('=');
+                ours.push_quoted(&mut out);
+                told = true;
+            } else {
+                param.write(&mut out);
+            }
+        }
+        if !told {
+            if !out.is_empty() {
+                out.push(';');
+            }
+            out.push_str(NAME);
+            out.push('=');
+            ours.push_quoted(&mut out);
+        }
+        out
     }
 
     /// The value of the header.
@@ -91,29 +122,29 @@ impl ChargingVector {
 
     /// The originating inter-operator identifier.
     #[must_use]
-    pub fn orig_ioi(&self) -> Option<Ioi> {
-        self.params.unquoted("orig-ioi").map(|text| Ioi::parse(&text))
+    pub fn orig_ioi(&self) -> Option<Ioi<'_>> {
+        self.params.unquoted("orig-ioi").map(Ioi::parse)
     }
 
     /// The terminating inter-operator identifier.
     #[must_use]
-    pub fn term_ioi(&self) -> Option<Ioi> {
-        self.params.unquoted("term-ioi").map(|text| Ioi::parse(&text))
+    pub fn term_ioi(&self) -> Option<Ioi<'_>> {
+        self.params.unquoted("term-ioi").map(Ioi::parse)
     }
 
     /// Sets or removes the originating identifier.
-    pub fn set_orig_ioi(&mut self, ioi: Option<&Ioi>) {
+    pub fn set_orig_ioi(&mut self, ioi: Option<&Ioi<'_>>) {
         self.set_ioi("orig-ioi", ioi);
     }
 
     /// Sets or removes the terminating identifier.
-    pub fn set_term_ioi(&mut self, ioi: Option<&Ioi>) {
+    pub fn set_term_ioi(&mut self, ioi: Option<&Ioi<'_>>) {
         self.set_ioi("term-ioi", ioi);
     }
 
-    fn set_ioi(&mut self, name: &str, ioi: Option<&Ioi>) {
+    fn set_ioi(&mut self, name: &str, ioi: Option<&Ioi<'_>>) {
         match ioi {
-            Some(ioi) => self.params.set_quoted(name, &ioi.text()),
+            Some(ioi) => self.params.set_quoted(name, &ioi.to_string()),
             None => {
                 self.params.remove(name);
             }
@@ -130,35 +161,57 @@ impl fmt::Display for ChargingVector {
 /// An inter-operator identifier: its type and the network's name (TS 24.229 §4.5.4.3; RFC 7315
 /// §5.6). Type 2 has no prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ioi {
+pub enum Ioi<'a> {
     /// Between visited and home network.
-    Type1(String),
+    Type1(Cow<'a, str>),
     /// Between two home networks.
-    Type2(String),
+    Type2(Cow<'a, str>),
     /// Between home network and application server.
-    Type3(String),
+    Type3(Cow<'a, str>),
 }
 
-impl Ioi {
+impl<'a> Ioi<'a> {
+    const TYPE_1: &'static str = "Type 1";
+    const TYPE_3: &'static str = "Type 3";
+
     /// Reads an identifier; whatever has no known prefix is of type 2.
     #[must_use]
-    pub fn parse(text: &str) -> Self {
-        if let Some(network) = text.strip_prefix("Type 1") {
-            Self::Type1(network.to_owned())
-        } else if let Some(network) = text.strip_prefix("Type 3") {
-            Self::Type3(network.to_owned())
+    pub fn parse(text: impl Into<Cow<'a, str>>) -> Self {
+        fn behind<'a>(text: Cow<'a, str>, prefix: &str) -> Cow<'a, str> {
+            match text {
+                Cow::Borrowed(text) => text.get(prefix.len()..).unwrap_or_default().into(),
+                Cow::Owned(text) => text.get(prefix.len()..).unwrap_or_default().to_owned().into(),
+            }
+        }
+        let text = text.into();
+        if text.starts_with(Self::TYPE_1) {
+            Self::Type1(behind(text, Self::TYPE_1))
+        } else if text.starts_with(Self::TYPE_3) {
+            Self::Type3(behind(text, Self::TYPE_3))
         } else {
-            Self::Type2(text.to_owned())
+            Self::Type2(text)
         }
     }
 
-    /// As it is written.
-    fn text(&self) -> Cow<'_, str> {
+    /// What stands before the network's name.
+    const fn prefix(&self) -> &'static str {
         match self {
-            Self::Type1(network) => ["Type 1", network].concat().into(),
-            Self::Type2(network) => network.into(),
-            Self::Type3(network) => ["Type 3", network].concat().into(),
+            Self::Type1(_) => Self::TYPE_1,
+            Self::Type2(_) => "",
+            Self::Type3(_) => Self::TYPE_3,
         }
+    }
+
+    /// The bytes it mostly takes as a parameter.
+    fn room(&self) -> usize {
+        ";orig-ioi=\"Type 1\"".len() + self.network().len()
+    }
+
+    /// Writes it in quotes behind what is there.
+    fn push_quoted(&self, out: &mut String) {
+        let behind_quote = out.len() + 1;
+        push_quoted(out, self.network());
+        out.insert_str(behind_quote, self.prefix());
     }
 
     /// The network's name.
@@ -170,9 +223,10 @@ impl Ioi {
     }
 }
 
-impl fmt::Display for Ioi {
+impl fmt::Display for Ioi<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
+        f.write_str(self.prefix())?;
+        f.write_str(self.network())
     }
 }
 
@@ -273,11 +327,35 @@ mod tests {
         let mut vector = ChargingVector::parse(text).expect("parses");
         assert_eq!(vector.to_string(), text);
         assert_eq!((vector.icid(), vector.icid_generated_at()), ("p1-0001", Some("10.0.0.10")));
-        assert_eq!(vector.orig_ioi(), Some(Ioi::Type1("visited.net".to_owned())));
-        vector.set_term_ioi(Some(&Ioi::Type2("home.net".to_owned())));
+        assert_eq!(vector.orig_ioi(), Some(Ioi::Type1("visited.net".into())));
+        vector.set_term_ioi(Some(&Ioi::Type2("home.net".into())));
         vector.set_orig_ioi(None);
         let expected = r#"icid-value="p1-0001";icid-generated-at=10.0.0.10;term-ioi="home.net""#;
         assert_eq!(vector.to_string(), expected);
+    }
+
+    /// Written in one go or by way of the parameters: the same.
+    #[test]
+    fn an_answer_has_the_vector_that_came_and_who_answers() {
+        let all = [
+            "icid-value=a",
+            r#"icid-value="a";Term-IOI=x;term-ioi=y;lr"#,
+            "term-ioi;icid-value=a;x=\"1\r\n 2\"",
+        ];
+        for text in all {
+            let came = ChargingVector::parse(text).expect("parses");
+            for name in ["home.net", "a\"b\\c\nd", ""] {
+                let all =
+                    [Ioi::Type1(name.into()), Ioi::Type2(name.into()), Ioi::Type3(name.into())];
+                for ours in all {
+                    let mut by_params = came.clone();
+                    by_params.set_term_ioi(Some(&ours));
+                    assert_eq!(came.answered_by(&ours), by_params.text(), "{text} {ours}");
+                }
+            }
+        }
+        let owned: Cow<'_, str> = "Type 3as.example".to_owned().into();
+        assert_eq!(Ioi::parse(owned), Ioi::Type3("as.example".into()));
     }
 
     #[test]

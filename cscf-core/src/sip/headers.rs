@@ -111,12 +111,15 @@ impl Headers {
         let start = self.own.len();
         self.own.push_str(name);
         self.own.push_str(": ");
+        let value_at = self.own.len();
         for piece in value {
-            if memchr::memchr2(b'\r', b'\n', piece.as_bytes()).is_none() {
-                self.own.push_str(piece);
-            } else {
-                self.own.push_str(&piece.replace(['\r', '\n'], " "));
-            }
+            self.own.push_str(piece);
+        }
+        let written = self.own.get(value_at..).unwrap_or_default();
+        if memchr::memchr2(b'\r', b'\n', written.as_bytes()).is_some() {
+            let one_line = written.replace(['\r', '\n'], " ");
+            self.own.truncate(value_at);
+            self.own.push_str(&one_line);
         }
         self.own.push_str("\r\n");
         let text = self.own.as_bytes().get(start..).unwrap_or_default();
@@ -124,9 +127,9 @@ impl Headers {
         Line { place: Place::Own, offset: NOT_RECEIVED, ..line }
     }
 
-    fn insert(&mut self, at: usize, known: HeaderName, name: &str, value: &str) {
+    fn insert(&mut self, at: usize, known: HeaderName, name: &str, value: &[&str]) {
         self.prepare();
-        let line = self.built(known, name, &[value]);
+        let line = self.built(known, name, value);
         self.lines.insert(at, line);
     }
 
@@ -249,6 +252,11 @@ impl Headers {
 
     /// Puts a line before the first one of its name, else before all others.
     pub fn push_front(&mut self, name: HeaderName, value: &str) {
+        self.push_front_pieces(name, &[value]);
+    }
+
+    /// The same of a value in pieces.
+    pub fn push_front_pieces(&mut self, name: HeaderName, value: &[&str]) {
         let at = self.position(name).unwrap_or(0);
         self.insert(at, name, name.as_str(), value);
     }
@@ -257,13 +265,13 @@ impl Headers {
     pub fn push(&mut self, name: HeaderName, value: &str) {
         let at = self.lines.iter().rposition(|line| line.name == name);
         let at = at.map_or(self.lines.len(), |at| at + 1);
-        self.insert(at, name, name.as_str(), value);
+        self.insert(at, name, name.as_str(), &[value]);
     }
 
     /// Appends a line under any name (for headers this list does not know).
     pub fn push_named(&mut self, name: &str, value: &str) {
         let known = HeaderName::from_bytes(name.as_bytes().trim_ascii_end());
-        self.insert(self.lines.len(), known, name, value);
+        self.insert(self.lines.len(), known, name, &[value]);
     }
 
     /// Gives the header this one value: replaces the first line, removes the others, or appends.
@@ -312,18 +320,28 @@ impl Headers {
         gone
     }
 
+    /// Takes the topmost value away without a look at it.
+    pub fn drop_front_value(&mut self, name: HeaderName) {
+        while let Some(at) = self.position(name) {
+            let Some(field) = self.field_at(at) else { return };
+            let mut values = field.values();
+            let found = values.next().is_some();
+            match joined(values) {
+                Some(rest) => self.replace(at, &[&rest]),
+                None => drop(self.lines.remove(at)),
+            }
+            // A line without any value is malformed but must not hide the next one.
+            if found {
+                return;
+            }
+        }
+    }
+
     /// Takes the topmost value away (own Via of a response, own Route of a request).
     pub fn pop_front_value(&mut self, name: HeaderName) -> Option<String> {
-        let at = self.position(name)?;
-        let mut values = self.field_at(at)?.values();
-        let first = values.next().map(str::to_owned);
-        let rest = joined(values);
-        match rest {
-            Some(rest) => self.replace(at, &[&rest]),
-            None => drop(self.lines.remove(at)),
-        }
-        // A line without any value is malformed but must not hide the next one.
-        if first.is_none() { self.pop_front_value(name) } else { first }
+        let first = self.first_value(name).map(str::to_owned);
+        self.drop_front_value(name);
+        first
     }
 
     /// Replaces the topmost value (e.g. `received` into the top Via), keeping the others.

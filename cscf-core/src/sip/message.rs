@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::buffer;
 use super::headers::Headers;
 use super::method::Method;
 use super::name::HeaderName;
+use crate::ids::Decimal;
 
 /// A SIP request.
 #[derive(Clone, Debug)]
@@ -79,14 +81,18 @@ impl Message {
 }
 
 fn write(start_line: &[&str], headers: &Headers, body: &Bytes) -> Bytes {
-    let mut out = Vec::new();
+    let mut out = buffer::take(len(start_line, headers, body));
     write_to(start_line, headers, body, &mut out);
-    out.into()
+    buffer::lend(out)
+}
+
+fn len(start_line: &[&str], headers: &Headers, body: &Bytes) -> usize {
+    let start_len: usize = start_line.iter().map(|part| part.len()).sum();
+    start_len + 4 + headers.wire_len() + body.len()
 }
 
 fn write_to(start_line: &[&str], headers: &Headers, body: &Bytes, out: &mut Vec<u8>) {
-    let start_len: usize = start_line.iter().map(|part| part.len()).sum();
-    out.reserve_exact(start_len + 4 + headers.wire_len() + body.len());
+    out.reserve_exact(len(start_line, headers, body));
     for part in start_line {
         // A line end in a Request-URI or reason phrase of ours would begin a header.
         if memchr::memchr2(b'\r', b'\n', part.as_bytes()).is_some() {
@@ -156,14 +162,13 @@ impl Response {
     /// The bytes on the wire.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        let mut out = Vec::new();
-        self.write_to(&mut out);
-        out.into()
+        let status = Decimal::new(self.status.into());
+        write(&["SIP/2.0 ", &status, " ", &self.reason], &self.headers, &self.body)
     }
 
     /// Appends the bytes on the wire.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        let status = self.status.to_string();
+        let status = Decimal::new(self.status.into());
         let line = ["SIP/2.0 ", &status, " ", &self.reason];
         write_to(&line, &self.headers, &self.body, out);
     }

@@ -6,6 +6,7 @@
 
 mod address;
 mod asserted;
+mod buffer;
 mod charging;
 #[cfg(test)]
 mod corpus_tests;
@@ -44,6 +45,7 @@ mod via;
 
 pub use address::{Contacts, NameAddr, contact_expires, q_value};
 pub use asserted::{ContactPreference, Privacy, ServedSessionCase, ServedUser};
+pub use buffer::received;
 pub use charging::{ChargingFunctionAddresses, ChargingVector, Ioi};
 pub use cseq::{CSeq, RAck};
 pub use escape::{decode, encode};
@@ -73,6 +75,7 @@ pub use sdp::{Connection, Direction, Media, Origin, RtpMap, Sdp, SdpError, SdpLi
 pub use security::{IPSEC_3GPP, SecurityMechanism, mechanisms_agree};
 pub use sip_uri::SipUri;
 pub use status::reason_phrase;
+pub(crate) use tel::push_phone_digits;
 pub use tel::{TelUri, phone_digits};
 pub use uri::{OtherUri, Uri, UriError, is_sips, sips_not_allowed, uri_eq};
 pub(crate) use usual::{UsualAddress, UsualUri, UsualVia};

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::parse::is_token_byte;
-use super::scan::{Scan, SyntaxError, is_lws, is_token, quote, strip_quotes, unquote};
+use super::scan::{Scan, SyntaxError, is_lws, is_token, push_quoted, quote, strip_quotes, unquote};
 use super::uri_syntax::is_value_byte;
 
 /// The parameters one header value or URI may have; lookups are linear.
@@ -29,6 +29,18 @@ impl<'a> Param<'a> {
     #[must_use]
     pub const fn raw_value(&self) -> Option<&'a str> {
         self.value
+    }
+
+    /// Writes it as it stands in a header.
+    pub(super) fn write(&self, out: &mut String) {
+        out.push_str(self.name);
+        let Some(value) = self.value else { return };
+        out.push('=');
+        // Folding inside a quoted value may not travel into a line of our own.
+        match memchr::memchr2(b'\r', b'\n', value.as_bytes()) {
+            None => out.push_str(value),
+            Some(_) => value.split(['\r', '\n']).for_each(|part| out.push_str(part)),
+        }
     }
 }
 
@@ -123,15 +135,13 @@ impl Params {
         out.reserve(self.iter().map(|it| 2 + it.name.len() + it.value.map_or(0, str::len)).sum());
         for param in self.iter() {
             out.push(';');
-            out.push_str(param.name);
-            let Some(value) = param.value else { continue };
-            out.push('=');
-            // Folding inside a quoted value may not travel into a line of our own.
-            match memchr::memchr2(b'\r', b'\n', value.as_bytes()) {
-                None => out.push_str(value),
-                Some(_) => value.split(['\r', '\n']).for_each(|part| out.push_str(part)),
-            }
+            param.write(out);
         }
+    }
+
+    /// The bytes of names and values, those too that were replaced.
+    pub(super) const fn text_len(&self) -> usize {
+        self.text.len() + 2 * self.list.len()
     }
 
     /// Makes room for names and values of so many bytes together.
@@ -217,10 +227,17 @@ impl Params {
     }
 
     fn put(&mut self, name: &str, value: Option<&str>) {
-        let Some(at) = self.position(name) else { return self.push_raw(name, value) };
         let value = value.map(|value| self.kept(value));
-        if let Some(place) = self.list.get_mut(at) {
-            place.value = value;
+        self.put_span(name, value);
+    }
+
+    fn put_span(&mut self, name: &str, value: Option<Span>) {
+        match self.position(name).and_then(|at| self.list.get_mut(at)) {
+            Some(place) => place.value = value,
+            None => {
+                let name = self.kept(name);
+                self.list.push(Place { name, value });
+            }
         }
     }
 
@@ -242,7 +259,13 @@ impl Params {
 
     /// Gives the parameter this value in quotes.
     pub fn set_quoted(&mut self, name: &str, value: &str) {
-        self.put(name, Some(&quote(value)));
+        let start = self.text.len();
+        push_quoted(&mut self.text, value);
+        let value = Span {
+            start: u32::try_from(start).unwrap_or(u32::MAX),
+            len: u32::try_from(self.text.len() - start).unwrap_or(0),
+        };
+        self.put_span(name, Some(value));
     }
 
     /// Sets a parameter without value, such as `lr` or `rport`.

@@ -195,11 +195,16 @@ pub(super) fn strip_quotes(text: &str) -> &str {
 #[must_use]
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
+    push_quoted(&mut out, text);
+    out
+}
+
+/// Writes it behind what is there.
+pub(super) fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
     if !text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | b'\r' | b'\n')) {
         out.push_str(text);
-        out.push('"');
-        return out;
+        return out.push('"');
     }
     for char in text.chars() {
         match char {
@@ -209,7 +214,6 @@ pub fn quote(text: &str) -> String {
         }
     }
     out.push('"');
-    out
 }
 
 /// A decimal number that fits; digits only.

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use bytestring::ByteString;
+
 /// The lines a description may have; more is refused.
 const LINES_MAX: usize = 4_096;
 
@@ -23,8 +25,8 @@ pub struct SdpError {
 pub struct SdpLine {
     /// The letter before `=`.
     pub kind: char,
-    /// The text behind it.
-    pub value: String,
+    /// The text behind it: a part of the one text that was read.
+    pub value: ByteString,
 }
 
 /// A session description. Lines that nobody edits print as they were read, except that mixed line
@@ -155,7 +157,7 @@ impl SdpLine {
     /// A line; line ends in the value become spaces.
     #[must_use]
     pub fn new(kind: char, value: &str) -> Self {
-        Self { kind, value: value.replace(['\r', '\n'], " ") }
+        Self { kind, value: value.replace(['\r', '\n'], " ").into() }
     }
 
     /// The name and value of an attribute line: `a=name[:value]`.
@@ -184,7 +186,7 @@ fn attributes<'a>(lines: &'a [SdpLine], name: &'a str) -> impl Iterator<Item = &
 }
 
 fn first(lines: &[SdpLine], kind: char) -> Option<&str> {
-    lines.iter().find(|line| line.kind == kind).map(|line| line.value.as_str())
+    lines.iter().find(|line| line.kind == kind).map(|line| &*line.value)
 }
 
 fn direction(lines: &[SdpLine]) -> Option<Direction> {
@@ -236,9 +238,10 @@ impl Sdp {
         })?;
         let line_end = if text.contains("\r\n") || !text.contains('\n') { "\r\n" } else { "\n" };
         let ends_open = !text.ends_with('\n');
+        let kept = ByteString::from(text);
         let mut sdp = Self { session: Vec::new(), media: Vec::new(), line_end, ends_open };
         let mut offset = 0;
-        for (number, raw) in text.split_inclusive('\n').enumerate() {
+        for (number, raw) in kept.split_inclusive('\n').enumerate() {
             let error = |reason| SdpError { line: number + 1, offset, reason };
             let line = match raw.strip_suffix('\n') {
                 Some(line) => line.strip_suffix('\r').unwrap_or(line),
@@ -247,7 +250,7 @@ impl Sdp {
             if number == LINES_MAX {
                 return Err(error("more than 4096 lines"));
             }
-            sdp.take_line(line).map_err(error)?;
+            sdp.take_line(line, &kept).map_err(error)?;
             offset += raw.len();
         }
         if sdp.session.is_empty() {
@@ -256,7 +259,7 @@ impl Sdp {
         Ok(sdp)
     }
 
-    fn take_line(&mut self, line: &str) -> Result<(), &'static str> {
+    fn take_line(&mut self, line: &str, text: &ByteString) -> Result<(), &'static str> {
         let mut chars = line.chars();
         let (Some(kind @ 'a'..='z'), Some('=')) = (chars.next(), chars.next()) else {
             return Err("line is not a small letter and =");
@@ -268,7 +271,7 @@ impl Sdp {
         if line.contains('\r') {
             return Err("CR without LF");
         }
-        let line = SdpLine { kind, value: value.to_owned() };
+        let line = SdpLine { kind, value: text.slice_ref(value) };
         if kind == 'm' {
             let media = Media { lines: vec![line] };
             if media.m_line().is_none() {

@@ -110,16 +110,21 @@ impl fmt::Display for TelUri {
 /// A telephone number without visual separators, `%23` as `#`, letters in upper case.
 #[must_use]
 pub fn phone_digits(number: &str) -> String {
+    let mut digits = String::with_capacity(number.len());
+    push_phone_digits(&mut digits, number);
+    digits
+}
+
+/// Writes them behind what is there.
+pub(crate) fn push_phone_digits(out: &mut String, number: &str) {
     let usual = |byte: u8| byte.is_ascii() && byte != b'%';
-    if number.bytes().all(usual) {
-        let mut digits = String::with_capacity(number.len());
-        digits.extend(number.split(['-', '.', '(', ')']));
-        digits.make_ascii_uppercase();
-        return digits;
+    let is_digit = |char: &char| !matches!(char, '-' | '.' | '(' | ')');
+    if number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'+') {
+        out.push_str(number);
+    } else if number.bytes().all(usual) {
+        out.extend(number.chars().filter(is_digit).map(|char| char.to_ascii_uppercase()));
+    } else {
+        let number = decode(number);
+        out.extend(number.chars().filter(is_digit).map(|char| char.to_ascii_uppercase()));
     }
-    decode(number)
-        .chars()
-        .filter(|char| !matches!(char, '-' | '.' | '(' | ')'))
-        .map(|char| char.to_ascii_uppercase())
-        .collect()
 }

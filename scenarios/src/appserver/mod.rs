@@ -200,7 +200,7 @@ impl AppServer {
         if let Ok(Some(mut vector)) = headers.charging_vector() {
             vector.set_term_ioi(None);
             vector.set_orig_ioi(None);
-            vector.set_orig_ioi(Some(&Ioi::Type3(self.domain.clone())));
+            vector.set_orig_ioi(Some(&Ioi::Type3((&*self.domain).into())));
             headers.set(HeaderName::PChargingVector, &vector.to_string());
         }
     }
@@ -208,7 +208,7 @@ impl AppServer {
     /// The charging vector goes back with our network's identifier (TS 24.229 §4.5.4).
     fn charge_answer(&self, request: &Request, response: &mut Response) {
         if let Ok(Some(mut vector)) = request.headers.charging_vector() {
-            vector.set_term_ioi(Some(&Ioi::Type3(self.domain.clone())));
+            vector.set_term_ioi(Some(&Ioi::Type3((&*self.domain).into())));
             response.headers.set(HeaderName::PChargingVector, &vector.to_string());
         }
     }

@@ -110,7 +110,7 @@ impl AppServer {
             headers.push(HeaderName::PServedUser, served);
         }
         let mut vector = ChargingVector::new(&env.ids.token(16));
-        vector.set_orig_ioi(Some(&Ioi::Type3(self.domain.clone())));
+        vector.set_orig_ioi(Some(&Ioi::Type3((&*self.domain).into())));
         headers.push(HeaderName::PChargingVector, &vector.to_string());
         headers.push(HeaderName::ContentLength, "0");
         let way = origin.route.as_deref().unwrap_or("the terminating network");

@@ -122,7 +122,7 @@ impl AppServer {
     pub(super) fn relay(&self, answered: Answered, out: &mut Actions<ServerTimer>) {
         let Answered { context, branch, mut response, .. } = answered;
         if let Some(mut vector) = self.calls.get(&context).cloned() {
-            vector.set_term_ioi(Some(&Ioi::Type3(self.domain.clone())));
+            vector.set_term_ioi(Some(&Ioi::Type3((&*self.domain).into())));
             response.headers.set(HeaderName::PChargingVector, &vector.to_string());
         }
         out.push(Action::PassUp { context, branch, response: Box::new(response) });

@@ -74,7 +74,7 @@ impl AppServer {
         headers.push(HeaderName::Contact, &format!("<{us}>"));
         headers.push(HeaderName::PAssertedIdentity, &format!("<{us}>"));
         let mut vector = ChargingVector::new(&subscription.icid);
-        vector.set_orig_ioi(Some(&Ioi::Type3(self.domain.clone())));
+        vector.set_orig_ioi(Some(&Ioi::Type3((&*self.domain).into())));
         headers.push(HeaderName::PChargingVector, &vector.to_string());
         headers.push(HeaderName::Event, "reg");
         headers.push(HeaderName::Accept, "application/reginfo+xml");

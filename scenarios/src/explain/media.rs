@@ -273,7 +273,7 @@ fn later(it: &Described<'_>, before: (&Item, &Sdp), found: &mut Found) {
 
 fn without_origin(sdp: &Sdp) -> Vec<(char, &str)> {
     let lines = sdp.lines().filter(|line| line.kind != 'o');
-    lines.map(|line| (line.kind, line.value.as_str())).collect()
+    lines.map(|line| (line.kind, &*line.value)).collect()
 }
 
 fn offer(it: &Described<'_>, found: &mut Found) {

@@ -68,6 +68,21 @@ pub struct Outbox {
     pub events: Vec<Event>,
 }
 
+impl Outbox {
+    /// Takes the memory of one whose content has been taken, unless something has come meanwhile.
+    pub(crate) fn reuse(&mut self, taken: Self) {
+        if self.transmits.is_empty() && (1..=REUSED_MAX).contains(&taken.transmits.capacity()) {
+            self.transmits = taken.transmits;
+        }
+        if self.events.is_empty() && (1..=REUSED_MAX).contains(&taken.events.capacity()) {
+            self.events = taken.events;
+        }
+    }
+}
+
+/// What has room for more was of a storm, and is not kept.
+const REUSED_MAX: usize = 64;
+
 /// Which INVITE a CANCEL is about (RFC 3261 §9.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelTarget {

@@ -148,8 +148,8 @@ impl Ue {
 }
 
 /// Where a UE stands among all at its source: the registered before the pending, of which anybody
-/// can make as many as may be; then by sent-by, then by private identity (32 bits of fingerprints
-/// less one).
+/// can make as many as may be; then by sent-by, then by private identity (31 and 32 bits of their
+/// fingerprints).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place(u64);
 
@@ -181,8 +181,8 @@ pub(crate) struct Bindings {
     ues: Numbers<UeId, Box<Ue>>,
     /// By fingerprints of source addresses; the records themselves tell the rest.
     by_source: Marks<(Place, UeId)>,
-    /// By fingerprints of private identities.
-    by_impi: Marks<UeId>,
+    /// By fingerprints of private identities; the pending, marked so, behind the registered.
+    by_impi: Marks<(bool, UeId)>,
     pending: BTreeSet<(Instant, UeId)>,
     registered_count: usize,
     /// The home network that was told last; mostly it is that of all.
@@ -221,7 +221,7 @@ impl Bindings {
     /// Whether nothing is known of any UE.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
-        self.ues.is_empty()
+        self.ues.is_empty() && self.by_source.is_empty() && self.by_impi.is_empty()
     }
 
     /// The number of UEs with a registration.
@@ -255,7 +255,8 @@ impl Bindings {
         self.ues.insert(id, Box::new(ue.clone()));
     }
 
-    /// A record, to change what no index holds.
+    /// A record, to change what no index holds: neither its association nor whether it has
+    /// registrations.
     pub(crate) fn get_mut(&mut self, id: UeId) -> Option<&mut Ue> {
         self.changes.note(id);
         self.ues.get_mut(&id).map(|ue| &mut **ue)
@@ -298,10 +299,11 @@ impl Bindings {
         self.at(source).next().map(|(ue, _)| ue)
     }
 
-    /// Every UE with this private identity.
+    /// Every registered UE with this private identity.
     pub(crate) fn of_impi(&self, impi: &str) -> impl Iterator<Item = UeId> {
         let all = self.by_impi.of(self.state.fingerprint(impi));
-        all.filter(move |id| self.get(*id).is_some_and(|ue| *ue.association.impi == *impi))
+        let registered = all.take_while(|(is_pending, _)| !is_pending).map(|(_, id)| id);
+        registered.filter(move |id| self.get(*id).is_some_and(|ue| *ue.association.impi == *impi))
     }
 
     /// Records a UE in its first registration. When too many are pending the oldest is forgotten.
@@ -363,8 +365,11 @@ impl Bindings {
         self.registered_count += 1;
         let (source, before) = self.marks(&ue.association, false);
         let (_, now) = self.marks(&ue.association, true);
+        let impi = self.state.fingerprint(&*ue.association.impi);
         self.by_source.remove(source, (before, id));
         self.by_source.insert(source, (now, id));
+        self.by_impi.remove(impi, (true, id));
+        self.by_impi.insert(impi, (false, id));
     }
 
     /// Removes the registrations for which `gone` says so; says whether the record went with the
@@ -395,8 +400,9 @@ impl Bindings {
         self.forget(id, was_registered);
     }
 
-    /// The other registered UEs with the same source and sent-by, and those of the same private
-    /// identity with the same contact: a successful registration takes their place
+    /// The other UEs with the same source and sent-by, registered or not, and the registered ones
+    /// of the same private identity with the same contact: a successful registration takes their
+    /// place
     /// (TS 33.203 §N.2.1.1).
     #[must_use]
     pub(crate) fn superseded_by(&self, id: UeId, contact: &str) -> Vec<UeId> {
@@ -462,14 +468,15 @@ impl Bindings {
     fn index(&mut self, id: UeId, association: &Association, is_registered: bool) {
         let (source, place) = self.marks(association, is_registered);
         self.by_source.insert(source, (place, id));
-        self.by_impi.insert(self.state.fingerprint(&*association.impi), id);
+        self.by_impi.insert(self.state.fingerprint(&*association.impi), (!is_registered, id));
     }
 
     fn forget(&mut self, id: UeId, was_registered: bool) {
         let Some(ue) = self.ues.remove(&id) else { return };
         self.changes.note(id);
         self.pending.remove(&(ue.pending_until, id));
-        self.by_impi.remove(self.state.fingerprint(&*ue.association.impi), id);
+        let impi = self.state.fingerprint(&*ue.association.impi);
+        self.by_impi.remove(impi, (!was_registered, id));
         let (source, place) = self.marks(&ue.association, was_registered);
         self.by_source.remove(source, (place, id));
     }

@@ -139,7 +139,7 @@ impl Params {
         }
     }
 
-    /// The bytes of names and values, those too that were replaced.
+    /// The bytes they take when they are written, and those of what was replaced.
     pub(super) const fn text_len(&self) -> usize {
         self.text.len() + 2 * self.list.len()
     }

@@ -67,7 +67,7 @@ fn users_behind_one_address_are_told_apart() {
     bindings.insert(UeId(4), here("c", "4"), Limits::default());
     assert_eq!(bindings.superseded_by(UeId(4), "sip:a@192.0.2.1"), [UeId(2)], "its place");
 
-    // Those who only ask stand behind, however many, and are not looked at.
+    // Those who only ask stand behind, however many.
     for number in 5..50 {
         let sent_by = if number % 2 == 0 { "b" } else { "c" };
         let asking = here(sent_by, &number.to_string());
@@ -81,6 +81,10 @@ fn users_behind_one_address_are_told_apart() {
     let registered: BTreeSet<_> = bindings.registered_on(&flow).map(Ue::impi).collect();
     assert_eq!(registered, BTreeSet::from(["2", "3"]));
     assert_eq!(of(&bindings, "b", "48"), Some(48));
+    assert_eq!(bindings.of_impi("48").count(), 0, "it has not registered");
+    assert_eq!(found(&bindings, "other"), None, "two have");
+    bindings.remove(UeId(2));
+    assert_eq!(found(&bindings, "other"), Some(1), "those who only ask do not count");
 
     for number in (4..50).chain([2, 1]) {
         bindings.remove(UeId(number));
@@ -125,4 +129,34 @@ fn records_are_told_in_the_order_of_their_numbers() {
 
     assert_eq!(told, (1..=40).collect::<Vec<_>>());
     assert!(!numbers().is_sorted());
+}
+
+/// However a record comes and goes, nothing of it stays in an index.
+#[test]
+fn a_record_that_is_gone_leaves_nothing_behind() {
+    let home = || registration("sip:1@ims.example", "home");
+    let ways: [fn(&mut Bindings); 4] = [
+        |bindings| bindings.remove(UeId(1)),
+        |bindings| assert!(bindings.deregister(UeId(1), |_| true)),
+        |bindings| bindings.copy(UeId(1), None),
+        |bindings| {
+            // Another engine has heard that it is registered no more, then that it is gone.
+            bindings.copy(UeId(1), Some(&ue(1)));
+            assert_eq!(bindings.of_impi("1@ims.example").count(), 0);
+            bindings.remove(UeId(1));
+        },
+    ];
+    for way in ways {
+        let mut bindings = Bindings::new(&Seed([7; 32]));
+        bindings.insert(UeId(1), ue(1), Limits::default());
+        bindings.register(UeId(1), home());
+        assert_eq!(bindings.of_impi("1@ims.example").collect::<Vec<_>>(), [UeId(1)]);
+        way(&mut bindings);
+        assert!(bindings.is_empty(), "{bindings:?}");
+    }
+    let mut bindings = Bindings::new(&Seed([7; 32]));
+    bindings.insert(UeId(1), ue(1), Limits::default());
+    assert!(!bindings.is_empty());
+    bindings.remove(UeId(1));
+    assert!(bindings.is_empty());
 }

@@ -1,3 +1,5 @@
+//! What the records of UEs and their indexes keep, and in which order they are found.
+
 use cscf_core::transport::Transport;
 
 use super::*;

@@ -402,8 +402,7 @@ impl Bindings {
 
     /// The other UEs with the same source and sent-by, registered or not, and the registered ones
     /// of the same private identity with the same contact: a successful registration takes their
-    /// place
-    /// (TS 33.203 §N.2.1.1).
+    /// place (TS 33.203 §N.2.1.1).
     #[must_use]
     pub(crate) fn superseded_by(&self, id: UeId, contact: &str) -> Vec<UeId> {
         let Some(ue) = self.get(id) else { return Vec::new() };

@@ -12,8 +12,8 @@ use crate::held::Held;
 use crate::security::Agreement;
 use crate::tokens::{DialogId, UeId};
 
-/// A transaction through this node. Boxed: a tree has room for more than is in it, and moves what
-/// is in it when something goes.
+/// A transaction through this node, in memory of its own: a tree has room for more than is in it,
+/// and moves what is in it when something goes. A call is shared with whoever handles a response.
 #[derive(Clone, Debug)]
 pub(crate) enum Exchange {
     /// Any request but REGISTER.

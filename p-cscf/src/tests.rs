@@ -113,7 +113,7 @@ impl Bench {
             .filter(|top| top.contains("p1.visited.example:5060"))
             .map(|top| top.trim_start_matches('<').trim_end_matches('>').to_owned());
         if own_route.is_some() {
-            let _ = request.headers.pop_front_value(HeaderName::Route);
+            request.headers.drop_front_value(HeaderName::Route);
         }
         let kind = match (&request.method, request.to_tag()) {
             (Method::Ack, _) => RequestKind::Ack,

@@ -377,13 +377,16 @@ mod tests {
         uris.iter().filter_map(|uri| PublicIdentity::new(uri, false)).collect()
     }
 
+    fn owner() -> RegistrationOwner {
+        let config =
+            Config::new("sip:s1.ims.example:6060", "ims.example", "sip:i1.ims.example:4060");
+        RegistrationOwner::new(Arc::new(config), Registrations::new(&Seed([7; 32])))
+    }
+
     /// An identity leads to the set that had it last, and nowhere when that has it no more.
     #[test]
     fn an_identity_leads_to_one_set() {
-        let config =
-            Config::new("sip:s1.ims.example:6060", "ims.example", "sip:i1.ims.example:4060");
-        let published = Registrations::new(&Seed([7; 32]));
-        let mut owner = RegistrationOwner::new(Arc::new(config), published);
+        let mut owner = owner();
         let (a, b, c) = ("sip:a@ims.example", "sip:b@ims.example", "sip:c@ims.example");
 
         let first = owner.open_set(&list(&[a, c]));
@@ -402,10 +405,7 @@ mod tests {
     /// What an operator is shown is in the order in which sets were opened.
     #[test]
     fn sets_are_told_in_the_order_they_were_opened() {
-        let config =
-            Config::new("sip:s1.ims.example:6060", "ims.example", "sip:i1.ims.example:4060");
-        let published = Registrations::new(&Seed([7; 32]));
-        let mut owner = RegistrationOwner::new(Arc::new(config), published);
+        let mut owner = owner();
         let all: Vec<_> = (0..40).map(|it| format!("sip:{}@ims.example", it * 7 % 41)).collect();
         for uri in &all {
             owner.open_set(&list(&[uri]));

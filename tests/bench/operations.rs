@@ -69,7 +69,7 @@ pub(crate) fn all() -> Vec<Operation> {
 /// What a proxy on the way changes: six headers.
 fn edit(request: &mut Request) {
     request.headers.set(HeaderName::MaxForwards, "68");
-    request.headers.pop_front_value(HeaderName::Route);
+    request.headers.drop_front_value(HeaderName::Route);
     request.headers.push_front(HeaderName::RecordRoute, "<sip:127.0.0.13:5060;lr>");
     let via = "SIP/2.0/UDP 127.0.0.13:5060;branch=z9hG4bKb5c3d7e2f0a4b6c8d9e";
     request.headers.push_front(HeaderName::Via, via);

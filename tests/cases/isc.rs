@@ -67,7 +67,7 @@ pub(crate) fn values(request: &Request, name: HeaderName) -> Vec<String> {
 /// The request as a server sends it back: its own Route taken away, `edit`ed.
 fn send_back(hand: &Hand, bench: &mut Bench, came: &Request, n: u32, edit: impl Fn(&mut Request)) {
     let mut request = came.clone();
-    request.headers.pop_front_value(HeaderName::Route);
+    request.headers.drop_front_value(HeaderName::Route);
     let via = format!("SIP/2.0/UDP {};branch=z9hG4bK-back-{n}", hand.addr);
     request.headers.push_front(HeaderName::Via, &via);
     edit(&mut request);

@@ -323,7 +323,7 @@ fn loops() {
     assert_eq!(count(&lab.down(), "MESSAGE"), 1, "a loop is not forwarded");
     // The same with another target is a spiral.
     back.request_uri = "sip:somebody@elsewhere.example".into();
-    back.headers.pop_front_value(HeaderName::Via);
+    back.headers.drop_front_value(HeaderName::Via);
     back.headers.push_front(HeaderName::Via, &via.replace("back", "spiral"));
     lab.bench.send_bytes("p", s1, &back.to_bytes());
     lab.wait(50);

@@ -320,7 +320,7 @@ impl Headers {
         gone
     }
 
-    /// Takes the topmost value away without a look at it.
+    /// Takes the topmost value away (own Via of a response, own Route of a request).
     pub fn drop_front_value(&mut self, name: HeaderName) {
         while let Some(at) = self.position(name) {
             let Some(field) = self.field_at(at) else { return };
@@ -335,13 +335,6 @@ impl Headers {
                 return;
             }
         }
-    }
-
-    /// Takes the topmost value away (own Via of a response, own Route of a request).
-    pub fn pop_front_value(&mut self, name: HeaderName) -> Option<String> {
-        let first = self.first_value(name).map(str::to_owned);
-        self.drop_front_value(name);
-        first
     }
 
     /// Replaces the topmost value (e.g. `received` into the top Via), keeping the others.
@@ -546,8 +539,10 @@ mod tests {
         let mut headers = Headers::new();
         headers.push(HeaderName::Route, "<sip:a;lr>, <sip:b;lr>");
         headers.push(HeaderName::Route, "<sip:c;lr>");
-        assert_eq!(headers.pop_front_value(HeaderName::Route).as_deref(), Some("<sip:a;lr>"));
-        assert_eq!(headers.pop_front_value(HeaderName::Route).as_deref(), Some("<sip:b;lr>"));
+        for expected in ["<sip:a;lr>", "<sip:b;lr>"] {
+            assert_eq!(headers.first_value(HeaderName::Route), Some(expected));
+            headers.drop_front_value(HeaderName::Route);
+        }
         assert_eq!(headers.values(HeaderName::Route).collect::<Vec<_>>(), ["<sip:c;lr>"]);
     }
 

@@ -156,9 +156,15 @@ impl Params {
     }
 
     fn kept(&mut self, piece: &str) -> Span {
-        let start = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
+        let start = self.text.len();
         self.text.push_str(piece);
-        Span { start, len: u32::try_from(piece.len()).unwrap_or(0) }
+        self.since(start)
+    }
+
+    /// What was written from this place on.
+    fn since(&self, start: usize) -> Span {
+        let len = u32::try_from(self.text.len() - start).unwrap_or(0);
+        Span { start: u32::try_from(start).unwrap_or(u32::MAX), len }
     }
 
     /// The parameters in order.
@@ -261,11 +267,7 @@ impl Params {
     pub fn set_quoted(&mut self, name: &str, value: &str) {
         let start = self.text.len();
         push_quoted(&mut self.text, value);
-        let value = Span {
-            start: u32::try_from(start).unwrap_or(u32::MAX),
-            len: u32::try_from(self.text.len() - start).unwrap_or(0),
-        };
-        self.put_span(name, Some(value));
+        self.put_span(name, Some(self.since(start)));
     }
 
     /// Sets a parameter without value, such as `lr` or `rport`.

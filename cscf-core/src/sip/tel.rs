@@ -117,12 +117,9 @@ pub fn phone_digits(number: &str) -> String {
 
 /// Writes them behind what is there.
 pub(crate) fn push_phone_digits(out: &mut String, number: &str) {
-    let usual = |byte: u8| byte.is_ascii() && byte != b'%';
     let is_digit = |char: &char| !matches!(char, '-' | '.' | '(' | ')');
     if number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'+') {
         out.push_str(number);
-    } else if number.bytes().all(usual) {
-        out.extend(number.chars().filter(is_digit).map(|char| char.to_ascii_uppercase()));
     } else {
         let number = decode(number);
         out.extend(number.chars().filter(is_digit).map(|char| char.to_ascii_uppercase()));

@@ -104,7 +104,7 @@ impl Bench {
             .filter(|route| me(route))
             .map(|route| route.trim_matches(['<', '>']).to_owned());
         if own_route.is_some() {
-            request.headers.pop_front_value(HeaderName::Route);
+            request.headers.drop_front_value(HeaderName::Route);
         }
         let kind = match (&request.method, request.to_tag()) {
             (Method::Ack, _) => RequestKind::Ack,

@@ -99,10 +99,18 @@ impl<'a> Seen<'a> {
         Self(events.iter().filter_map(item).collect(), discards, events)
     }
 
-    /// Whether the connection by which a message came has ended since, and nobody can open it anew
-    /// from this side: a browser has no address, and only a phone with a certificate would be one.
+    /// Whether the connection by which a message came has ended since it was sent, and nobody can
+    /// open it anew from this side: a browser has no address, and only a phone with a certificate
+    /// would be one. It may end while one engine of a node hands the message to another.
     fn cannot_be_answered(&self, item: &Item<'_>) -> bool {
         let Wire { transport, local, remote, .. } = item.wire;
+        let sent_at = self.0.iter().rev().find(|it| {
+            it.sent
+                && it.event.at <= item.event.at
+                && (it.wire.local, it.wire.remote) == (*remote, *local)
+                && it.wire.bytes == item.wire.bytes
+        });
+        let sent_at = sent_at.map_or(item.event.at, |it| it.event.at);
         let ended = |note: &Note| {
             let flow = note.ended.as_deref();
             flow.is_some_and(|it| {
@@ -111,7 +119,7 @@ impl<'a> Seen<'a> {
         };
         !matches!(transport, Transport::Udp | Transport::Tcp)
             && self.2.iter().any(|event| {
-                event.at >= item.event.at
+                event.at >= sent_at
                     && event.node == item.event.node
                     && matches!(&event.kind, TraceKind::Note(it) if ended(it))
             })

@@ -14,7 +14,7 @@ use cscf_core::transport::ipsec::{
 };
 use cscf_core::transport::{Flow, SaId, Transport};
 
-use super::{Credentials, Protection, Ue, UeTimer};
+use super::{Credentials, Phase, Protection, Ue, UeTimer};
 
 /// The protected server port; it stays the same as long as the UE is on (TS 33.203 §7.1).
 const SERVER_PORT: u16 = 40_002;
@@ -402,20 +402,15 @@ impl Ue {
         self.security.temporary.is_some()
     }
 
-    /// Whether a message that came in the clear is for us: with a security agreement only the
-    /// answer to a REGISTER that left in the clear is (TS 33.203 §7.1).
+    /// Whether a message that came in the clear is for us: with a security agreement no request is
+    /// (TS 33.203 §7.1). Of an answer its transaction knows how its request left.
     pub(super) fn admits_clear(&self, message: &Message) -> Result<(), &'static str> {
         let calls_unregistered = self.config.emergency.is_some() && !self.registration.is_on();
-        if !self.secures() || calls_unregistered {
-            return Ok(());
-        }
-        let Message::Response(response) = message else {
-            return Err("clear text: requests come to this UE protected only");
-        };
-        let of_register = method_of(response) == "REGISTER";
-        match of_register && !self.register_is_protected() {
-            true => Ok(()),
-            false => Err("clear text: an answer to a request that left protected"),
+        match message {
+            Message::Request(_) if self.secures() && !calls_unregistered => {
+                Err("clear text: requests come to this UE protected only")
+            }
+            Message::Request(_) | Message::Response(_) => Ok(()),
         }
     }
 
@@ -471,7 +466,7 @@ impl Ue {
 
     /// Counts protected requests without an answer; after several the associations are not believed
     /// in any more: everything under them is over, and the UE registers from the beginning
-    /// (TS 24.229 §5.1.1.2.1, §5.1.2A.1.1).
+    /// (TS 24.229 §5.1.1.2.1, §5.1.2A.1.1), unless it was about to leave.
     pub(super) fn doubt_associations(
         &mut self,
         env: &mut Env<'_>,
@@ -491,10 +486,15 @@ impl Ue {
         if self.security.unanswered < UNANSWERED_MAX {
             return;
         }
+        let leaves = self.registration.phase == Phase::Ending;
+        let next = if leaves { "is gone" } else { "registers from the start" };
         env.refuse(ts24229("5.1.1.2.1"), || {
-            format!("{UNANSWERED_MAX} protected requests without answer: registers from the start")
+            format!("{UNANSWERED_MAX} protected requests without answer: {next}")
         });
         self.lose_all_calls(env, out);
+        if leaves {
+            return self.registration_gone("deregistered", out);
+        }
         self.registration_gone("registration lost", out);
         self.recovery.forget(self.config.expires);
         self.register_initially(env, out);

@@ -151,9 +151,6 @@ fn up(folder: &Path, extra: &[OsString]) -> (Child, Receiver<String>) {
         .args(["up", "--lab"])
         .arg(folder.join("lab.yaml"))
         .args(extra)
-        // Memory comes in pages of 4 KiB: in huge ones a node holds 2 MB for each byte of them that
-        // it has touched, and what it holds more after a while cannot be told from that.
-        .env("MIMALLOC_ALLOW_THP", "0")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cscf_core::dialog::field;
 use cscf_core::ids::Seed;
-use cscf_core::map::{Marks, Numbers, SeededState};
+use cscf_core::map::{Marks, Numbers, Packed, SeededState};
 use cscf_core::role::Side;
 use cscf_core::time::Instant;
 use cscf_core::transport::Flow;
@@ -148,27 +148,31 @@ impl Ue {
 }
 
 /// Where a UE stands among all at its source: the registered before the pending, of which anybody
-/// can make as many as may be; then by sent-by, then by private identity (31 and 32 bits of their
+/// can make as many as may be; then by sent-by, then by private identity (30 and 32 bits of their
 /// fingerprints).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place(u64);
+struct Place(Packed);
 
 impl Place {
-    const PENDING: u64 = 1 << 63;
+    const PENDING: u64 = 1 << 62;
 
     /// The first of a sent-by.
     const fn first(is_registered: bool, sent_by: u64) -> Self {
-        let pending = if is_registered { 0 } else { Self::PENDING };
-        Self(pending | (sent_by >> 1 & !(u32::MAX as u64)))
+        Self(Packed::new(Self::beginning(is_registered, sent_by)))
     }
 
     const fn new(is_registered: bool, sent_by: u64, impi: u64) -> Self {
-        Self(Self::first(is_registered, sent_by).0 | (impi & u32::MAX as u64))
+        Self(Packed::new(Self::beginning(is_registered, sent_by) | (impi & u32::MAX as u64)))
+    }
+
+    const fn beginning(is_registered: bool, sent_by: u64) -> u64 {
+        let pending = if is_registered { 0 } else { Self::PENDING };
+        pending | (sent_by >> 2 & !(u32::MAX as u64))
     }
 
     /// Whether both are registered or both not, with the same sent-by.
     const fn is_beside(self, other: Self) -> bool {
-        self.0 >> 32 == other.0 >> 32
+        self.0.get() >> 32 == other.0.get() >> 32
     }
 }
 

@@ -89,7 +89,7 @@ impl Pcscf {
     /// UEs are spread over all.
     pub(crate) fn home_of(&self, env: &Env<'_>, token: Token) -> ShardId {
         match token {
-            Token::Ue(UeId(number)) if !self.shard.is_alone() => self.shard.home_of(number),
+            Token::Ue(id) if !self.shard.is_alone() => self.shard.home_of(id.0),
             _ => env.ids.shard(),
         }
     }

@@ -3,7 +3,8 @@
 
 use cscf_core::ids::{Ids, ShardId, push_decimal, push_hex};
 
-/// A UE and its flow; the user part of Path.
+/// A UE and its flow; the user part of Path. At any multiple of four: it lies in many indexes.
+#[repr(Rust, packed(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UeId(pub u64);
 

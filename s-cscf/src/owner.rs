@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cscf_core::cx::{AskId, AssignmentType, CxRequest, Saa, Sar};
 use cscf_core::identity::Wildcard;
 use cscf_core::ifc::ProfileReader;
-use cscf_core::map::{Marks, Numbers, SeededState};
+use cscf_core::map::{Marks, Numbers, Packed, SeededState};
 use cscf_core::registrar::{
     Binding, Bindings, PublicIdentity, Registration, Registrations, Service,
 };
@@ -44,7 +44,7 @@ pub(crate) struct RegistrationOwner {
     pub(crate) sets: Numbers<SetId, Box<ImplicitSet>>,
     /// Which set an identity belongs to, by a fingerprint of its key: the sets themselves tell the
     /// rest.
-    set_of: Marks<SetId>,
+    set_of: Marks<Packed>,
     /// Where the private identities with a contact are.
     pub(crate) sets_of_users: SetsOfUsers,
     /// The same for identities that stand for many, by their texts (TS 23.003 §13.4A).
@@ -143,16 +143,20 @@ impl RegistrationOwner {
     /// The set whose list has the identity with this key.
     fn listed_in(&self, key: &str) -> Option<SetId> {
         let mark = self.published.state().fingerprint(key);
-        self.set_of.of(mark).find(|id| self.sets.get(id).is_some_and(|set| set.lists(key)))
+        self.set_of
+            .of(mark)
+            .map(Packed::get)
+            .find(|id| self.sets.get(id).is_some_and(|set| set.lists(key)))
     }
 
     /// Lets no other set be found by this identity.
     fn take_from_others(&mut self, key: &str, id: SetId) {
         let mark = self.published.state().fingerprint(key);
         let lists = |its: &SetId| self.sets.get(its).is_some_and(|set| set.lists(key));
-        let others = self.set_of.of(mark).filter(|its| *its != id && lists(its));
+        let all = self.set_of.of(mark).map(Packed::get);
+        let others = all.filter(|its| *its != id && lists(its));
         for other in others.collect::<Vec<_>>() {
-            self.set_of.remove(mark, other);
+            self.set_of.remove(mark, Packed::new(other));
         }
     }
 
@@ -201,7 +205,7 @@ impl RegistrationOwner {
         };
         for old in set.identities.iter() {
             if !list.iter().any(|identity| identity.key == old.key) {
-                self.set_of.remove(state.fingerprint(&*old.key), id);
+                self.set_of.remove(state.fingerprint(&*old.key), Packed::new(id));
             }
         }
         for old in &set.wildcards {
@@ -214,7 +218,7 @@ impl RegistrationOwner {
             self.wildcards.insert(wildcard.as_str().into(), (wildcard.clone(), id));
         }
         for identity in list.iter() {
-            self.set_of.insert(state.fingerprint(&*identity.key), id);
+            self.set_of.insert(state.fingerprint(&*identity.key), Packed::new(id));
         }
         set.identities = list;
         id
@@ -238,7 +242,7 @@ impl RegistrationOwner {
         if set.bindings.is_empty() {
             self.published.replace(old.as_deref(), None);
             for identity in set.identities.iter() {
-                self.set_of.remove(state.fingerprint(&*identity.key), id);
+                self.set_of.remove(state.fingerprint(&*identity.key), Packed::new(id));
             }
             for wildcard in &set.wildcards {
                 self.wildcards.remove(wildcard.as_str());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cscf_core::cx::AuthItem;
-use cscf_core::map::{Marks, SeededState};
+use cscf_core::map::{Marks, Packed, SeededState};
 use cscf_core::time::Instant;
 
 use crate::owner::SetId;
@@ -24,7 +24,7 @@ pub(crate) struct Users {
 pub(crate) struct SetsOfUsers {
     state: SeededState,
     /// By fingerprints of private identities: the sets themselves tell the rest.
-    sets: Marks<SetId>,
+    sets: Marks<Packed>,
 }
 
 impl SetsOfUsers {
@@ -39,17 +39,17 @@ impl SetsOfUsers {
 
     /// Lets a set be found by one of its users.
     pub(crate) fn enter(&mut self, impi: &str, set: SetId) {
-        self.sets.insert(self.state.fingerprint(impi), set);
+        self.sets.insert(self.state.fingerprint(impi), Packed::new(set));
     }
 
     /// Lets it be found no longer.
     pub(crate) fn leave(&mut self, impi: &str, set: SetId) {
-        self.sets.remove(self.state.fingerprint(impi), set);
+        self.sets.remove(self.state.fingerprint(impi), Packed::new(set));
     }
 
     /// The sets that may have this user, in the order they were opened.
     pub(crate) fn of(&self, impi: &str) -> impl Iterator<Item = SetId> {
-        self.sets.of(self.state.fingerprint(impi))
+        self.sets.of(self.state.fingerprint(impi)).map(Packed::get)
     }
 }
 

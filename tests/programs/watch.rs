@@ -25,15 +25,15 @@ impl Program {
         Self { child, lines }
     }
 
-    fn wait_for(&self, part: &str) -> String {
+    /// Waits for a line with each of these: what comes by two pipes comes in any order.
+    fn wait_for(&self, parts: &[&str]) {
+        let mut missing = parts.to_vec();
         let mut before = Vec::new();
-        loop {
+        while !missing.is_empty() {
             let Ok(line) = self.lines.recv_timeout(WITHIN) else {
-                panic!("no line with {part:?} after\n{}", before.join("\n"));
+                panic!("no line with {missing:?} after\n{}", before.join("\n"));
             };
-            if line.contains(part) {
-                return line;
-            }
+            missing.retain(|part| !line.contains(part));
             before.push(line);
         }
     }
@@ -85,19 +85,16 @@ fn a_saved_file_runs_again_and_a_broken_one_is_waited_for() {
     let mut command = cscf();
     command.args(["run", "--virtual", "--watch"]).arg(&file).current_dir(folder.path());
     let mut program = Program::start(&mut command);
-    program.wait_for("passed: mine (1 steps");
-    program.wait_for("watching ");
+    program.wait_for(&["passed: mine (1 steps", "watching "]);
 
     std::fs::write(&file, scenario("alice regsters")).expect("writes");
-    program.wait_for("unknown verb `regsters`; did you mean `registers`?");
-    program.wait_for("watching ");
+    program.wait_for(&["unknown verb `regsters`; did you mean `registers`?", "watching "]);
 
     // As an editor does: another file takes the place of the first.
     let fresh = folder.path().join("mine.yaml~");
     std::fs::write(&fresh, scenario("alice registers\n  - alice is registered")).expect("writes");
     std::fs::rename(&fresh, &file).expect("replaces");
-    program.wait_for("passed: mine (2 steps");
-    program.wait_for("watching ");
+    program.wait_for(&["passed: mine (2 steps", "watching "]);
 
     let pid = program.child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
@@ -110,6 +107,6 @@ fn what_cannot_change_is_not_watched() {
     let mut command = cscf();
     command.args(["run", "--virtual", "--watch", "volte-call"]);
     let mut program = Program::start(&mut command);
-    program.wait_for("--watch needs a file");
+    program.wait_for(&["--watch needs a file"]);
     assert_eq!(program.end().code(), Some(2));
 }

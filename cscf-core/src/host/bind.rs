@@ -241,23 +241,6 @@ pub(super) fn peer_key(addr: SocketAddr) -> IpAddr {
     }
 }
 
-/// Lets this process open as many files as the system allows it: each connection is one.
-pub fn raise_file_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
-/// How many files this process may open now, and how many it may allow itself.
-#[must_use]
-pub fn file_limits() -> Option<(u64, u64)> {
-    use nix::sys::resource::{Resource, getrlimit};
-    getrlimit(Resource::RLIMIT_NOFILE).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

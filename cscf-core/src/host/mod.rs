@@ -19,6 +19,7 @@ pub mod orders;
 mod output;
 mod pace;
 pub mod pipe;
+mod process;
 pub mod program;
 pub mod protected;
 mod quiet;
@@ -38,8 +39,9 @@ use std::rc::Rc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-pub use bind::{Addresses, BindError, Sockets, file_limits, raise_file_limit};
+pub use bind::{Addresses, BindError, Sockets};
 pub use clock::Clock;
+pub use process::{file_limits, prepare_process};
 pub use secure::{Tls, TlsFault};
 pub use signal::{stdin_lines, stop_signal};
 pub use state::StateFile;

@@ -18,7 +18,7 @@ use super::orders::{Obedient, answer_line, read_order};
 use super::pipe::{Lines, TracePipe};
 use super::protected::{Chosen, Wish as EspWish, choose_for};
 use super::{
-    Addresses, Clock, Host, Sink, StateFile, Tls, log, pace, raise_file_limit, stdin_lines,
+    Addresses, Clock, Host, Sink, StateFile, Tls, log, pace, prepare_process, stdin_lines,
     stop_signal,
 };
 use crate::clause::own;
@@ -373,7 +373,7 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
         return Err(format!("--state is for the HSS; a {} keeps no state", role.as_str()));
     }
     let tls = tls_of(&lab, args.lab.as_deref())?;
-    raise_file_limit();
+    prepare_process();
     let clock = args.epoch_unix_ns.map_or_else(Clock::start, Clock::since_unix_ns);
     let start =
         Start { seed: fresh_seed()?, unix_at_epoch: clock.unix_at_epoch(), tracing: !args.quiet };

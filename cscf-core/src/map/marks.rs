@@ -2,30 +2,68 @@
 //! tree of many has to be walked from its root through what is in no cache.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::ops::{Bound, RangeBounds};
 
-use super::Numbers;
+use super::{Numbers, Places};
+
+/// A number below 2^63 as an index has it: its 8 bytes leave room to say that it is none, and lie
+/// at any multiple of four, so that an entry of a table has no gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Packed {
+    high: NonZeroU32,
+    low: u32,
+}
+
+impl Packed {
+    /// Set in each, so that the upper half is never zero.
+    const ALWAYS: u32 = 1 << 31;
+
+    /// Packs a number; its highest bit is lost.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
+    pub const fn new(number: u64) -> Self {
+        let high = (number >> 32) as u32 | Self::ALWAYS;
+        let high = match NonZeroU32::new(high) {
+            Some(high) => high,
+            None => NonZeroU32::MAX,
+        };
+        Self { high, low: number as u32 }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        ((self.high.get() & !Self::ALWAYS) as u64) << 32 | self.low as u64
+    }
+}
 
 /// An index by fingerprints ([`super::SeededState::fingerprint`]). Another text may have the same,
 /// so whoever finds somebody here also looks at what was meant.
 #[derive(Clone, Debug)]
 pub struct Marks<T> {
-    known: Numbers<u64, Few<T>>,
+    known: Numbers<Mark, Few<T>>,
+    /// Trees: all users behind one address have its fingerprint.
+    many: Places<BTreeSet<T>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Few<T> {
     One(T),
-    /// Two and more. A tree: all users behind one address have its fingerprint.
-    #[expect(clippy::box_collection, reason = "the entry of one takes 16 bytes, not 32")]
-    More(Box<BTreeSet<T>>),
+    /// Two and more: the place of their tree.
+    More(u32),
 }
 
 impl<T> Default for Marks<T> {
     fn default() -> Self {
-        Self { known: Numbers::default() }
+        Self { known: Numbers::default(), many: Places::new() }
     }
 }
+
+/// A fingerprint at any multiple of four.
+#[repr(Rust, packed(4))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Mark(u64);
 
 impl<T: Copy + Ord> Marks<T> {
     /// How many fingerprints somebody has.
@@ -42,38 +80,37 @@ impl<T: Copy + Ord> Marks<T> {
 
     /// Lets somebody be found by a fingerprint.
     pub fn insert(&mut self, mark: u64, who: T) {
-        match self.known.get_mut(&mark) {
-            None => {
-                self.known.insert(mark, Few::One(who));
-            }
-            Some(Few::One(its)) if *its == who => {}
-            Some(few @ Few::One(_)) => {
-                let mut all = BTreeSet::from([who]);
-                if let Few::One(its) = few {
-                    all.insert(*its);
+        let Some(few) = self.known.get_mut(&Mark(mark)) else {
+            self.known.insert(Mark(mark), Few::One(who));
+            return;
+        };
+        match *few {
+            Few::One(its) if its == who => {}
+            Few::One(its) => *few = Few::More(self.many.insert(BTreeSet::from([its, who]))),
+            Few::More(place) => {
+                if let Some(all) = self.many.get_mut(place) {
+                    all.insert(who);
                 }
-                *few = Few::More(Box::new(all));
-            }
-            Some(Few::More(all)) => {
-                all.insert(who);
             }
         }
     }
 
     /// Lets somebody no longer be found by a fingerprint.
     pub fn remove(&mut self, mark: u64, who: T) {
-        match self.known.get_mut(&mark) {
-            Some(Few::One(its)) if *its == who => {
-                self.known.remove(&mark);
+        let Some(few) = self.known.get_mut(&Mark(mark)) else { return };
+        match *few {
+            Few::One(its) if its == who => {
+                self.known.remove(&Mark(mark));
             }
-            Some(few @ Few::More(_)) => {
-                let Few::More(all) = few else { return };
+            Few::One(_) => {}
+            Few::More(place) => {
+                let Some(all) = self.many.get_mut(place) else { return };
                 all.remove(&who);
                 if let (1, Some(last)) = (all.len(), all.first()) {
                     *few = Few::One(*last);
+                    self.many.remove(place);
                 }
             }
-            _ => {}
         }
     }
 
@@ -89,9 +126,9 @@ impl<T: Copy + Ord> Marks<T> {
 
     fn range(&self, mark: u64, from: Bound<T>) -> impl Iterator<Item = T> {
         let range = (from, Bound::Unbounded);
-        let (one, more) = match self.known.get(&mark) {
+        let (one, more) = match self.known.get(&Mark(mark)) {
             Some(Few::One(its)) => (Some(*its).filter(|its| range.contains(its)), None),
-            Some(Few::More(all)) => (None, Some(all.range(range))),
+            Some(Few::More(place)) => (None, self.many.get(*place).map(|all| all.range(range))),
             None => (None, None),
         };
         one.into_iter().chain(more.into_iter().flatten().copied())
@@ -128,6 +165,15 @@ mod tests {
         marks.remove(1, 30);
         marks.remove(2, 10);
 
-        assert!(all(&marks, 1).is_empty() && marks.is_empty());
+        assert!(all(&marks, 1).is_empty() && marks.is_empty() && marks.many.is_empty());
+    }
+
+    #[test]
+    fn numbers_keep_their_order_and_an_entry_of_one_has_no_gap() {
+        let numbers = [0, 1, u64::from(u32::MAX), 1 << 32, (1 << 62) + 5, (1 << 63) - 1];
+        assert!(numbers.iter().all(|it| Packed::new(*it).get() == *it));
+        assert!(numbers.map(Packed::new).is_sorted());
+        assert_eq!(size_of::<(Mark, Few<Packed>)>(), 16);
+        assert_eq!(size_of::<(Mark, Few<(Packed, Packed)>)>(), 24);
     }
 }

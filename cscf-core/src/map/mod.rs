@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
 
-pub use marks::Marks;
+pub use marks::{Marks, Packed};
 pub use numbers::{Numbered, Numbers};
 pub use places::Places;
 

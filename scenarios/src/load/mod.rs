@@ -23,10 +23,10 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use cscf_core::auth::{AkaKeys, derive_opc, from_hex};
+use cscf_core::host::prepare_process;
 use cscf_core::host::program::{
     self, EXIT_COULD_NOT_RUN, EXIT_FAILED, EXIT_OK, fresh_seed, load_lab,
 };
-use cscf_core::host::raise_file_limit;
 use cscf_core::time::Duration;
 use cscf_core::words::duration;
 
@@ -128,7 +128,7 @@ pub struct LoadArgs {
 /// Loads.
 #[must_use]
 pub fn main(args: &LoadArgs) -> ExitCode {
-    raise_file_limit();
+    prepare_process();
     match program::runtime().and_then(|runtime| runtime.block_on(lab::load(args))) {
         Ok(true) => ExitCode::from(EXIT_OK),
         Ok(false) => ExitCode::from(EXIT_FAILED),

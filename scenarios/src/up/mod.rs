@@ -22,7 +22,7 @@ use cscf_core::host::control::{Control, Tap, Token, server};
 use cscf_core::host::orders::Obedient;
 use cscf_core::host::program::{self, EXIT_COULD_NOT_RUN, EXIT_OK, load_lab};
 use cscf_core::host::protected::{Chosen, Wish, choose_for};
-use cscf_core::host::{Addresses, Clock, Host, StateFile, json, raise_file_limit, stop_signal};
+use cscf_core::host::{Addresses, Clock, Host, StateFile, json, prepare_process, stop_signal};
 use cscf_core::time::{Duration, Instant};
 use cscf_core::trace::TraceEvent;
 use tokio::net::TcpListener;
@@ -134,7 +134,7 @@ async fn up(args: &UpArgs) -> Result<(), String> {
     robots::check(&lab, &args.with)?;
     let told = Told::new(&lab, args)?;
     let listener = bind(&lab, args).await?;
-    raise_file_limit();
+    prepare_process();
     // From here on no signal is missed.
     let stop = stop_signal();
     let stop = async {

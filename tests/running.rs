@@ -151,6 +151,8 @@ fn up(folder: &Path, extra: &[OsString]) -> (Child, Receiver<String>) {
         .args(["up", "--lab"])
         .arg(folder.join("lab.yaml"))
         .args(extra)
+        // What a node holds is what it has touched.
+        .env_remove("MIMALLOC_ALLOW_THP")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

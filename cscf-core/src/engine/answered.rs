@@ -150,12 +150,11 @@ impl Core {
         if let (true, Some(hop), Some(flow)) = (attempt.by_size, attempt.hop, attempt.flow) {
             let remote = flow.remote;
             let udp = self.addresses.local_for(Transport::Udp, &remote).map(|it| it.addr);
-            let local = match hop {
-                Hop::Flow(flow) => flow.local,
-                Hop::UdpOnly { local, .. } => local,
-                Hop::Target(_) => udp.unwrap_or(flow.local),
-            };
-            attempt.hops.push_front(Hop::UdpOnly { local, remote });
+            attempt.hops.push_front(match hop {
+                // With the security associations that it has, and now without TCP.
+                Hop::Flow(_) | Hop::UdpOnly { .. } => hop,
+                Hop::Target(_) => Hop::UdpOnly { local: udp.unwrap_or(flow.local), remote },
+            });
             self.tcp_refusals.remember(now, remote);
             self.note(now, rfc3261("18.1.1"), || format!("no TCP to {remote}: UDP after all"));
         } else if attempt.reused && !attempt.replaced && !attempt.heard {

@@ -23,6 +23,7 @@ impl Packed {
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
     pub const fn new(number: u64) -> Self {
+        debug_assert!(number >> 63 == 0, "a number below 2^63");
         let high = (number >> 32) as u32 | Self::ALWAYS;
         let high = match NonZeroU32::new(high) {
             Some(high) => high,
@@ -166,6 +167,21 @@ mod tests {
         marks.remove(2, 10);
 
         assert!(all(&marks, 1).is_empty() && marks.is_empty() && marks.many.is_empty());
+    }
+
+    #[test]
+    fn each_fingerprint_of_several_has_a_tree_of_its_own() {
+        let mut marks = Marks::default();
+        let all = |marks: &Marks<u64>, mark| marks.of(mark).collect::<Vec<_>>();
+        for (mark, who) in [(1, 10), (1, 11), (2, 20), (2, 21)] {
+            marks.insert(mark, who);
+        }
+        marks.remove(1, 10);
+        // In the place of the first tree.
+        marks.insert(3, 30);
+        marks.insert(3, 31);
+
+        assert_eq!([1, 2, 3].map(|mark| all(&marks, mark)), [vec![11], vec![20, 21], vec![30, 31]]);
     }
 
     #[test]

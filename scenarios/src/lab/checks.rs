@@ -104,6 +104,9 @@ impl<'a> Seen<'a> {
     /// would be one. It may end while one engine of a node hands the message to another.
     fn cannot_be_answered(&self, item: &Item<'_>) -> bool {
         let Wire { transport, local, remote, .. } = item.wire;
+        if matches!(transport, Transport::Udp | Transport::Tcp) {
+            return false;
+        }
         let sent_at = self.0.iter().rev().find(|it| {
             it.sent
                 && it.event.at <= item.event.at
@@ -117,12 +120,11 @@ impl<'a> Seen<'a> {
                 (it.transport, it.local, it.remote) == (*transport, *local, *remote)
             })
         };
-        !matches!(transport, Transport::Udp | Transport::Tcp)
-            && self.2.iter().any(|event| {
-                event.at >= sent_at
-                    && event.node == item.event.node
-                    && matches!(&event.kind, TraceKind::Note(it) if ended(it))
-            })
+        self.2.iter().any(|event| {
+            event.at >= sent_at
+                && event.node == item.event.node
+                && matches!(&event.kind, TraceKind::Note(it) if ended(it))
+        })
     }
 
     fn sent_requests(&self) -> impl Iterator<Item = (&Item<'a>, &Request)> {
@@ -195,9 +197,12 @@ fn every_invite_gets_one_final_and_the_others_at_most_one(
             let codes: Vec<u16> = given.iter().map(|(status, _)| *status).collect();
             out.push(format!("{}: more than one final: {codes:?}", place()));
         }
+        if method != "INVITE" || !given.is_empty() {
+            continue;
+        }
         let discarded = seen.1.contains(&(node, item.event.at));
         let excused = forgot || discarded || seen.cannot_be_answered(item);
-        if method == "INVITE" && given.is_empty() && !excused {
+        if !excused {
             out.push(format!("{}: no final", place()));
         }
     }

@@ -198,7 +198,9 @@ impl Ue {
         env.diagnose(rfc5626("4.4"), text, diagnosis);
         self.forget_flow(out);
         out.push(Action::State("flow failed".to_owned()));
-        if proven {
+        if self.registration.leaves() {
+            self.registration_gone("deregistered", out);
+        } else if proven {
             self.recovery.forget(self.recovery.wish);
             self.register_initially(env, out);
         } else {

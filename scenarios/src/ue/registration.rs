@@ -88,6 +88,11 @@ impl Registration {
     pub(super) const fn is_on(&self) -> bool {
         matches!(self.phase, Phase::On | Phase::Refreshing)
     }
+
+    /// Whether the user has switched it off, and only the network does not know yet.
+    pub(super) const fn leaves(&self) -> bool {
+        matches!(self.phase, Phase::Ending) || self.off_when_on
+    }
 }
 
 impl Ue {
@@ -294,9 +299,10 @@ impl Ue {
         }
     }
 
-    /// The registration is over; what belonged to it goes.
+    /// The registration is over; what belonged to it goes. What still answers its last REGISTER is
+    /// of no interest.
     pub(super) fn registration_gone(&mut self, state: &str, out: &mut Actions<UeTimer>) {
-        let serial = self.registration.serial;
+        let serial = self.registration.serial.wrapping_add(1);
         self.registration = Registration { serial, ..Registration::default() };
         self.auth.forget();
         self.end_subscription(out);

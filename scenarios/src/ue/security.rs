@@ -14,7 +14,7 @@ use cscf_core::transport::ipsec::{
 };
 use cscf_core::transport::{Flow, SaId, Transport};
 
-use super::{Credentials, Phase, Protection, Ue, UeTimer};
+use super::{Credentials, Protection, Ue, UeTimer};
 
 /// The protected server port; it stays the same as long as the UE is on (TS 33.203 §7.1).
 const SERVER_PORT: u16 = 40_002;
@@ -241,7 +241,8 @@ impl Ue {
         why: &str,
         out: &mut Actions<UeTimer>,
     ) -> bool {
-        let again = !std::mem::replace(&mut self.security.abandoned, true);
+        let again =
+            !std::mem::replace(&mut self.security.abandoned, true) && !self.registration.leaves();
         let diagnosis = Diagnosis::new(&*self.config.impi, "Security-Server against the UE's list")
             .theirs(why)
             .ours(self.offered_text())
@@ -403,14 +404,15 @@ impl Ue {
     }
 
     /// Whether a message that came in the clear is for us: with a security agreement no request is
-    /// (TS 33.203 §7.1). Of an answer its transaction knows how its request left.
+    /// (TS 33.203 §7.1), but within what began in the clear while nothing was registered. Of an
+    /// answer its transaction knows how its request left.
     pub(super) fn admits_clear(&self, message: &Message) -> Result<(), &'static str> {
-        let calls_unregistered = self.config.emergency.is_some() && !self.registration.is_on();
-        match message {
-            Message::Request(_) if self.secures() && !calls_unregistered => {
-                Err("clear text: requests come to this UE protected only")
-            }
-            Message::Request(_) | Message::Response(_) => Ok(()),
+        let Message::Request(request) = message else { return Ok(()) };
+        let within = request.to_tag().is_some() && self.security.active.is_none();
+        let calls_unregistered = self.config.emergency.is_some() || within;
+        match !self.secures() || (calls_unregistered && !self.registration.is_on()) {
+            true => Ok(()),
+            false => Err("clear text: requests come to this UE protected only"),
         }
     }
 
@@ -486,7 +488,7 @@ impl Ue {
         if self.security.unanswered < UNANSWERED_MAX {
             return;
         }
-        let leaves = self.registration.phase == Phase::Ending;
+        let leaves = self.registration.leaves();
         let next = if leaves { "is gone" } else { "registers from the start" };
         env.refuse(ts24229("5.1.1.2.1"), || {
             format!("{UNANSWERED_MAX} protected requests without answer: {next}")

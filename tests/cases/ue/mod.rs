@@ -1,6 +1,7 @@
 //! The UE emulator: by hand, message by message, and between two engines.
 
 mod calls;
+mod clear_text;
 mod devices;
 mod emergency;
 mod mistakes;
@@ -24,6 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(devices::cases());
     cases.extend(emergency::cases());
     cases.extend(security::cases());
+    cases.extend(clear_text::cases());
     cases.extend(tls::cases());
     cases.extend(subscriber::cases());
     cases.extend(whole::cases());

@@ -1,19 +1,20 @@
 //! Transport rules: Via, UDP and TCP, connections, what is tried when a path fails.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
 use super::basics::{agent, order, proxy, request};
-use super::roles::{Agent, Proxy, START};
+use super::roles::{Agent, Order, Proxy, START};
 use super::{Net, addr, flow, header, settings, subject};
-use crate::engine::{Engine, Input, Node, Settings};
+use crate::engine::{Engine, Input, Node, Output, Settings};
 use crate::ids::Seed;
 use crate::role::{Cause, NextHop};
 use crate::sip::STREAM_BYTES_MAX;
 use crate::time::Duration;
+use crate::transport::ipsec::{Algorithms, End, EspKeys, IPSEC_LIFETIME, Mode, Ports, SaSet};
 use crate::transport::target::HostRecord;
-use crate::transport::{ConnId, FlowEvent, Transport};
+use crate::transport::{ConnId, FlowEvent, SaId, Transport};
 
 fn far(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -122,11 +123,52 @@ fn a_target_that_refuses_tcp_gets_udp_and_is_not_asked_again_for_a_minute() {
     a.command(soon, large());
     let connects = |a: &mut Engine<Agent>| {
         let outputs = std::iter::from_fn(|| a.poll_output());
-        outputs.filter(|it| matches!(it, crate::engine::Output::Connect { .. })).count()
+        outputs.filter(|it| matches!(it, Output::Connect { .. })).count()
     };
     assert_eq!(connects(&mut a), 0);
     a.command(START + Duration::from_secs(62), large());
     assert_eq!(connects(&mut a), 1);
+}
+
+// G-TRANS-010, TS 33.203 §7.1
+#[test]
+fn a_peer_that_refuses_tcp_gets_a_datagram_by_the_associations_it_has() {
+    let set = set_with(addr(3).ip());
+    let mut a = agent_with(narrow());
+    a.command(START, Order::Secure(Box::new(set.clone())));
+    let to = NextHop::Flow(set.datagram_flow());
+    a.command(START, order("MESSAGE", "sip:bob@n3.example", &padding(1300), to));
+    let mut outputs = std::iter::from_fn(|| a.poll_output());
+    let conn = outputs.find_map(|it| match it {
+        Output::Connect { conn, sa: Some(sa), .. } if sa == set.id => Some(conn),
+        _ => None,
+    });
+    let conn = conn.expect("a connection under the associations");
+    a.handle_input(START, Input::Closed { conn, cause: "refused".to_owned() });
+    let mut outputs = std::iter::from_fn(|| a.poll_output());
+    let sent = outputs.find_map(|it| match it {
+        Output::Datagram(packet) => Some(packet.flow),
+        _ => None,
+    });
+    assert_eq!(sent, Some(set.datagram_flow()));
+}
+
+/// Associations with a peer.
+fn set_with(peer: IpAddr) -> SaSet {
+    let end = |addr, client, spi| End {
+        addr,
+        ports: Ports { client, server: client + 1, spi_client: spi, spi_server: spi + 1 },
+    };
+    let algorithms = Algorithms::named("hmac-sha-1-96", "null").expect("go together");
+    SaSet {
+        id: SaId(7),
+        local: end(addr(1).ip(), 41_001, 2_001),
+        remote: end(peer, 40_001, 1_001),
+        algorithms,
+        mode: Mode::Transport,
+        keys: EspKeys::expand(algorithms, &[1; 16], &[2; 16]),
+        lifetime: IPSEC_LIFETIME,
+    }
 }
 
 // T-TRN-100, T-TRN-110
@@ -144,7 +186,7 @@ fn connections_are_reused_in_both_directions() {
     }
     b.command(START + Duration::from_secs(1), order("OPTIONS", "sip:a@n1.example", "", tcp(1)));
     let outputs: Vec<_> = std::iter::from_fn(|| b.poll_output()).collect();
-    let connects = outputs.iter().any(|it| matches!(it, crate::engine::Output::Connect { .. }));
+    let connects = outputs.iter().any(|it| matches!(it, Output::Connect { .. }));
     assert!(!connects, "the connection of the peer is used");
     assert_eq!((a.counters().connections, b.counters().connections), (1, 1));
 }
@@ -175,7 +217,7 @@ fn segments_may_be_cut_and_merged_anywhere() {
         assert_eq!(b.role().requests.len(), 3, "portions of {portion}");
         let writes: Vec<String> = std::iter::from_fn(|| b.poll_output())
             .filter_map(|output| match output {
-                crate::engine::Output::Write { bytes, .. } => Some(subject(&bytes)),
+                Output::Write { bytes, .. } => Some(subject(&bytes)),
                 _ => None,
             })
             .filter(|what| !what.is_empty())
@@ -226,9 +268,8 @@ fn a_ping_is_answered_with_a_pong() {
         START,
         Input::Bytes { conn, bytes: Bytes::from_static(b"\r\n\r\n"), received_at: START },
     );
-    let pong = std::iter::from_fn(|| b.poll_output()).any(|output| {
-        matches!(output, crate::engine::Output::Write { bytes, .. } if &bytes[..] == b"\r\n")
-    });
+    let pong = std::iter::from_fn(|| b.poll_output())
+        .any(|output| matches!(output, Output::Write { bytes, .. } if &bytes[..] == b"\r\n"));
     assert!(pong);
 }
 
@@ -369,7 +410,7 @@ fn the_connection_table_is_bounded_and_the_silent_one_goes() {
     assert_eq!(b.counters().connections_shed, 2);
     let closed: Vec<ConnId> = std::iter::from_fn(|| b.poll_output())
         .filter_map(|output| match output {
-            crate::engine::Output::Close(conn) => Some(conn),
+            Output::Close(conn) => Some(conn),
             _ => None,
         })
         .collect();

@@ -7,6 +7,7 @@ use crate::role::{
 use crate::sip::{HeaderName, Method, Request};
 use crate::time::{Duration, Instant};
 use crate::transport::FlowEvent;
+use crate::transport::ipsec::{SaCommand, SaSet};
 
 /// Forwards everything; to each of `to`, or as routed.
 #[derive(Debug, Default)]
@@ -71,6 +72,7 @@ impl Role for Proxy {
 pub(crate) enum Order {
     Send { tag: u64, text: String, to: NextHop, within: Option<Within> },
     Cancel { tag: u64 },
+    Secure(Box<SaSet>),
 }
 
 /// Answers with `answers` (final after `after`), and sends what it is told to.
@@ -188,6 +190,7 @@ impl Role for Agent {
                     side: Side::Core,
                 });
             }
+            Order::Secure(set) => out.push(Action::Security(SaCommand::Install(set))),
             Order::Cancel { tag } => {
                 out.push(Action::CancelOwn { tag: OwnTag(tag), reason: None });
             }

@@ -19,7 +19,7 @@ impl Packed {
     /// Set in each, so that the upper half is never zero.
     const ALWAYS: u32 = 1 << 31;
 
-    /// Packs a number; its highest bit is lost.
+    /// Packs a number below 2^63.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
     pub const fn new(number: u64) -> Self {

@@ -3,7 +3,8 @@
 use cscf_core::role::{Cause, OwnAnswered};
 use cscf_core::sip::HeaderName;
 use cscf_core::time::{Duration, Instant};
-use scenarios::ue::{Phase, Protection, UeCommand, UeTimer};
+use cscf_core::transport::{Flow, FlowEvent, Transport};
+use scenarios::ue::{KeepAlive, Phase, Protection, UeCommand, UeTimer};
 
 use super::phone::{Did, Phone, aka_challenge, answer_to};
 use super::registration::{credentials, header};
@@ -19,6 +20,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("ue::a_403_ends_the_attempt", &["U-REG-140"], forbidden),
         case("ue::failures_are_followed_by_longer_waits", &["U-REG-180"], back_off),
         case("ue::a_refresh_that_failed_is_tried_again_until_the_end", &[], refresh_fails),
+        case("ue::a_flow_that_fails_while_it_leaves_is_the_end", &[], flow_fails_at_the_end),
         case("ue::a_420_for_sec_agree_is_followed_by_early_security", &["U-REG-190"], early),
     ]
 }
@@ -235,5 +237,34 @@ fn early() {
         let did = phone.answer(did.request(), 420, &format!("Unsupported: {unsupported}"));
         assert_eq!(did.states, ["registration failed 420"]);
         assert!(did.requests.is_empty() && did.timers.is_empty());
+    }
+}
+
+/// A flow that worked fails: it registers anew at once, unless it is on its way out.
+fn flow_fails_at_the_end() {
+    for leaves in [false, true] {
+        let mut phone = Phone::with("alice", |config| config.keep_alive = KeepAlive::Offered(None));
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: "10.0.0.1:5060".parse().expect("an address"),
+            remote: "10.0.0.10:5060".parse().expect("an address"),
+            conn: None,
+            sa: None,
+        };
+        let did = phone.register();
+        let did = phone.answer(did.request(), 401, &aka_challenge(&phone, 1));
+        phone.flow_event(FlowEvent::Keep { flow, every: Duration::from_secs(30) });
+        let (tag, request) = did.request();
+        let response = answer_to(request, 200, &phone.ok_lines(3_600));
+        phone.answered(OwnAnswered { tag, response, cause: Cause::Received, flow: Some(flow) });
+        let did = phone.flow_event(FlowEvent::Alive { flow, mapped: None });
+        assert_eq!(did.states, ["flow kept alive"]);
+        if leaves {
+            phone.command(UeCommand::Deregister);
+        }
+        let did = phone.flow_event(FlowEvent::Failed { flow, cause: "silent".to_owned() });
+        assert_eq!(did.requests.len(), usize::from(!leaves));
+        let over = ["flow failed", "deregistered"].iter().take(1 + usize::from(leaves));
+        assert!(did.states.iter().eq(over), "{:?}", did.states);
     }
 }

@@ -193,6 +193,12 @@ fn unusable() {
         assert_eq!(did.states, ["registration failed 401"], "{server}");
         assert!(did.requests.is_empty());
     }
+    // Who was switched off meanwhile does not begin anew.
+    let mut phone = secure();
+    let first = phone.register();
+    phone.command(UeCommand::Deregister);
+    let did = phone.answer(first.request(), 401, &aka_challenge(&phone, 1));
+    assert!(did.requests.is_empty() && did.states.contains(&"deregistered".to_owned()), "{did:?}");
 }
 
 fn invalid() {

@@ -1,10 +1,17 @@
 //! What a process of nodes or of UEs asks of the system before it begins.
 
-/// Asks for what many connections and much traffic need: files, and memory that comes evenly.
-/// Where the system says no it is left as it was.
-pub fn prepare_process() {
+/// Above so many subscribers there is more to look at than to clear: page tables are read more
+/// often than a huge page is cleared.
+const MANY_SUBSCRIBERS: usize = 200_000;
+
+/// Asks for what many connections and much traffic need: files, and memory that comes evenly or,
+/// in a lab of more than 200,000 subscribers, in huge pages. Where the system says no it is left
+/// as it was.
+pub fn prepare_process(subscribers: usize) {
     raise_file_limit();
-    take_small_pages();
+    if subscribers <= MANY_SUBSCRIBERS {
+        take_small_pages();
+    }
 }
 
 /// Lets this process open as many files as the system allows it: each connection is one.
@@ -48,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_prepared_process_has_small_pages_and_all_files_it_may_have() {
-        prepare_process();
+        prepare_process(MANY_SUBSCRIBERS);
         let (now, most) = file_limits().expect("limits");
         assert_eq!(now, most);
         let chosen = std::env::var_os(ALLOWS_HUGE_PAGES).is_some();

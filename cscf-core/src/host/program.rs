@@ -373,7 +373,7 @@ fn serve(role: NodeRole, args: &Args, build: Build) -> Result<(), String> {
         return Err(format!("--state is for the HSS; a {} keeps no state", role.as_str()));
     }
     let tls = tls_of(&lab, args.lab.as_deref())?;
-    prepare_process();
+    prepare_process(lab.subscribers.count());
     let clock = args.epoch_unix_ns.map_or_else(Clock::start, Clock::since_unix_ns);
     let start =
         Start { seed: fresh_seed()?, unix_at_epoch: clock.unix_at_epoch(), tracing: !args.quiet };

@@ -128,7 +128,8 @@ pub struct LoadArgs {
 /// Loads.
 #[must_use]
 pub fn main(args: &LoadArgs) -> ExitCode {
-    prepare_process();
+    // The UEs of a fleet are small: their memory comes evenly, however many they are.
+    prepare_process(0);
     match program::runtime().and_then(|runtime| runtime.block_on(lab::load(args))) {
         Ok(true) => ExitCode::from(EXIT_OK),
         Ok(false) => ExitCode::from(EXIT_FAILED),

@@ -134,7 +134,7 @@ async fn up(args: &UpArgs) -> Result<(), String> {
     robots::check(&lab, &args.with)?;
     let told = Told::new(&lab, args)?;
     let listener = bind(&lab, args).await?;
-    prepare_process();
+    prepare_process(lab.subscribers.count());
     // From here on no signal is missed.
     let stop = stop_signal();
     let stop = async {

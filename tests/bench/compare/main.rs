@@ -39,7 +39,7 @@ struct Args {
     #[arg(long, value_name = "SYSTEM", value_delimiter = ',', value_parser = tasks::system)]
     systems: Vec<System>,
     /// Subscribers of our HSS; the competitor's knows everybody
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
     subscribers: u32,
     /// Where configurations and logs are written
     #[arg(long, value_name = "FOLDER", default_value = "target/compare")]

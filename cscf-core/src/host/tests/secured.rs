@@ -239,7 +239,7 @@ fn what_is_no_handshake_is_refused_at_once() {
 fn a_thousand_half_open_connections_are_bounded_and_disturb_nobody() {
     block_on(async {
         const OF_EACH: usize = 250;
-        prepare_process();
+        prepare_process(0);
         let ca = Ca::new();
         ca.sign("server", &["127.92.24.1"], |_| {});
         let limits = Limits {

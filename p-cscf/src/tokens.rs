@@ -50,13 +50,17 @@ impl Token {
         if !user.as_bytes().first().is_some_and(u8::is_ascii_digit) {
             return None;
         }
-        let (shard, rest) = user.split_once('-')?;
+        // The longest is 255.
+        let dash = user.bytes().take(4).position(|byte| byte == b'-')?;
+        let (shard, rest) = user.split_at_checked(dash)?;
         shard.parse::<u8>().ok()?;
-        let (kind, digits) = rest.split_at_checked(1)?;
-        if digits.len() != 16 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let (kind, digits) = rest.get(1..)?.split_at_checked(1)?;
+        if digits.len() != 16 {
             return None;
         }
-        let number = u64::from_str_radix(digits, 16).ok()?;
+        let number = digits.bytes().try_fold(0_u64, |number, byte| {
+            Some(number << 4 | u64::from(char::from(byte).to_digit(16)?))
+        })?;
         match kind {
             "d" => Some(Self::Dialog(DialogId(number))),
             "r" => Some(Self::Subscription(SubscriptionId(number))),

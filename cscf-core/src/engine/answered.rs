@@ -19,8 +19,8 @@ impl Core {
     /// A response from the wire.
     pub(super) fn on_response(&mut self, now: Instant, flow: Flow, mut response: Response) {
         self.outlet.counters.responses_in += 1;
-        let via = response.headers.first_value(HeaderName::Via).and_then(ViaView::parse);
-        if !via.is_some_and(|via| self.addresses.is_own_via(&via)) {
+        let via = response.headers.first_value(HeaderName::Via).and_then(ViaView::head);
+        if !via.is_some_and(|(via, _)| self.addresses.is_own_via(&via)) {
             // Not sent by us, so not ours to pass on (RFC 3261 §18.1.2).
             return self.outlet.dropped(now, flow.remote, "response with a top Via not ours");
         }

@@ -51,14 +51,14 @@ impl Core {
         side: Side,
     ) {
         self.outlet.counters.requests_in += 1;
-        route::stamp(&mut request, &flow);
+        let stamped = route::stamp(&mut request, &flow);
         if self.settings.keep_alives {
             route::take_keep(&mut request, &flow, self.settings.keep_every);
         }
         if self.gives_injected(now, &flow, &request) {
             return;
         }
-        let back = self.return_flow(&request, &flow);
+        let back = self.return_flow(&request, &flow, stamped);
         let timers = self.timers(side);
         let event = self.layer.receive_request(now, &request, back, &timers, &mut self.outbox);
         match event {
@@ -285,7 +285,7 @@ impl Core {
         mut response: Response,
     ) {
         response.set_to_tag(&self.stateless_tag(request));
-        let back = self.return_flow(request, flow);
+        let back = self.return_flow(request, flow, None);
         if let Err(fault) = self.outlet.send(now, &back, &response.to_bytes()) {
             self.lost(now, &back, fault);
         }

@@ -294,8 +294,13 @@ impl Core {
     }
 
     /// The flow of the answers to a request: its connection, else where its Via says (RFC 3261
-    /// §18.2.2, RFC 3581 §4).
-    pub(super) fn return_flow(&self, request: &Request, flow: &Flow) -> Flow {
+    /// §18.2.2, RFC 3581 §4), which may have been `stamped` there a moment ago.
+    pub(super) fn return_flow(
+        &self,
+        request: &Request,
+        flow: &Flow,
+        stamped: Option<SocketAddr>,
+    ) -> Flow {
         if flow.conn.is_some() {
             return *flow;
         }
@@ -303,10 +308,11 @@ impl Core {
             // From our client port to the peer's server port, whatever Via says (TS 33.203 §7.1).
             return self.protected_flow(*flow).unwrap_or(*flow);
         }
-        let top = request.headers.first_value(HeaderName::Via).and_then(ViaView::parse);
-        let remote =
-            top.and_then(|via| via.response_addr(false, |name| self.address_of(name, flow.local)));
-        Flow { remote: remote.unwrap_or(flow.remote), ..*flow }
+        let by_via = || {
+            let top = request.headers.first_value(HeaderName::Via).and_then(ViaView::parse)?;
+            top.response_addr(false, |name| self.address_of(name, flow.local))
+        };
+        Flow { remote: stamped.or_else(by_via).unwrap_or(flow.remote), ..*flow }
     }
 
     /// Sends by a new connection to the same peer; says whether that could be begun.

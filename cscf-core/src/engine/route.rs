@@ -4,18 +4,18 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use siphasher::sip::SipHasher13;
 
 use super::settings::{Listen, Settings};
-use crate::ids::Seed;
+use crate::ids::{Seed, push_hex};
 use crate::role::NextHop;
 use crate::sip::{HeaderName, Request};
 use crate::time::Duration;
 use crate::transport::locate::Locating;
 use crate::transport::target::{Place, Target};
-use crate::transport::via::{self, ViaView, numeric};
+use crate::transport::via::{self, Receipt, ViaView, numeric};
 use crate::transport::{Flow, Transport};
 
 /// One way to the next hop, tried in order.
@@ -40,6 +40,8 @@ pub(super) struct Addresses {
     listen: Vec<Listen>,
     /// Their sent-by, in the same order.
     sent_by: Vec<String>,
+    /// The same for those of IPv4 as they are written: only one text is read as one of these.
+    dotted: Vec<Option<String>>,
     own_hosts: Vec<String>,
     ports: Vec<u16>,
     /// Protected server ports of security associations, with the number of these.
@@ -58,8 +60,12 @@ impl Addresses {
         ports.sort_unstable();
         ports.dedup();
         let sent_by = settings.listen.iter().map(Listen::sent_by).collect();
-        let protected = BTreeMap::new();
-        Self { listen: settings.listen.clone(), sent_by, own_hosts, ports, protected }
+        let dotted = settings.listen.iter().map(|it| it.addr.ip()).map(|ip| match ip {
+            IpAddr::V4(ip) => Some(ip.to_string()),
+            IpAddr::V6(_) => None,
+        });
+        let (dotted, protected) = (dotted.collect(), BTreeMap::new());
+        Self { listen: settings.listen.clone(), sent_by, dotted, own_hosts, ports, protected }
     }
 
     /// From now on, or no longer, one more set of security associations has this server port.
@@ -74,20 +80,31 @@ impl Addresses {
     /// Whether a SIP URI names this node. A name without port does; an address, or a name with a
     /// port, only together with one of our ports: on a bench several nodes share an address.
     pub(super) fn is_own(&self, place: &Place<'_>) -> bool {
-        let ip = numeric(place.host);
-        let bound = || {
-            ip.is_some_and(|ip| {
-                let addr = SocketAddr::new(ip, place.effective_port());
-                self.protected.contains_key(&addr)
-                    || self.listen.iter().any(|listen| listen.addr == addr)
-            })
-        };
-        let port_fits = match (place.port, ip) {
-            (None, None) => true,
-            _ => bound() || self.ports.contains(&place.effective_port()),
-        };
+        let port = place.effective_port();
+        let bound = || self.is_bound(place.host, port) || self.is_protected(place.host, port);
+        let port_fits = place.port.is_none() && numeric(place.host).is_none()
+            || self.ports.contains(&port)
+            || bound();
         let named = || self.own_hosts.iter().any(|own| own.eq_ignore_ascii_case(place.host));
         port_fits && (named() || bound())
+    }
+
+    /// Whether a host is an address that we listen on with this port.
+    fn is_bound(&self, host: &str, port: u16) -> bool {
+        self.listen.iter().zip(&self.dotted).any(|(listen, dotted)| {
+            listen.addr.port() == port
+                && match dotted {
+                    Some(dotted) => dotted == host,
+                    None => numeric(host) == Some(listen.addr.ip()),
+                }
+        })
+    }
+
+    /// Whether a host is an address that has this port for security associations.
+    fn is_protected(&self, host: &str, port: u16) -> bool {
+        !self.protected.is_empty()
+            && numeric(host)
+                .is_some_and(|ip| self.protected.contains_key(&SocketAddr::new(ip, port)))
     }
 
     /// Where a request to this peer leaves: the first of our addresses with this transport that can
@@ -134,14 +151,14 @@ impl Addresses {
     /// Whether sent-by is one of ours.
     pub(super) fn is_own_sent_by(&self, host: &str, port: u16) -> bool {
         let host = bare(host);
-        let ip = numeric(host);
-        self.listen.iter().any(|listen| {
-            let (name, advertised) = &listen.advertise;
-            let protected = || SocketAddr::new(listen.addr.ip(), port);
-            (bare(name).eq_ignore_ascii_case(host)
-                && (*advertised == port || self.protected.contains_key(&protected())))
-                || ip.is_some_and(|ip| SocketAddr::new(ip, port) == listen.addr)
-        }) || ip.is_some_and(|ip| self.protected.contains_key(&SocketAddr::new(ip, port)))
+        self.is_bound(host, port)
+            || self.is_protected(host, port)
+            || self.listen.iter().any(|listen| {
+                let (name, advertised) = &listen.advertise;
+                let protected = || SocketAddr::new(listen.addr.ip(), port);
+                bare(name).eq_ignore_ascii_case(host)
+                    && (*advertised == port || self.protected.contains_key(&protected()))
+            })
     }
 }
 
@@ -194,11 +211,15 @@ pub(super) fn hops(targets: Vec<Target>) -> Vec<Hop> {
 }
 
 /// Completes the topmost Via of a request with where it came from (RFC 3261 §18.2.1, RFC 3581 §4).
-pub(super) fn stamp(request: &mut Request, flow: &Flow) {
-    let top = request.headers.first_value(HeaderName::Via);
-    if let Some(value) = top.and_then(|top| via::stamped(top, flow.remote)) {
+/// Gives the address that answers by datagram go to (RFC 3261 §18.2.2), unless `maddr` or nothing
+/// says it.
+pub(super) fn stamp(request: &mut Request, flow: &Flow) -> Option<SocketAddr> {
+    let top = request.headers.first_value(HeaderName::Via)?;
+    let Receipt { value, back } = via::received(top, flow.remote)?;
+    if let Some(value) = value {
         request.headers.replace_front_value(HeaderName::Via, &value);
     }
+    back
 }
 
 /// How often a UE shall send keep-alives by datagram: translations forget after 30 s
@@ -240,7 +261,10 @@ impl StatelessTags {
         hash.write(branch.as_bytes());
         hash.write_u8(0);
         hash.write(call_id.as_bytes());
-        format!("x{:016x}", hash.finish())
+        let mut tag = String::with_capacity(17);
+        tag.push('x');
+        push_hex(&mut tag, &hash.finish().to_be_bytes());
+        tag
     }
 }
 
@@ -253,6 +277,43 @@ mod tests {
         let mut settings = Settings::new(Listen::both(addr));
         settings.own_hosts = vec!["p1.ims.example".to_owned()];
         Addresses::new(&settings)
+    }
+
+    #[test]
+    fn a_via_is_ours_by_sent_by() {
+        let listen = ["127.0.0.1:5062", "[2001:db8::1]:5062"]
+            .map(|text| Listen::both(text.parse().expect("address")))
+            .concat();
+        let mut settings = Settings::new(listen);
+        for listen in settings.listen.iter_mut().filter(|it| it.addr.is_ipv4()) {
+            listen.advertise = ("P1.ims.example".to_owned(), 5070);
+        }
+        let mut addresses = Addresses::new(&settings);
+        let check = |addresses: &Addresses, via: &str, own: bool| {
+            let via = ViaView::parse(via).expect(via);
+            assert_eq!(addresses.is_own_via(&via), own, "{via:?}");
+        };
+        for (sent_by, own) in [
+            ("127.0.0.1:5062", true),
+            ("127.0.0.1", false),
+            ("127.0.0.1:6062", false),
+            ("127.0.0.2:5062", false),
+            ("p1.IMS.example:5070", true),
+            ("p1.ims.example:5062", false),
+            ("[2001:DB8:0::1]:5062", true),
+            ("[2001:db8::2]:5062", false),
+        ] {
+            check(&addresses, &format!("SIP/2.0/UDP {sent_by};branch=z9hG4bK1"), own);
+        }
+        addresses.protect("127.0.0.1:6062".parse().expect("address"), true);
+        for (sent_by, own) in [
+            ("127.0.0.1:6062", true),
+            ("p1.ims.example:6062", true),
+            ("127.0.0.2:6062", false),
+            ("127.0.0.1:6063", false),
+        ] {
+            check(&addresses, &format!("SIP/2.0/UDP {sent_by};branch=z9hG4bK1"), own);
+        }
     }
 
     #[test]

@@ -69,8 +69,8 @@ pub fn identity_key(uri: &Uri) -> Option<String> {
 /// The key of the tel URI that a SIP URI with `user=phone` stands for (TS 24.229 §5.3.2.1).
 #[must_use]
 pub fn number_key(uri: &Uri) -> Option<String> {
-    let phone = uri.param("user").is_some_and(|value| value.eq_ignore_ascii_case("phone"));
-    let key = Impu::from_uri(uri).ok().filter(|key| phone && !key.is_tel())?;
+    uri.param("user").filter(|value| value.eq_ignore_ascii_case("phone"))?;
+    let key = Impu::from_uri(uri).ok().filter(|key| !key.is_tel())?;
     key.to_tel().map(|key| key.to_string())
 }
 

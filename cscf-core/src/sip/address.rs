@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::params::{HeaderParams, Params};
+use super::params::{HeaderParams, Params, first_param};
 use super::scan::{Scan, SyntaxError, is_lws, is_token, quote, unquote};
 use super::uri::{Uri, check_uri};
 
@@ -288,11 +288,25 @@ pub fn contact_expires(value: &str) -> Option<u32> {
 /// A header parameter of an address, borrowed, without reading the URI; `None` if absent or the
 /// value is malformed before it.
 pub(super) fn address_param<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    if let Some(usual) = usual_param(text, name) {
+        return usual;
+    }
     let parts = Parts::split(text).ok()?;
     HeaderParams::new(parts.params)
         .map_while(Result::ok)
         .find(|(its, _)| its.eq_ignore_ascii_case(name))
         .map(|(_, value)| super::scan::strip_quotes(value.unwrap_or_default()))
+}
+
+/// The same where it is seen at once: a URI in angle brackets first, and behind it nothing, or the
+/// parameter that is wanted as nearly all write it.
+fn usual_param<'a>(text: &'a str, name: &str) -> Option<Option<&'a str>> {
+    let inside = text.strip_prefix('<')?;
+    let behind = inside.get(memchr::memchr(b'>', inside.as_bytes())? + 1..)?;
+    if behind.is_empty() {
+        return Some(None);
+    }
+    first_param(behind, name).map(Some)
 }
 
 /// Checks an address without keeping anything of it, showing each parameter to `see`:

@@ -6,7 +6,7 @@ use std::fmt;
 use super::headers::Headers;
 use super::message_ext::HeaderError;
 use super::name::HeaderName;
-use super::params::{HeaderParams, Params};
+use super::params::{HeaderParams, Params, push_one_line};
 use super::scan::{SyntaxError, push_quoted, strip_quotes};
 
 /// A P-Charging-Vector: `icid-value` and its companions, order and unknown ones kept.
@@ -55,8 +55,7 @@ impl ChargingVector {
             out.push_str(name);
             if let Some(its) = its {
                 out.push('=');
-                // Folding inside a quoted value may not travel into a line of our own.
-                out.extend(its.split(['\r', '\n']));
+                push_one_line(&mut out, its);
             }
             out.push(';');
         }

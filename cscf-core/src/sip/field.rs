@@ -121,6 +121,7 @@ impl<'a> Field<'a> {
 
 /// Splits a header value at the commas outside quotes and angle brackets (if `list`), trimmed;
 /// empty elements are left out.
+#[inline]
 pub fn split_values(value: &str, list: bool) -> impl Iterator<Item = &str> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
@@ -140,9 +141,14 @@ pub fn split_values(value: &str, list: bool) -> impl Iterator<Item = &str> {
     })
 }
 
+#[inline]
 fn first_comma(text: &str) -> Option<usize> {
     // Most values have none.
     memchr::memchr(b',', text.as_bytes())?;
+    first_comma_outside(text)
+}
+
+fn first_comma_outside(text: &str) -> Option<usize> {
     let (mut quoted, mut escaped, mut angled) = (false, false, false);
     for (at, byte) in text.bytes().enumerate() {
         if escaped {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::field::{Field, Text};
+use super::field::{Field, Text, split_values};
 use super::line::{Line, NOT_RECEIVED, Place, RawBox};
 use super::name::HeaderName;
 use super::spare;
@@ -170,6 +170,20 @@ impl Headers {
         }
     }
 
+    /// [`Field::value`] of a line of which nothing else is wanted.
+    #[inline]
+    fn value_of(&self, line: &Line) -> &str {
+        let text: &str = match (line.place, &self.raw) {
+            (Place::Own, _) => &self.own,
+            (Place::Wire, None) => &self.wire,
+            (Place::Wire | Place::Loose, _) => return self.view(line).value(),
+        };
+        let start = line.start as usize;
+        let value = start + usize::from(line.value);
+        let end = (start + line.len as usize).saturating_sub(usize::from(line.tail));
+        text.get(value..end).unwrap_or_default()
+    }
+
     fn field_at(&self, at: usize) -> Option<Field<'_>> {
         self.lines.get(at).map(|line| self.view(line))
     }
@@ -216,7 +230,7 @@ impl Headers {
     /// The whole value of the first line with this name.
     #[must_use]
     pub fn get(&self, name: HeaderName) -> Option<&str> {
-        self.fields(name).next().map(|field| field.value())
+        self.lines.iter().find(|line| line.name == name).map(|line| self.value_of(line))
     }
 
     /// Whether a line with this name is there.
@@ -241,7 +255,11 @@ impl Headers {
     /// The topmost value with this name, e.g. the top Via.
     #[must_use]
     pub fn first_value(&self, name: HeaderName) -> Option<&str> {
-        self.fields(name).find_map(|field| field.values().next())
+        let list = name.is_list();
+        self.lines
+            .iter()
+            .filter(|line| line.name == name)
+            .find_map(|line| split_values(self.value_of(line), list).next())
     }
 
     /// Whether a comma list (Require, Supported, Allow …) holds this token, without regard to case.

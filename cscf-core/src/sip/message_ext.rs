@@ -117,6 +117,9 @@ readers! {
     #[must_use]
     top_branch -> Option<&str> { |it| {
         let params = SentBy::read(it.first_value(HeaderName::Via)?).ok()?.rest;
+        if let Some(branch) = super::params::first_param(params, "branch") {
+            return Some(branch);
+        }
         super::params::HeaderParams::new(params)
             .map_while(Result::ok)
             .find(|(name, _)| name.eq_ignore_ascii_case("branch"))

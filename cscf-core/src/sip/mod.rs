@@ -65,6 +65,7 @@ pub use misc::{
 };
 pub use name::HeaderName;
 pub use network::{AccessNetworkInfo, EarlyMedia, SessionId, VisitedNetworkId};
+pub(crate) use params::first_param;
 pub use params::{Param, Params, is_valid_token};
 pub use parse::{LIMITS, Limits, ParseError, parse};
 pub(crate) use parse::{find_near, is_token_byte};

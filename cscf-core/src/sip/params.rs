@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::parse::is_token_byte;
+use super::parse::{find_near, is_token_byte};
 use super::scan::{Scan, SyntaxError, is_lws, is_token, push_quoted, quote, strip_quotes, unquote};
 use super::uri_syntax::is_value_byte;
 
@@ -36,11 +36,15 @@ impl<'a> Param<'a> {
         out.push_str(self.name);
         let Some(value) = self.value else { return };
         out.push('=');
-        // Folding inside a quoted value may not travel into a line of our own.
-        match memchr::memchr2(b'\r', b'\n', value.as_bytes()) {
-            None => out.push_str(value),
-            Some(_) => value.split(['\r', '\n']).for_each(|part| out.push_str(part)),
-        }
+        push_one_line(out, value);
+    }
+}
+
+/// Writes a value; folding inside a quoted one may not travel into a line of our own.
+pub(super) fn push_one_line(out: &mut String, value: &str) {
+    match memchr::memchr2(b'\r', b'\n', value.as_bytes()) {
+        None => out.push_str(value),
+        Some(_) => value.split(['\r', '\n']).for_each(|part| out.push_str(part)),
     }
 }
 
@@ -366,6 +370,17 @@ impl<'a> Iterator for HeaderParams<'a> {
     }
 }
 
+/// The value of a parameter that stands first, without quotes and white space, as tags and branches
+/// nearly always do. `None` tells nothing.
+pub(crate) fn first_param<'a>(params: &'a str, name: &str) -> Option<&'a str> {
+    let (its, value) = params.strip_prefix(';')?.split_at_checked(name.len())?;
+    let value = value.strip_prefix('=')?;
+    let value = value.get(..find_near(value.as_bytes(), b';').unwrap_or(value.len()))?;
+    let is_it =
+        its.eq_ignore_ascii_case(name) && !value.is_empty() && value.bytes().all(is_value_byte);
+    is_it.then_some(value)
+}
+
 /// Checks `name=value` pairs separated by commas, as in the credentials of RFC 3261 §25.1: each has
 /// a name, `=` and a value, and none is empty.
 pub(super) fn check_pairs(text: &str) -> Result<(), SyntaxError> {
@@ -406,6 +421,31 @@ pub fn is_valid_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_parameter_is_what_all_of_them_say() {
+        for (params, usual) in [
+            (";tag=a1", true),
+            (";TAG=a1;x=\"q\"", true),
+            (";tag=[::1]:5;y", true),
+            ("", false),
+            (";tag", false),
+            (";tag=", false),
+            (";tag=\"a;b\"", false),
+            (";tag = a1", false),
+            (";tag=a1 ;x", false),
+            (";x;tag=a1", false),
+            (";tags=a1", false),
+            (";tag=\u{e9}", false),
+        ] {
+            let first = first_param(params, "tag");
+            assert_eq!(first.is_some(), usual, "{params}");
+            if let Some(value) = first {
+                let all = Params::parse(params).expect(params);
+                assert_eq!(all.get("tag"), Some(value), "{params}");
+            }
+        }
+    }
 
     #[test]
     fn order_case_quotes_and_flags_survive() {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::parse::is_token_byte;
+use super::parse::{find_near, is_token_byte};
 
 /// A header value or URI that breaks its grammar, and where. The culprit is the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -161,12 +161,25 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// The lines of a text with their ends, as [`str::split_inclusive`] finds them, where they are
+/// short.
+pub(super) fn short_lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = find_near(rest.as_bytes(), b'\n').map_or(rest.len(), |at| at + 1);
+        let (line, behind) = rest.split_at_checked(end)?;
+        rest = behind;
+        (!line.is_empty()).then_some(line)
+    })
+}
+
 /// The contents of a quoted string; any other text as it is. Backslash escapes are undone, folding
 /// becomes one space.
 #[must_use]
 pub fn unquote(text: &str) -> Cow<'_, str> {
     let inner = strip_quotes(text);
-    if inner.len() == text.len() || !inner.contains(['\\', '\r', '\n']) {
+    if inner.len() == text.len() || memchr::memchr3(b'\\', b'\r', b'\n', inner.as_bytes()).is_none()
+    {
         return inner.into();
     }
     let mut out = String::with_capacity(inner.len());
@@ -236,6 +249,15 @@ mod tests {
     fn quoting_and_unquoting_are_each_others_inverse() {
         for text in ["", "plain", r#"a "b" \c"#, "with,comma;semicolon<>", "ю"] {
             assert_eq!(unquote(&quote(text)), text);
+        }
+    }
+
+    #[test]
+    fn short_lines_are_those_that_split_inclusive_finds() {
+        for text in ["", "\n", "a", "a\n", "a\r\nb", "a\n\nb\n", "v=0\r\no=- 1 1 IN IP4 a\r\n\r\n"]
+        {
+            let found: Vec<&str> = short_lines(text).collect();
+            assert_eq!(found, text.split_inclusive('\n').collect::<Vec<_>>(), "{text:?}");
         }
     }
 

@@ -241,7 +241,7 @@ impl Sdp {
         let kept = ByteString::from(text);
         let mut sdp = Self { session: Vec::new(), media: Vec::new(), line_end, ends_open };
         let mut offset = 0;
-        for (number, raw) in kept.split_inclusive('\n').enumerate() {
+        for (number, raw) in super::scan::short_lines(&kept).enumerate() {
             let error = |reason| SdpError { line: number + 1, offset, reason };
             let line = match raw.strip_suffix('\n') {
                 Some(line) => line.strip_suffix('\r').unwrap_or(line),

@@ -467,11 +467,16 @@ impl<'a> Cursor<'a> {
             return None;
         }
         let from = self.at;
-        self.run(TOKEN);
-        let transport = (from, self.at);
-        if transport.0 == transport.1 || !self.eat(b' ') {
-            return None;
-        }
+        let transport = if self.eat_all(b"UDP ") || self.eat_all(b"TCP ") {
+            (from, self.at - 1)
+        } else {
+            self.run(TOKEN);
+            let transport = (from, self.at);
+            if transport.0 == transport.1 || !self.eat(b' ') {
+                return None;
+            }
+            transport
+        };
         let from = self.at;
         if self.run(HOST) == 0 {
             return None;

@@ -9,7 +9,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use smallvec::SmallVec;
 
 use crate::ids::Seed;
-use crate::sip::{HeaderName, Method, Request, Response, UsualVia, find_near};
+use crate::sip::{HeaderName, Method, Request, Response, UsualVia, find_near, first_param};
 use crate::transport::via::{cut, trimmed};
 
 /// What all RFC 3261 branches begin with (§8.1.1.7).
@@ -82,8 +82,9 @@ impl Keys {
     ///
     /// [`KeyError`] when the top Via or the CSeq cannot be read.
     pub fn of_response(&self, response: &Response) -> Result<Key, KeyError> {
-        let via = response.headers.first_value(HeaderName::Via).and_then(TopVia::read);
-        let branch = via.and_then(|via| via.branch).ok_or(KeyError::Via)?;
+        let top = response.headers.first_value(HeaderName::Via).ok_or(KeyError::Via)?;
+        let branch =
+            first_branch(top).or_else(|| TopVia::read(top)?.branch).ok_or(KeyError::Via)?;
         let cseq = response.headers.get(HeaderName::CSeq).ok_or(KeyError::CSeq)?;
         let method = cseq.split_ascii_whitespace().nth(1).ok_or(KeyError::CSeq)?;
         Ok(self.client(branch, method))
@@ -224,6 +225,11 @@ fn default_port(transport: &str) -> u16 {
     if transport.eq_ignore_ascii_case("TLS") { 5061 } else { 5060 }
 }
 
+/// The branch, where it is the first parameter, as nearly all write it.
+fn first_branch(via: &str) -> Option<&str> {
+    first_param(via.get(find_near(via.as_bytes(), b';')?..)?, "branch")
+}
+
 /// The branch among parameters without quotes.
 fn branch_of(mut params: &str) -> Option<&str> {
     while let Some(rest) = params.strip_prefix(';') {
@@ -325,6 +331,8 @@ mod tests {
         let invite = keys().client("z9hG4bKx", "INVITE");
         let ok = request("INVITE", via).reply(200);
         assert_eq!(keys().of_response(&ok), Ok(invite));
+        let later = "SIP/2.0/UDP p1.ims.example;q=\";branch=z\";Branch=z9hG4bKx;rport=7";
+        assert_eq!(keys().of_response(&request("INVITE", later).reply(200)), Ok(invite));
         let ok = request("CANCEL", via).reply(200);
         assert_ne!(keys().of_response(&ok), Ok(invite));
         let headless = Response { headers: crate::sip::Headers::new(), ..ok };

@@ -137,19 +137,30 @@ pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
     Some((before, rest.get(1..)?))
 }
 
-/// The top Via value as it must read after receipt from `source`: with `received` when the host of
-/// sent-by is a name or another address, and with `rport` filled in when it was asked for. `None`
-/// when the value stays as it is (RFC 3261 §18.2.1, RFC 3581 §4).
-#[must_use]
-pub fn stamped(value: &str, source: SocketAddr) -> Option<String> {
+/// What the receipt of a request makes of its top Via.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    /// As it must read now; none if it stays as it is.
+    pub(crate) value: Option<String>,
+    /// Where a response by datagram goes; none if `maddr` says it.
+    pub(crate) back: Option<SocketAddr>,
+}
+
+/// The top Via value after receipt from `source`: with `received` when the host of sent-by is a
+/// name or another address, and with `rport` filled in when it was asked for (RFC 3261 §18.2.1,
+/// RFC 3581 §4). `None` when it is no Via.
+pub(crate) fn received(value: &str, source: SocketAddr) -> Option<Receipt> {
     let via = ViaView::parse(value)?;
     let same_host = numeric(via.host) == Some(source.ip());
     let asked = via.rport.is_some();
+    // By now sent-by or `received` is the address of the source (RFC 3261 §18.2.2).
+    let port = if asked { source.port() } else { via.effective_port() };
+    let back = via.maddr.is_none().then(|| SocketAddr::new(source.ip(), port));
     // A received or rport of the sender's own making would send the answer elsewhere.
     let forged = via.received.is_some_and(|ip| ip != source.ip())
         || via.rport.flatten().is_some_and(|port| port != source.port());
     if same_host && !asked && !forged && via.received.is_none() {
-        return None;
+        return Some(Receipt { value: None, back });
     }
     let mut out = String::with_capacity(value.len() + 48);
     for (at, part) in value.split(';').enumerate() {
@@ -172,7 +183,7 @@ pub fn stamped(value: &str, source: SocketAddr) -> Option<String> {
         out.push_str(";received=");
         push_ip(&mut out, source.ip());
     }
-    Some(out)
+    Some(Receipt { value: Some(out), back })
 }
 
 /// Writes an address as `Display` does.
@@ -249,19 +260,43 @@ mod tests {
     #[test]
     fn received_and_rport_are_stamped_from_the_source() {
         let source = addr("192.0.2.7:40000");
-        let check = |value: &str, expected: Option<&str>| {
-            assert_eq!(stamped(value, source).as_deref(), expected, "{value}");
+        let check = |value: &str, expected: Option<&str>, back: &str| {
+            let Receipt { value: stamped, back: to } = received(value, source).expect(value);
+            assert_eq!(stamped.as_deref(), expected, "{value}");
+            assert_eq!(to, Some(addr(back)), "{value}");
+            // As who reads the stamped value finds it.
+            let via = ViaView::parse(stamped.as_deref().unwrap_or(value)).expect(value);
+            assert_eq!(via.response_addr(false, |_| None), to, "{value}");
         };
-        check("SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK1", None);
+        check("SIP/2.0/UDP 192.0.2.7:5070;branch=z9hG4bK1", None, "192.0.2.7:5070");
         check(
             "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1",
             Some("SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;received=192.0.2.7"),
+            "192.0.2.7:5060",
+        );
+        check(
+            "SIP/2.0/UDP ue.example:5071;branch=z9hG4bK1",
+            Some("SIP/2.0/UDP ue.example:5071;branch=z9hG4bK1;received=192.0.2.7"),
+            "192.0.2.7:5071",
         );
         check(
             "SIP/2.0/UDP 192.0.2.7;rport;branch=b",
             Some("SIP/2.0/UDP 192.0.2.7;branch=b;rport=40000;received=192.0.2.7"),
+            "192.0.2.7:40000",
         );
-        check("SIP/2.0/UDP 192.0.2.7;received=203.0.113.9", Some("SIP/2.0/UDP 192.0.2.7"));
+        check(
+            "SIP/2.0/UDP 10.0.0.1;rport=999;branch=b",
+            Some("SIP/2.0/UDP 10.0.0.1;branch=b;rport=40000;received=192.0.2.7"),
+            "192.0.2.7:40000",
+        );
+        check(
+            "SIP/2.0/UDP 192.0.2.7;received=203.0.113.9",
+            Some("SIP/2.0/UDP 192.0.2.7"),
+            "192.0.2.7:5060",
+        );
+        let maddr = received("SIP/2.0/UDP 192.0.2.7;maddr=203.0.113.9", source);
+        assert_eq!(maddr, Some(Receipt { value: None, back: None }));
+        assert_eq!(received("SIP/3.0/UDP 192.0.2.7", source), None);
     }
 
     #[test]

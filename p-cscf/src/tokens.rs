@@ -84,7 +84,10 @@ mod tests {
         let token = Token::Dialog(DialogId(0xab));
         assert_eq!(token.text(ShardId(3)), "3-d00000000000000ab");
         assert_eq!(Token::parse(&token.text(ShardId(3))), Some(token));
-        for text in ["", "alice", "0-", "0-x00000000000000ab", "0-u+0000000000000ab", "0-ué"] {
+        let padded = "0003-d00000000000000ab";
+        for text in
+            ["", "alice", "0-", "0-x00000000000000ab", "0-u+0000000000000ab", "0-ué", padded]
+        {
             assert_eq!(Token::parse(text), None, "{text}");
         }
     }

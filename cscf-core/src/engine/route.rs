@@ -40,7 +40,7 @@ pub(super) struct Addresses {
     listen: Vec<Listen>,
     /// Their sent-by, in the same order.
     sent_by: Vec<String>,
-    /// The same for those of IPv4 as they are written: only one text is read as one of these.
+    /// The addresses of IPv4 as they are written, in the same order: only one text is read as one.
     dotted: Vec<Option<String>>,
     own_hosts: Vec<String>,
     ports: Vec<u16>,

@@ -4,8 +4,8 @@
 /// often than a huge page is cleared.
 const MANY_SUBSCRIBERS: usize = 200_000;
 
-/// Asks for what many connections and much traffic need: files, and memory that comes evenly or,
-/// in a lab of more than 200,000 subscribers, in huge pages. Where the system says no it is left
+/// Asks for what many connections and much traffic need: files, and memory that comes evenly. In a
+/// lab of more than 200,000 subscribers the system may give huge pages. Where it says no it is left
 /// as it was.
 pub fn prepare_process(subscribers: usize) {
     raise_file_limit();

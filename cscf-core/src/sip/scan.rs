@@ -161,8 +161,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The lines of a text with their ends, as [`str::split_inclusive`] finds them, where they are
-/// short.
+/// The lines of a text with their ends, as [`str::split_inclusive`] finds them: sooner, as long as
+/// they are short.
 pub(super) fn short_lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::ids::Seed;
 use crate::sip::{HeaderName, Method, Request, Response, UsualVia, find_near, first_param};
-use crate::transport::via::{cut, trimmed};
+use crate::transport::via::{cut, semicolons, trimmed};
 
 /// What all RFC 3261 branches begin with (§8.1.1.7).
 const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -80,7 +80,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`KeyError`] when the top Via or the CSeq cannot be read.
+    /// [`KeyError`] when the top Via has no branch or the CSeq cannot be read.
     pub fn of_response(&self, response: &Response) -> Result<Key, KeyError> {
         let top = response.headers.first_value(HeaderName::Via).ok_or(KeyError::Via)?;
         let branch =
@@ -243,40 +243,6 @@ fn branch_of(mut params: &str) -> Option<&str> {
         params = behind;
     }
     None
-}
-
-/// Splits at the semicolons outside quotes.
-fn semicolons(value: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(value);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let (piece, behind) = match semicolon(text) {
-            Some(at) => text.split_at_checked(at)?,
-            None => (text, ""),
-        };
-        rest = behind.get(1..);
-        Some(piece)
-    })
-}
-
-/// The first semicolon outside quotes.
-fn semicolon(text: &str) -> Option<usize> {
-    let at = memchr::memchr2(b';', b'"', text.as_bytes())?;
-    if text.as_bytes().get(at) == Some(&b';') {
-        return Some(at);
-    }
-    let (mut quoted, mut escaped) = (false, false);
-    text.bytes().position(|byte| {
-        if std::mem::take(&mut escaped) {
-            return false;
-        }
-        match byte {
-            b'\\' => escaped = quoted,
-            b'"' => quoted = !quoted,
-            _ => {}
-        }
-        byte == b';' && !quoted
-    })
 }
 
 #[cfg(test)]

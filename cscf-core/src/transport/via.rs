@@ -72,7 +72,7 @@ impl<'a> ViaView<'a> {
     pub(crate) fn with(self, mut params: &'a str) -> Self {
         let mut via = self;
         while !params.is_empty() {
-            let (param, rest) = cut(params, b';').unwrap_or((params, ""));
+            let (param, rest) = cut_param(params);
             params = rest;
             let (name, value) = cut(param, b'=').unwrap_or((param, ""));
             let (name, value) = (trimmed(name), trimmed(value));
@@ -137,6 +137,46 @@ pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
     Some((before, rest.get(1..)?))
 }
 
+/// The first of some parameters, and the others.
+fn cut_param(params: &str) -> (&str, &str) {
+    let end = semicolon(params).and_then(|at| params.split_at_checked(at));
+    end.map_or((params, ""), |(param, rest)| (param, rest.get(1..).unwrap_or_default()))
+}
+
+/// Splits at the semicolons outside quotes.
+pub(crate) fn semicolons(value: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (piece, behind) = match semicolon(text) {
+            Some(at) => text.split_at_checked(at)?,
+            None => (text, ""),
+        };
+        rest = behind.get(1..);
+        Some(piece)
+    })
+}
+
+/// The first semicolon outside quotes.
+fn semicolon(text: &str) -> Option<usize> {
+    let at = memchr::memchr2(b';', b'"', text.as_bytes())?;
+    if text.as_bytes().get(at) == Some(&b';') {
+        return Some(at);
+    }
+    let (mut quoted, mut escaped) = (false, false);
+    text.bytes().position(|byte| {
+        if std::mem::take(&mut escaped) {
+            return false;
+        }
+        match byte {
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+        byte == b';' && !quoted
+    })
+}
+
 /// What the receipt of a request makes of its top Via.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Receipt {
@@ -163,7 +203,7 @@ pub(crate) fn received(value: &str, source: SocketAddr) -> Option<Receipt> {
         return Some(Receipt { value: None, back });
     }
     let mut out = String::with_capacity(value.len() + 48);
-    for (at, part) in value.split(';').enumerate() {
+    for (at, part) in semicolons(value).enumerate() {
         let name = part.split('=').next().map(trimmed).unwrap_or_default();
         let ours =
             at > 0 && (name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport"));
@@ -205,14 +245,14 @@ fn push_ip(out: &mut String, ip: IpAddr) {
 #[must_use]
 pub fn with_keep(value: &str, seconds: u32) -> Option<String> {
     let offers = |part: &str| part.trim().eq_ignore_ascii_case("keep");
-    if !value.split(';').skip(1).any(offers) {
+    if !semicolons(value).skip(1).any(offers) {
         return None;
     }
     let kept = |(at, part): (usize, &str)| match at > 0 && offers(part) {
         true => format!("keep={seconds}"),
         false => part.to_owned(),
     };
-    Some(value.split(';').enumerate().map(kept).collect::<Vec<_>>().join(";"))
+    Some(semicolons(value).enumerate().map(kept).collect::<Vec<_>>().join(";"))
 }
 
 /// The value of `keep` in a Via value of a response: how often its sender wants keep-alives
@@ -221,7 +261,7 @@ pub fn with_keep(value: &str, seconds: u32) -> Option<String> {
 pub fn kept(value: &str) -> Option<Duration> {
     let mut params = cut(value, b';')?.1;
     loop {
-        let (param, rest) = cut(params, b';').unwrap_or((params, ""));
+        let (param, rest) = cut_param(params);
         let seconds = cut(param, b'=')
             .filter(|(name, _)| trimmed(name).eq_ignore_ascii_case("keep"))
             .and_then(|(_, value)| trimmed(value).parse::<u32>().ok());
@@ -264,7 +304,7 @@ mod tests {
             let Receipt { value: stamped, back: to } = received(value, source).expect(value);
             assert_eq!(stamped.as_deref(), expected, "{value}");
             assert_eq!(to, Some(addr(back)), "{value}");
-            // As who reads the stamped value finds it.
+            // As who reads the value that is left finds it.
             let via = ViaView::parse(stamped.as_deref().unwrap_or(value)).expect(value);
             assert_eq!(via.response_addr(false, |_| None), to, "{value}");
         };
@@ -297,6 +337,32 @@ mod tests {
         let maddr = received("SIP/2.0/UDP 192.0.2.7;maddr=203.0.113.9", source);
         assert_eq!(maddr, Some(Receipt { value: None, back: None }));
         assert_eq!(received("SIP/3.0/UDP 192.0.2.7", source), None);
+    }
+
+    #[test]
+    fn what_stands_in_quotes_leads_nowhere() {
+        let source = addr("192.0.2.7:40000");
+        for value in [
+            r#"SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;a="x;rport=";b="y,z""#,
+            r#"SIP/2.0/UDP 10.0.0.1;a="x;rport=";branch=z9hG4bK1"#,
+            r#"SIP/2.0/UDP 10.0.0.1;a="\";maddr=203.0.113.5;keep";branch=z9hG4bK1"#,
+            r#"SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;a=";received=203.0.113.5;keep=9""#,
+        ] {
+            let Receipt { value: stamped, back } = received(value, source).expect(value);
+            let expected = format!("{value};received=192.0.2.7");
+            assert_eq!(
+                (stamped.as_deref(), back),
+                (Some(&*expected), Some(addr("192.0.2.7:5060")))
+            );
+            // As who reads the stamped line finds it.
+            let mut headers = crate::sip::Headers::new();
+            headers.push(crate::sip::HeaderName::Via, &expected);
+            let top = headers.first_value(crate::sip::HeaderName::Via).expect(value);
+            let via = ViaView::parse(top).expect(value);
+            assert_eq!(via.response_addr(false, |_| None), back, "{value}");
+            assert_eq!(via.branch, Some("z9hG4bK1"), "{value}");
+            assert_eq!((with_keep(value, 30), kept(value)), (None, None), "{value}");
+        }
     }
 
     #[test]

@@ -214,8 +214,9 @@ fn half(rig: &Rig, system: System, report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-/// Registrations, then calls: each for longer than its transactions of five seconds (Timers I and
-/// K) before it is measured, so that what ends meanwhile is of its own kind.
+/// Registrations, then calls: each for longer than transactions between nodes last when all is well
+/// (five seconds, Timers I and K) before it is measured, so that most of what ends meanwhile is of
+/// its own kind. Those towards UEs last longer, and end after both.
 fn steady(register: f64, call: f64) -> [String; 4] {
     const BEFORE: f64 = 6.0;
     const MEASURED: f64 = 4.0;

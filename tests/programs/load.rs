@@ -5,7 +5,8 @@ use std::net::UdpSocket;
 
 use crate::binaries::OwnLab;
 use crate::running::{Running, cscf, output, text};
-use cscf_core::config::{Auth, Impu, Lab};
+use cscf_core::config::{Auth, Impu, Lab, SubscriberRange};
+use cscf_core::identity::ImsiRange;
 use serde_json::Value;
 
 /// What `cscf load WORDS` says: exit code, standard output, standard error.
@@ -28,6 +29,35 @@ fn crowd(lab: &mut Lab, count: usize) {
             one.auth = Auth::Digest { password: format!("secret{number}"), algorithms };
         }
         lab.subscribers.push(one);
+    }
+}
+
+/// What the system tells of a process: whether it may be given huge pages.
+#[cfg(target_os = "linux")]
+fn may_have_huge_pages(process: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    status.lines().any(|line| line.starts_with("THP_enabled:") && line.ends_with('1'))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn only_nodes_of_many_subscribers_may_have_huge_pages() {
+    for count in [200_000, 200_001] {
+        let lab = Running::start_with(|lab, _| {
+            let auth = lab.subscribers.listed()[0].auth.clone();
+            let imsis = ImsiRange::new("001010000100000", count, None, &lab.domain);
+            lab.subscribers.clear();
+            let range = SubscriberRange { imsis: imsis.expect("a range"), auth };
+            lab.subscribers.push_range(range);
+            Vec::new()
+        });
+        let nodes = lab.nodes();
+        assert_eq!(nodes.len(), 4);
+        // What this process may not have it cannot give away.
+        let expected = count > 200_000 && may_have_huge_pages("self");
+        for node in nodes {
+            assert_eq!(may_have_huge_pages(&node.pid.to_string()), expected, "{count}: {node:?}");
+        }
     }
 }
 

@@ -216,7 +216,8 @@ fn half(rig: &Rig, system: System, report: &mut Report) -> Result<(), String> {
 
 /// Registrations, then calls: each for longer than transactions between nodes last when all is well
 /// (five seconds, Timers I and K) before it is measured, so that most of what ends meanwhile is of
-/// its own kind. Those towards UEs last longer, and end after both.
+/// its own kind. Those towards UEs last longer (17 s and more) and end beside what is measured
+/// then.
 fn steady(register: f64, call: f64) -> [String; 4] {
     const BEFORE: f64 = 6.0;
     const MEASURED: f64 = 4.0;

@@ -73,6 +73,17 @@ pub(super) fn config(name: &str, change: impl FnOnce(&mut UeConfig)) -> UeConfig
     config
 }
 
+/// Between the phone and its P-CSCF, by datagrams without protection.
+pub(super) fn clear_flow() -> Flow {
+    Flow {
+        transport: Transport::Udp,
+        local: "10.0.0.1:5060".parse().expect("an address"),
+        remote: "10.0.0.10:5060".parse().expect("an address"),
+        conn: None,
+        sa: None,
+    }
+}
+
 impl Phone {
     pub(super) fn new(name: &str) -> Self {
         Self::with(name, |_| {})
@@ -169,13 +180,7 @@ impl Phone {
     /// A request from the P-CSCF.
     pub(super) fn request(&mut self, request: Request) -> Did {
         self.contexts += 1;
-        let flow = Flow {
-            transport: Transport::Udp,
-            local: "10.0.0.1:5060".parse().expect("an address"),
-            remote: "10.0.0.10:5060".parse().expect("an address"),
-            conn: None,
-            sa: None,
-        };
+        let flow = clear_flow();
         let kind = match (&request.method, request.to_tag()) {
             (Method::Ack, _) => RequestKind::Ack,
             (_, Some(_)) => RequestKind::InDialog,

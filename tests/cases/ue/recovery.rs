@@ -3,10 +3,10 @@
 use cscf_core::role::{Cause, OwnAnswered};
 use cscf_core::sip::HeaderName;
 use cscf_core::time::{Duration, Instant};
-use cscf_core::transport::{Flow, FlowEvent, Transport};
+use cscf_core::transport::FlowEvent;
 use scenarios::ue::{KeepAlive, Phase, Protection, UeCommand, UeTimer};
 
-use super::phone::{Did, Phone, aka_challenge, answer_to};
+use super::phone::{Did, Phone, aka_challenge, answer_to, clear_flow};
 use super::registration::{credentials, header};
 use crate::cases::{Case, case};
 
@@ -244,13 +244,7 @@ fn early() {
 fn flow_fails_at_the_end() {
     for leaves in [false, true] {
         let mut phone = Phone::with("alice", |config| config.keep_alive = KeepAlive::Offered(None));
-        let flow = Flow {
-            transport: Transport::Udp,
-            local: "10.0.0.1:5060".parse().expect("an address"),
-            remote: "10.0.0.10:5060".parse().expect("an address"),
-            conn: None,
-            sa: None,
-        };
+        let flow = clear_flow();
         let did = phone.register();
         let did = phone.answer(did.request(), 401, &aka_challenge(&phone, 1));
         phone.flow_event(FlowEvent::Keep { flow, every: Duration::from_secs(30) });

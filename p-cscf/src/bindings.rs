@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cscf_core::dialog::field;
 use cscf_core::ids::Seed;
-use cscf_core::map::{Marks, Numbers, Packed, SeededState};
+use cscf_core::map::{Marks, Packed, Records, SeededState};
 use cscf_core::role::Side;
 use cscf_core::time::Instant;
 use cscf_core::transport::Flow;
@@ -181,8 +181,7 @@ impl Place {
 pub(crate) struct Bindings {
     /// Makes the fingerprints.
     state: SeededState,
-    /// Boxed: a table has room for more records than are in it.
-    ues: Numbers<UeId, Box<Ue>>,
+    ues: Records<UeId, Ue>,
     /// By fingerprints of source addresses; the records themselves tell the rest.
     by_source: Marks<(Place, UeId)>,
     /// By fingerprints of private identities; the pending, marked so, behind the registered.
@@ -200,7 +199,7 @@ impl Bindings {
     pub(crate) fn new(seed: &Seed) -> Self {
         Self {
             state: SeededState::new(seed),
-            ues: Numbers::default(),
+            ues: Records::default(),
             by_source: Marks::default(),
             by_impi: Marks::default(),
             pending: BTreeSet::new(),
@@ -219,7 +218,7 @@ impl Bindings {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Ue> {
         let mut all: Vec<_> = self.ues.iter().collect();
         all.sort_unstable_by_key(|(id, _)| **id);
-        all.into_iter().map(|(_, ue)| &**ue)
+        all.into_iter().map(|(_, ue)| ue)
     }
 
     /// Whether nothing is known of any UE.
@@ -237,7 +236,7 @@ impl Bindings {
     /// A record.
     #[must_use]
     pub(crate) fn get(&self, id: UeId) -> Option<&Ue> {
-        self.ues.get(&id).map(|ue| &**ue)
+        self.ues.get(&id)
     }
 
     /// Keeps in mind from now on which records change.
@@ -256,14 +255,14 @@ impl Bindings {
         let Some(ue) = ue else { return };
         self.registered_count += usize::from(ue.is_registered());
         self.index(id, &ue.association, ue.is_registered());
-        self.ues.insert(id, Box::new(ue.clone()));
+        self.ues.insert(id, ue.clone());
     }
 
     /// A record, to change what no index holds: neither its association nor whether it has
     /// registrations.
     pub(crate) fn get_mut(&mut self, id: UeId) -> Option<&mut Ue> {
         self.changes.note(id);
-        self.ues.get_mut(&id).map(|ue| &mut **ue)
+        self.ues.get_mut(&id)
     }
 
     /// The record of exactly this association.
@@ -322,7 +321,7 @@ impl Bindings {
         self.changes.note(id);
         self.index(id, &ue.association, ue.is_registered());
         self.pending.insert((ue.pending_until, id));
-        self.ues.insert(id, Box::new(ue));
+        self.ues.insert(id, ue);
     }
 
     /// Gives a pending UE more time.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cscf_core::cx::{AskId, AssignmentType, CxRequest, Saa, Sar};
 use cscf_core::identity::Wildcard;
 use cscf_core::ifc::ProfileReader;
-use cscf_core::map::{Marks, Numbers, Packed, SeededState};
+use cscf_core::map::{Marks, Packed, Records, SeededState};
 use cscf_core::registrar::{
     Binding, Bindings, PublicIdentity, Registration, Registrations, Service,
 };
@@ -40,8 +40,7 @@ pub(crate) type SetId = u64;
 pub(crate) struct RegistrationOwner {
     pub(crate) config: Arc<Config>,
     pub(crate) published: Registrations,
-    /// Boxed: a table has room for more than are in it.
-    pub(crate) sets: Numbers<SetId, Box<ImplicitSet>>,
+    pub(crate) sets: Records<SetId, ImplicitSet>,
     /// Which set an identity belongs to, by a fingerprint of its key: the sets themselves tell the
     /// rest.
     set_of: Marks<Packed>,
@@ -112,7 +111,7 @@ impl RegistrationOwner {
             config,
             sets_of_users: SetsOfUsers::new(published.state()),
             published,
-            sets: Numbers::default(),
+            sets: Records::default(),
             set_of: Marks::default(),
             wildcards: BTreeMap::new(),
             challenges: BTreeMap::new(),
@@ -164,7 +163,7 @@ impl RegistrationOwner {
     pub(crate) fn in_order(&self) -> impl Iterator<Item = &ImplicitSet> {
         let mut all: Vec<_> = self.sets.iter().collect();
         all.sort_unstable_by_key(|(id, _)| **id);
-        all.into_iter().map(|(_, set)| &**set)
+        all.into_iter().map(|(_, set)| set)
     }
 
     /// The set that this identity belongs to.
@@ -192,7 +191,7 @@ impl RegistrationOwner {
         }
         let state = self.published.state();
         if known.is_none() {
-            self.sets.insert(id, Box::new(ImplicitSet::new()));
+            self.sets.insert(id, ImplicitSet::new());
         }
         let Some(set) = self.sets.get_mut(&id) else { return id };
         // Identities of another user of a shared set that this profile does not hold stay.

@@ -11,7 +11,7 @@ use crate::proxy::BranchNumber;
 use crate::role::{Answered, BranchId, Cause, ContextId, OwnAnswered, OwnTag};
 use crate::sip::{HeaderName, Response, reason_phrase};
 use crate::time::Instant;
-use crate::transaction::{Cancelled, ClientEvent, ClientId};
+use crate::transaction::{Cancelled, ClientEvent, ClientId, TuId};
 use crate::transport::via::{ViaView, kept};
 use crate::transport::{Flow, FlowEvent, Transport};
 
@@ -24,21 +24,21 @@ impl Core {
             // Not sent by us, so not ours to pass on (RFC 3261 §18.1.2).
             return self.outlet.dropped(now, flow.remote, "response with a top Via not ours");
         }
-        let client = match self.layer.receive_response(now, &response, &mut self.outbox) {
+        let (client, tu) = match self.layer.receive_response(now, &response, &mut self.outbox) {
             ClientEvent::Absorbed => return,
-            ClientEvent::Response(client) => client,
+            ClientEvent::Response(client, tu) => (client, tu),
             ClientEvent::Stray => {
                 return self.outlet.dropped(now, flow.remote, "response without a transaction");
             }
         };
-        let Some(id) = self.clients.get(&client).copied() else { return };
+        let Some(id) = self.attempt_with(client, tu) else { return };
         if self.settings.offers_keep
             && let Some(every) = response.headers.first_value(HeaderName::Via).and_then(kept)
         {
             self.events.push_back(Event::Flow(FlowEvent::Keep { flow, every }));
         }
         response.headers.drop_front_value(HeaderName::Via);
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(attempt) = self.attempts.get_mut(id.0) else { return };
         attempt.heard = true;
         let forwarded = matches!(attempt.owner, Owner::Branch(..));
         if forwarded && !response.headers.contains(HeaderName::Via) {
@@ -51,8 +51,9 @@ impl Core {
         }
         if response.status == 503 && !attempt.cancelled && !attempt.hops.is_empty() {
             let remote = flow.remote;
+            // Its transaction is no longer that of the attempt, which goes on with another.
+            attempt.client = None;
             self.note(now, rfc3263("4.3"), || format!("503 from {remote}: next address"));
-            self.forget_client(id);
             return self.next_hop(now, id, "503");
         }
         self.tell(now, id, response, Cause::Received, Some(flow));
@@ -67,7 +68,7 @@ impl Core {
         cause: Cause,
         flow: Option<Flow>,
     ) {
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(attempt) = self.attempts.get_mut(id.0) else { return };
         let (owner, invite, status) = (attempt.owner, attempt.invite, response.status);
         let told = attempt.told;
         if status >= 200 {
@@ -111,11 +112,11 @@ impl Core {
 
     /// Makes an end for an attempt that has none, and tells it.
     fn tell_end(&mut self, now: Instant, id: AttemptId, status: u16, cause: Cause) {
-        let Some(attempt) = self.attempts.get(&id) else { return };
+        let Some(attempt) = self.attempts.get(id.0) else { return };
         let flow = attempt.flow;
         let response = match (attempt.owner, &attempt.template) {
             (Owner::Branch(context, _), _) => {
-                self.contexts.get(&context).map(|context| context.core.made_here(status))
+                self.contexts.get(context.0).map(|context| context.core.made_here(status))
             }
             (Owner::Own(_), Some(template)) => {
                 let mut response = (**template).clone();
@@ -139,9 +140,9 @@ impl Core {
     }
 
     /// The transaction of an attempt has failed on its path.
-    pub(super) fn on_client_failed(&mut self, now: Instant, client: ClientId) {
-        let Some(id) = self.clients.remove(&client) else { return };
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+    pub(super) fn on_client_failed(&mut self, now: Instant, client: ClientId, tu: TuId) {
+        let Some(id) = self.attempt_with(client, tu) else { return };
+        let Some(attempt) = self.attempts.get_mut(id.0) else { return };
         attempt.client = None;
         let remote = attempt.flow.map(|flow| flow.remote);
         if attempt.cancelled || attempt.request.is_none() {
@@ -173,9 +174,9 @@ impl Core {
     }
 
     /// No final response came in time.
-    pub(super) fn on_client_timed_out(&mut self, now: Instant, client: ClientId) {
-        let Some(id) = self.clients.remove(&client) else { return };
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+    pub(super) fn on_client_timed_out(&mut self, now: Instant, client: ClientId, tu: TuId) {
+        let Some(id) = self.attempt_with(client, tu) else { return };
+        let Some(attempt) = self.attempts.get_mut(id.0) else { return };
         attempt.client = None;
         let silent = !attempt.heard && !attempt.cancelled && attempt.request.is_some();
         if silent && !attempt.hops.is_empty() {
@@ -186,16 +187,22 @@ impl Core {
     }
 
     /// A transaction is over; nothing comes of its attempt any more.
-    pub(super) fn on_client_ended(&mut self, client: ClientId) {
-        if let Some(id) = self.clients.remove(&client) {
+    pub(super) fn on_client_ended(&mut self, client: ClientId, tu: TuId) {
+        if let Some(id) = self.attempt_with(client, tu) {
             self.drop_attempt(id);
         }
+    }
+
+    /// The attempt that this transaction is of, unless it has gone on with another.
+    fn attempt_with(&self, client: ClientId, tu: TuId) -> Option<AttemptId> {
+        let attempt = self.attempts.get(tu.0)?;
+        (attempt.client == Some(client)).then_some(AttemptId(tu.0))
     }
 
     /// The time given to a request is over: its owner hears of a 408; an INVITE is cancelled, any
     /// other request forgotten. Time until the first response is no matter once that is here.
     pub(super) fn on_budget(&mut self, now: Instant, id: AttemptId) {
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(attempt) = self.attempts.get_mut(id.0) else { return };
         attempt.budget = None;
         if attempt.told || (attempt.first_only && attempt.heard) {
             return;
@@ -231,7 +238,7 @@ impl Core {
     }
 
     fn cancel_attempt(&mut self, now: Instant, id: AttemptId, reason: Option<&str>) {
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(attempt) = self.attempts.get_mut(id.0) else { return };
         attempt.cancelled = true;
         if attempt.looking {
             // It never left (RFC 3261 §9.1): its look-up is for nobody now.
@@ -249,24 +256,15 @@ impl Core {
 
     pub(super) fn attempt_of(&self, context: ContextId, branch: BranchId) -> Option<AttemptId> {
         let owner = Owner::Branch(context, branch);
-        let live = &self.contexts.get(&context)?.live;
+        let live = &self.contexts.get(context.0)?.live;
         live.iter()
             .copied()
-            .find(|id| self.attempts.get(id).is_some_and(|attempt| attempt.owner == owner))
-    }
-
-    /// Forgets the transaction of an attempt, which goes on with another.
-    fn forget_client(&mut self, id: AttemptId) {
-        if let Some(attempt) = self.attempts.get_mut(&id)
-            && let Some(client) = attempt.client.take()
-        {
-            self.clients.remove(&client);
-        }
+            .find(|id| self.attempts.get(id.0).is_some_and(|attempt| attempt.owner == owner))
     }
 
     /// Forgets an attempt whose answer nobody waits for any more, with its transaction.
     pub(super) fn abandon(&mut self, id: AttemptId) {
-        if let Some(client) = self.attempts.get(&id).and_then(|attempt| attempt.client) {
+        if let Some(client) = self.attempts.get(id.0).and_then(|attempt| attempt.client) {
             self.layer.drop_client(client);
         }
         self.drop_attempt(id);
@@ -274,16 +272,13 @@ impl Core {
 
     /// Takes an attempt out of the tables. A complete transaction lingers in the layer.
     fn drop_attempt(&mut self, id: AttemptId) {
-        let Some(attempt) = self.attempts.remove(&id) else { return };
-        if let Some(client) = attempt.client {
-            self.clients.remove(&client);
-        }
+        let Some(attempt) = self.attempts.remove(id.0) else { return };
         if let Some(budget) = attempt.budget {
             self.due.cancel(budget);
         }
         match attempt.owner {
             Owner::Branch(context, _) => {
-                if let Some(entry) = self.contexts.get_mut(&context) {
+                if let Some(entry) = self.contexts.get_mut(context.0) {
                     entry.live.retain(|other| *other != id);
                     self.touch(context);
                 }

@@ -8,7 +8,7 @@ use crate::proxy::{self, ContextSettings, Passage, Refusal, ResponseContext};
 use crate::role::{ContextId, Incoming, RequestKind, Side};
 use crate::sip::{HeaderName, Method, Request, Response};
 use crate::time::{DeadlineId, Duration, Instant};
-use crate::transaction::{CancelTarget, ServerEvent, ServerId};
+use crate::transaction::{CancelTarget, ServerEvent, ServerId, TuId};
 use crate::transport::Flow;
 use crate::transport::target::Place;
 use crate::transport::via::ViaView;
@@ -191,8 +191,7 @@ impl Core {
         side: Side,
         loop_mark: Option<u64>,
     ) -> ContextId {
-        self.context_count += 1;
-        let id = ContextId(self.context_count);
+        let id = ContextId(self.contexts.upcoming());
         let timers = self.timers(side);
         let invite = request.method == Method::Invite;
         // Behind the client's own time-out nobody waits for an answer any more (RFC 4320 §4.2).
@@ -214,8 +213,8 @@ impl Core {
             timer_c: None,
             forgotten: Some(self.due.insert(now + forgotten_for, Due::Forgotten(id))),
         };
-        self.contexts.insert(id, Box::new(context));
-        self.servers.insert(server, id);
+        self.contexts.insert(context);
+        self.layer.set_tu(server, TuId(id.0));
         id
     }
 
@@ -231,8 +230,7 @@ impl Core {
                 return self.outlet.dropped(now, flow.remote, &refusal.reason);
             }
         };
-        self.context_count += 1;
-        let context = ContextId(self.context_count);
+        let context = ContextId(self.contexts.pass());
         let kind = RequestKind::Ack;
         let incoming = Incoming { context, request, flow, own_route, kind };
         self.events.push_back(Event::Request(Box::new(incoming)));
@@ -254,7 +252,8 @@ impl Core {
                 return self.answer(now, server, request.reply(481));
             }
         };
-        let context = self.servers.get(&invite).copied();
+        let context = ContextId(self.layer.tu_of(invite).0);
+        let context = self.contexts.get(context.0).map(|_| context);
         let mut response = request.reply(200);
         if let Some(tag) = context.and_then(|context| self.tag_of(context)) {
             // The same tag as in the answers to the INVITE (RFC 3261 §9.2).

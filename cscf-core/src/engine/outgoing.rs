@@ -13,7 +13,7 @@ use crate::proxy;
 use crate::role::{BranchId, ContextId, NextHop, OwnTag, Side, Within};
 use crate::sip::{HeaderName, Method, Request, Response};
 use crate::time::{DeadlineId, Instant};
-use crate::transaction::ClientId;
+use crate::transaction::{ClientId, TuId};
 use crate::transport::target::Target;
 use crate::transport::{Flow, Transport};
 
@@ -104,8 +104,7 @@ impl Core {
         how: &How,
         loop_mark: Option<u64>,
     ) {
-        self.attempt_count += 1;
-        let id = AttemptId(self.attempt_count);
+        let id = AttemptId(self.attempts.upcoming());
         let looked = self.prepare(now, &mut request, &how.to);
         let template = match owner {
             Owner::Own(_) => Some(Box::new(request.reply(500))),
@@ -141,10 +140,10 @@ impl Core {
             first_only: matches!(how.within, Some(Within::First(_))),
             loop_mark,
         };
-        self.attempts.insert(id, Box::new(attempt));
+        self.attempts.insert(attempt);
         match owner {
             Owner::Branch(context, _) => {
-                if let Some(context) = self.contexts.get_mut(&context) {
+                if let Some(context) = self.contexts.get_mut(context.0) {
                     context.live.push(id);
                 }
             }
@@ -185,7 +184,7 @@ impl Core {
 
     /// The servers of the next hop are known, or why there are none.
     pub(super) fn found(&mut self, now: Instant, id: AttemptId, hops: Vec<Hop>, why: &str) {
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(attempt) = self.attempts.get_mut(id.0) else { return };
         attempt.looking = false;
         attempt.hops = hops.into();
         self.next_hop(now, id, why);
@@ -194,7 +193,7 @@ impl Core {
     /// Tries the next hop that can be tried; without one the attempt has failed.
     pub(super) fn next_hop(&mut self, now: Instant, id: AttemptId, why: &str) {
         let mut why = why.to_owned();
-        while let Some(hop) = self.attempts.get_mut(&id).and_then(|it| it.hops.pop_front()) {
+        while let Some(hop) = self.attempts.get_mut(id.0).and_then(|it| it.hops.pop_front()) {
             match self.try_hop(now, id, hop) {
                 Ok(()) => return,
                 Err(fault) => why = fault.to_string(),
@@ -204,11 +203,11 @@ impl Core {
     }
 
     fn try_hop(&mut self, now: Instant, id: AttemptId, hop: Hop) -> Result<(), SendFault> {
-        let attempt = self.attempts.get(&id).ok_or(SendFault::NoConnection)?;
+        let attempt = self.attempts.get(id.0).ok_or(SendFault::NoConnection)?;
         let size = attempt.request.as_deref().map(request_size);
         let (side, loop_mark) = (attempt.side, attempt.loop_mark);
         let way = self.way(now, hop, size.ok_or(SendFault::NoConnection)?)?;
-        let attempt = self.attempts.get_mut(&id).ok_or(SendFault::NoConnection)?;
+        let attempt = self.attempts.get_mut(id.0).ok_or(SendFault::NoConnection)?;
         // A datagram on the only way left is never sent by another.
         let last = attempt.hops.is_empty() && !way.flow.transport.is_reliable();
         let request = if last { attempt.request.take() } else { attempt.request.clone() };
@@ -217,10 +216,9 @@ impl Core {
         let timers = self.timers(side);
         let client = self
             .layer
-            .start_client(now, &request, way.flow, &timers, &mut self.outbox)
+            .start_client(now, &request, (way.flow, &timers), TuId(id.0), &mut self.outbox)
             .map_err(|_| SendFault::TableFull)?;
-        self.clients.insert(client, id);
-        if let Some(attempt) = self.attempts.get_mut(&id) {
+        if let Some(attempt) = self.attempts.get_mut(id.0) {
             attempt.client = Some(client);
             attempt.flow = Some(way.flow);
             attempt.hop = Some(hop);

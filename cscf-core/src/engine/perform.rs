@@ -8,7 +8,7 @@ use crate::proxy::{self, BranchNumber, BranchRefused, ContextAction, ResponseCon
 use crate::role::{Answered, BranchId, Cause, ContextId, NextHop, OwnTag};
 use crate::sip::{HeaderName, Method, Request, Response};
 use crate::time::{Duration, Instant};
-use crate::transaction::{Refused, ServerId};
+use crate::transaction::{Refused, ServerId, TuId};
 
 /// After which time a context that still has work is looked at again.
 const FORGOTTEN_AGAIN: Duration = Duration::from_secs(300);
@@ -17,7 +17,7 @@ impl Core {
     /// Sends a response of the role.
     pub(super) fn reply(&mut self, now: Instant, id: ContextId, response: Response) {
         let status = response.status;
-        if !self.contexts.contains_key(&id) {
+        if self.contexts.get(id.0).is_none() {
             return self.note(now, own("engine"), || format!("{status}: its request is over"));
         }
         self.with_context(now, id, |core, wishes| core.reply(response, wishes));
@@ -58,7 +58,7 @@ impl Core {
         id: ContextId,
         act: impl FnOnce(&mut ResponseContext, &mut Vec<ContextAction>),
     ) {
-        let Some(context) = self.contexts.get_mut(&id) else { return };
+        let Some(context) = self.contexts.get_mut(id.0) else { return };
         let mut wishes = std::mem::take(&mut self.wishes);
         act(&mut context.core, &mut wishes);
         for wish in wishes.drain(..) {
@@ -78,7 +78,7 @@ impl Core {
     }
 
     fn send_upstream(&mut self, now: Instant, id: ContextId, mut response: Response) {
-        let Some(context) = self.contexts.get_mut(&id) else { return };
+        let Some(context) = self.contexts.get_mut(id.0) else { return };
         context.succeeded |= (200..300).contains(&response.status);
         if response.status > 100 && response.to_tag().is_none() {
             let tag = context.to_tag.get_or_insert_with(|| self.ids.tag());
@@ -100,7 +100,7 @@ impl Core {
 
     /// The client has given up by now as well: silence says as much (RFC 4320 §4.2).
     fn no_answer(&mut self, now: Instant, id: ContextId) {
-        if let Some(context) = self.contexts.get(&id) {
+        if let Some(context) = self.contexts.get(id.0) {
             self.layer.no_answer(now, context.server, &mut self.outbox);
             self.note(now, rfc4320("4.2"), || "no final response is sent: no INVITE".to_owned());
         }
@@ -119,7 +119,7 @@ impl Core {
         if request.method == Method::Ack {
             return self.send_without_transaction(now, request, &how.to);
         }
-        let Some(context) = self.contexts.get_mut(&id) else {
+        let Some(context) = self.contexts.get_mut(id.0) else {
             return self.note(now, own("engine"), || "not forwarded: request is over".to_owned());
         };
         let branch = match context.core.open_branch(now) {
@@ -157,7 +157,7 @@ impl Core {
 
     /// Tells the client that the request is being worked on (RFC 3261 §8.2.6.1, §16.2).
     pub(super) fn say_trying(&mut self, now: Instant, id: ContextId) {
-        if let Some(context) = self.contexts.get(&id).filter(|context| context.invite) {
+        if let Some(context) = self.contexts.get(id.0).filter(|context| context.invite) {
             let mut trying = context.core.made_here(100);
             if let Some(timestamp) = &context.timestamp {
                 trying.headers.push(HeaderName::Timestamp, timestamp);
@@ -177,7 +177,7 @@ impl Core {
     /// A context is over when its final response went up, no branch can bring anything, and, after
     /// a 2xx to INVITE, no other 2xx can follow (RFC 6026 §7.1).
     fn end_if_over(&mut self, id: ContextId) {
-        let Some(context) = self.contexts.get_mut(&id) else { return };
+        let Some(context) = self.contexts.get_mut(id.0) else { return };
         let over = context.core.is_over();
         let lingers = context.invite && !context.server_ended && context.succeeded;
         if over && !lingers && context.live.is_empty() {
@@ -193,20 +193,19 @@ impl Core {
     }
 
     pub(super) fn end(&mut self, id: ContextId) {
-        let Some(context) = self.contexts.remove(&id) else { return };
+        let Some(context) = self.contexts.remove(id.0) else { return };
         for deadline in context.forgotten.into_iter().chain(context.timer_c) {
             self.due.cancel(deadline);
         }
-        self.servers.remove(&context.server);
         self.events.push_back(Event::End(id));
     }
 
-    pub(super) fn on_server_ended(&mut self, server: ServerId) {
-        if let Some(id) = self.servers.get(&server).copied()
-            && let Some(context) = self.contexts.get_mut(&id)
+    pub(super) fn on_server_ended(&mut self, server: ServerId, tu: TuId) {
+        if let Some(context) = self.contexts.get_mut(tu.0)
+            && context.server == server
         {
             context.server_ended = true;
-            self.touch(id);
+            self.touch(ContextId(tu.0));
         }
     }
 
@@ -217,7 +216,7 @@ impl Core {
 
     /// Keeps one deadline per context for the timers C of its branches.
     fn file_timer_c(&mut self, id: ContextId) {
-        let Some(context) = self.contexts.get_mut(&id) else { return };
+        let Some(context) = self.contexts.get_mut(id.0) else { return };
         match (context.core.poll_timeout(), context.timer_c) {
             (Some(at), Some(timer)) if self.due.reschedule(timer, at) => {}
             (Some(at), _) => context.timer_c = Some(self.due.insert(at, Due::TimerC(id))),
@@ -230,7 +229,7 @@ impl Core {
     }
 
     pub(super) fn on_timer_c(&mut self, now: Instant, id: ContextId) {
-        if let Some(context) = self.contexts.get_mut(&id) {
+        if let Some(context) = self.contexts.get_mut(id.0) {
             context.timer_c = None;
         }
         self.with_context(now, id, |core, wishes| core.handle_timeout(now, wishes));
@@ -238,10 +237,10 @@ impl Core {
 
     /// Timer C fired on a branch without any response: the role hears of a 408.
     fn on_branch_timed_out(&mut self, id: ContextId, branch: BranchId) {
-        let Some(context) = self.contexts.get(&id) else { return };
+        let Some(context) = self.contexts.get(id.0) else { return };
         let response = context.core.made_here(408);
         let attempt = self.attempt_of(id, branch);
-        let flow = attempt.and_then(|it| self.attempts.get(&it)).and_then(|it| it.flow);
+        let flow = attempt.and_then(|it| self.attempts.get(it.0)).and_then(|it| it.flow);
         if let Some(attempt) = attempt {
             self.abandon(attempt);
         }
@@ -252,7 +251,7 @@ impl Core {
 
     /// A context nobody has answered. Its client has given up long ago, or, for an INVITE, shall.
     pub(super) fn on_forgotten(&mut self, now: Instant, id: ContextId) {
-        let Some(context) = self.contexts.get_mut(&id) else { return };
+        let Some(context) = self.contexts.get_mut(id.0) else { return };
         if !context.live.is_empty() || (context.invite && context.core.is_answered()) {
             // Timers C, F and L look after these; those of a branch to a UE may be longer than
             // ours.
@@ -265,7 +264,7 @@ impl Core {
             self.abandon(attempt);
         }
         self.refuse(now, own("engine"), || "nobody answers this request: 408".to_owned());
-        let Some(context) = self.contexts.get(&id) else { return };
+        let Some(context) = self.contexts.get(id.0) else { return };
         let response = context.core.made_here(408);
         self.send_upstream(now, id, response);
         self.end(id);
@@ -273,7 +272,7 @@ impl Core {
 
     /// Our To tag of a context, made if there is none yet.
     pub(super) fn tag_of(&mut self, id: ContextId) -> Option<String> {
-        let context = self.contexts.get_mut(&id)?;
+        let context = self.contexts.get_mut(id.0)?;
         Some(context.to_tag.get_or_insert_with(|| self.ids.tag()).clone())
     }
 }

@@ -101,7 +101,7 @@ impl Core {
 
     /// Lets the answers to a request leave by another flow.
     pub(super) fn answer_by(&mut self, now: Instant, id: ContextId, flow: Flow) {
-        let Some(server) = self.contexts.get(&id).map(|context| context.server) else { return };
+        let Some(server) = self.contexts.get(id.0).map(|context| context.server) else { return };
         let Ok(mut flow) = self.protected_flow(flow) else { return };
         if flow.transport.is_reliable() && flow.conn.is_none() {
             let Ok((connected, _)) = self.connect(now, flow) else { return };
@@ -125,7 +125,7 @@ impl Core {
 
     /// Leaves a request without any answer.
     pub(super) fn discard(&mut self, now: Instant, id: ContextId) {
-        let Some(context) = self.contexts.get(&id) else { return };
+        let Some(context) = self.contexts.get(id.0) else { return };
         self.layer.discard(now, context.server, &mut self.outbox);
         self.end(id);
     }

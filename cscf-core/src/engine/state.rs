@@ -18,7 +18,7 @@ use crate::clause::{Clause, rfc3261};
 use crate::cx::{AskId, CxDemand, DemandId};
 use crate::dialog::field::uri_of;
 use crate::ids::{Ids, Seed, ShardId};
-use crate::map::Numbers;
+use crate::map::{Numbers, Slots};
 use crate::policy::PolicyEvent;
 use crate::proxy::{ContextAction, LoopGuard};
 use crate::role::{
@@ -28,8 +28,7 @@ use crate::sip::{FrameError, HeaderName, Message, Rejected, Request, Response};
 use crate::time::{DeadlineId, Instant, Wheel};
 use crate::trace::Note;
 use crate::transaction::{
-    ClientId, Event as LayerEvent, LayerSettings, Outbox, ServerId, Timers, TransactionLayer,
-    Transmit,
+    Event as LayerEvent, LayerSettings, Outbox, Timers, TransactionLayer, Transmit,
 };
 use crate::transport::dns::DnsQuestion;
 use crate::transport::ipsec::SaSet;
@@ -126,12 +125,10 @@ pub(super) struct Core {
     pub(super) due: Wheel<Due>,
     pub(super) layer: TransactionLayer,
     pub(super) outbox: Outbox,
-    pub(super) contexts: Numbers<ContextId, Box<Context>>,
-    pub(super) context_count: u64,
-    pub(super) servers: Numbers<ServerId, ContextId>,
-    pub(super) attempts: Numbers<AttemptId, Box<Attempt>>,
-    pub(super) attempt_count: u64,
-    pub(super) clients: Numbers<ClientId, AttemptId>,
+    /// By the numbers of their ids; server transactions know theirs.
+    pub(super) contexts: Slots<Context>,
+    /// By the numbers of their ids; client transactions know theirs.
+    pub(super) attempts: Slots<Attempt>,
     pub(super) own: Numbers<OwnTag, AttemptId>,
     /// Contexts to look at again when the role has spoken.
     pub(super) touched: Vec<ContextId>,
@@ -176,12 +173,8 @@ impl Core {
             due: Wheel::new(),
             layer: TransactionLayer::new(&seed, layer),
             outbox: Outbox::default(),
-            contexts: Numbers::default(),
-            context_count: 0,
-            servers: Numbers::default(),
-            attempts: Numbers::default(),
-            attempt_count: 0,
-            clients: Numbers::default(),
+            contexts: Slots::new(),
+            attempts: Slots::new(),
             own: Numbers::default(),
             touched: Vec::new(),
             wishes: Vec::new(),
@@ -282,12 +275,14 @@ impl Core {
             }
             for event in events.drain(..) {
                 match event {
-                    LayerEvent::ClientEnded(client) => self.on_client_ended(client),
-                    LayerEvent::ClientTimedOut(client) => self.on_client_timed_out(now, client),
-                    LayerEvent::ClientTransportFailed(client) => {
-                        self.on_client_failed(now, client);
+                    LayerEvent::ClientEnded(client, tu) => self.on_client_ended(client, tu),
+                    LayerEvent::ClientTimedOut(client, tu) => {
+                        self.on_client_timed_out(now, client, tu);
                     }
-                    LayerEvent::ServerEnded(server) => self.on_server_ended(server),
+                    LayerEvent::ClientTransportFailed(client, tu) => {
+                        self.on_client_failed(now, client, tu);
+                    }
+                    LayerEvent::ServerEnded(server, tu) => self.on_server_ended(server, tu),
                     LayerEvent::ServerNotAcknowledged(_) => {
                         self.on_not_acknowledged(now);
                     }

@@ -1,18 +1,26 @@
 //! Hash maps whose order no peer can choose and no run can leak: keyed from the node's seed, looked
 //! up by key, never iterated for output. What the node has numbered itself needs no such care. And
-//! tables that grow without a pause, however large they are: [`Numbers`], [`Marks`] and [`Places`].
+//! tables that grow without a pause, however large they are: [`Numbers`], [`Marks`], [`Places`] and
+//! what is found by a place, [`Slots`], [`Records`] and [`Index`].
 
+mod index;
 mod marks;
 mod numbers;
+mod parts;
 mod places;
+mod records;
+mod slots;
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
 
+pub use index::Index;
 pub use marks::{Marks, Packed};
 pub use numbers::{Numbered, Numbers};
 pub use places::Places;
+pub use records::Records;
+pub use slots::Slots;
 
 use crate::ids::Seed;
 

@@ -1,25 +1,10 @@
-//! A hash map of numbers that never stops the node to grow: it consists of many small tables, and
-//! only one of them grows at a time. What a burst took goes back, table by table. With the keys of
-//! the node it is one of texts as well.
+//! A hash map of numbers that never stops the node to grow ([`super::parts`]). With the keys of the
+//! node it is one of texts as well.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 
-use hashbrown::HashTable;
-
+use super::parts::Parts;
 use super::{NumberHasher, SeededState};
-
-/// So many parts has a map once it is large: at a million entries one has 4,000, which are moved in
-/// well below a millisecond.
-const PARTS: usize = 256;
-/// Below so many entries there is one part.
-const WHOLE_MAX: usize = 1024;
-/// Where in a hash the number of the part stands: above what a part of a map of 64 million entries
-/// looks at, and below what tables keep of each hash.
-const PART_SHIFT: u32 = 18;
-/// Room that a part keeps when it becomes empty.
-const ROOM_KEPT: usize = 14;
-/// A part with room for so many times what is in it gives half of that back and more.
-const SPARSE: usize = 8;
 
 /// Makes the hashes of what the node has numbered itself.
 pub type Numbered = BuildHasherDefault<NumberHasher>;
@@ -28,14 +13,13 @@ pub type Numbered = BuildHasherDefault<NumberHasher>;
 /// never iterated for output. Large values belong in a box, since entries are moved now and then.
 #[derive(Clone, Debug)]
 pub struct Numbers<K, V, S = Numbered> {
-    parts: Vec<HashTable<(K, V)>>,
-    count: usize,
+    entries: Parts<(K, V)>,
     state: S,
 }
 
 impl<K, V> Default for Numbers<K, V> {
     fn default() -> Self {
-        Self { parts: Vec::new(), count: 0, state: Numbered::default() }
+        Self { entries: Parts::new(), state: Numbered::default() }
     }
 }
 
@@ -43,7 +27,7 @@ impl<K, V> Numbers<K, V, SeededState> {
     /// A map with keys that peers may choose.
     #[must_use]
     pub const fn keyed(state: SeededState) -> Self {
-        Self { parts: Vec::new(), count: 0, state }
+        Self { entries: Parts::new(), state }
     }
 }
 
@@ -51,13 +35,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Numbers<K, V, S> {
     /// The number of entries.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.count
+        self.entries.len()
     }
 
     /// Whether there is no entry.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 
     /// Whether this key has a value.
@@ -70,78 +54,40 @@ impl<K: Hash + Eq, V, S: BuildHasher> Numbers<K, V, S> {
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
         let hash = self.state.hash_one(key);
-        let part = self.parts.get(self.place(hash))?;
-        part.find(hash, |(its, _)| its == key).map(|(_, value)| value)
+        self.entries.find(hash, |(its, _)| its == key).map(|(_, value)| value)
     }
 
     /// The value of this key, to change it.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let hash = self.state.hash_one(key);
-        let place = self.place(hash);
-        let part = self.parts.get_mut(place)?;
-        part.find_mut(hash, |(its, _)| its == key).map(|(_, value)| value)
+        self.entries.find_mut(hash, |(its, _)| its == key).map(|(_, value)| value)
     }
 
     /// Sets the value of this key; gives the one it had.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        if let Some(old) = self.get_mut(&key) {
+        let hash = self.state.hash_one(&key);
+        if let Some((_, old)) = self.entries.find_mut(hash, |(its, _)| *its == key) {
             return Some(std::mem::replace(old, value));
         }
-        if self.parts.is_empty() {
-            self.parts.push(HashTable::new());
-        }
-        if self.count >= WHOLE_MAX && self.parts.len() == 1 {
-            self.divide();
-        }
-        let hash = self.state.hash_one(&key);
-        let place = self.place(hash);
-        if let Some(part) = self.parts.get_mut(place) {
-            part.insert_unique(hash, (key, value), |(key, _)| self.state.hash_one(key));
-            self.count += 1;
-        }
+        self.entries.insert(hash, (key, value), |(key, _)| self.state.hash_one(key));
         None
     }
 
     /// Takes the value of this key out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let hash = self.state.hash_one(key);
-        let place = self.place(hash);
-        let part = self.parts.get_mut(place)?;
-        let entry = part.find_entry(hash, |(its, _)| its == key).ok()?;
-        self.count -= 1;
-        let ((_, value), _) = entry.remove();
-        if part.capacity() > ROOM_KEPT && part.len() * SPARSE < part.capacity() {
-            part.shrink_to((part.len() * 2).max(ROOM_KEPT), |(key, _)| self.state.hash_one(key));
-        }
-        Some(value)
+        let again = |(key, _): &(K, V)| self.state.hash_one(key);
+        self.entries.remove(hash, |(its, _)| its == key, again).map(|(_, value)| value)
     }
 
     /// All entries, in no order: who shows them puts them in one.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.parts.iter().flatten().map(|(key, value)| (key, value))
+        self.entries.iter().map(|(key, value)| (key, value))
     }
 
     /// The same, to change the values.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.parts.iter_mut().flatten().map(|(key, value)| (&*key, value))
-    }
-
-    /// The part an entry with this hash belongs to.
-    const fn place(&self, hash: u64) -> usize {
-        if self.parts.len() > 1 { (hash >> PART_SHIFT) as usize % PARTS } else { 0 }
-    }
-
-    /// Makes many parts of one, while there are few entries.
-    fn divide(&mut self) {
-        let whole = std::mem::take(&mut self.parts);
-        self.parts = (0..PARTS).map(|_| HashTable::new()).collect();
-        for (key, value) in whole.into_iter().flatten() {
-            let hash = self.state.hash_one(&key);
-            let place = self.place(hash);
-            if let Some(part) = self.parts.get_mut(place) {
-                part.insert_unique(hash, (key, value), |(key, _)| self.state.hash_one(key));
-            }
-        }
+        self.entries.iter_mut().map(|(key, value)| (&*key, value))
     }
 }
 
@@ -151,6 +97,7 @@ mod tests {
 
     use super::*;
     use crate::ids::Seed;
+    use crate::map::parts::{PARTS, ROOM_KEPT, SPARSE, WHOLE_MAX};
 
     /// A key that counts how often it is hashed: looking up hashes once, moving once more.
     #[derive(Clone, Copy)]
@@ -192,9 +139,7 @@ mod tests {
     fn what_a_burst_took_goes_back_and_no_removal_moves_many() {
         let hashed = Cell::new(0);
         let mut map = Numbers::default();
-        let room = |map: &Numbers<Counted<'_>, u64>| -> usize {
-            map.parts.iter().map(HashTable::capacity).sum()
-        };
+        let room = |map: &Numbers<Counted<'_>, u64>| map.entries.room();
         for number in 0..300_000 {
             map.insert(Counted(number, &hashed), number);
         }

@@ -41,6 +41,12 @@ impl<T> Places<T> {
         self.made
     }
 
+    /// The place that is taken next.
+    #[must_use]
+    pub fn upcoming(&self) -> u32 {
+        self.free.last().copied().unwrap_or(self.made)
+    }
+
     /// Whether no place is taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hash};
 
 use super::{DeadlineId, Instant, Wheel};
-use crate::map::{Numbered, Numbers, SeededState};
+use crate::map::{Index, Numbered, SeededState};
 
 /// A set of (instant, key), earliest first; among equal instants in the order they were set.
 ///
@@ -12,8 +12,9 @@ use crate::map::{Numbered, Numbers, SeededState};
 #[derive(Clone, Debug)]
 pub struct Deadlines<K, S = Numbered> {
     wheel: Wheel<K>,
-    /// Hashed: where there are many, most of a tree has to be fetched from memory.
-    ids: Numbers<K, DeadlineId, S>,
+    /// By their keys, which the wheel has.
+    places: Index,
+    state: S,
 }
 
 impl<K> Default for Deadlines<K> {
@@ -26,7 +27,7 @@ impl<K> Deadlines<K> {
     /// No deadlines; their keys will be numbers of the node's own.
     #[must_use]
     pub fn new() -> Self {
-        Self { wheel: Wheel::new(), ids: Numbers::default() }
+        Self { wheel: Wheel::new(), places: Index::new(), state: Numbered::default() }
     }
 }
 
@@ -34,11 +35,11 @@ impl<K> Deadlines<K, SeededState> {
     /// No deadlines; peers may choose their keys.
     #[must_use]
     pub fn keyed(state: SeededState) -> Self {
-        Self { wheel: Wheel::new(), ids: Numbers::keyed(state) }
+        Self { wheel: Wheel::new(), places: Index::new(), state }
     }
 }
 
-impl<K: Clone + Eq + Hash, S: BuildHasher> Deadlines<K, S> {
+impl<K: Eq + Hash, S: BuildHasher> Deadlines<K, S> {
     /// How many deadlines are set.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -53,24 +54,29 @@ impl<K: Clone + Eq + Hash, S: BuildHasher> Deadlines<K, S> {
 
     /// Sets the deadline of `key`, or moves it.
     pub fn set(&mut self, key: K, at: Instant) {
-        if let Some(id) = self.ids.get(&key)
-            && self.wheel.reschedule(*id, at)
+        let hash = self.state.hash_one(&key);
+        if let Some(id) = self.find(hash, &key)
+            && self.wheel.reschedule(id, at)
         {
             return;
         }
-        let id = self.wheel.insert(at, key.clone());
-        self.ids.insert(key, id);
+        let id = self.wheel.insert(at, key);
+        self.places.insert(hash, id.place(), hashes(&self.wheel, &self.state));
     }
 
     /// Takes the deadline of `key` back; says whether it was set.
     pub fn cancel(&mut self, key: &K) -> bool {
-        self.ids.remove(key).is_some_and(|id| self.wheel.cancel(id).is_some())
+        let hash = self.state.hash_one(key);
+        let Some(id) = self.find(hash, key) else { return false };
+        self.wheel.cancel(id);
+        self.places.remove(hash, id.place(), hashes(&self.wheel, &self.state));
+        true
     }
 
     /// When the deadline of `key` fires.
     #[must_use]
     pub fn at(&self, key: &K) -> Option<Instant> {
-        self.ids.get(key).and_then(|id| self.wheel.at(*id))
+        self.find(self.state.hash_one(key), key).and_then(|id| self.wheel.at(id))
     }
 
     /// The earliest deadline, exactly.
@@ -81,10 +87,22 @@ impl<K: Clone + Eq + Hash, S: BuildHasher> Deadlines<K, S> {
 
     /// Takes out the next key whose deadline lies at or before `now`.
     pub fn pop_due(&mut self, now: Instant) -> Option<K> {
-        let key = self.wheel.pop_due(now)?;
-        self.ids.remove(&key);
+        let (place, key) = self.wheel.pop_due_at(now)?;
+        let hash = self.state.hash_one(&key);
+        self.places.remove(hash, place, hashes(&self.wheel, &self.state));
         Some(key)
     }
+
+    fn find(&self, hash: u64, key: &K) -> Option<DeadlineId> {
+        let is_it = |place| self.wheel.at_place(place).is_some_and(|(its, _)| its == key);
+        let (_, id) = self.wheel.at_place(self.places.find(hash, is_it)?)?;
+        Some(id)
+    }
+}
+
+/// The hashes of all that have a place.
+fn hashes<K: Hash, S: BuildHasher>(wheel: &Wheel<K>, state: &S) -> impl Fn(u32) -> u64 {
+    |place| wheel.at_place(place).map_or(0, |(key, _)| state.hash_one(key))
 }
 
 #[cfg(test)]
@@ -105,5 +123,26 @@ mod tests {
         assert!(!deadlines.cancel(&"ring"));
         assert_eq!(deadlines.pop_due(Instant::from_secs(9)), None);
         assert!(deadlines.is_empty());
+    }
+
+    #[test]
+    fn of_many_deadlines_each_is_found_moved_and_taken_back_by_its_key() {
+        let mut deadlines = Deadlines::keyed(SeededState::new(&crate::ids::Seed([7; 32])));
+        for key in 0..3_000_u64 {
+            deadlines.set(key, Instant::from_secs(key));
+        }
+        for key in (0..3_000).step_by(3) {
+            assert!(deadlines.cancel(&key) && !deadlines.cancel(&key));
+        }
+        for key in (1..3_000).step_by(3) {
+            deadlines.set(key, Instant::from_secs(10_000 + key));
+        }
+
+        assert_eq!((deadlines.at(&3), deadlines.at(&5)), (None, Some(Instant::from_secs(5))));
+        assert_eq!(deadlines.at(&4), Some(Instant::from_secs(10_004)));
+        let all = std::iter::from_fn(|| deadlines.pop_due(Instant::from_secs(20_000)));
+        let expected: Vec<u64> = (2..3_000).step_by(3).chain((1..3_000).step_by(3)).collect();
+        assert_eq!(all.collect::<Vec<_>>(), expected);
+        assert!(deadlines.is_empty() && deadlines.places.is_empty());
     }
 }

@@ -82,6 +82,13 @@ struct Filed {
     filing: u32,
 }
 
+impl DeadlineId {
+    /// The place of the deadline, as long as it is set.
+    pub(super) const fn place(self) -> u32 {
+        self.index
+    }
+}
+
 impl<K> Default for Wheel<K> {
     fn default() -> Self {
         Self::new()
@@ -187,6 +194,11 @@ impl<K> Wheel<K> {
 
     /// Takes out the next deadline if it lies at or before `now`.
     pub fn pop_due(&mut self, now: Instant) -> Option<K> {
+        self.pop_due_at(now).map(|(_, key)| key)
+    }
+
+    /// The same, with the place that it had.
+    pub(super) fn pop_due_at(&mut self, now: Instant) -> Option<(u32, K)> {
         let Some(next) = self.next.filter(|next| *next <= now) else {
             self.base = self.base.max(now.as_nanos() / TICK_NANOS);
             return None;
@@ -204,7 +216,13 @@ impl<K> Wheel<K> {
         }
         let key = self.release(filed.index);
         self.find_next();
-        key
+        key.map(|key| (filed.index, key))
+    }
+
+    /// The key and the id of the deadline at this place.
+    pub(super) fn at_place(&self, place: u32) -> Option<(&K, DeadlineId)> {
+        let entry = self.entries.get(place)?;
+        Some((&entry.key, DeadlineId { index: place, stamp: entry.stamp }))
     }
 
     fn entry(&self, id: DeadlineId) -> Option<&Entry<K>> {

@@ -27,7 +27,7 @@ pub use invite_server::{InviteServer, InviteServerState, Trying};
 pub use key::{Key, KeyError, Keys};
 pub use layer::{
     CancelTarget, Cancelled, ClientEvent, ClientId, Event, LayerSettings, Listed, Outbox,
-    ServerEvent, ServerId, StartError, TransactionLayer, Transmit,
+    ServerEvent, ServerId, StartError, TransactionLayer, Transmit, TuId,
 };
 pub use server::{Server, ServerState};
 pub use timers::{Reliability, Timers};

@@ -32,6 +32,16 @@ impl Default for LayerSettings {
     }
 }
 
+/// What the TU has a transaction for: a number of the TU's own, which comes with each event, so that
+/// the TU need not search for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TuId(pub u64);
+
+impl TuId {
+    /// The TU has not said.
+    pub const NONE: Self = Self(0);
+}
+
 /// Bytes for a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
@@ -48,15 +58,15 @@ pub struct Transmit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The client transaction is over; nothing comes of it any more.
-    ClientEnded(ClientId),
+    ClientEnded(ClientId, TuId),
     /// No final response came in time: to the TU a 408 (RFC 3261 §8.1.3.1).
-    ClientTimedOut(ClientId),
+    ClientTimedOut(ClientId, TuId),
     /// The request did not get through: to the TU a 503 (RFC 3261 §8.1.3.1, §16.9).
-    ClientTransportFailed(ClientId),
+    ClientTransportFailed(ClientId, TuId),
     /// No ACK came for the final response to an INVITE (timer H).
     ServerNotAcknowledged(ServerId),
     /// The server transaction is over.
-    ServerEnded(ServerId),
+    ServerEnded(ServerId, TuId),
 }
 
 /// What calls leave behind, in order: first [`Outbox::transmits`], then [`Outbox::events`].
@@ -120,7 +130,7 @@ pub enum ClientEvent {
     /// Taken care of.
     Absorbed,
     /// The TU's to see. For an INVITE each repeated 2xx comes again.
-    Response(ClientId),
+    Response(ClientId, TuId),
     /// A response without a transaction. Not to be forwarded (RFC 6026 §7.3, RFC 4320 §4.2).
     Stray,
 }

@@ -23,7 +23,7 @@ use crate::transport::Flow;
 use answers::Answers;
 pub use event::{
     CancelTarget, Cancelled, ClientEvent, Event, LayerSettings, Outbox, ServerEvent, StartError,
-    Transmit,
+    Transmit, TuId,
 };
 use table::{Id, Machine, Table};
 
@@ -154,7 +154,7 @@ impl TransactionLayer {
             return Ok(ServerEvent::Full);
         }
         let machine = self.server_machine(now, request, flow.transport.into(), timers);
-        let id = self.table.insert(key, machine, flow, timers);
+        let id = self.table.insert(key, machine, (flow, timers), TuId::NONE);
         let merged = self.note_merged(id.index, request);
         self.settle(id.index, None, out);
         let id = ServerId(id);
@@ -226,6 +226,21 @@ impl TransactionLayer {
         });
     }
 
+    /// Says what the TU has a server transaction for: its end comes with it.
+    pub fn set_tu(&mut self, id: ServerId, tu: TuId) {
+        if self.table.checked(id.0).is_some()
+            && let Some(record) = self.table.record(id.0.index)
+        {
+            record.tu = tu;
+        }
+    }
+
+    /// What the TU has a server transaction for.
+    #[must_use]
+    pub fn tu_of(&self, id: ServerId) -> TuId {
+        self.table.checked(id.0).map_or(TuId::NONE, |record| record.tu)
+    }
+
     /// The answers of this server transaction leave by another flow from now on.
     pub fn answer_by(&mut self, id: ServerId, flow: Flow) {
         if self.table.checked(id.0).is_some()
@@ -276,6 +291,7 @@ impl TransactionLayer {
     }
 
     /// Sends a request, ready for the wire with our Via on top, and opens its client transaction.
+    /// Events of it come with `tu`.
     ///
     /// # Errors
     ///
@@ -284,8 +300,8 @@ impl TransactionLayer {
         &mut self,
         now: Instant,
         request: &Request,
-        flow: Flow,
-        timers: &Timers,
+        (flow, timers): (Flow, &Timers),
+        tu: TuId,
         out: &mut Outbox,
     ) -> Result<ClientId, StartError> {
         if request.method == Method::Ack {
@@ -306,7 +322,7 @@ impl TransactionLayer {
         } else {
             Machine::Client(Client::start(now, bytes, reliability, timers, effects))
         };
-        let id = self.table.insert(key, machine, flow, timers);
+        let id = self.table.insert(key, machine, (flow, timers), tu);
         self.settle(id.index, None, out);
         Ok(ClientId(id))
     }
@@ -323,13 +339,14 @@ impl TransactionLayer {
             return ClientEvent::Stray;
         };
         let (id, own) = (self.table.id(index), self.table.is_own_cancel(index));
+        let tu = self.table.tu(index);
         let passed = self.step(index, None, out, |machine, timers, effects| match machine {
             Machine::InviteClient(it) => it.on_response(now, response, timers, effects),
             Machine::Client(it) => it.on_response(now, response.status, timers, effects),
             Machine::InviteServer(_) | Machine::Server(_) => {}
         });
         self.release_cancel(now, index, out);
-        if passed && !own { ClientEvent::Response(ClientId(id)) } else { ClientEvent::Absorbed }
+        if passed && !own { ClientEvent::Response(ClientId(id), tu) } else { ClientEvent::Absorbed }
     }
 
     /// Cancels an INVITE of ours: at once, or when the first provisional response comes (RFC 3261
@@ -483,7 +500,8 @@ impl TransactionLayer {
         let cancel = it.request().and_then(|invite| cancel_of(invite, reason.as_deref()));
         self.settle(index, None, out);
         let Some(cancel) = cancel else { return false };
-        let Ok(id) = self.start_client(now, &cancel, flow, &timers, out) else { return false };
+        let started = self.start_client(now, &cancel, (flow, &timers), TuId::NONE, out);
+        let Ok(id) = started else { return false };
         if let Some(path) = self.table.record(id.0.index).and_then(|record| record.path.as_mut()) {
             path.own_cancel = true;
         }
@@ -514,11 +532,12 @@ impl TransactionLayer {
     fn settle(&mut self, index: u32, flow: Option<Flow>, out: &mut Outbox) -> bool {
         let mut effects = std::mem::take(&mut self.effects);
         let (id, own) = (self.table.id(index), self.table.is_own_cancel(index));
-        let (mut passed, mut ended) = (false, false);
+        let (mut passed, mut ended) = (false, None);
         if let Some(record) = self.table.record(index) {
+            let tu = record.tu;
             let flow = flow.or_else(|| record.path.as_ref().map(|path| path.flow));
             let client = record.machine.is_client().then_some(ClientId(id));
-            ended = record.machine.is_terminated();
+            ended = record.machine.is_terminated().then_some((client, tu));
             for effect in effects.drain(..) {
                 match (effect, client) {
                     (Effect::PassUp, _) => passed = true,
@@ -526,9 +545,9 @@ impl TransactionLayer {
                         out.transmits.extend(flow.map(|flow| Transmit { flow, bytes, client }));
                     }
                     (Effect::TimedOut | Effect::TransportFailed, Some(_)) if own => {}
-                    (Effect::TimedOut, Some(id)) => out.events.push(Event::ClientTimedOut(id)),
+                    (Effect::TimedOut, Some(id)) => out.events.push(Event::ClientTimedOut(id, tu)),
                     (Effect::TransportFailed, Some(id)) => {
-                        out.events.push(Event::ClientTransportFailed(id));
+                        out.events.push(Event::ClientTransportFailed(id, tu));
                     }
                     (Effect::TimedOut | Effect::TransportFailed, None) => {
                         out.events.push(Event::ServerNotAcknowledged(ServerId(id)));
@@ -538,12 +557,12 @@ impl TransactionLayer {
         }
         effects.clear();
         self.effects = effects;
-        if ended {
-            let client = self.table.remove(index);
+        if let Some((client, tu)) = ended {
+            self.table.remove(index);
             match client {
-                true if own => {}
-                true => out.events.push(Event::ClientEnded(ClientId(id))),
-                false => out.events.push(Event::ServerEnded(ServerId(id))),
+                Some(_) if own => {}
+                Some(client) => out.events.push(Event::ClientEnded(client, tu)),
+                None => out.events.push(Event::ServerEnded(ServerId(id), tu)),
             }
         } else {
             self.table.trim(index);

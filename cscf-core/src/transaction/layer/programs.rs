@@ -138,7 +138,8 @@ impl Program {
 
     fn start(&mut self, timers: &Timers) {
         let (request, flow) = (self.random_request(), self.random_flow());
-        let result = self.layer.start_client(self.now, &request, flow, timers, &mut self.out);
+        let result =
+            self.layer.start_client(self.now, &request, (flow, timers), TuId::NONE, &mut self.out);
         self.trail.push(format!("start {} {result:?}", request.method));
         if let Ok(id) = result {
             self.clients.insert(id, request);
@@ -150,7 +151,7 @@ impl Program {
         let status = [100, 180, 200, 200, 486][self.pick(5)];
         let event = self.layer.receive_response(self.now, &request.reply(status), &mut self.out);
         self.trail.push(format!("answer {} {status} {event:?}", request.method));
-        let ClientEvent::Response(id) = event else { return };
+        let ClientEvent::Response(id, _) = event else { return };
         let known = self.clients.get(&id).expect("a client transaction of the TU");
         let again = known.method == Method::Invite && status == 200;
         assert!(!self.ended_clients.contains(&id), "no response after termination");
@@ -193,21 +194,21 @@ impl Program {
         for event in std::mem::take(&mut self.out.events) {
             self.trail.push(format!("{event:?}"));
             match event {
-                Event::ClientEnded(id) => {
+                Event::ClientEnded(id, _) => {
                     assert!(self.clients.remove(&id).is_some(), "ends once, and only the TU's");
                     self.ended_clients.insert(id);
                 }
-                Event::ClientTimedOut(id) => {
+                Event::ClientTimedOut(id, _) => {
                     assert!(self.finished.insert(id), "no time-out after the final response");
                 }
-                Event::ClientTransportFailed(id) => {
+                Event::ClientTransportFailed(id, _) => {
                     // The ACK of a refusal may fail, too.
                     self.finished.insert(id);
                 }
                 Event::ServerNotAcknowledged(id) => {
                     assert!(self.finals.contains_key(&id));
                 }
-                Event::ServerEnded(id) => {
+                Event::ServerEnded(id, _) => {
                     assert!(self.servers.remove(&id).is_some(), "ends once");
                     self.ended_servers.insert(id);
                 }

@@ -1,13 +1,15 @@
 //! The table of transactions: found by key, by index, by flow or because their time has come.
 
 use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 
 use super::super::{
     Client, ClientState, Effect, InviteClient, InviteClientState, InviteServer, InviteServerState,
     Key, Server, ServerState, Timers,
 };
+use super::event::TuId;
 use crate::ids::Seed;
-use crate::map::{Numbers, Places, SeededState};
+use crate::map::{Index, Numbered, Numbers, Places, SeededState};
 use crate::time::{DeadlineId, Instant, Wheel};
 use crate::transport::Flow;
 
@@ -24,7 +26,8 @@ pub(super) struct Table {
     slots: Places<Slot>,
     /// Counts transactions, so that a later one at the same place is another.
     lives: u32,
-    by_key: Numbers<Key, u32>,
+    /// Their places; the keys are in the records.
+    by_key: Index,
     merged: Numbers<Key, u32>,
     /// Client transactions that wait for a response, by a fingerprint of the flow their request
     /// took: that is compared much faster than the flow itself, which stands in the record.
@@ -56,6 +59,8 @@ pub(super) struct Record {
     pub(super) machine: Machine,
     deadline: Option<DeadlineId>,
     pub(super) path: Option<Box<Path>>,
+    /// What the TU has it for.
+    pub(super) tu: TuId,
 }
 
 /// One of the four machines.
@@ -71,6 +76,8 @@ pub(super) enum Machine {
 #[derive(Debug)]
 pub(super) struct Path {
     pub(super) flow: Flow,
+    /// The fingerprint by which a client's is found.
+    mark: u64,
     pub(super) timers: Timers,
     /// By this key merged requests find each other.
     pub(super) merged: Option<Key>,
@@ -186,7 +193,7 @@ impl Table {
             state: SeededState::new(seed),
             slots: Places::new(),
             lives: 0,
-            by_key: Numbers::default(),
+            by_key: Index::new(),
             merged: Numbers::default(),
             waiting: BTreeSet::new(),
             deadlines: Wheel::new(),
@@ -197,7 +204,8 @@ impl Table {
     }
 
     pub(super) fn find(&self, key: Key) -> Option<u32> {
-        self.by_key.get(&key).copied()
+        let is_it = |index: u32| self.get(index).is_some_and(|record| record.key == key);
+        self.by_key.find(hash(key), is_it)
     }
 
     /// Whether nothing is left anywhere.
@@ -258,19 +266,19 @@ impl Table {
     pub(super) fn trim(&mut self, index: u32) {
         let Some(record) = self.record(index) else { return };
         let Some(path) = &record.path else { return };
-        let flow = path.flow;
+        let mark = path.mark;
         let waits = record.machine.is_waiting();
         // A protected one needs it to the end: to know what else comes by the same way.
         let keeps = record.machine.needs_path()
             || path.merged.is_some()
             || path.own_cancel
-            || flow.is_protected();
+            || path.flow.is_protected();
         let client = record.machine.is_client();
         if !keeps {
             record.path = None;
         }
         if client && !waits {
-            self.waiting.remove(&(self.fingerprint(&flow), index));
+            self.waiting.remove(&(mark, index));
         }
     }
 
@@ -289,11 +297,19 @@ impl Table {
     }
 
     /// Takes a new transaction in; a client's waits on its flow.
-    pub(super) fn insert(&mut self, key: Key, machine: Machine, flow: Flow, timers: &Timers) -> Id {
+    pub(super) fn insert(
+        &mut self,
+        key: Key,
+        machine: Machine,
+        (flow, timers): (Flow, &Timers),
+        tu: TuId,
+    ) -> Id {
         let client = machine.is_client();
         self.has_protected |= flow.is_protected();
+        let mark = if client { self.fingerprint(&flow) } else { 0 };
         let path = Path {
             flow,
+            mark,
             timers: *timers,
             merged: None,
             own_cancel: false,
@@ -301,11 +317,11 @@ impl Table {
             cancel_sent: false,
         };
         self.lives = self.lives.wrapping_add(1);
-        let record = Record { key, machine, deadline: None, path: Some(Box::new(path)) };
+        let record = Record { key, machine, deadline: None, path: Some(Box::new(path)), tu };
         let index = self.slots.insert(Slot { life: self.lives, record });
-        self.by_key.insert(key, index);
+        self.by_key.insert(hash(key), index, hashes(&self.slots));
         if client {
-            self.waiting.insert((self.fingerprint(&flow), index));
+            self.waiting.insert((mark, index));
             self.client_count += 1;
         } else {
             self.server_count += 1;
@@ -313,17 +329,17 @@ impl Table {
         Id { index, life: self.lives }
     }
 
-    /// Removes a transaction; says whether it was a client's.
-    pub(super) fn remove(&mut self, index: u32) -> bool {
-        let Some(Slot { record, .. }) = self.slots.remove(index) else { return false };
-        self.by_key.remove(&record.key);
+    /// Removes a transaction.
+    pub(super) fn remove(&mut self, index: u32) {
+        let Some(Slot { record, .. }) = self.slots.remove(index) else { return };
+        self.by_key.remove(hash(record.key), index, hashes(&self.slots));
         if let Some(id) = record.deadline {
             self.deadlines.cancel(id);
         }
         let client = record.machine.is_client();
         if let Some(path) = record.path {
             if client {
-                self.waiting.remove(&(self.fingerprint(&path.flow), index));
+                self.waiting.remove(&(path.mark, index));
             }
             if let Some(key) = path.merged
                 && let Some(count) = self.merged.get_mut(&key)
@@ -339,7 +355,11 @@ impl Table {
         } else {
             self.server_count -= 1;
         }
-        client
+    }
+
+    /// What the TU has a transaction for.
+    pub(super) fn tu(&self, index: u32) -> TuId {
+        self.get(index).map_or(TuId::NONE, |record| record.tu)
     }
 
     pub(super) fn id(&self, index: u32) -> Id {
@@ -363,4 +383,13 @@ impl Table {
     pub(super) fn checked(&self, id: Id) -> Option<&Record> {
         self.slots.get(id.index).filter(|slot| slot.life == id.life).map(|slot| &slot.record)
     }
+}
+
+fn hash(key: Key) -> u64 {
+    Numbered::default().hash_one(key)
+}
+
+/// The hashes of all that have a place.
+fn hashes(slots: &Places<Slot>) -> impl Fn(u32) -> u64 {
+    |index| slots.get(index).map_or(0, |slot| hash(slot.record.key))
 }

@@ -6,6 +6,9 @@ use crate::sip::HeaderName;
 use crate::time::Wheel;
 use crate::transport::Transport;
 
+/// What the TU has each transaction for.
+const TU: TuId = TuId(7);
+
 /// A layer and what it left behind.
 struct Bench {
     layer: TransactionLayer,
@@ -31,7 +34,12 @@ impl Bench {
 
     fn new_server(&mut self, request: &Request) -> ServerId {
         match self.receive(request) {
-            ServerEvent::New(id) => id,
+            ServerEvent::New(id) => {
+                assert_eq!(self.layer.tu_of(id), TuId::NONE);
+                self.layer.set_tu(id, TU);
+                assert_eq!(self.layer.tu_of(id), TU);
+                id
+            }
             other => panic!("not new: {other:?}"),
         }
     }
@@ -44,7 +52,8 @@ impl Bench {
 
     fn send(&mut self, request: &Request, transport: Transport) -> ClientId {
         let flow = flow(transport, 5060);
-        let id = self.layer.start_client(self.now, request, flow, &Timers::CORE, &mut self.out);
+        let way = (flow, &Timers::CORE);
+        let id = self.layer.start_client(self.now, request, way, TU, &mut self.out);
         id.expect("a client transaction")
     }
 
@@ -134,7 +143,7 @@ fn a_finished_request_is_answered_again_on_the_flow_it_comes_by() {
     assert_eq!(bench.sent(), ["200 OK"]);
     bench.drain();
     assert_eq!(bench.now, START + Timers::CORE.t1_64());
-    assert_eq!(bench.events(), [Event::ServerEnded(id)]);
+    assert_eq!(bench.events(), [Event::ServerEnded(id, TU)]);
     assert!(bench.layer.is_empty());
 }
 
@@ -260,7 +269,7 @@ fn a_full_table_refuses_what_is_new_and_serves_what_is_known() {
     bench.send(&known, Transport::Udp);
     let mut start = |request: &Request| {
         let flow = flow(Transport::Udp, 5060);
-        bench.layer.start_client(START, request, flow, &Timers::CORE, &mut bench.out)
+        bench.layer.start_client(START, request, (flow, &Timers::CORE), TU, &mut bench.out)
     };
     assert_eq!(start(&known), Err(StartError::BranchInUse));
     assert_eq!(start(&invite("z9hG4bKb")), Err(StartError::Full));
@@ -281,7 +290,7 @@ fn a_cancel_waits_for_the_first_provisional_response() {
     assert_eq!(layer.cancel(START, id, None, out), Cancelled::Held);
     assert_eq!(bench.sent(), [""; 0]);
 
-    assert_eq!(bench.get(&invite, 100), ClientEvent::Response(id));
+    assert_eq!(bench.get(&invite, 100), ClientEvent::Response(id, TU));
     let reason = bench.out.transmits.first().map(|transmit| transmit.bytes.clone());
     assert_eq!(bench.sent(), ["CANCEL sip:bob@ims.example"]);
     let text = reason.expect("a CANCEL");
@@ -290,12 +299,12 @@ fn a_cancel_waits_for_the_first_provisional_response() {
     assert_eq!(layer.cancel(START, id, None, out), Cancelled::Sent);
 
     assert_eq!(bench.get(&cancel_for(&invite), 200), ClientEvent::Absorbed);
-    assert_eq!(bench.get(&invite, 487), ClientEvent::Response(id));
+    assert_eq!(bench.get(&invite, 487), ClientEvent::Response(id, TU));
     assert_eq!(bench.sent(), ["ACK sip:bob@ims.example"]);
     let (layer, out) = (&mut bench.layer, &mut bench.out);
     assert_eq!(layer.cancel(START, id, None, out), Cancelled::TooLate);
     bench.drain();
-    assert_eq!(bench.events(), [Event::ClientEnded(id)]);
+    assert_eq!(bench.events(), [Event::ClientEnded(id, TU)]);
     assert!(bench.layer.is_empty());
 }
 
@@ -308,7 +317,7 @@ fn a_peer_that_ignores_the_cancel_ends_the_invite_after_64_t1() {
     let now = bench.now;
     assert_eq!(bench.layer.cancel(now, id, None, &mut bench.out), Cancelled::Sent);
     bench.drain();
-    assert_eq!(bench.events(), [Event::ClientTimedOut(id), Event::ClientEnded(id)]);
+    assert_eq!(bench.events(), [Event::ClientTimedOut(id, TU), Event::ClientEnded(id, TU)]);
     assert_eq!(bench.now, START + Timers::CORE.t1_64());
     assert!(bench.layer.is_empty());
 }
@@ -319,9 +328,9 @@ fn each_2xx_to_an_invite_is_handed_up_and_other_answers_then_are_not() {
     let mut bench = bench();
     let invite = invite("z9hG4bKa");
     let id = bench.send(&invite, Transport::Tcp);
-    assert_eq!(bench.get(&invite, 183), ClientEvent::Response(id));
-    assert_eq!(bench.get(&invite, 200), ClientEvent::Response(id));
-    assert_eq!(bench.get(&invite, 200), ClientEvent::Response(id));
+    assert_eq!(bench.get(&invite, 183), ClientEvent::Response(id, TU));
+    assert_eq!(bench.get(&invite, 200), ClientEvent::Response(id, TU));
+    assert_eq!(bench.get(&invite, 200), ClientEvent::Response(id, TU));
     assert_eq!(bench.get(&invite, 180), ClientEvent::Absorbed);
     assert_eq!(bench.get(&invite, 486), ClientEvent::Absorbed);
     bench.drain();
@@ -345,10 +354,10 @@ fn a_broken_path_fails_what_waits_on_it_and_nothing_else() {
     assert_eq!(
         bench.events(),
         [
-            Event::ClientTransportFailed(tcp),
-            Event::ClientEnded(tcp),
-            Event::ClientTransportFailed(other),
-            Event::ClientEnded(other),
+            Event::ClientTransportFailed(tcp, TU),
+            Event::ClientEnded(tcp, TU),
+            Event::ClientTransportFailed(other, TU),
+            Event::ClientEnded(other, TU),
         ]
     );
     assert_eq!(bench.layer.client_count(), 1);
@@ -404,7 +413,7 @@ fn a_finished_transaction_keeps_its_answer_at_most_and_no_request() {
     for (request, status) in [(invite("z9hG4bKb"), 200), (register, 401)] {
         bench.send(&request, Transport::Udp);
         assert!(kept(&bench.layer).0 > sent, "until the answer is there");
-        assert!(matches!(bench.get(&request, status), ClientEvent::Response(_)));
+        assert!(matches!(bench.get(&request, status), ClientEvent::Response(_, TU)));
         assert_eq!(kept(&bench.layer), (sent, 1), "a client that has its answer");
     }
     bench.drain();
@@ -414,7 +423,7 @@ fn a_finished_transaction_keeps_its_answer_at_most_and_no_request() {
 #[test]
 fn a_lingering_transaction_takes_200_bytes_beside_its_response() {
     let table = table::SLOT_BYTES + Wheel::<u32>::BYTES_EACH;
-    // A hash table is between 7/16 and 7/8 full: two places of key and index, and their marks.
-    let map = 2 * (size_of::<(super::super::Key, u32)>() + 1);
-    assert!(table <= 200, "{table} bytes and {map} for the key");
+    // A hash table is between 7/16 and 7/8 full: two places of an index, and their marks.
+    let index = 2 * (size_of::<u32>() + 1);
+    assert!(table <= 200, "{table} bytes and {index} to be found");
 }

@@ -42,6 +42,20 @@ pub struct Shard {
     pub count: u8,
 }
 
+impl ShardId {
+    /// The engine that a mark of ours begins with, at most three digits and a hyphen; and where
+    /// what is behind it begins.
+    #[must_use]
+    pub fn leading(text: &[u8]) -> Option<(Self, usize)> {
+        let digits = text.iter().take(4).position(|byte| *byte == b'-').filter(|at| *at > 0)?;
+        let mut sum = 0_u16;
+        for digit in text.get(..digits)? {
+            sum = sum * 10 + u16::from(digit.checked_sub(b'0').filter(|value| *value < 10)?);
+        }
+        Some((Self(u8::try_from(sum).ok()?), digits + 1))
+    }
+}
+
 impl Default for Shard {
     fn default() -> Self {
         Self::ALONE
@@ -86,8 +100,8 @@ impl Shard {
     /// The user part that [`Self::marked`] was given.
     #[must_use]
     pub fn unmarked(self, user: &str) -> &str {
-        let marked = user.split_once('-').filter(|_| !self.is_alone());
-        marked.filter(|(id, _)| id.parse::<u8>().is_ok()).map_or(user, |(_, rest)| rest)
+        let marked = ShardId::leading(user.as_bytes()).filter(|_| !self.is_alone());
+        marked.and_then(|(_, behind)| user.get(behind..)).unwrap_or(user)
     }
 }
 
@@ -238,6 +252,24 @@ fn words(block: [u8; 32]) -> [u64; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_begins_with_the_number_of_an_engine_and_a_hyphen() {
+        for (text, number, behind) in [("0-ab", 0, 2), ("255-", 255, 4), ("007-x-y", 7, 4)] {
+            assert_eq!(
+                ShardId::leading(text.as_bytes()),
+                Some((ShardId(number), behind)),
+                "{text}"
+            );
+        }
+        for text in ["", "-", "-1-x", "+1-x", "1", "1 -x", "256-x", "0003-x", "a-b", "1\u{e9}-x"] {
+            assert_eq!(ShardId::leading(text.as_bytes()), None, "{text}");
+        }
+        let two = Shard { id: ShardId(0), count: 2 };
+        let unmarked =
+            ["1-orig", "+1-orig", "0001-orig", "1-\u{e9}"].map(|user| two.unmarked(user));
+        assert_eq!(unmarked, ["orig", "+1-orig", "0001-orig", "\u{e9}"]);
+    }
 
     #[test]
     fn numbers_are_written_as_display_writes_them() {

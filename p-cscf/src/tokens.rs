@@ -47,14 +47,8 @@ impl Token {
     /// Reads a user part; `None` if it is none of ours.
     #[must_use]
     pub(crate) fn parse(user: &str) -> Option<Self> {
-        if !user.as_bytes().first().is_some_and(u8::is_ascii_digit) {
-            return None;
-        }
-        // The longest is 255.
-        let dash = user.bytes().take(4).position(|byte| byte == b'-')?;
-        let (shard, rest) = user.split_at_checked(dash)?;
-        shard.parse::<u8>().ok()?;
-        let (kind, digits) = rest.get(1..)?.split_at_checked(1)?;
+        let (_, behind) = ShardId::leading(user.as_bytes())?;
+        let (kind, digits) = user.get(behind..)?.split_at_checked(1)?;
         if digits.len() != 16 {
             return None;
         }

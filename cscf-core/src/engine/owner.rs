@@ -156,14 +156,8 @@ fn of_uri(value: &[u8], shard: Shard) -> Option<ShardId> {
 
 /// The number before the first hyphen, if an engine has it.
 fn numbered(text: &[u8], shard: Shard) -> Option<ShardId> {
-    let digits = text.iter().take(4).position(|byte| *byte == b'-')?;
-    let number = text.get(..digits).filter(|digits| !digits.is_empty())?;
-    let mut sum = 0_u16;
-    for digit in number {
-        sum = sum * 10 + u16::from(digit.checked_sub(b'0').filter(|value| *value < 10)?);
-    }
-    let number = u8::try_from(sum).ok()?;
-    (number < shard.count).then_some(ShardId(number))
+    let (id, _) = ShardId::leading(text)?;
+    (id.0 < shard.count).then_some(id)
 }
 
 /// FNV-1a with a last mix: Call-IDs that differ little shall not meet in one engine.

@@ -55,6 +55,10 @@ fn a_response_goes_where_via_and_source_say() {
     net.datagram(far(40_000), 3, &with(4, "alice.example"));
     let maddr = with(5, "127.0.0.1:5060").replace("z9hG4bK5", "z9hG4bK5;maddr=127.0.0.77");
     net.datagram(far(40_000), 3, &maddr);
+    // What stands in quotes is no parameter: neither where it begins nor where it ends.
+    let quotes = r#"z9hG4bK6;a="x;rport=";b="y,z;maddr=127.0.0.66""#;
+    let quoted = with(6, "127.0.0.1:5070").replace("z9hG4bK6", quotes);
+    net.datagram(far(40_000), 3, &quoted);
 
     let went: Vec<String> = net.got.iter().map(|got| got.flow.remote.to_string()).collect();
     assert_eq!(
@@ -64,7 +68,8 @@ fn a_response_goes_where_via_and_source_say() {
             "127.0.0.1:5070",
             "127.0.0.1:5070",
             "127.0.0.1:5060",
-            "127.0.0.77:5060"
+            "127.0.0.77:5060",
+            "127.0.0.1:5070"
         ]
     );
     assert_eq!(
@@ -73,6 +78,8 @@ fn a_response_goes_where_via_and_source_say() {
     );
     let received = header(&net.got[2].text, "Via")[0];
     assert!(received.ends_with(";received=127.0.0.1"), "{received}");
+    let quoted = format!("SIP/2.0/UDP 127.0.0.1:5070;branch={quotes}");
+    assert_eq!(header(&net.got[5].text, "Via"), [quoted]);
 }
 
 // G-TRANS-010

@@ -123,7 +123,9 @@ impl Impu {
                     sip.params().get("user").is_some_and(|it| it.eq_ignore_ascii_case("phone"));
                 let mut key = String::with_capacity(5 + user.len() + sip.host().len());
                 key.push_str("sip:");
-                if !phone && user.bytes().all(is_key_byte) {
+                let digits = |byte: u8| byte.is_ascii_digit() || byte == b'+';
+                // Of these nothing changes in any form.
+                if user.bytes().all(if phone { digits } else { is_key_byte }) {
                     key.push_str(user);
                 } else {
                     let user = canonical_user(&decode(user), phone);

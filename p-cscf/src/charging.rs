@@ -20,25 +20,23 @@ pub(crate) fn new_icid(config: &Config, ids: &mut Ids) -> Box<str> {
 /// The vector of a request towards the home network: type 1, never with `term-ioi`
 /// (TS 24.229 §4.5.4).
 pub(crate) fn of_request(config: &Config, icid: &str) -> String {
-    let charging = &config.charging;
-    let generated_at = charging.generated_at.as_str();
-    let made = ["icid-value=\"", icid, "\";icid-generated-at=", generated_at];
-    [made.concat().as_str(), ";orig-ioi=\"Type 1", &charging.ioi, "\""].concat()
+    let at = config.charging.generated_at.as_str();
+    let ioi = &config.charging.ioi;
+    let value =
+        ["icid-value=\"", icid, "\";icid-generated-at=", at, ";orig-ioi=\"Type 1", ioi, "\""];
+    value.concat()
 }
 
 /// The vector of a response of the UE towards the home network: what the request brought, and our
 /// own `term-ioi` of type 1.
 pub(crate) fn of_response(config: &Config, icid: &str, orig_ioi: Option<&str>) -> String {
-    let mut out = ["icid-value=\"", icid, "\""].concat();
-    if let Some(orig_ioi) = orig_ioi {
-        for piece in [";orig-ioi=\"", orig_ioi, "\""] {
-            out.push_str(piece);
-        }
-    }
-    for piece in [";term-ioi=\"Type 1", &config.charging.ioi, "\""] {
-        out.push_str(piece);
-    }
-    out
+    let ioi = &config.charging.ioi;
+    let [before, orig_ioi, behind] = match orig_ioi {
+        Some(orig_ioi) => [";orig-ioi=\"", orig_ioi, "\""],
+        None => [""; 3],
+    };
+    ["icid-value=\"", icid, "\"", before, orig_ioi, behind, ";term-ioi=\"Type 1", ioi, "\""]
+        .concat()
 }
 
 /// A parameter of the received vector; a value that cannot be read counts as absent.

@@ -252,7 +252,7 @@ impl Pcscf {
             return None;
         }
         response.status = 380;
-        reason_phrase(380).clone_into(&mut response.reason);
+        response.reason = reason_phrase(380).into();
         self.put_alternative(env, response, call.ue, Alternative::emergency(NO_E_CSCF, false));
         Some(answered)
     }

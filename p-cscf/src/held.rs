@@ -78,7 +78,7 @@ impl Pcscf {
         let Some((context, held)) = waits else { return };
         let Held { branch, mut response, .. } = *held;
         response.status = 500;
-        reason_phrase(500).clone_into(&mut response.reason);
+        response.reason = reason_phrase(500).into();
         for name in [HeaderName::WwwAuthenticate, HeaderName::SecurityServer, HeaderName::Require] {
             response.headers.remove(name);
         }

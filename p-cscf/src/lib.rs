@@ -202,7 +202,7 @@ impl Pcscf {
         env.refuse(clause, || format!("{method} from {remote} gets {status}: {text}"));
         let mut response = incoming.request.response(status, reason_phrase(status));
         if status == 400 && is_phrase(&text) {
-            response.reason = format!("Bad Request - {text}");
+            response.reason = format!("Bad Request - {text}").into();
         }
         out.push(Action::Reply { context: incoming.context, response: Box::new(response) });
     }

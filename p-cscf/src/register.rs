@@ -373,7 +373,7 @@ impl Pcscf {
                 let cause = cause::no_entry(impi, &self.config.core_entries);
                 env.diagnose(ts24229("5.2.2.1"), text.to_owned(), cause);
                 response.status = 504;
-                reason_phrase(504).clone_into(&mut response.reason);
+                response.reason = reason_phrase(504).into();
             }
         }
         let exchange = exchange.clone();

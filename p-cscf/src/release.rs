@@ -129,7 +129,7 @@ impl Pcscf {
     fn answer_of(&self, env: &mut Env<'_>, invite: PendingInvite, how: Release) -> Response {
         let PendingInvite { answer: mut response, offer, .. } = invite;
         response.status = how.status;
-        reason_phrase(how.status).clone_into(&mut response.reason);
+        response.reason = reason_phrase(how.status).into();
         if let Some(seconds) = how.retry_after {
             response.headers.push(HeaderName::RetryAfter, &seconds.to_string());
         }

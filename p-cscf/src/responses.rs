@@ -94,7 +94,7 @@ impl Pcscf {
             && let Some(sdp) = sdp_of(&response.headers, &response.body)
         {
             response.status = 488;
-            reason_phrase(488).clone_into(&mut response.reason);
+            response.reason = reason_phrase(488).into();
             self.add_permitted(env, &mut response, &sdp, None);
         }
         match call.direction {
@@ -181,7 +181,7 @@ impl Pcscf {
             "504: the S-CSCF of the Service-Route does not answer".to_owned()
         });
         response.status = 504;
-        reason_phrase(504).clone_into(&mut response.reason);
+        response.reason = reason_phrase(504).into();
         if self.config.restoration {
             self.put_alternative(env, response, call.ue, Alternative::RESTORATION);
         }
@@ -202,7 +202,7 @@ impl Pcscf {
         }
         response.status = if outbound { 430 } else { 480 };
         let status = response.status;
-        reason_phrase(status).clone_into(&mut response.reason);
+        response.reason = reason_phrase(status).into();
         env.refuse(ts24229("5.2.6.4"), || format!("{status}: the flow of the UE fails"));
     }
 

@@ -410,7 +410,7 @@ impl Sessions {
                 response.headers.copy_from(&answer.headers, name);
             }
         }
-        reason_phrase(response.status).clone_into(&mut response.reason);
+        response.reason = reason_phrase(response.status).into();
         let home = self.own_ioi(leg.served.side(), &leg.vector);
         charging::set_response(&mut response.headers, Some(&leg.vector), &home);
         out.push(Action::Reply { context: leg.context, response: Box::new(response) });

@@ -502,7 +502,7 @@ impl Sessions {
             let was = response.status;
             env.refuse(ts24229("5.4.3.3"), || format!("{was}: the contact cannot be reached"));
             response.status = 480;
-            cscf_core::sip::reason_phrase(480).clone_into(&mut response.reason);
+            response.reason = cscf_core::sip::reason_phrase(480).into();
         }
     }
 

@@ -121,7 +121,7 @@ impl Core {
             (Owner::Own(_), Some(template)) => {
                 let mut response = (**template).clone();
                 response.status = status;
-                reason_phrase(status).clone_into(&mut response.reason);
+                response.reason = reason_phrase(status).into();
                 Some(response)
             }
             (Owner::Own(_), None) => None,

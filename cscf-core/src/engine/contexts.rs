@@ -1,6 +1,8 @@
 //! Requests from the wire: answered here, or opened as a response context for the role (RFC 3261
 //! §8.2, §9.2, §16.2 to §16.4).
 
+use smallvec::SmallVec;
+
 use super::route;
 use super::state::{Core, Due, Event};
 use crate::clause::{own, rfc3261};
@@ -34,7 +36,7 @@ pub(super) struct Context {
     pub(super) succeeded: bool,
     pub(super) server_ended: bool,
     /// Attempts that may still bring something.
-    pub(super) live: Vec<AttemptId>,
+    pub(super) live: SmallVec<[AttemptId; 2]>,
     pub(super) loop_mark: Option<u64>,
     pub(super) timer_c: Option<DeadlineId>,
     /// When somebody looks whether the role has forgotten it; none once it is answered for good.
@@ -153,8 +155,7 @@ impl Core {
         if !self.proxy {
             return Ok(None);
         }
-        let extensions: Vec<&str> = self.extensions.iter().map(String::as_str).collect();
-        match proxy::validate(request, proxy::SCHEMES, &extensions) {
+        match proxy::validate(request, proxy::SCHEMES, &self.extensions) {
             // An OPTIONS that may go no further is answered instead (RFC 3261 §16.3 step 3).
             Err(refusal) if refusal.status == 483 && request.method == Method::Options => {}
             other => other?,
@@ -208,7 +209,7 @@ impl Core {
             timestamp: request.headers.get(HeaderName::Timestamp).map(str::to_owned),
             succeeded: false,
             server_ended: false,
-            live: Vec::new(),
+            live: SmallVec::new(),
             loop_mark,
             timer_c: None,
             forgotten: Some(self.due.insert(now + forgotten_for, Due::Forgotten(id))),

@@ -1,6 +1,7 @@
 //! Requests on their way: which hop, which transport, which connection, and what to try next when
 //! one fails (RFC 3261 §16.6 steps 7 to 10, §18.1.1; RFC 3263 §4.3).
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -192,11 +193,11 @@ impl Core {
 
     /// Tries the next hop that can be tried; without one the attempt has failed.
     pub(super) fn next_hop(&mut self, now: Instant, id: AttemptId, why: &str) {
-        let mut why = why.to_owned();
+        let mut why = Cow::Borrowed(why);
         while let Some(hop) = self.attempts.get_mut(id.0).and_then(|it| it.hops.pop_front()) {
             match self.try_hop(now, id, hop) {
                 Ok(()) => return,
-                Err(fault) => why = fault.to_string(),
+                Err(fault) => why = Cow::Owned(fault.to_string()),
             }
         }
         self.give_up(now, id, &why);

@@ -433,7 +433,7 @@ fn an_answer_has_what_identifies_the_transaction_and_what_the_rule_says() {
     let read = rule("p1 answers REGISTER with 423 \"Too Brief\": {Min-Expires: 600, body: text}");
     let Action::Answer(with) = read.action else { panic!() };
     let response = answer::response(&request, &with, "t");
-    assert_eq!((response.status, response.reason.as_str()), (423, "Too Brief"));
+    assert_eq!((response.status, &*response.reason), (423, "Too Brief"));
     let header = |name| response.headers.get(name);
     assert_eq!(header(HeaderName::MinExpires), Some("600"));
     assert_eq!(header(HeaderName::ContentLength), Some("4"));

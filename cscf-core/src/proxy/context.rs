@@ -402,7 +402,7 @@ impl ResponseContext {
     /// headers, and there is nothing that would send it.
     #[must_use]
     pub fn made_here(&self, status: u16) -> Response {
-        let reason = reason_phrase(status).to_owned();
+        let reason = reason_phrase(status).into();
         match self.template.as_deref() {
             Some(its) => Response { status, reason, ..its.clone() },
             None => Response { status, reason, headers: Headers::new(), body: Bytes::new() },

@@ -9,6 +9,7 @@ use super::buffer;
 use super::headers::Headers;
 use super::method::Method;
 use super::name::HeaderName;
+use super::status::phrase;
 use crate::ids::Decimal;
 
 /// A SIP request.
@@ -35,7 +36,7 @@ pub struct Response {
     /// The status code, 100 to 699.
     pub status: u16,
     /// The reason phrase, may be empty.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// The header fields.
     pub headers: Headers,
     /// The body.
@@ -154,7 +155,7 @@ impl Request {
             headers.copy_from(&self.headers, HeaderName::Timestamp);
         }
         headers.push(HeaderName::ContentLength, "0");
-        Response { status, reason: reason.to_owned(), headers, body: Bytes::new() }
+        Response { status, reason: phrase(status, reason), headers, body: Bytes::new() }
     }
 }
 

@@ -3,6 +3,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
+
+use smallvec::SmallVec;
 
 use super::parse::{find_near, is_token_byte};
 use super::scan::{Scan, SyntaxError, is_lws, is_token, push_quoted, quote, strip_quotes, unquote};
@@ -67,7 +70,8 @@ pub struct Params {
     /// Names and values one behind the other, those too that were replaced since: one piece of
     /// memory for them all.
     text: String,
-    list: Vec<Place>,
+    /// Most have few.
+    list: SmallVec<[Place; 3]>,
 }
 
 impl fmt::Debug for Params {
@@ -84,6 +88,11 @@ impl PartialEq for Params {
 
 impl Eq for Params {}
 
+fn span(place: Range<usize>) -> Span {
+    let len = u32::try_from(place.len()).unwrap_or(0);
+    Span { start: u32::try_from(place.start).unwrap_or(u32::MAX), len }
+}
+
 fn piece(text: &str, span: Span) -> &str {
     let start = span.start as usize;
     text.get(start..start + span.len as usize).unwrap_or_default()
@@ -97,7 +106,7 @@ impl Params {
     /// No parameters.
     #[must_use]
     pub const fn new() -> Self {
-        Self { text: String::new(), list: Vec::new() }
+        Self { text: String::new(), list: SmallVec::new_const() }
     }
 
     /// Reads the parameters of a header: empty, or `;name[=value]` again and again, white space
@@ -144,13 +153,22 @@ impl Params {
     }
 
     /// The bytes they take when they are written, and those of what was replaced.
-    pub(super) const fn text_len(&self) -> usize {
+    pub(super) fn text_len(&self) -> usize {
         self.text.len() + 2 * self.list.len()
     }
 
     /// Makes room for names and values of so many bytes together.
     pub(super) fn reserve(&mut self, len: usize) {
         self.text.reserve(len);
+    }
+
+    /// Parameters whose names and values stand at these places of the text: from, to.
+    pub(super) fn of_text(
+        text: &str,
+        places: impl Iterator<Item = (Range<usize>, Option<Range<usize>>)>,
+    ) -> Self {
+        let list = places.map(|(name, value)| Place { name: span(name), value: value.map(span) });
+        Self { list: list.collect(), text: text.to_owned() }
     }
 
     pub(super) fn push_raw(&mut self, name: &str, value: Option<&str>) {
@@ -167,8 +185,7 @@ impl Params {
 
     /// What was written from this place on.
     fn since(&self, start: usize) -> Span {
-        let len = u32::try_from(self.text.len() - start).unwrap_or(0);
-        Span { start: u32::try_from(start).unwrap_or(u32::MAX), len }
+        span(start..self.text.len())
     }
 
     /// The parameters in order.

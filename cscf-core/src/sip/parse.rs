@@ -10,6 +10,7 @@ use super::headers::Headers;
 use super::message::{Message, Request, Response};
 use super::method::Method;
 use super::name::HeaderName;
+use super::status::phrase;
 
 /// What a peer may send at most; more is refused before anything is allocated for it.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +105,7 @@ pub(super) fn parse_loose(bytes: &Bytes) -> Result<(Message, Option<Flaw>), Pars
             Message::Request(Request { method, request_uri, headers, body, version: 2 })
         }
         StartLine::Response(status, reason) => {
-            let reason = reason.to_owned();
+            let reason = phrase(status, reason);
             Message::Response(Response { status, reason, headers, body })
         }
     };

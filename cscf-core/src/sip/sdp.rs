@@ -239,14 +239,13 @@ impl Sdp {
         let line_end = if text.contains("\r\n") || !text.contains('\n') { "\r\n" } else { "\n" };
         let ends_open = !text.ends_with('\n');
         let kept = ByteString::from(text);
-        let mut sdp = Self { session: Vec::new(), media: Vec::new(), line_end, ends_open };
+        let mut sdp =
+            Self { session: Vec::with_capacity(8), media: Vec::new(), line_end, ends_open };
         let mut offset = 0;
         for (number, raw) in super::scan::short_lines(&kept).enumerate() {
             let error = |reason| SdpError { line: number + 1, offset, reason };
-            let line = match raw.strip_suffix('\n') {
-                Some(line) => line.strip_suffix('\r').unwrap_or(line),
-                None => raw,
-            };
+            let line = raw.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+            let line = line.unwrap_or(raw);
             if number == LINES_MAX {
                 return Err(error("more than 4096 lines"));
             }
@@ -273,7 +272,8 @@ impl Sdp {
         }
         let line = SdpLine { kind, value: text.slice_ref(value) };
         if kind == 'm' {
-            let media = Media { lines: vec![line] };
+            let mut media = Media { lines: Vec::with_capacity(8) };
+            media.lines.push(line);
             if media.m_line().is_none() {
                 return Err("m= is not media, port, protocol and formats");
             }

@@ -1,5 +1,7 @@
 //! Status codes and their reason phrases (RFC 3261 §21, and the RFCs that add codes).
 
+use std::borrow::Cow;
+
 /// The reason phrase of a status code; the one of its class's x00 for unknown codes
 /// (RFC 3261 §8.1.3.2).
 #[must_use]
@@ -114,6 +116,14 @@ const fn server_failure(status: u16) -> &'static str {
     }
 }
 
+/// A phrase as a response keeps it: the usual one of its status is not copied.
+pub(super) fn phrase(status: u16, text: &str) -> Cow<'static, str> {
+    match reason_phrase(status) {
+        usual if usual == text => Cow::Borrowed(usual),
+        _ => Cow::Owned(text.to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +141,16 @@ mod tests {
             (699, "Busy Everywhere"),
         ] {
             assert_eq!(reason_phrase(status), phrase);
+        }
+    }
+
+    #[test]
+    fn only_an_unusual_phrase_is_copied() {
+        for (status, text) in [(180, "Ringing"), (299, "OK")] {
+            assert!(matches!(phrase(status, text), Cow::Borrowed(its) if its == text));
+        }
+        for (status, text) in [(180, "ringing"), (200, ""), (486, "OK")] {
+            assert!(matches!(phrase(status, text), Cow::Owned(its) if its == text));
         }
     }
 }

@@ -48,21 +48,20 @@ pub(super) fn check_params(text: &str) -> Result<(), UriError> {
 
 /// The parameters of a text that passed [`check_params`].
 pub(super) fn collect_params(text: &str) -> Params {
-    let mut params = Params::new();
     if text.is_empty() {
-        return params;
+        return Params::new();
     }
-    params.reserve(text.len());
-    let mut rest = text.get(1..);
-    while let Some(list) = rest {
-        let end = list.bytes().position(|byte| byte == b';').unwrap_or(list.len());
-        let part = list.get(..end).unwrap_or_default();
-        let equal = part.bytes().position(|byte| byte == b'=');
-        let name = part.get(..equal.unwrap_or(end)).unwrap_or_default();
-        params.push_raw(name, equal.and_then(|at| part.get(at + 1..)));
-        rest = list.get(end + 1..);
-    }
-    params
+    let mut at = 1;
+    let places = std::iter::from_fn(|| {
+        let list = text.as_bytes().get(at..)?;
+        let end = list.iter().position(|byte| *byte == b';').unwrap_or(list.len());
+        let equal = list.get(..end)?.iter().position(|byte| *byte == b'=');
+        let (from, to) = (at, at + end);
+        at = to + 1;
+        let value = equal.map(|equal| from + equal + 1..to);
+        Some((from..equal.map_or(to, |equal| from + equal), value))
+    });
+    Params::of_text(text, places)
 }
 
 /// What a byte may be in a URI or in a bare value of a parameter, one bit a role.

@@ -95,7 +95,7 @@ fn values(event: &TraceEvent, name: &str) -> Vec<String> {
     match (name, &message) {
         ("request_uri", Message::Request(request)) => vec![request.request_uri.to_string()],
         ("interval", message) => interval(message).into_iter().collect(),
-        ("reason", Message::Response(response)) => vec![response.reason.clone()],
+        ("reason", Message::Response(response)) => vec![response.reason.clone().into_owned()],
         (name, _) if is_of_sms(name) => sms_values(&message, name),
         ("body", _) => {
             let body = message.body();

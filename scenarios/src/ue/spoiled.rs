@@ -113,16 +113,16 @@ impl Ue {
         let cseq = response.headers.get(HeaderName::CSeq).unwrap_or_default();
         let method = cseq.split_whitespace().nth(1).unwrap_or_default().to_owned();
         if wrong.unknown_bye && method == "BYE" {
-            (response.status, response.reason) = (481, "Call Does Not Exist".to_owned());
+            (response.status, response.reason) = (481, "Call Does Not Exist".into());
         }
         if wrong.unanswered_notify && method == "NOTIFY" {
-            (response.status, response.reason) = (500, "Not Understood".to_owned());
+            (response.status, response.reason) = (500, "Not Understood".into());
         }
         if method != "INVITE" {
             return;
         }
         if wrong.busy_everywhere && response.status == 486 {
-            (response.status, response.reason) = (600, "Busy Everywhere".to_owned());
+            (response.status, response.reason) = (600, "Busy Everywhere".into());
         }
         let place_lost = match response.status {
             180 => wrong.place_lost_in_180,

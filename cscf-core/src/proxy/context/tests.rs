@@ -132,7 +132,7 @@ fn a_context_that_is_over_keeps_nothing_and_still_passes_a_repeated_2xx() {
 fn a_response_made_here_belongs_to_the_request() {
     let request = invite("z9hG4bK1");
     let response = ResponseContext::new(&request, ContextSettings::default()).made_here(487);
-    assert_eq!((response.status, response.reason.as_str()), (487, "Request Terminated"));
+    assert_eq!((response.status, &*response.reason), (487, "Request Terminated"));
     let vias = |headers: &Headers| -> Vec<String> {
         headers.values(HeaderName::Via).map(str::to_owned).collect()
     };

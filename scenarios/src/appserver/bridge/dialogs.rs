@@ -146,7 +146,7 @@ impl AppServer {
         let mut response = response.clone();
         if bridge.cancelled && response.status == 408 {
             response.status = 487;
-            cscf_core::sip::reason_phrase(487).clone_into(&mut response.reason);
+            response.reason = cscf_core::sip::reason_phrase(487).into();
         }
         let tag = match bridge.pairs.as_slice() {
             [only] => only.near.id.local_tag.clone(),

@@ -192,7 +192,7 @@ impl AppServer {
     fn tell_queued(&self, number: u32, out: &mut Actions<ServerTimer>) {
         let Some(bridge) = self.bridges.calls.get(&number) else { return };
         let mut response = self.dialog_response(bridge, 182);
-        "Queued".clone_into(&mut response.reason);
+        response.reason = "Queued".into();
         out.push(Action::Reply { context: bridge.context, response: Box::new(response) });
     }
 
@@ -424,7 +424,7 @@ fn final_of(answered: &OwnAnswered) -> Response {
     let invite = response.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
     if answered.cause != Cause::Received && response.status == 408 && !invite {
         response.status = 504;
-        cscf_core::sip::reason_phrase(504).clone_into(&mut response.reason);
+        response.reason = cscf_core::sip::reason_phrase(504).into();
     }
     response
 }

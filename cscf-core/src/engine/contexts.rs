@@ -214,7 +214,8 @@ impl Core {
             timer_c: None,
             forgotten: Some(self.due.insert(now + forgotten_for, Due::Forgotten(id))),
         };
-        self.contexts.insert(context);
+        let number = self.contexts.insert(context);
+        debug_assert_eq!(number, id.0, "no other context was opened or ended meanwhile");
         self.layer.set_tu(server, TuId(id.0));
         id
     }

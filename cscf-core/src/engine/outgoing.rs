@@ -141,7 +141,8 @@ impl Core {
             first_only: matches!(how.within, Some(Within::First(_))),
             loop_mark,
         };
-        self.attempts.insert(attempt);
+        let number = self.attempts.insert(attempt);
+        debug_assert_eq!(number, id.0, "no other attempt was made or ended meanwhile");
         match owner {
             Owner::Branch(context, _) => {
                 if let Some(context) = self.contexts.get_mut(context.0) {

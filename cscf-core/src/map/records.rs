@@ -1,4 +1,5 @@
-//! A hash map of large values that are never moved: they lie in [`Places`], found by an [`Index`].
+//! A hash map of large values that are not moved, but for the first few: they lie in [`Places`],
+//! found by an [`Index`].
 
 use std::hash::{BuildHasher, Hash};
 
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_come_change_and_go_and_none_is_moved() {
+    fn entries_come_change_and_go_and_those_of_full_pages_stay_where_they_are() {
         let mut map = Records::default();
         let keys = 0..5_000_u64;
         for key in keys.clone() {
@@ -103,15 +104,17 @@ mod tests {
             *map.get_mut(&key).expect("an entry") += 1;
         }
 
-        for key in keys.clone().step_by(2) {
+        // So many go that the parts of the index become smaller.
+        let stays = |key: u64| key % 50 == 49;
+        for key in keys.clone().filter(|key| !stays(*key)) {
             assert_eq!((map.remove(&key), map.remove(&key)), (Some(2 * key + 1), None));
         }
 
         for key in keys {
-            assert_eq!(map.get(&key).copied(), (key % 2 == 1).then_some(2 * key + 1));
-            assert_eq!(map.contains_key(&key), key % 2 == 1);
+            assert_eq!(map.get(&key).copied(), stays(key).then_some(2 * key + 1));
+            assert_eq!(map.contains_key(&key), stays(key));
         }
-        assert_eq!((map.len(), map.iter().count(), map.is_empty()), (2_500, 2_500, false));
+        assert_eq!((map.len(), map.iter().count(), map.is_empty()), (100, 100, false));
         assert!(std::ptr::eq(at, map.get(&4_999).expect("an entry")));
     }
 }

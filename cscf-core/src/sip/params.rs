@@ -67,8 +67,8 @@ struct Place {
 /// An ordered list of parameters. Names are found without regard to case.
 #[derive(Clone, Default)]
 pub struct Params {
-    /// Names and values one behind the other, those too that were replaced since: one piece of
-    /// memory for them all.
+    /// Has all names and values, those too that were replaced since: one piece of memory for them
+    /// all.
     text: String,
     /// Most have few.
     list: SmallVec<[Place; 3]>,

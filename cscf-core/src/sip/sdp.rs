@@ -239,8 +239,7 @@ impl Sdp {
         let line_end = if text.contains("\r\n") || !text.contains('\n') { "\r\n" } else { "\n" };
         let ends_open = !text.ends_with('\n');
         let kept = ByteString::from(text);
-        let mut sdp =
-            Self { session: Vec::with_capacity(8), media: Vec::new(), line_end, ends_open };
+        let mut sdp = Self { session: Vec::new(), media: Vec::new(), line_end, ends_open };
         let mut offset = 0;
         for (number, raw) in super::scan::short_lines(&kept).enumerate() {
             let error = |reason| SdpError { line: number + 1, offset, reason };
@@ -272,7 +271,8 @@ impl Sdp {
         }
         let line = SdpLine { kind, value: text.slice_ref(value) };
         if kind == 'm' {
-            let mut media = Media { lines: Vec::with_capacity(8) };
+            // Less and less room: a hostile body has thousands.
+            let mut media = Media { lines: Vec::with_capacity(8 >> self.media.len().min(3)) };
             media.lines.push(line);
             if media.m_line().is_none() {
                 return Err("m= is not media, port, protocol and formats");

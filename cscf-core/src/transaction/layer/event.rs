@@ -32,8 +32,8 @@ impl Default for LayerSettings {
     }
 }
 
-/// What the TU has a transaction for: a number of the TU's own, which comes with each event, so that
-/// the TU need not search for it.
+/// What the TU has a transaction for: a number of the TU's own, which comes with each event, so
+/// that the TU need not search for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TuId(pub u64);
 

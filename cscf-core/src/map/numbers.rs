@@ -84,11 +84,6 @@ impl<K: Hash + Eq, V, S: BuildHasher> Numbers<K, V, S> {
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().map(|(key, value)| (key, value))
     }
-
-    /// The same, to change the values.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.entries.iter_mut().map(|(key, value)| (&*key, value))
-    }
 }
 
 #[cfg(test)]

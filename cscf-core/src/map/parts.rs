@@ -78,11 +78,6 @@ impl<E> Parts<E> {
         self.parts.iter().flatten()
     }
 
-    /// The same, to change them.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut E> {
-        self.parts.iter_mut().flatten()
-    }
-
     /// For how many entries there is room.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {

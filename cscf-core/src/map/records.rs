@@ -31,12 +31,6 @@ impl<K: Copy + Eq + Hash, V> Records<K, V> {
         self.index.is_empty()
     }
 
-    /// Whether this key has a value.
-    #[must_use]
-    pub fn contains_key(&self, key: &K) -> bool {
-        self.place(key).is_some()
-    }
-
     /// The value of this key.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
@@ -112,7 +106,6 @@ mod tests {
 
         for key in keys {
             assert_eq!(map.get(&key).copied(), stays(key).then_some(2 * key + 1));
-            assert_eq!(map.contains_key(&key), stays(key));
         }
         assert_eq!((map.len(), map.iter().count(), map.is_empty()), (100, 100, false));
         assert!(std::ptr::eq(at, map.get(&4_999).expect("an entry")));

@@ -10,7 +10,6 @@ use super::Places;
 pub struct Slots<T> {
     places: Places<(u32, T)>,
     given: u32,
-    count: usize,
 }
 
 impl<T> Default for Slots<T> {
@@ -23,19 +22,19 @@ impl<T> Slots<T> {
     /// No entry.
     #[must_use]
     pub const fn new() -> Self {
-        Self { places: Places::new(), given: 0, count: 0 }
+        Self { places: Places::new(), given: 0 }
     }
 
     /// The number of entries.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.count
+        self.places.len()
     }
 
     /// Whether there is no entry.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.count == 0
+        self.places.is_empty()
     }
 
     /// The number that the next entry gets.
@@ -47,7 +46,6 @@ impl<T> Slots<T> {
     /// Takes an entry in; gives its number.
     pub fn insert(&mut self, entry: T) -> u64 {
         self.given = self.next();
-        self.count += 1;
         joined(self.given, self.places.insert((self.given, entry)))
     }
 
@@ -67,9 +65,7 @@ impl<T> Slots<T> {
     /// Takes an entry out.
     pub fn remove(&mut self, number: u64) -> Option<T> {
         self.get(number)?;
-        let (_, entry) = self.places.remove(split(number).1)?;
-        self.count -= 1;
-        Some(entry)
+        self.places.remove(split(number).1).map(|(_, entry)| entry)
     }
 
     /// The entry with this number.

@@ -50,7 +50,6 @@ pub struct Wheel<K> {
     next: Option<Instant>,
     /// The filing of `next` and its slot, where they are known.
     found: Option<(Filed, usize)>,
-    count: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -112,20 +111,19 @@ impl<K> Wheel<K> {
             filings: 0,
             next: None,
             found: None,
-            count: 0,
         }
     }
 
     /// How many deadlines are set.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.count
+        self.entries.len()
     }
 
     /// Whether no deadline is set.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.count == 0
+        self.entries.is_empty()
     }
 
     /// The earliest deadline, exactly.
@@ -147,7 +145,6 @@ impl<K> Wheel<K> {
         let stamp = sequence as u32;
         let entry = Entry { key, at: at.as_nanos(), sequence, slot: 0, stamp, filing: 0 };
         let index = self.entries.insert(entry);
-        self.count += 1;
         self.file(index);
         self.note_earlier(at);
         DeadlineId { index, stamp }
@@ -243,9 +240,7 @@ impl<K> Wheel<K> {
 
     /// Frees the entry's place.
     fn release(&mut self, index: u32) -> Option<K> {
-        let entry = self.entries.remove(index)?;
-        self.count -= 1;
-        Some(entry.key)
+        self.entries.remove(index).map(|entry| entry.key)
     }
 
     /// The slot of an instant: in the first round in which it lies. What lies in the past goes to
